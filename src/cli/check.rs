@@ -1,0 +1,50 @@
+use std::path::Path;
+
+use super::output::json_line;
+use super::{Done, project};
+use crate::diagnostic::{Diagnostic, Severity};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// One JSON object per mistake, as lines.
+    #[arg(long)]
+    json: bool,
+    /// Warnings fail too.
+    #[arg(long)]
+    strict: bool,
+}
+
+pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
+    let compiled = project::compiled(folder)?;
+    let diagnostics: Vec<&Diagnostic> = compiled.diagnostics.iter().collect();
+    if arguments.json {
+        for diagnostic in &diagnostics {
+            json_line(&diagnostic.to_json())?;
+        }
+    } else {
+        project::print(&diagnostics);
+        let count = |severity| diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
+        let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+        let (syncs, connections) = compiled.plan.as_ref().map_or((0, 0), |plan| {
+            let names: std::collections::BTreeSet<&str> =
+                plan.syncs.iter().map(|sync| sync.id.connection.as_str()).collect();
+            (plan.syncs.len(), names.len())
+        });
+        if errors == 0 {
+            anstream::println!(
+                "ok: {} of {}, {}",
+                plural(syncs, "sync"),
+                plural(connections, "connection"),
+                plural(warnings, "warning")
+            );
+        } else {
+            anstream::println!("{}, {}", plural(errors, "error"), plural(warnings, "warning"));
+        }
+    }
+    let fails = compiled.has_errors() || (arguments.strict && !diagnostics.is_empty());
+    Ok(if fails { 2 } else { 0 })
+}
+
+fn plural(number: usize, word: &str) -> String {
+    if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") }
+}

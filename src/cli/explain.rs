@@ -1,0 +1,240 @@
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::output::{DIM, bold, json_line, table};
+use super::{Done, project, status};
+use crate::plan::{
+    AuthPlan, BodyPlan, ColumnSource, CursorSource, DeletePlan, Fact, KeyPlace, Order, PageKind, Path as JsonPath, Predicate,
+    SyncPlan, Target, ValuePlan,
+};
+use crate::scan::Checkpoint;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// What to explain, as for `run`.
+    #[arg(value_name = "SELECTOR")]
+    selectors: Vec<String>,
+    /// One JSON object per sync, as lines.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
+    let plan = project::plan(folder)?;
+    let syncs = plan.select(&arguments.selectors)?;
+    let store = status::open(&plan.database).ok();
+    for sync in &syncs {
+        let checkpoint = match &store {
+            Some(store) => store.checkpoint(&sync.id)?,
+            None => None,
+        };
+        let facts = facts(sync, checkpoint.as_ref());
+        if arguments.json {
+            json_line(&wire(sync, &facts))?;
+        } else {
+            print(sync, &facts);
+        }
+    }
+    Ok(0)
+}
+
+fn print(sync: &SyncPlan, facts: &[(&'static str, String)]) {
+    let title = bold(anstyle::AnsiColor::Cyan);
+    anstream::println!("{title}{}{title:#}  {}", sync.id, sync.description.as_deref().unwrap_or_default());
+    for (name, text) in facts {
+        anstream::println!("  {DIM}{name:<12}{DIM:#} {text}");
+    }
+    let rows = columns(sync);
+    anstream::println!("{}\n", table(&["column", "type", "from", ""], &rows, &[]));
+}
+
+fn columns(sync: &SyncPlan) -> Vec<Vec<String>> {
+    let model = &sync.model;
+    let row = |(at, column): (usize, &crate::plan::ColumnPlan)| {
+        let source = match &column.source {
+            ColumnSource::Path(path) => path.text().to_owned(),
+            ColumnSource::Template(template) => template.text().to_owned(),
+        };
+        let marks = [
+            (model.key.contains(&at), "key"),
+            (column.required && !model.key.contains(&at), "required"),
+            (column.volatile, "volatile"),
+        ];
+        let marks: Vec<&str> = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
+        vec![column.name.clone(), column.column_type.to_string(), source, marks.join(", ")]
+    };
+    model.columns.iter().enumerate().map(row).collect()
+}
+
+/// The plan in words, without secrets: templates are shown, never their values.
+fn facts(sync: &SyncPlan, checkpoint: Option<&Checkpoint>) -> Vec<(&'static str, String)> {
+    let connection = &sync.connection;
+    let path = sync.request.path.text();
+    let url = if path.starts_with('/') {
+        format!("{}{path}", connection.base_url.as_str().trim_end_matches('/'))
+    } else {
+        path.to_owned()
+    };
+    let mut facts = vec![("request", format!("{} {url}", sync.request.method.as_str()))];
+    for (name, value) in &sync.request.query {
+        facts.push(("query", format!("{name} = {}", text_of(value))));
+    }
+    for (name, template) in &sync.request.headers {
+        facts.push(("header", format!("{name}: {}", template.text())));
+    }
+    match &sync.request.body {
+        BodyPlan::None => {}
+        BodyPlan::Json(value) => facts.push(("body", text_of(value))),
+        BodyPlan::Form(members) => facts.push(("body", text_of(&ValuePlan::Map(members.clone())))),
+        BodyPlan::Text(template) => facts.push(("body", template.text().to_owned())),
+        BodyPlan::Graphql { query, variables } => {
+            facts.push(("graphql", query.split_whitespace().collect::<Vec<_>>().join(" ")));
+            facts.push(("variables", text_of(&ValuePlan::Map(variables.clone()))));
+        }
+    }
+    facts.push(("auth", auth(&connection.auth)));
+    let records: Vec<&str> = sync.response.records.iter().map(JsonPath::text).collect();
+    facts.push(("records", records.join(" and ")));
+    if let Some(filter) = &sync.response.filter {
+        facts.push(("where", predicate(filter)));
+    }
+    facts.push(("pages", pages(&sync.pagination.kind)));
+    if let Some(stop) = &sync.pagination.stop_when {
+        facts.push(("stop", stop.text().to_owned()));
+    }
+    if let Some(incremental) = &sync.incremental {
+        let moves = match incremental.order {
+            Order::Ascending => "with every committed page (oldest first)",
+            Order::Descending | Order::None => "when a scan is complete",
+        };
+        facts.push(("incremental", format!("by {}; the watermark moves {moves}", incremental.field.text())));
+    }
+    facts.push(("deletes", deletes(&sync.deletes)));
+    facts.push(("limits", budget(sync)));
+    facts.push(("table", format!("{}.{}", sync.model.schema, sync.model.table)));
+    facts.push(("state", state(checkpoint, sync.fingerprint)));
+    facts
+}
+
+fn state(checkpoint: Option<&Checkpoint>, fingerprint: u64) -> String {
+    let Some(checkpoint) = checkpoint else { return "has not run; the first run reads everything".into() };
+    if checkpoint.fingerprint != fingerprint {
+        return "the request, its paging or its settings have changed: the next run starts over".into();
+    }
+    let watermark = match &checkpoint.watermark {
+        Some(mark) => format!("watermark {mark}"),
+        None => "no watermark".into(),
+    };
+    match &checkpoint.scan {
+        None => format!("{watermark}; the last scan was complete"),
+        Some(scan) if scan.guarded => format!("{watermark}; waits for `run --accept-deletes`"),
+        Some(scan) => format!("{watermark}; a scan is at page {}, {} records so far", scan.pages, scan.records),
+    }
+}
+
+fn auth(plan: &AuthPlan) -> String {
+    match plan {
+        AuthPlan::None => "none".into(),
+        AuthPlan::ApiKey { place: KeyPlace::Header(name), value } => format!("header {name}: {}", value.text()),
+        AuthPlan::ApiKey { place: KeyPlace::Query(name), value } => format!("query {name} = {}", value.text()),
+        AuthPlan::ApiKey { place: KeyPlace::Cookie(name), value } => format!("cookie {name} = {}", value.text()),
+        AuthPlan::Basic { username, password } => format!("basic {} : {}", username.text(), password.text()),
+        AuthPlan::Bearer { token } => format!("bearer {}", token.text()),
+    }
+}
+
+fn pages(kind: &PageKind) -> String {
+    let more = |path: &Option<JsonPath>| path.as_ref().map(|path| format!(" while {}", path.text())).unwrap_or_default();
+    match kind {
+        PageKind::None => "one request".into(),
+        PageKind::Link { rel } => format!("Link header, rel={rel}"),
+        PageKind::NextUrl { from } => format!("the URL in {}", fact(from)),
+        PageKind::Cursor { from, to, replaces_params, has_more } => {
+            let from = match from {
+                CursorSource::Fact(from) => fact(from),
+                CursorSource::LastRecord(path) => format!("{} of the last record", path.text()),
+            };
+            let alone = if *replaces_params { ", instead of all parameters" } else { "" };
+            format!("cursor from {from} to {}{alone}{}", target(to), more(has_more))
+        }
+        PageKind::Offset { offset, limit, total, has_more, .. } => {
+            let total = total.as_ref().map(|path| format!(" up to {}", path.text())).unwrap_or_default();
+            format!("{limit} at a time, offset in {}{total}{}", target(offset), more(has_more))
+        }
+        PageKind::Page { page, size, total_pages, total, has_more, .. } => {
+            let size = size.map(|size| format!("{size} at a time, ")).unwrap_or_default();
+            let end = total_pages.as_ref().or(total.as_ref()).map(|path| format!(" up to {}", path.text()));
+            format!("{size}page number in {}{}{}", target(page), end.unwrap_or_default(), more(has_more))
+        }
+        PageKind::Relay { page_info, after, .. } => format!("relay, {} to ${after}", page_info.text()),
+    }
+}
+
+fn fact(fact: &Fact) -> String {
+    match fact {
+        Fact::Body(path) => path.text().to_owned(),
+        Fact::Header(name) => format!("header {name}"),
+    }
+}
+
+fn target(target: &Target) -> String {
+    match target {
+        Target::Query(name) => format!("query {name}"),
+        Target::Header(name) => format!("header {name}"),
+        Target::Body(name) => format!("body {name}"),
+    }
+}
+
+fn predicate(predicate: &Predicate) -> String {
+    match predicate {
+        Predicate::Path(path) => path.text().to_owned(),
+        Predicate::Template(template) => template.text().to_owned(),
+    }
+}
+
+fn deletes(plan: &DeletePlan) -> String {
+    match plan {
+        DeletePlan::None => "none: rows that vanish from the API stay".into(),
+        DeletePlan::Absence { guard } => format!(
+            "what a complete scan does not return; refused above {} % of a table with {} rows or more",
+            guard.max_fraction * 100.0,
+            guard.min_rows
+        ),
+        DeletePlan::Flag { when, .. } => format!("records with {}", predicate(when)),
+    }
+}
+
+fn budget(sync: &SyncPlan) -> String {
+    let rate = &sync.connection.rate_limit;
+    let mut parts: Vec<String> = rate
+        .quotas
+        .iter()
+        .map(|quota| format!("{} requests per {}", quota.requests, humantime::format_duration(quota.per)))
+        .collect();
+    parts.push(format!("{} at once", rate.concurrency));
+    parts.push(format!("{} attempts", sync.connection.retry.attempts));
+    parts.join(", ")
+}
+
+fn text_of(value: &ValuePlan) -> String {
+    match value {
+        ValuePlan::Fixed(Value::String(text)) => text.clone(),
+        ValuePlan::Fixed(value) => value.to_string(),
+        ValuePlan::Template(template) => template.text().to_owned(),
+        ValuePlan::List(items) => format!("[{}]", items.iter().map(text_of).collect::<Vec<_>>().join(", ")),
+        ValuePlan::Map(members) => {
+            let members: Vec<String> = members.iter().map(|(name, value)| format!("{name}: {}", text_of(value))).collect();
+            format!("{{ {} }}", members.join(", "))
+        }
+    }
+}
+
+fn wire(sync: &SyncPlan, facts: &[(&'static str, String)]) -> Value {
+    let facts: Vec<Value> = facts.iter().map(|(name, text)| json!({ "name": name, "text": text })).collect();
+    let columns: Vec<Value> = columns(sync)
+        .into_iter()
+        .map(|row| json!({ "name": row[0], "type": row[1], "from": row[2], "marks": row[3] }))
+        .collect();
+    json!({ "sync": sync.id.to_string(), "description": sync.description, "plan": facts, "columns": columns })
+}

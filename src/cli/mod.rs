@@ -1,0 +1,99 @@
+//! The command line: one file per command. It reads arguments, calls the library and prints; the logic is elsewhere.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the room that prints")]
+
+mod changes;
+mod check;
+mod demo;
+mod dry_run;
+mod explain;
+mod init;
+mod output;
+mod progress;
+mod project;
+mod query;
+mod run;
+mod schema;
+mod status;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use output::Failure;
+
+/// Syncs APIs into DuckDB tables that know what changed and when. Integrations are YAML files.
+#[derive(Debug, Parser)]
+#[command(name = "headwater", version, max_term_width = 110, after_help = EXIT_CODES)]
+struct Arguments {
+    /// The folder with `headwater.yaml`.
+    #[arg(long, global = true, default_value = ".", value_name = "DIR")]
+    project: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 a mistake in headwater; 2 the YAML, the environment or the command line; \
+3 the API; 4 the data (guarded deletes, records that do not fit); 5 the database; 130 stopped, and resumable.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new project here, with an example to change.
+    Init(init::Arguments),
+    /// Find every mistake in the YAML files, with its place and the likely fix.
+    Check(check::Arguments),
+    /// Show what a sync would ask and keep: requests, paging, columns, state.
+    Explain(explain::Arguments),
+    /// Make real requests and show the rows; write nothing.
+    DryRun(dry_run::Arguments),
+    /// Sync: all, or what the selectors name.
+    Run(run::Arguments),
+    /// Show each sync's last run, watermark and rows.
+    Status(status::Arguments),
+    /// Print the rows of a table that changed, in the order of the changes, as JSON lines.
+    Changes(changes::Arguments),
+    /// Answer a SQL query about the database.
+    Query(query::Arguments),
+    /// Sync a small sample API that runs inside this program, change its data, and sync again.
+    Demo(demo::Arguments),
+    /// Write the JSON Schemas of the YAML files.
+    Schema(schema::Arguments),
+}
+
+/// Reads the arguments, runs the command and gives the exit code.
+pub fn main() -> ExitCode {
+    let Arguments { project, command } = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // help and version are no errors; all else is one of the command line
+            let code = if error.use_stderr() { 2 } else { 0 };
+            return match error.print() {
+                Ok(()) => ExitCode::from(code),
+                Err(_) => ExitCode::from(1),
+            };
+        }
+    };
+    let done = match command {
+        Command::Init(arguments) => init::run(&project, &arguments),
+        Command::Check(arguments) => check::run(&project, &arguments),
+        Command::Explain(arguments) => explain::run(&project, &arguments),
+        Command::DryRun(arguments) => dry_run::run(&project, &arguments),
+        Command::Run(arguments) => run::run(&project, &arguments),
+        Command::Status(arguments) => status::run(&project, &arguments),
+        Command::Changes(arguments) => changes::run(&project, &arguments),
+        Command::Query(arguments) => query::run(&project, &arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Schema(arguments) => schema::run(&arguments),
+    };
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            output::print_failure(&failure);
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+/// What a command gives: an exit code, or a failure to print.
+type Done = Result<u8, Failure>;

@@ -1,0 +1,128 @@
+//! What a run shows while it works: bars on a terminal, lines in a pipe, JSON for machines.
+
+use std::collections::HashMap;
+use std::io::IsTerminal;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::output::count;
+use crate::engine::{Event, Observer};
+use crate::plan::{SyncId, SyncPlan};
+
+/// How to show it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    Bars,
+    Lines,
+    Json,
+    Quiet,
+}
+
+impl Style {
+    /// Bars where there is a terminal, and nothing elsewhere.
+    pub(super) fn quiet(self) -> Self {
+        if self == Self::Bars { Self::Bars } else { Self::Quiet }
+    }
+
+    pub(super) fn of_terminal() -> Self {
+        if std::io::stderr().is_terminal() { Self::Bars } else { Self::Lines }
+    }
+}
+
+/// The bars of a run; nothing where there are none.
+pub(super) struct Bars {
+    all: Option<MultiProgress>,
+}
+
+impl Bars {
+    /// Takes the bars off the terminal.
+    pub(super) fn end(&self) {
+        if let Some(all) = &self.all {
+            // a terminal that is gone needs no cleaning
+            drop(all.clear());
+        }
+    }
+}
+
+/// An observer that shows events in this style.
+pub(super) fn observer(style: Style, syncs: &[Arc<SyncPlan>]) -> (Observer, Bars) {
+    match style {
+        Style::Bars => bars(syncs),
+        Style::Lines => (Arc::new(|sync, event| lines(sync, &event)), Bars { all: None }),
+        Style::Quiet => (Arc::new(|_, _| {}), Bars { all: None }),
+        Style::Json => (Arc::new(|sync, event| anstream::println!("{}", wire(sync, &event))), Bars { all: None }),
+    }
+}
+
+fn bars(syncs: &[Arc<SyncPlan>]) -> (Observer, Bars) {
+    let all = MultiProgress::new();
+    let width = syncs.iter().map(|sync| sync.id.to_string().len()).max().unwrap_or(0);
+    let template = format!("{{prefix:{width}}} {{spinner}} {{human_pos:>9}} records {{per_sec:>10}}  {{msg}}");
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let shown = all.clone();
+    let known: Mutex<HashMap<SyncId, ProgressBar>> = Mutex::new(HashMap::new());
+    let observer: Observer = Arc::new(move |sync, event| {
+        let Some(sync) = sync else {
+            if let Event::Locked { holder } = event {
+                // the bars go on below the line
+                drop(shown.println(format!("waiting for the database: {holder}")));
+            }
+            return;
+        };
+        let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+        let bar = known.entry(sync.clone()).or_insert_with(|| {
+            let bar = shown.add(ProgressBar::no_length().with_style(style.clone()).with_prefix(sync.to_string()));
+            bar.enable_steady_tick(Duration::from_millis(120));
+            bar
+        });
+        match event {
+            Event::Started { resumed: true, .. } => bar.set_message("going on where it stopped"),
+            Event::Started { restarted: Some(why), .. } => bar.set_message(format!("starting over: {why}")),
+            Event::Started { .. } | Event::Locked { .. } => {}
+            Event::Page { records, total } => {
+                bar.inc(records);
+                bar.set_message(total.map_or_else(String::new, |total| format!("of {}", count(total))));
+            }
+            Event::Waiting { reason, wait } => bar.set_message(format!("waiting {}: {reason}", short(wait))),
+            Event::Committed { .. } => {}
+            Event::Finished(report) => bar.finish_with_message(report.state),
+        }
+    });
+    (observer, Bars { all: Some(all) })
+}
+
+fn short(wait: Duration) -> String {
+    humantime::format_duration(Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))).to_string()
+}
+
+fn lines(sync: Option<&SyncId>, event: &Event) {
+    let name = sync.map_or_else(|| "headwater".to_owned(), ToString::to_string);
+    match event {
+        Event::Started { resumed: true, .. } => anstream::eprintln!("{name}: going on where it stopped"),
+        Event::Started { restarted: Some(why), .. } => anstream::eprintln!("{name}: starting over: {why}"),
+        Event::Started { .. } => anstream::eprintln!("{name}: started"),
+        Event::Waiting { reason, wait } => anstream::eprintln!("{name}: waiting {}: {reason}", short(*wait)),
+        Event::Committed { rows } => anstream::eprintln!("{name}: {} rows committed", count(*rows)),
+        Event::Locked { holder } => anstream::eprintln!("{name}: waiting for the database: {holder}"),
+        Event::Finished(report) => anstream::eprintln!("{name}: {}", report.state),
+        Event::Page { .. } => {}
+    }
+}
+
+fn wire(sync: Option<&SyncId>, event: &Event) -> Value {
+    let mut value = match event {
+        Event::Started { resumed, restarted } => json!({ "event": "started", "resumed": resumed, "restarted": restarted }),
+        Event::Page { records, total } => json!({ "event": "page", "records": records, "total": total }),
+        Event::Waiting { reason, wait } => json!({ "event": "waiting", "reason": reason, "wait_ms": wait.as_millis() }),
+        Event::Committed { rows } => json!({ "event": "committed", "rows": rows }),
+        Event::Locked { holder } => json!({ "event": "locked", "holder": holder }),
+        Event::Finished(report) => json!({ "event": "finished", "state": report.state }),
+    };
+    if let (Some(sync), Value::Object(map)) = (sync, &mut value) {
+        map.insert("sync".into(), sync.to_string().into());
+    }
+    value
+}

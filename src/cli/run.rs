@@ -1,0 +1,158 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anstyle::AnsiColor;
+use tokio::sync::watch;
+
+use super::output::{self, DIM, bold, count, exit_code, json_line, print_error};
+use super::progress::{self, Style};
+use super::{Done, project};
+use crate::engine::{self, ErrorKind, Options, Report, SyncReport};
+use crate::plan::{Plan, SyncPlan, limits};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// What to sync: a provider, a connection, either with `/sync` (and `@variant`). Without any: everything.
+    #[arg(value_name = "SELECTOR")]
+    selectors: Vec<String>,
+    /// Read everything again, whatever was read before. Rows that did not change stay untouched.
+    #[arg(long)]
+    full: bool,
+    /// Let this run delete more rows than the guards allow.
+    #[arg(long)]
+    accept_deletes: bool,
+    /// One JSON object per event, and the report as the last line.
+    #[arg(long)]
+    json: bool,
+    /// Commit at least this often.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration, default_value = "2s")]
+    commit_every: Duration,
+}
+
+pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
+    let plan = project::plan(folder)?;
+    let syncs = plan.select(&arguments.selectors)?;
+    let style = if arguments.json { Style::Json } else { Style::of_terminal() };
+    let report = run_plan(&plan, &syncs, arguments, style)?;
+    if arguments.json {
+        json_line(&serde_json::json!({ "event": "report", "report": report }))?;
+    } else {
+        print_report(&report);
+    }
+    Ok(code(&report))
+}
+
+/// Runs syncs of a plan until they end or a signal stops them between two commits.
+fn run_plan(plan: &Plan, syncs: &[Arc<SyncPlan>], arguments: &Arguments, style: Style) -> Result<Report, output::Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        tokio::task::spawn(stop_on_signal(stop));
+        let (observer, bars) = progress::observer(style, syncs);
+        let options = Options {
+            database: plan.database.clone(),
+            publish: plan.publish.clone(),
+            accept_deletes: arguments.accept_deletes,
+            full: arguments.full,
+            observer,
+            stop: stopped,
+            group_age_max: arguments.commit_every.max(Duration::from_millis(1)),
+        };
+        let report = engine::run(syncs, options).await;
+        bars.end();
+        Ok(report?)
+    })
+}
+
+/// The first signal stops between two commits; a second ends the program at once, which loses nothing that is committed.
+async fn stop_on_signal(stop: watch::Sender<bool>) {
+    if interrupted().await {
+        anstream::eprintln!("stopping after the next commit; once more ends at once");
+        stop.send_replace(true);
+        if interrupted().await {
+            #[expect(clippy::disallowed_methods, reason = "the person asked twice")]
+            std::process::exit(i32::from(output::STOPPED));
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn interrupted() -> bool {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return false };
+    tokio::select! {
+        interrupt = tokio::signal::ctrl_c() => interrupt.is_ok(),
+        terminated = terminate.recv() => terminated.is_some(),
+    }
+}
+
+#[cfg(not(unix))]
+async fn interrupted() -> bool {
+    tokio::signal::ctrl_c().await.is_ok()
+}
+
+/// The exit code of a run: the worst of all syncs decides.
+pub(super) fn code(report: &Report) -> u8 {
+    let worst = report.syncs.iter().filter_map(|sync| sync.error.as_ref()).map(|error| error.kind);
+    let order = [ErrorKind::Bug, ErrorKind::Store, ErrorKind::User, ErrorKind::Data, ErrorKind::Remote];
+    let worst: Vec<ErrorKind> = worst.collect();
+    if let Some(kind) = order.into_iter().find(|kind| worst.contains(kind)) {
+        return exit_code(kind);
+    }
+    if report.publish_error.is_some() {
+        return exit_code(ErrorKind::Store);
+    }
+    if report.syncs.iter().any(|sync| sync.state == "paused") { output::STOPPED } else { 0 }
+}
+
+/// The table of what was done, and what went wrong.
+pub(super) fn print_report(report: &Report) {
+    let headings = ["sync", "state", "records", "added", "updated", "deleted", "unchanged", "quarantined", "requests"];
+    let rows: Vec<Vec<String>> = report.syncs.iter().map(row).collect();
+    anstream::println!("{}", output::table(&headings, &rows, &[2, 3, 4, 5, 6, 7, 8]));
+    for sync in &report.syncs {
+        notes(sync);
+    }
+    if let Some(error) = &report.publish_error {
+        print_error(&format!("the copy was not made: {error}"), None);
+    }
+}
+
+fn row(sync: &SyncReport) -> Vec<String> {
+    let mut row = vec![sync.sync.to_string(), sync.state.to_owned()];
+    let counts =
+        [sync.records, sync.added, sync.updated, sync.deleted, sync.unchanged, sync.quarantined, sync.requests];
+    row.extend(counts.map(count));
+    row
+}
+
+fn notes(sync: &SyncReport) {
+    let yellow = bold(AnsiColor::Yellow);
+    let id = &sync.sync;
+    if let Some(error) = &sync.error {
+        print_error(&format!("{id}: {}", error.message), error.hint.as_deref());
+    }
+    if sync.quarantined > 0 {
+        anstream::println!(
+            "{yellow}note{yellow:#}: {id}: {} {DIM}headwater query \"from headwater.quarantine where sync = '{}'\"{DIM:#}",
+            records_in_quarantine(sync.quarantined),
+            id.sync
+        );
+    }
+    if let Some(why) = &sync.deletes_skipped {
+        anstream::println!("{yellow}note{yellow:#}: {id}: nothing was deleted, because the scan proves nothing: {why}");
+    }
+    if sync.duplicates > 0 {
+        anstream::println!("{yellow}note{yellow:#}: {id}: {} records had a key that came again; the last one counts", count(sync.duplicates));
+    }
+    if sync.nulled > 0 {
+        anstream::println!("{yellow}note{yellow:#}: {id}: {} values that did not fit became null", count(sync.nulled));
+    }
+}
+
+fn records_in_quarantine(number: u64) -> String {
+    if number == 1 { "1 record is in quarantine:".into() } else { format!("{} records are in quarantine:", count(number)) }
+}
+
+const _: () = assert!(limits::GROUP_AGE_MAX.as_secs() == 2, "the default of --commit-every says the same");

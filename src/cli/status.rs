@@ -1,0 +1,87 @@
+use std::path::Path;
+
+use serde_json::json;
+
+use super::output::{count, json_line, print_error, table};
+use super::{Done, project};
+use crate::store::{ReadStore, SyncStatus};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// One JSON object per sync, as lines.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
+    let plan = project::plan(folder)?;
+    let known = match open(&plan.database) {
+        Ok(store) => store.status()?,
+        // before the first run there is nothing to tell, which is no mistake
+        Err(crate::store::Error::Missing { .. }) => Vec::new(),
+        Err(error) => return Err(error.into()),
+    };
+    let mut rows = Vec::new();
+    for sync in &plan.syncs {
+        let status = known.iter().find(|status| status.id == sync.id);
+        if arguments.json {
+            json_line(&wire(&sync.id.to_string(), status))?;
+        } else {
+            rows.push(row(&sync.id.to_string(), status));
+        }
+    }
+    if arguments.json {
+        return Ok(0);
+    }
+    let headings = ["sync", "last run", "state", "watermark", "rows", "deleted", "quarantined"];
+    anstream::println!("{}", table(&headings, &rows, &[4, 5, 6]));
+    for status in &known {
+        if let Some(message) = status.last_run.as_ref().and_then(|run| run.error.as_ref()) {
+            print_error(&format!("{}: {message}", status.id), None);
+        }
+    }
+    Ok(0)
+}
+
+/// Opens the database to look, and says on standard error what it waits for.
+pub(super) fn open(database: &Path) -> Result<ReadStore, crate::store::Error> {
+    ReadStore::open(database, Box::new(|holder| anstream::eprintln!("waiting for the database: {holder}")))
+}
+
+fn row(name: &str, status: Option<&SyncStatus>) -> Vec<String> {
+    let Some(status) = status else {
+        return vec![name.into(), "never".into(), String::new(), String::new(), String::new(), String::new(), String::new()];
+    };
+    let (when, state) = match &status.last_run {
+        Some(run) => (run.started_at.format("%Y-%m-%d %H:%M:%S UTC").to_string(), run.state.clone()),
+        None => ("never".to_owned(), String::new()),
+    };
+    vec![
+        name.to_owned(),
+        when,
+        state,
+        status.watermark.clone().unwrap_or_default(),
+        count(status.rows_live),
+        count(status.rows_deleted),
+        count(status.quarantined),
+    ]
+}
+
+fn wire(name: &str, status: Option<&SyncStatus>) -> serde_json::Value {
+    let run = status.and_then(|status| status.last_run.as_ref()).map(|run| {
+        json!({
+            "run_id": run.run_id, "state": run.state, "started_at": run.started_at, "ended_at": run.ended_at,
+            "records": run.records, "added": run.added, "error_code": run.error_code, "error": run.error,
+        })
+    });
+    json!({
+        "sync": name,
+        "last_run": run,
+        "table": status.and_then(|status| status.table.clone()),
+        "watermark": status.and_then(|status| status.watermark.clone()),
+        "rows_live": status.map(|status| status.rows_live),
+        "rows_deleted": status.map(|status| status.rows_deleted),
+        "quarantined": status.map(|status| status.quarantined),
+    })
+}
+

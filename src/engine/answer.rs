@@ -1,0 +1,275 @@
+//! An answer read: its records, what it says about the next page, and the rows.
+
+use tokio::sync::oneshot;
+use url::Url;
+
+use super::Error;
+use super::render::Variables;
+use crate::plan::{BodyPlan, CursorSource, Fact, PageKind, Path, PathForm, SyncPlan};
+use crate::record::json::Json;
+use crate::record::{Batch, Mapper, decode, select};
+use crate::remote::{Client, Request, Response};
+use crate::scan::PageFacts;
+
+/// What reading needs beside the answer.
+pub(super) struct Reader {
+    pub(super) plan: std::sync::Arc<SyncPlan>,
+    pub(super) mapper: Mapper,
+    pub(super) client: Client,
+    pub(super) variables: Variables,
+}
+
+impl Reader {
+    /// Reads one answer: sends the facts as soon as the body is parsed, then maps the records. Runs on a blocking thread.
+    pub(super) fn read(
+        &self,
+        request: &Request,
+        response: &Response,
+        facts: oneshot::Sender<Result<PageFacts, Error>>,
+    ) -> Option<Result<Batch, Error>> {
+        if response.status == 204 {
+            facts.send(Ok(PageFacts::default())).ok()?;
+            return Some(self.nothing());
+        }
+        let body = match decode::parse(&response.body) {
+            Ok(body) => body,
+            Err(error) => {
+                let error = Error::Decode { request: self.client.masked(request), error };
+                // whoever waits for the facts reports it
+                drop(facts.send(Err(error)));
+                return None;
+            }
+        };
+        let read = self.records(request, response, &body).and_then(|records| {
+            let facts = self.facts(request, response, &body, &records)?;
+            Ok((records, facts))
+        });
+        match read {
+            Err(error) => {
+                drop(facts.send(Err(error)));
+                None
+            }
+            Ok((records, found)) => {
+                facts.send(Ok(found)).ok()?;
+                Some(self.mapper.map(&records, &self.variables.value()).map_err(Error::from))
+            }
+        }
+    }
+
+    /// The rows of a page without records.
+    pub(super) fn nothing(&self) -> Result<Batch, Error> {
+        Ok(self.mapper.map(&[], &self.variables.value())?)
+    }
+
+    fn records<'j, 'a>(&self, request: &Request, response: &Response, body: &'j Json<'a>) -> Result<Vec<&'j Json<'a>>, Error> {
+        let excerpt = || self.client.excerpt(response);
+        let is_graphql = matches!(self.plan.request.body, BodyPlan::Graphql { .. });
+        if is_graphql && body.member("errors").is_some_and(is_something) {
+            return Err(Error::ErrorInBody { request: self.client.masked(request), excerpt: excerpt() });
+        }
+        let mut records = Vec::new();
+        let mut missing = None;
+        for path in &self.plan.response.records {
+            match container(path, body) {
+                Container::Missing if !self.plan.response.optional => {
+                    missing.get_or_insert_with(|| format!("there is nothing at `{}`", path.text()));
+                }
+                Container::Scalar(kind) => {
+                    let problem = format!("there is {kind} where `{}` looks for records", path.text());
+                    return Err(Error::NoRecords { request: self.client.masked(request), problem, excerpt: excerpt() });
+                }
+                Container::ListItself => {
+                    let problem = format!("`{0}` is a list; its items are `{0}[*]`", path.text());
+                    return Err(Error::NoRecords { request: self.client.masked(request), problem, excerpt: String::new() });
+                }
+                Container::Missing | Container::There => records.extend(select::select(path, body)),
+            }
+        }
+        if records.is_empty() && says_error(body) {
+            return Err(Error::ErrorInBody { request: self.client.masked(request), excerpt: excerpt() });
+        }
+        match missing {
+            Some(problem) if records.is_empty() => {
+                Err(Error::NoRecords { request: self.client.masked(request), problem, excerpt: excerpt() })
+            }
+            _ => Ok(records),
+        }
+    }
+
+    fn facts(
+        &self,
+        request: &Request,
+        response: &Response,
+        body: &Json<'_>,
+        records: &[&Json<'_>],
+    ) -> Result<PageFacts, Error> {
+        let at = |path: &Path| select::first(path, body);
+        let flag = |path: &Option<Path>| path.as_ref().and_then(at).and_then(truth);
+        let count = |path: &Option<Path>| path.as_ref().and_then(at).and_then(whole);
+        let fact = |fact: &Fact| match fact {
+            Fact::Body(path) => at(path).map(Json::to_serde),
+            Fact::Header(name) => response.header(name).map(Into::into),
+        };
+        let mut facts = PageFacts { records: records.len() as u64, ..PageFacts::default() };
+        match &self.plan.pagination.kind {
+            PageKind::None => {}
+            PageKind::Link { rel } => facts.next = self.url(request, response, link(response, rel)),
+            PageKind::NextUrl { from } => {
+                let text = fact(from).and_then(|value| value.as_str().map(str::to_owned));
+                facts.next = self.url(request, response, text.filter(|text| !text.is_empty()));
+            }
+            PageKind::Cursor { from, has_more, .. } => {
+                facts.has_more = flag(has_more);
+                facts.next = match from {
+                    CursorSource::Fact(from) => fact(from),
+                    CursorSource::LastRecord(path) => {
+                        records.last().and_then(|record| select::first(path, record)).map(Json::to_serde)
+                    }
+                };
+            }
+            PageKind::Offset { total, has_more, .. } => {
+                facts.total = count(total);
+                facts.has_more = flag(has_more);
+            }
+            PageKind::Page { total_pages, total, has_more, .. } => {
+                facts.total = count(total);
+                facts.total_pages = count(total_pages);
+                facts.has_more = flag(has_more);
+            }
+            PageKind::Relay { page_info, .. } => {
+                let info = at(page_info);
+                facts.has_more = info.and_then(|info| info.member("hasNextPage")).and_then(truth);
+                facts.next = info.and_then(|info| info.member("endCursor")).map(Json::to_serde);
+            }
+        }
+        if let Some(when) = &self.plan.pagination.stop_when {
+            let headers: minijinja::Value = response.headers.iter().cloned().collect();
+            let answer: minijinja::Value =
+                [("body", body.to_value()), ("headers", headers), ("status", response.status.into())].into_iter().collect();
+            let variables = self.variables.with("response", answer);
+            facts.stop =
+                when.is_true(&variables).map_err(|error| Error::Template { place: "pagination stop.when", error })?;
+        }
+        Ok(facts)
+    }
+
+    /// An absolute URL for the checkpoint: resolved against the page it stood on, and without the secrets a server may echo.
+    fn url(&self, request: &Request, response: &Response, text: Option<String>) -> Option<serde_json::Value> {
+        let url: Url = response.url.join(text?.trim()).ok()?;
+        Some(self.client.without_secrets(request, &url).to_string().into())
+    }
+}
+
+enum Container {
+    There,
+    Missing,
+    Scalar(&'static str),
+    ListItself,
+}
+
+/// Whether there is something where a path looks for records. A null list is an empty one.
+fn container(path: &Path, body: &Json<'_>) -> Container {
+    let PathForm::Plain { steps, each } = path.form() else { return Container::There };
+    let parent = steps.iter().try_fold(body, |node, step| match (step, node) {
+        (crate::plan::Step::Member(name), node) => node.member(name),
+        (crate::plan::Step::Index(index), Json::Array(items)) => {
+            let at = if *index < 0 { items.len().checked_add_signed(isize::try_from(*index).ok()?)? } else { usize::try_from(*index).ok()? };
+            items.get(at)
+        }
+        _ => None,
+    });
+    match (parent, each) {
+        (None, _) => Container::Missing,
+        (Some(Json::Null | Json::Object(_)), _) | (Some(Json::Array(_)), true) => Container::There,
+        (Some(Json::Array(_)), false) => Container::ListItself,
+        (Some(scalar), _) => Container::Scalar(scalar.kind()),
+    }
+}
+
+fn is_something(value: &Json<'_>) -> bool {
+    match value {
+        Json::Null | Json::Bool(false) => false,
+        Json::String(text) => !text.is_empty(),
+        Json::Array(items) => !items.is_empty(),
+        Json::Object(members) => !members.is_empty(),
+        Json::Bool(true) | Json::Number(_) => true,
+    }
+}
+
+/// The ways in which APIs say "this failed" with status 200.
+fn says_error(body: &Json<'_>) -> bool {
+    let no = |name: &str| matches!(body.member(name), Some(Json::Bool(false)));
+    ["error", "errors"].iter().any(|name| body.member(name).is_some_and(is_something)) || no("ok") || no("success")
+}
+
+fn truth(value: &Json<'_>) -> Option<bool> {
+    match value {
+        Json::Bool(value) => Some(*value),
+        Json::String(text) if text == "true" => Some(true),
+        Json::String(text) if text == "false" => Some(false),
+        _ => None,
+    }
+}
+
+fn whole(value: &Json<'_>) -> Option<u64> {
+    match value {
+        Json::Number(text) | Json::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// The target of the first link of this relation (RFC 8288, 3).
+fn link(response: &Response, rel: &str) -> Option<String> {
+    response.headers.iter().filter(|(name, _)| name == "link").find_map(|(_, value)| link_in(value, rel))
+}
+
+fn link_in(header: &str, rel: &str) -> Option<String> {
+    let mut rest = header;
+    while let Some(open) = rest.find('<') {
+        let close = open + rest[open..].find('>')?;
+        let target = &rest[open + 1..close];
+        let after = &rest[close + 1..];
+        let end = end_of_parameters(after);
+        if parameters(&after[..end]).any(|(name, value)| {
+            name.eq_ignore_ascii_case("rel") && value.split_ascii_whitespace().any(|one| one.eq_ignore_ascii_case(rel))
+        }) {
+            return Some(target.to_owned());
+        }
+        rest = &after[end..];
+    }
+    None
+}
+
+/// The comma that ends a link, quoted text passed over.
+fn end_of_parameters(text: &str) -> usize {
+    let mut in_quotes = false;
+    for (at, c) in text.char_indices() {
+        match c {
+            '"' => in_quotes = !in_quotes,
+            ',' if !in_quotes => return at,
+            _ => {}
+        }
+    }
+    text.len()
+}
+
+fn parameters(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split(';').filter_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        Some((name.trim(), value.trim().trim_matches('"')))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::link_in;
+
+    #[test]
+    fn links_are_found_by_relation() {
+        let header = r#"<https://a.example/x?page=1,2&b=<c>; rel="prev", </x?page=3>; title="a, b; c"; rel="next last""#;
+        assert_eq!(link_in(header, "next").as_deref(), Some("/x?page=3"));
+        assert_eq!(link_in(header, "first"), None);
+        assert_eq!(link_in("<u>; REL=next", "next").as_deref(), Some("u"));
+        assert_eq!(link_in("garbage", "next"), None);
+    }
+}

@@ -1,0 +1,191 @@
+//! Why a sync did not come to its end.
+
+use crate::plan::TemplateError;
+use crate::record::{DecodeError, MapError};
+use crate::scan::Stuck;
+use crate::scan::retry::GiveUpReason;
+use crate::{remote, store};
+
+/// Who can do something about an error. It decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ErrorKind {
+    /// the project's YAML, its environment or the command line
+    User,
+    /// the API or the way to it
+    Remote,
+    /// what the API sent
+    Data,
+    /// the DuckDB file
+    Store,
+    /// headwater
+    Bug,
+}
+
+/// Why a sync did not come to its end. What it had committed before is kept.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// no answer, or none that could be asked for
+    #[error(transparent)]
+    Remote(#[from] remote::Error),
+    /// an answer that is no success
+    #[error("{request} answered {status}{}; {reason}{}", status_text(*status), quoted(excerpt))]
+    Status {
+        /// the request, masked
+        request: String,
+        /// HTTP status
+        status: u16,
+        /// why it is not tried again
+        reason: GiveUpReason,
+        /// the beginning of the answer
+        excerpt: String,
+    },
+    /// a body that is not what `format` says
+    #[error("{request}: {error}")]
+    Decode {
+        /// the request, masked
+        request: String,
+        /// what is wrong, and where
+        error: DecodeError,
+    },
+    /// a success that says it failed
+    #[error("{request} answered 200 with an error in the body{}", quoted(excerpt))]
+    ErrorInBody {
+        /// the request, masked
+        request: String,
+        /// the beginning of the answer
+        excerpt: String,
+    },
+    /// no records where they should be
+    #[error("{request}: {problem}{}", quoted(excerpt))]
+    NoRecords {
+        /// the request, masked
+        request: String,
+        /// what is there instead
+        problem: String,
+        /// the beginning of the answer
+        excerpt: String,
+    },
+    /// the pages do not end
+    #[error("{0}")]
+    Stuck(#[from] Stuck),
+    /// a template that fails with the values at hand
+    #[error("{place}: {error}")]
+    Template {
+        /// the words it stands under
+        place: &'static str,
+        /// what is wrong
+        error: TemplateError,
+    },
+    /// a URL that is none
+    #[error("the request leads to `{url}`, which is not a URL")]
+    Url {
+        /// the text, without secrets
+        url: String,
+    },
+    /// a record does not fit, and the model says `on_invalid: fail`
+    #[error(transparent)]
+    Map(#[from] MapError),
+    /// the DuckDB file
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// the guard refused to delete
+    #[error("{}", guarded(*would_delete, *live, *returned))]
+    Guarded {
+        /// rows that would be deleted
+        would_delete: u64,
+        /// rows that live
+        live: u64,
+        /// records that the scan returned
+        returned: u64,
+        /// the sync, as the command line names it
+        sync: String,
+    },
+    /// headwater is wrong
+    #[error("headwater failed: {0}")]
+    Bug(String),
+}
+
+impl Error {
+    /// Who can do something about it.
+    pub fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Remote(error) if error.is_local() => ErrorKind::User,
+            Self::Remote(_) | Self::Status { .. } | Self::ErrorInBody { .. } => ErrorKind::Remote,
+            Self::Template { .. } | Self::Url { .. } => ErrorKind::User,
+            Self::Decode { .. } | Self::NoRecords { .. } | Self::Stuck(_) | Self::Map(_) | Self::Guarded { .. } => {
+                ErrorKind::Data
+            }
+            Self::Store(store::Error::SchemaConflict { .. }) => ErrorKind::User,
+            Self::Store(_) => ErrorKind::Store,
+            Self::Bug(_) => ErrorKind::Bug,
+        }
+    }
+
+    /// The stable name of the error, as `headwater.runs.error_code` keeps it.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Remote(error) => error.code(),
+            Self::Status { .. } => "http_status",
+            Self::Decode { .. } => "not_decodable",
+            Self::ErrorInBody { .. } => "error_in_body",
+            Self::NoRecords { .. } => "no_records",
+            Self::Stuck(Stuck::Cycle { .. }) => "cursor_cycle",
+            Self::Stuck(Stuck::PagesMax { .. }) => "pages_max",
+            Self::Stuck(Stuck::EmptyPages { .. }) => "empty_pages",
+            Self::Stuck(Stuck::NoToken) => "no_token",
+            Self::Template { .. } => "template",
+            Self::Url { .. } => "bad_url",
+            Self::Map(_) => "invalid_record",
+            Self::Store(_) => "store",
+            Self::Guarded { .. } => "deletes_guarded",
+            Self::Bug(_) => "bug",
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Remote(error) => return error.hint(),
+            Self::Status { status: 401 | 403, .. } => {
+                "check the credentials of the connection and what they are allowed to do".into()
+            }
+            Self::Status { status: 404 | 410, .. } => "check `base_url` and the path of the request".into(),
+            Self::Status { status: 400 | 422, .. } => "check the parameters of the request: `headwater dry-run` shows them".into(),
+            Self::Status { .. } => "the next run goes on behind the last committed page".into(),
+            Self::Decode { .. } => "`headwater dry-run` shows the request; check `base_url` and the path".into(),
+            Self::ErrorInBody { .. } => "check the credentials and the parameters: `headwater dry-run` shows the request".into(),
+            Self::NoRecords { .. } => {
+                "check `response.records`; where the API leaves the list out when it is empty, say `optional: true`".into()
+            }
+            Self::Stuck(stuck) => stuck.hint().into(),
+            Self::Template { .. } | Self::Url { .. } => return None,
+            Self::Map(error) => error.hint().into(),
+            Self::Store(error) => return error.hint(),
+            Self::Guarded { sync, .. } => {
+                format!("if they really are gone: `headwater run {sync} --accept-deletes`; the bound is `deletes.absence.guard`")
+            }
+            Self::Bug(_) => "please report it with the command and the output".into(),
+        })
+    }
+}
+
+fn quoted(excerpt: &str) -> String {
+    if excerpt.is_empty() { String::new() } else { format!(": {excerpt}") }
+}
+
+fn status_text(status: u16) -> String {
+    reqwest::StatusCode::from_u16(status)
+        .ok()
+        .and_then(|code| code.canonical_reason())
+        .map(|reason| format!(" {reason}"))
+        .unwrap_or_default()
+}
+
+fn guarded(would_delete: u64, live: u64, returned: u64) -> String {
+    if returned == 0 {
+        format!("the API returned no record at all, and {live} rows would be deleted; nothing was")
+    } else {
+        format!("{would_delete} of {live} rows would be deleted, more than the guard allows; nothing was")
+    }
+}

@@ -1,0 +1,48 @@
+//! What happens during a run, for whoever watches.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::SyncReport;
+use crate::plan::SyncId;
+
+/// Something that happened in a sync.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// it begins; whether it goes on where a run before it stopped, or starts over and why
+    Started {
+        /// it continues a scan
+        resumed: bool,
+        /// it starts over because of this
+        restarted: Option<String>,
+    },
+    /// a page was fetched and read
+    Page {
+        /// records on it
+        records: u64,
+        /// of how many, if the API says
+        total: Option<u64>,
+    },
+    /// a request is tried again after a wait
+    Waiting {
+        /// why, in words
+        reason: String,
+        /// how long
+        wait: Duration,
+    },
+    /// rows are in the table
+    Committed {
+        /// rows of the group
+        rows: u64,
+    },
+    /// another program holds the DuckDB file
+    Locked {
+        /// who, in DuckDB's words
+        holder: String,
+    },
+    /// it has ended
+    Finished(Box<SyncReport>),
+}
+
+/// Takes events; called from several threads.
+pub type Observer = Arc<dyn Fn(Option<&SyncId>, Event) + Send + Sync>;

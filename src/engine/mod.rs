@@ -1,0 +1,16 @@
+//! Runs syncs: a bounded pipeline fetch → map → commit for each, a writer for all.
+
+mod answer;
+mod error;
+mod event;
+mod fetch;
+mod preview;
+mod render;
+mod run;
+mod sync;
+mod writer;
+
+pub use error::{Error, ErrorKind};
+pub use event::{Event, Observer};
+pub use preview::{Preview, PreviewRequest, preview};
+pub use run::{Options, Report, SyncReport, run};

@@ -1,0 +1,306 @@
+//! The request for a page: templates filled in, the position put in its place.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::{DateTime, NaiveTime, Utc};
+use minijinja::Value;
+use minijinja::value::Serde;
+use serde_json::{Map, Value as Json};
+use url::Url;
+
+use super::Error;
+use crate::plan::{BodyPlan, MarkKind, Moment, PageKind, SyncPlan, Target, Template, TimeFormat, ValuePlan};
+use crate::remote::{HeaderValue, Request, Secret};
+use crate::scan::{Mark, Position, ScanState};
+
+/// The variables of all requests of one scan.
+#[derive(Debug, Clone)]
+pub(super) struct Variables {
+    pairs: Vec<(&'static str, Value)>,
+}
+
+impl Variables {
+    /// `started_at` is when the scan began: a resumed scan asks the same as before.
+    pub(super) fn new(plan: &SyncPlan, started_at: DateTime<Utc>, watermark: Option<&Mark>) -> Self {
+        let moment = |at| Value::from_object(Moment { at, format: TimeFormat::Rfc3339, day: false });
+        let watermark = watermark.map_or(Value::UNDEFINED, |mark| mark_value(plan, mark));
+        let pairs = vec![
+            ("config", Value::from(Serde(&plan.connection.config))),
+            ("input", Value::from(Serde(&plan.input))),
+            ("variant", Value::from(plan.id.variant.as_str())),
+            ("connection", Value::from_iter([("name", plan.id.connection.as_str())])),
+            ("run", Value::from_iter([("started_at", moment(started_at))])),
+            ("watermark", watermark),
+        ];
+        Self { pairs }
+    }
+
+    pub(super) fn value(&self) -> Value {
+        self.pairs.iter().cloned().collect()
+    }
+
+    /// With one variable more.
+    pub(super) fn with(&self, name: &'static str, value: Value) -> Value {
+        self.pairs.iter().cloned().chain([(name, value)]).collect()
+    }
+}
+
+/// The watermark as the API writes such values, `lookback` earlier.
+fn mark_value(plan: &SyncPlan, mark: &Mark) -> Value {
+    let Some(incremental) = &plan.incremental else { return Value::UNDEFINED };
+    let format = incremental.format.clone();
+    match mark.minus(incremental.lookback) {
+        Mark::Timestamp(at) => Value::from_object(Moment { at, format, day: incremental.kind == MarkKind::Date }),
+        Mark::Date(day) => {
+            let at = day.and_time(NaiveTime::MIN).and_utc();
+            Value::from_object(Moment { at, format, day: true })
+        }
+        Mark::Integer(number) => Value::from(number),
+        Mark::Text(text) => Value::from(text),
+    }
+}
+
+/// The request for the page at the scan's position.
+pub(super) fn request(plan: &SyncPlan, variables: &Value, scan: &ScanState) -> Result<Request, Error> {
+    let mut draft = Draft::new(plan, variables)?;
+    match &plan.pagination.kind {
+        PageKind::None | PageKind::Link { .. } | PageKind::NextUrl { .. } => {}
+        PageKind::Cursor { to, replaces_params, .. } => {
+            if let Position::Cursor(cursor) = &scan.position {
+                if *replaces_params {
+                    draft.query.clear();
+                    draft.secret_query.clear();
+                }
+                draft.put(to, cursor);
+            }
+        }
+        PageKind::Offset { offset, limit_to, limit, start, .. } => {
+            let at = match scan.position {
+                Position::Offset(at) => at,
+                _ => *start,
+            };
+            draft.put(offset, &at.into());
+            if let Some(limit_to) = limit_to {
+                draft.put(limit_to, &(*limit).into());
+            }
+        }
+        PageKind::Page { page, start, size, size_to, .. } => {
+            let number = match scan.position {
+                Position::Page(number) => number,
+                _ => *start,
+            };
+            draft.put(page, &number.into());
+            if let (Some(size_to), Some(size)) = (size_to, size) {
+                draft.put(size_to, &(*size).into());
+            }
+        }
+        PageKind::Relay { after, first, .. } => {
+            if let Some((name, size)) = first {
+                draft.variable(name, (*size).into());
+            }
+            if let Position::Cursor(cursor) = &scan.position {
+                draft.variable(after, cursor.clone());
+            }
+        }
+    }
+    let url = match &scan.position {
+        // the API's own URL already says everything that is no secret
+        Position::Url(url) => Some(Url::parse(url).map_err(|_| Error::Url { url: url.clone() })?),
+        _ => None,
+    };
+    draft.finish(url)
+}
+
+/// A request while it is put together.
+struct Draft<'p> {
+    plan: &'p SyncPlan,
+    url: Url,
+    query: Vec<(String, String)>,
+    secret_query: Vec<(String, Secret)>,
+    headers: Vec<(String, HeaderValue)>,
+    body: Body,
+}
+
+enum Body {
+    None,
+    Json(Json),
+    Form(Vec<(String, String)>),
+    Text(String),
+}
+
+impl<'p> Draft<'p> {
+    fn new(plan: &'p SyncPlan, variables: &Value) -> Result<Self, Error> {
+        let request = &plan.request;
+        let path = request.path.render_path(variables).map_err(|error| Error::Template { place: "request path", error })?;
+        let text = if path.starts_with('/') {
+            format!("{}{path}", plan.connection.base_url.as_str().trim_end_matches('/'))
+        } else {
+            path
+        };
+        let url = Url::parse(&text).map_err(|_| Error::Url { url: text })?;
+        let secret = |template: &Template| Secret { template: Arc::new(template.clone()), variables: variables.clone() };
+        let mut headers = Vec::with_capacity(request.headers.len());
+        for (name, template) in &request.headers {
+            if template.names("credentials") {
+                headers.push((name.clone(), HeaderValue::Secret(secret(template))));
+            } else if let Some(text) =
+                template.render(variables).map_err(|error| Error::Template { place: "request headers", error })?
+            {
+                headers.push((name.clone(), HeaderValue::Plain(text)));
+            }
+        }
+        let (mut query, mut secret_query) = (Vec::new(), Vec::new());
+        for (name, value) in &request.query {
+            match value {
+                ValuePlan::Template(template) if template.names("credentials") => {
+                    secret_query.push((name.clone(), secret(template)));
+                }
+                value => {
+                    if let Some(value) = render(value, variables, "request query")? {
+                        flatten(name, &value, &mut query);
+                    }
+                }
+            }
+        }
+        let body = match &request.body {
+            BodyPlan::None => Body::None,
+            BodyPlan::Json(value) => Body::Json(render(value, variables, "request body")?.unwrap_or(Json::Null)),
+            BodyPlan::Form(members) => {
+                let mut form = Vec::new();
+                for (name, value) in members {
+                    if let Some(value) = render(value, variables, "request body")? {
+                        flatten(name, &value, &mut form);
+                    }
+                }
+                Body::Form(form)
+            }
+            BodyPlan::Text(template) => Body::Text(
+                template
+                    .render(variables)
+                    .map_err(|error| Error::Template { place: "request body", error })?
+                    .unwrap_or_default(),
+            ),
+            BodyPlan::Graphql { query, variables: members } => {
+                let members = ValuePlan::Map(members.clone());
+                let members = render(&members, variables, "graphql variables")?;
+                Body::Json(serde_json::json!({ "query": query, "variables": members }))
+            }
+        };
+        Ok(Self { plan, url, query, secret_query, headers, body })
+    }
+
+    fn put(&mut self, to: &Target, value: &Json) {
+        match to {
+            Target::Query(name) => {
+                self.query.retain(|(known, _)| known != name);
+                self.query.push((name.clone(), text_of(value)));
+            }
+            Target::Header(name) => {
+                self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+                self.headers.push((name.clone(), HeaderValue::Plain(text_of(value))));
+            }
+            Target::Body(dotted) => match &mut self.body {
+                Body::Json(body) => insert(body, dotted, value.clone()),
+                Body::Form(form) => {
+                    form.retain(|(known, _)| known != dotted);
+                    form.push((dotted.clone(), text_of(value)));
+                }
+                Body::None | Body::Text(_) => {}
+            },
+        }
+    }
+
+    fn variable(&mut self, name: &str, value: Json) {
+        if let Body::Json(body) = &mut self.body {
+            insert(body, &format!("variables.{name}"), value);
+        }
+    }
+
+    fn finish(self, next: Option<Url>) -> Result<Request, Error> {
+        let url = match next {
+            Some(url) => url,
+            None => {
+                let mut url = self.url;
+                if !self.query.is_empty() {
+                    url.query_pairs_mut().extend_pairs(&self.query);
+                }
+                url
+            }
+        };
+        let form = |pairs: &[(String, String)]| {
+            url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+        };
+        let body = match &self.body {
+            Body::None => None,
+            Body::Json(value) => Some(("application/json", value.to_string())),
+            Body::Form(pairs) => Some(("application/x-www-form-urlencoded", form(pairs))),
+            Body::Text(text) => Some(("text/plain; charset=utf-8", text.clone())),
+        };
+        Ok(Request {
+            method: self.plan.request.method,
+            url,
+            secret_query: self.secret_query,
+            headers: self.headers,
+            body: body.map(|(kind, text)| (kind.to_owned(), Bytes::from(text))),
+        })
+    }
+}
+
+/// A value with its templates filled in; what yields none is left out.
+fn render(value: &ValuePlan, variables: &Value, place: &'static str) -> Result<Option<Json>, Error> {
+    Ok(match value {
+        ValuePlan::Fixed(value) => Some(value.clone()),
+        ValuePlan::Template(template) => {
+            template.value(variables).map_err(|error| Error::Template { place, error })?
+        }
+        ValuePlan::List(items) => {
+            let mut list = Vec::with_capacity(items.len());
+            for item in items {
+                list.extend(render(item, variables, place)?);
+            }
+            Some(Json::Array(list))
+        }
+        ValuePlan::Map(members) => {
+            let mut map = Map::new();
+            for (name, item) in members {
+                if let Some(item) = render(item, variables, place)? {
+                    map.insert(name.clone(), item);
+                }
+            }
+            Some(Json::Object(map))
+        }
+    })
+}
+
+/// A query or form value: a list repeats its name.
+fn flatten(name: &str, value: &Json, pairs: &mut Vec<(String, String)>) {
+    match value {
+        Json::Array(items) => items.iter().for_each(|item| pairs.push((name.to_owned(), text_of(item)))),
+        value => pairs.push((name.to_owned(), text_of(value))),
+    }
+}
+
+fn text_of(value: &Json) -> String {
+    match value {
+        Json::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// Puts a value at a dotted place, making the maps on the way.
+fn insert(body: &mut Json, dotted: &str, value: Json) {
+    let mut node = body;
+    let mut names = dotted.split('.').peekable();
+    while let Some(name) = names.next() {
+        if !node.is_object() {
+            *node = Json::Object(Map::new());
+        }
+        let Json::Object(map) = node else { return };
+        if names.peek().is_none() {
+            map.insert(name.to_owned(), value);
+            return;
+        }
+        node = map.entry(name.to_owned()).or_insert(Json::Null);
+    }
+}

@@ -1,0 +1,321 @@
+//! Connections: a provider's words with one account's settings.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use minijinja::context;
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::place::{Place, Sink, Variables, template};
+use super::{
+    AuthPlan, ConnectionPlan, CredentialSource, KeyPlace, RatePlan, RetryPlan, Template, limits, words,
+};
+use crate::diagnostic::suggest;
+use crate::spec::schema::check_against;
+use crate::spec::{
+    ApiKeySpec, AuthSpec, BackoffSpec, BasicSpec, BearerSpec, ConnectionSpec, ProviderSpec, RateLimitSpec, RetrySpec,
+    TimeoutSpec,
+};
+
+const AUTH_VARIABLES: [&str; 3] = ["config", "connection", "credentials"];
+
+/// What is true of a provider whatever the connection.
+#[derive(Debug, Clone)]
+pub(super) struct ProviderDraft {
+    base_url: Template,
+    auth: IndexMap<String, AuthPlan>,
+    rate_limit: RatePlan,
+    retry: RetryPlan,
+    timeout_connect: Duration,
+    timeout_request: Duration,
+    trusted_origins: Vec<String>,
+}
+
+/// Compiles a provider; `None` where a mistake was found.
+pub(super) fn provider(sink: &mut Sink, place: &Place<'_>, spec: &ProviderSpec) -> Option<ProviderDraft> {
+    let ProviderSpec {
+        provider: name,
+        title: _,
+        docs: _,
+        base_url,
+        config,
+        auth,
+        headers: _,
+        query: _,
+        rate_limit,
+        retry,
+        timeout,
+        pagination: _,
+        trusted_origins,
+    } = spec;
+    words::name(sink, &place.key("provider"), name, true);
+    if let Some(schema) = config
+        && let Err(error) = jsonschema::validator_for(schema)
+    {
+        sink.error("E045", &place.key("config"), format!("`config` is not a JSON Schema: {error}"), None);
+        return None;
+    }
+    let variables = Variables { names: &["config", "connection"], config: config.as_ref(), input: None };
+    let base_url = template(sink, &place.key("base_url"), base_url, variables);
+    let variables = variables.with(&AUTH_VARIABLES);
+    let mut ways = IndexMap::new();
+    let mut good = true;
+    for (name, spec) in auth.iter().flatten() {
+        match auth_plan(sink, &place.key("auth").key(name), spec, variables) {
+            Some(plan) => drop(ways.insert(name.clone(), plan)),
+            None => good = false,
+        }
+    }
+    let rate_limit = rate_plan(sink, &place.key("rate_limit"), rate_limit.as_ref());
+    let retry = retry_plan(sink, &place.key("retry"), retry.as_ref());
+    let (connect, request) = match timeout {
+        None => (None, None),
+        Some(TimeoutSpec { connect, request }) => (connect.as_ref(), request.as_ref()),
+    };
+    let place_timeout = place.key("timeout");
+    let timeout_connect = optional_duration(sink, &place_timeout.key("connect"), connect, Duration::from_secs(10));
+    let timeout_request = optional_duration(sink, &place_timeout.key("request"), request, Duration::from_secs(120));
+    let mut origins = Vec::with_capacity(trusted_origins.len());
+    for (index, origin) in trusted_origins.iter().enumerate() {
+        match Url::parse(origin).ok().filter(|url| url.has_host() && url.path() == "/" && url.query().is_none()) {
+            Some(url) => origins.push(url.origin().ascii_serialization()),
+            None => {
+                let hint = "an origin is scheme and host: `https://files.example.com`".to_owned();
+                sink.error("E040", &place.key("trusted_origins").index(index), format!("`{origin}` is not an origin"), Some(hint));
+            }
+        }
+    }
+    let draft = ProviderDraft {
+        base_url: base_url?,
+        auth: ways,
+        rate_limit: rate_limit?,
+        retry: retry?,
+        timeout_connect: timeout_connect?,
+        timeout_request: timeout_request?,
+        trusted_origins: origins,
+    };
+    good.then_some(draft)
+}
+
+fn auth_plan(sink: &mut Sink, place: &Place<'_>, spec: &AuthSpec, variables: Variables<'_>) -> Option<AuthPlan> {
+    let mut text = |key: &str, kind: &str, given: Option<&String>, default: &str| {
+        template(sink, &place.key(kind).key(key), given.map_or(default, String::as_str), variables)
+    };
+    match spec {
+        AuthSpec::None {} => Some(AuthPlan::None),
+        AuthSpec::ApiKey(ApiKeySpec { header, query, cookie, value }) => {
+            let value = text("value", "api_key", value.as_ref(), "{{ credentials.api_key }}");
+            let place = match (header, query, cookie) {
+                (Some(name), None, None) => KeyPlace::Header(name.clone()),
+                (None, Some(name), None) => KeyPlace::Query(name.clone()),
+                (None, None, Some(name)) => KeyPlace::Cookie(name.clone()),
+                _ => {
+                    let message = "name exactly one place where the key goes: `header`, `query` or `cookie`";
+                    sink.key_error("E062", &place.key("api_key"), message, None);
+                    return None;
+                }
+            };
+            Some(AuthPlan::ApiKey { place, value: value? })
+        }
+        AuthSpec::Basic(BasicSpec { username, password }) => {
+            let username = text("username", "basic", username.as_ref(), "{{ credentials.username }}");
+            let password = text("password", "basic", password.as_ref(), "{{ credentials.password }}");
+            Some(AuthPlan::Basic { username: username?, password: password? })
+        }
+        AuthSpec::Bearer(BearerSpec { token }) => {
+            let token = text("token", "bearer", token.as_ref(), "{{ credentials.token }}");
+            Some(AuthPlan::Bearer { token: token? })
+        }
+    }
+}
+
+fn rate_plan(sink: &mut Sink, place: &Place<'_>, spec: Option<&RateLimitSpec>) -> Option<RatePlan> {
+    let Some(RateLimitSpec { quotas, concurrency }) = spec else {
+        return Some(RatePlan { quotas: Vec::new(), concurrency: 4 });
+    };
+    let parsed: Vec<_> = quotas
+        .iter()
+        .enumerate()
+        .map(|(index, text)| words::quota(sink, &place.key("quotas").index(index), text))
+        .collect();
+    Some(RatePlan { quotas: parsed.into_iter().collect::<Option<_>>()?, concurrency: concurrency.unwrap_or(4) })
+}
+
+fn retry_plan(sink: &mut Sink, place: &Place<'_>, spec: Option<&RetrySpec>) -> Option<RetryPlan> {
+    let (attempts, statuses, backoff) = match spec {
+        Some(RetrySpec { attempts, statuses, backoff }) => (*attempts, statuses.clone(), backoff.as_ref()),
+        None => (None, None, None),
+    };
+    let (base, max) = match backoff {
+        Some(BackoffSpec { base, max }) => (base.as_ref(), max.as_ref()),
+        None => (None, None),
+    };
+    let place = place.key("backoff");
+    let backoff_base = optional_duration(sink, &place.key("base"), base, Duration::from_secs(1));
+    let backoff_max = optional_duration(sink, &place.key("max"), max, Duration::from_secs(300));
+    Some(RetryPlan {
+        attempts: attempts.unwrap_or(limits::RETRY_ATTEMPTS).min(limits::RETRY_ATTEMPTS_MAX),
+        statuses: statuses.unwrap_or_else(|| vec![408, 425, 429, 500, 502, 503, 504]),
+        backoff_base: backoff_base?,
+        backoff_max: backoff_max?,
+    })
+}
+
+fn optional_duration(sink: &mut Sink, place: &Place<'_>, text: Option<&String>, default: Duration) -> Option<Duration> {
+    text.map_or(Some(default), |text| words::duration(sink, place, text))
+}
+
+/// Compiles a connection; `None` where a mistake was found.
+pub(super) fn connection(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    name: &str,
+    spec: &ConnectionSpec,
+    provider_spec: &ProviderSpec,
+    draft: &ProviderDraft,
+) -> Option<ConnectionPlan> {
+    let ConnectionSpec { provider, auth, base_url, credentials, config, syncs: _ } = spec;
+    let auth = pick_auth(sink, place, auth.as_ref(), draft);
+    let credentials = credential_sources(sink, &place.key("credentials"), credentials);
+    if let Some(auth) = &auth {
+        credentials_are_given(sink, place, auth, &credentials);
+    }
+    let config = settings(sink, &place.key("config"), config, provider_spec.config.as_ref(), "E045");
+    let variables = context! {
+        config => minijinja::Value::from(minijinja::value::Serde(config.as_ref()?)),
+        connection => context! { name },
+    };
+    let (url_place, rendered) = match base_url {
+        Some(url) => (place.key("base_url"), Ok(url.clone())),
+        None => (place.clone(), base_url_text(&draft.base_url, &variables)),
+    };
+    let base_url = match rendered {
+        Err(error) => {
+            sink.key_error("E040", &url_place, format!("the base URL of `{provider}` has no value: {error}"), Some("give it in `config`".into()));
+            None
+        }
+        Ok(text) => {
+            let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+            if url.is_none() {
+                let hint = "a base URL looks like `https://api.example.com/v2`".to_owned();
+                sink.error("E040", &url_place, format!("`{text}` is not a base URL"), Some(hint));
+            }
+            url
+        }
+    };
+    let ProviderDraft { base_url: _, auth: _, rate_limit, retry, timeout_connect, timeout_request, trusted_origins } = draft;
+    Some(ConnectionPlan {
+        name: name.to_owned(),
+        provider: provider.clone(),
+        base_url: base_url?,
+        trusted_origins: trusted_origins.clone(),
+        auth: auth?,
+        credentials,
+        config: config?,
+        rate_limit: rate_limit.clone(),
+        retry: retry.clone(),
+        timeout_connect: *timeout_connect,
+        timeout_request: *timeout_request,
+    })
+}
+
+/// A value in a base URL must not move it to another host or path: it is encoded as in a path, and a host takes no such characters.
+fn base_url_text(template: &Template, variables: &minijinja::Value) -> Result<String, super::TemplateError> {
+    template.render_path(variables)
+}
+
+fn pick_auth(sink: &mut Sink, place: &Place<'_>, wanted: Option<&String>, draft: &ProviderDraft) -> Option<AuthPlan> {
+    let names = || draft.auth.keys().map(String::as_str);
+    match (wanted, draft.auth.len()) {
+        (None, 0) => Some(AuthPlan::None),
+        (None, 1) => draft.auth.first().map(|(_, plan)| plan.clone()),
+        (None, _) => {
+            sink.key_error("E023", place, "the provider has several ways in; pick one with `auth:`", suggest("", names()));
+            None
+        }
+        (Some(name), _) => {
+            let plan = draft.auth.get(name).cloned();
+            if plan.is_none() {
+                sink.error("E023", &place.key("auth"), format!("the provider has no auth `{name}`"), suggest(name, names()));
+            }
+            plan
+        }
+    }
+}
+
+fn credential_sources(sink: &mut Sink, place: &Place<'_>, given: &IndexMap<String, String>) -> BTreeMap<String, CredentialSource> {
+    let mut sources = BTreeMap::new();
+    for (name, text) in given {
+        let source = match text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
+            Some(variable) if !variable.is_empty() && variable.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => {
+                CredentialSource::Environment(variable.to_owned())
+            }
+            Some(_) => {
+                sink.error("E046", &place.key(name), format!("`{text}` does not name an environment variable"), None);
+                continue;
+            }
+            None => {
+                let hint = format!("put it into the environment and write `${{{}}}`", name.to_uppercase());
+                sink.warning("W081", &place.key(name), format!("the secret `{name}` stands in the YAML file"), Some(hint));
+                CredentialSource::Literal(text.clone().into())
+            }
+        };
+        sources.insert(name.clone(), source);
+    }
+    sources
+}
+
+fn credentials_are_given(sink: &mut Sink, place: &Place<'_>, auth: &AuthPlan, given: &BTreeMap<String, CredentialSource>) {
+    let templates: Vec<&Template> = match auth {
+        AuthPlan::None => Vec::new(),
+        AuthPlan::ApiKey { place: _, value } => vec![value],
+        AuthPlan::Basic { username, password } => vec![username, password],
+        AuthPlan::Bearer { token } => vec![token],
+    };
+    for name in templates.into_iter().flat_map(Template::variables) {
+        if let Some(name) = name.strip_prefix("credentials.")
+            && !given.contains_key(name)
+        {
+            let hint = format!("add `credentials: {{ {name}: \"${{{}}}\" }}`", name.to_uppercase());
+            sink.key_error("E047", place, format!("the credential `{name}` is not given"), Some(hint));
+        }
+    }
+}
+
+/// Fills in the schema's defaults and checks the result.
+pub(super) fn settings(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    given: &Map<String, Value>,
+    schema: Option<&Value>,
+    code: &'static str,
+) -> Option<Value> {
+    let mut settings = given.clone();
+    let Some(schema) = schema else { return Some(Value::Object(settings)) };
+    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        if let Some(default) = property.get("default")
+            && !settings.contains_key(name)
+        {
+            settings.insert(name.clone(), default.clone());
+        }
+    }
+    let settings = Value::Object(settings);
+    match check_against(schema, &settings) {
+        Ok(findings) if findings.is_empty() => Some(settings),
+        Ok(findings) => {
+            for mut finding in findings {
+                finding.code = code;
+                if given.is_empty() {
+                    // the node may not be there to point at
+                    sink.key_error(code, place, finding.message, finding.hint);
+                } else {
+                    sink.findings(place, vec![finding]);
+                }
+            }
+            None
+        }
+        Err(_) => None,
+    }
+}

@@ -1,0 +1,62 @@
+//! Every bound of headwater, by name. A loop, buffer, body, depth, wait or retry that is not bounded here is a bug.
+
+use std::time::Duration;
+
+pub use crate::spec::yaml::{DOCUMENT_BYTES_MAX, DOCUMENT_DEPTH_MAX};
+
+/// Files read from one project and its catalogue.
+pub const FILES_MAX: usize = 20_000;
+/// Diagnostics printed before the rest is only counted.
+pub const DIAGNOSTICS_MAX: usize = 200;
+
+/// Instructions one template may run (minijinja's fuel).
+pub const TEMPLATE_FUEL: u64 = 50_000;
+/// Bytes one template may yield.
+pub const TEMPLATE_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of one response body, after decompression.
+pub const RESPONSE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of an error body that are kept for a message.
+pub const ERROR_BODY_BYTES_MAX: usize = 2_000;
+/// Redirects followed for one request; all must stay on the origin.
+pub const REDIRECTS_MAX: usize = 5;
+/// Attempts for one request where the provider names none.
+pub const RETRY_ATTEMPTS: u32 = 10;
+/// Attempts a provider may ask for.
+pub const RETRY_ATTEMPTS_MAX: u32 = 100;
+/// The longest a run sleeps for one `Retry-After`; a longer one fails the run with the time at which to come back.
+pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
+
+/// Nested arrays and objects in a response.
+pub const JSON_DEPTH_MAX: usize = 128;
+/// Bytes of one record as JSON; a longer one goes to quarantine.
+pub const RECORD_BYTES_MAX: usize = 8 << 20;
+/// Bytes of a raw record that quarantine keeps; what is cut is said in the reason.
+pub const QUARANTINE_BYTES_MAX: usize = 64 << 10;
+/// Bytes of the mapped rows of one page; templates and overlapping paths can make them more than the page itself.
+pub const BATCH_BYTES_MAX: usize = 256 << 20;
+/// Characters of a value quoted in a message.
+pub const QUOTED_CHARS_MAX: usize = 80;
+
+/// Pages of one scan where the sync names no `max_pages`.
+pub const PAGES_MAX: u64 = 1_000_000;
+/// Empty pages in a row, each with a next cursor, before the scan is called stuck.
+pub const EMPTY_PAGES_MAX: u32 = 100;
+
+/// Rows of one commit group.
+pub const GROUP_ROWS_MAX: usize = 20_000;
+/// Bytes of the mapped rows of one commit group.
+pub const GROUP_BYTES_MAX: usize = 16 << 20;
+/// The oldest a page in an open commit group may get.
+pub const GROUP_AGE_MAX: Duration = Duration::from_secs(2);
+/// Pages parsed and not yet in a commit group, per sync.
+pub const PAGES_IN_FLIGHT: usize = 3;
+/// Commit groups waiting for the writer.
+pub const GROUPS_IN_FLIGHT: usize = 2;
+/// Syncs that run at once in one process.
+pub const SYNCS_AT_ONCE: usize = 4;
+
+/// How long a commit waits for another process to let go of the DuckDB file.
+pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(60);
+/// DuckDB's own memory limit inside headwater.
+pub const DUCKDB_MEMORY: &str = "160MB";

@@ -1,0 +1,27 @@
+//! What the engine will do. Specs go in, a [`Plan`] comes out: names resolved, templates and paths parsed, types decided, bounds set.
+//! An invalid plan cannot be built, and nothing is checked again later.
+
+pub mod limits;
+
+mod column_type;
+mod compile;
+mod connection;
+mod model;
+mod moment;
+mod paging;
+mod path;
+mod place;
+mod request;
+mod select;
+mod sync;
+mod table;
+mod template;
+mod words;
+
+pub use column_type::ColumnType;
+pub use compile::{Compiled, Input, compile};
+pub use model::*;
+pub use moment::{Moment, Span};
+pub use path::{Path, PathForm, Step};
+pub use select::UnknownSelector;
+pub use template::{Template, TemplateError};

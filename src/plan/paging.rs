@@ -1,0 +1,186 @@
+//! Pagination: what was written to what will run.
+
+use super::place::{Place, Sink, Variables, template};
+use super::{CursorSource, Fact, PageKind, PagePlan, Path, Target, Template, limits, words};
+use crate::spec::{
+    CursorSpec, LinkSpec, NextUrlSpec, OffsetSpec, PageSpec, PaginationSpec, RelaySpec, StopSpec,
+};
+
+/// What a `stop` may name.
+const STOP_VARIABLES: [&str; 5] = ["response", "config", "input", "variant", "connection"];
+
+/// Compiles pagination; `None` where a mistake was found. `place` is the node that holds the choice.
+pub(super) fn pagination(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &PaginationSpec,
+    variables: Variables<'_>,
+) -> Option<PagePlan> {
+    let ctx = &mut Context { sink, variables };
+    match spec {
+        PaginationSpec::None {} => Some(PagePlan { kind: PageKind::None, stop_when: None, pages_max: 1 }),
+        PaginationSpec::Link(LinkSpec { rel, stop, max_pages }) => {
+            let rel = rel.clone().unwrap_or_else(|| "next".to_owned());
+            ctx.plan(&place.key("link"), stop.as_ref(), *max_pages, Some(PageKind::Link { rel }))
+        }
+        PaginationSpec::NextUrl(NextUrlSpec { from, header, stop, max_pages }) => {
+            let place = place.key("next_url");
+            let from = ctx.fact(&place, from.as_ref(), header.as_ref(), "header");
+            ctx.plan(&place, stop.as_ref(), *max_pages, from.map(|from| PageKind::NextUrl { from }))
+        }
+        PaginationSpec::Cursor(spec) => ctx.cursor(&place.key("cursor"), spec),
+        PaginationSpec::Offset(spec) => ctx.offset(&place.key("offset"), spec),
+        PaginationSpec::Page(spec) => ctx.page(&place.key("page"), spec),
+        PaginationSpec::Relay(spec) => ctx.relay(&place.key("relay"), spec),
+    }
+}
+
+struct Context<'s, 'v> {
+    sink: &'s mut Sink,
+    variables: Variables<'v>,
+}
+
+impl Context<'_, '_> {
+    fn plan(
+        &mut self,
+        place: &Place<'_>,
+        stop: Option<&StopSpec>,
+        max_pages: Option<u64>,
+        kind: Option<PageKind>,
+    ) -> Option<PagePlan> {
+        let stop_when: Option<Option<Template>> = match stop {
+            None => Some(None),
+            Some(StopSpec { when }) => {
+                let place = place.key("stop").key("when");
+                template(self.sink, &place, when, self.variables.with(&STOP_VARIABLES)).map(Some)
+            }
+        };
+        Some(PagePlan { kind: kind?, stop_when: stop_when?, pages_max: max_pages.unwrap_or(limits::PAGES_MAX) })
+    }
+
+    fn fact(
+        &mut self,
+        place: &Place<'_>,
+        from: Option<&String>,
+        header: Option<&String>,
+        header_key: &str,
+    ) -> Option<Fact> {
+        match (from, header) {
+            (Some(from), None) => words::path(self.sink, &place.key("from"), from).map(Fact::Body),
+            (None, Some(header)) => Some(Fact::Header(header.to_lowercase())),
+            _ => {
+                let message = format!("name exactly one of `from` (a path into the body) and `{header_key}`");
+                self.sink.key_error("E062", place, message, None);
+                None
+            }
+        }
+    }
+
+    fn target(&mut self, place: &Place<'_>, query: Option<&String>, header: Option<&String>, body: Option<&String>) -> Option<Target> {
+        match (query, header, body) {
+            (Some(name), None, None) => Some(Target::Query(name.clone())),
+            (None, Some(name), None) => Some(Target::Header(name.clone())),
+            (None, None, Some(name)) => Some(Target::Body(name.clone())),
+            _ => {
+                let message = "name exactly one place where it goes: `query`, `header` or `body`";
+                self.sink.key_error("E062", place, message, None);
+                None
+            }
+        }
+    }
+
+    /// An optional path that must parse where it is written.
+    fn sign(&mut self, place: &Place<'_>, key: &str, text: Option<&String>) -> Option<Option<Path>> {
+        match text {
+            None => Some(None),
+            Some(_) => words::optional_path(self.sink, place, key, text).map(Some),
+        }
+    }
+
+    fn cursor(&mut self, place: &Place<'_>, spec: &CursorSpec) -> Option<PagePlan> {
+        let CursorSpec { from, from_header, last_record, query, header, body, replaces_params, has_more, stop, max_pages } =
+            spec;
+        let source = match (from, from_header, last_record) {
+            (Some(_), None, None) | (None, Some(_), None) => {
+                self.fact(place, from.as_ref(), from_header.as_ref(), "from_header").map(CursorSource::Fact)
+            }
+            (None, None, Some(path)) => {
+                words::path(self.sink, &place.key("last_record"), path).map(CursorSource::LastRecord)
+            }
+            _ => {
+                let message = "name exactly one place where the cursor comes from: `from`, `from_header` or `last_record`";
+                self.sink.key_error("E062", place, message, None);
+                None
+            }
+        };
+        let to = self.target(place, query.as_ref(), header.as_ref(), body.as_ref());
+        let has_more = self.sign(place, "has_more", has_more.as_ref());
+        let kind = (|| {
+            Some(PageKind::Cursor { from: source?, to: to?, replaces_params: *replaces_params, has_more: has_more? })
+        })();
+        self.plan(place, stop.as_ref(), *max_pages, kind)
+    }
+
+    fn offset(&mut self, place: &Place<'_>, spec: &OffsetSpec) -> Option<PagePlan> {
+        let OffsetSpec { query, body, limit, limit_param, start, total, has_more, stop, max_pages } = spec;
+        let offset = self.target(place, query.as_ref(), None, body.as_ref());
+        let total = self.sign(place, "total", total.as_ref());
+        let has_more = self.sign(place, "has_more", has_more.as_ref());
+        let kind = (|| {
+            let offset = offset?;
+            Some(PageKind::Offset {
+                limit_to: limit_param.clone().map(|name| beside(&offset, name)),
+                offset,
+                limit: *limit,
+                start: *start,
+                total: total?,
+                has_more: has_more?,
+            })
+        })();
+        self.plan(place, stop.as_ref(), *max_pages, kind)
+    }
+
+    fn page(&mut self, place: &Place<'_>, spec: &PageSpec) -> Option<PagePlan> {
+        let PageSpec { query, body, start, size, size_param, total_pages, total, has_more, stop, max_pages } = spec;
+        let page = self.target(place, query.as_ref(), None, body.as_ref());
+        let total_pages = self.sign(place, "total_pages", total_pages.as_ref());
+        let total = self.sign(place, "total", total.as_ref());
+        let has_more = self.sign(place, "has_more", has_more.as_ref());
+        if size_param.is_some() && size.is_none() {
+            self.sink.key_error("E062", &place.key("size_param"), "`size_param` needs `size`: how many to ask for", None);
+        }
+        let kind = (|| {
+            let page = page?;
+            Some(PageKind::Page {
+                size_to: size_param.clone().map(|name| beside(&page, name)),
+                page,
+                start: start.unwrap_or(1),
+                size: *size,
+                total_pages: total_pages?,
+                total: total?,
+                has_more: has_more?,
+            })
+        })();
+        self.plan(place, stop.as_ref(), *max_pages, kind)
+    }
+
+    fn relay(&mut self, place: &Place<'_>, spec: &RelaySpec) -> Option<PagePlan> {
+        let RelaySpec { page_info, after, first, size, stop, max_pages } = spec;
+        let page_info = words::path(self.sink, &place.key("page_info"), page_info);
+        let kind = page_info.map(|page_info| PageKind::Relay {
+            page_info,
+            after: after.clone().unwrap_or_else(|| "after".to_owned()),
+            first: first.clone().map(|name| (name, size.unwrap_or(100))),
+        });
+        self.plan(place, stop.as_ref(), *max_pages, kind)
+    }
+}
+
+/// The size goes where the position goes.
+fn beside(position: &Target, name: String) -> Target {
+    match position {
+        Target::Query(_) => Target::Query(name),
+        Target::Header(_) => Target::Header(name),
+        Target::Body(_) => Target::Body(name),
+    }
+}

@@ -1,0 +1,174 @@
+//! Requests: provider defaults merged under the sync's own words, templates parsed.
+
+use serde_json::Value;
+
+use super::place::{Place, Sink, Variables, template};
+use super::{BodyPlan, Method, RequestPlan, ValuePlan};
+use crate::spec::{BodySpec, GraphqlSpec, ProviderSpec, RequestSpec};
+
+/// Compiles a request. `place` is the request's node, `provider` the node and words of its provider.
+pub(super) fn request(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &RequestSpec,
+    provider: (&Place<'_>, &ProviderSpec),
+    open: Variables<'_>,
+    secret: Variables<'_>,
+) -> Option<RequestPlan> {
+    let RequestSpec { get, post, put, patch, delete, query, headers, body } = spec;
+    let methods = [
+        (Method::Get, "get", get),
+        (Method::Post, "post", post),
+        (Method::Put, "put", put),
+        (Method::Patch, "patch", patch),
+        (Method::Delete, "delete", delete),
+    ];
+    let mut named = methods.into_iter().filter_map(|(method, key, path)| Some((method, key, path.as_ref()?)));
+    let (Some((method, key, path)), None) = (named.next(), named.next()) else {
+        let hint = "write the method with its path: `get: /contacts`".to_owned();
+        sink.key_error("E060", place, "a request has exactly one of `get`, `post`, `put`, `patch` and `delete`", Some(hint));
+        return None;
+    };
+    let path_place = place.key(key);
+    if !["/", "http://", "https://", "{{"].iter().any(|start| path.starts_with(start)) {
+        let hint = format!("a path under `base_url` starts with `/`: `/{path}`");
+        sink.error("E040", &path_place, format!("`{path}` is neither a path nor a URL"), Some(hint));
+        return None;
+    }
+    let path = template(sink, &path_place, path, open);
+    let (provider_place, provider) = provider;
+
+    let mut header_plans: Vec<(String, _)> = Vec::new();
+    let mut good = true;
+    let both = [(provider_place.key("headers"), &provider.headers), (place.key("headers"), headers)];
+    for (place, map) in both {
+        for (name, text) in map {
+            if let Some(parsed) = header(sink, &place.key(name), name, text, secret) {
+                header_plans.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+                header_plans.push((name.clone(), parsed));
+            } else {
+                good = false;
+            }
+        }
+    }
+    let mut query_plans: Vec<(String, ValuePlan)> = Vec::new();
+    for (place, map) in [(provider_place.key("query"), &provider.query), (place.key("query"), query)] {
+        for (name, given) in map {
+            if let Some(parsed) = value(sink, &place.key(name), given, secret) {
+                query_plans.retain(|(known, _)| known != name);
+                query_plans.push((name.clone(), parsed));
+            } else {
+                good = false;
+            }
+        }
+    }
+    let body = match body {
+        None => Some(BodyPlan::None),
+        Some(_) if method == Method::Get => {
+            sink.key_error("E061", &place.key("body"), "a GET request has no body", Some("use `post:` or `query:`".into()));
+            None
+        }
+        Some(spec) => body_plan(sink, &place.key("body"), spec, open),
+    };
+    let plan = RequestPlan { method, path: path?, query: query_plans, headers: header_plans, body: body? };
+    good.then_some(plan)
+}
+
+fn header(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    name: &str,
+    text: &str,
+    variables: Variables<'_>,
+) -> Option<super::Template> {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if name.is_empty() || !name.chars().all(token) {
+        sink.key_error("E065", place, format!("`{name}` cannot be a header's name (RFC 9110, 5.6.2)"), None);
+        return None;
+    }
+    template(sink, place, text, variables)
+}
+
+fn body_plan(sink: &mut Sink, place: &Place<'_>, spec: &BodySpec, variables: Variables<'_>) -> Option<BodyPlan> {
+    Some(match spec {
+        BodySpec::Json(given) => BodyPlan::Json(value(sink, &place.key("json"), given, variables)?),
+        BodySpec::Form(map) => BodyPlan::Form(values(sink, &place.key("form"), map, variables)?),
+        BodySpec::Text(text) => BodyPlan::Text(template(sink, &place.key("text"), text, variables)?),
+        BodySpec::Graphql(GraphqlSpec { query, variables: map }) => {
+            let place = place.key("graphql");
+            if query.contains("{{") {
+                let hint = "put the value into `variables:` and name it as `$name` in the query".to_owned();
+                sink.error("E066", &place.key("query"), "a GraphQL query takes no templates", Some(hint));
+                return None;
+            }
+            BodyPlan::Graphql {
+                query: query.clone(),
+                variables: values(sink, &place.key("variables"), map, variables)?,
+            }
+        }
+    })
+}
+
+fn values(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    map: &indexmap::IndexMap<String, Value>,
+    variables: Variables<'_>,
+) -> Option<Vec<(String, ValuePlan)>> {
+    let parsed: Vec<_> =
+        map.iter().map(|(name, given)| Some((name.clone(), value(sink, &place.key(name), given, variables)?))).collect();
+    parsed.into_iter().collect()
+}
+
+/// A value with templates anywhere inside.
+pub(super) fn value(sink: &mut Sink, place: &Place<'_>, given: &Value, variables: Variables<'_>) -> Option<ValuePlan> {
+    match given {
+        Value::String(text) if text.contains("{{") || text.contains("{%") => {
+            template(sink, place, text, variables).map(ValuePlan::Template)
+        }
+        Value::Array(items) => {
+            let parsed: Vec<_> = items
+                .iter()
+                .enumerate()
+                .map(|(index, item)| value(sink, &place.index(index), item, variables))
+                .collect();
+            parsed.into_iter().collect::<Option<_>>().map(ValuePlan::List)
+        }
+        Value::Object(map) => {
+            let parsed: Vec<_> = map
+                .iter()
+                .map(|(name, item)| Some((name.clone(), value(sink, &place.key(name), item, variables)?)))
+                .collect();
+            parsed.into_iter().collect::<Option<_>>().map(ValuePlan::Map)
+        }
+        fixed => Some(ValuePlan::Fixed(fixed.clone())),
+    }
+}
+
+/// Whether a value names a variable anywhere inside.
+pub(super) fn names(plan: &ValuePlan, variable: &str) -> bool {
+    match plan {
+        ValuePlan::Fixed(_) => false,
+        ValuePlan::Template(template) => template.names(variable),
+        ValuePlan::List(items) => items.iter().any(|item| names(item, variable)),
+        ValuePlan::Map(members) => members.iter().any(|(_, item)| names(item, variable)),
+    }
+}
+
+/// Whether the request names a variable anywhere.
+pub(super) fn request_names(plan: &RequestPlan, variable: &str) -> bool {
+    let RequestPlan { method: _, path, query, headers, body } = plan;
+    let in_body = match body {
+        BodyPlan::None => false,
+        BodyPlan::Json(value) => names(value, variable),
+        BodyPlan::Form(members) | BodyPlan::Graphql { variables: members, query: _ } => {
+            members.iter().any(|(_, item)| names(item, variable))
+        }
+        BodyPlan::Text(template) => template.names(variable),
+    };
+    path.names(variable)
+        || in_body
+        || headers.iter().any(|(_, template)| template.names(variable))
+        || query.iter().any(|(_, value)| names(value, variable))
+}
+

@@ -1,0 +1,49 @@
+//! Which syncs a command line means.
+
+use std::sync::Arc;
+
+use super::{Plan, SyncId, SyncPlan};
+use crate::diagnostic::suggest;
+
+/// A selector that names no sync.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{selector}` names no sync of this project")]
+pub struct UnknownSelector {
+    /// what was written
+    pub selector: String,
+    /// the likely fix
+    pub hint: Option<String>,
+}
+
+impl Plan {
+    /// The syncs that any of `selectors` names, in the plan's order; all where there is no selector. A selector is a provider, a
+    /// connection, either with `/sync`, and that with `@variant`.
+    ///
+    /// # Errors
+    /// The first selector that names nothing.
+    pub fn select(&self, selectors: &[String]) -> Result<Vec<Arc<SyncPlan>>, UnknownSelector> {
+        for selector in selectors {
+            if !self.syncs.iter().any(|sync| names(selector, &sync.id)) {
+                let known: Vec<String> = self.syncs.iter().map(|sync| sync.id.to_string()).collect();
+                let all = known.iter().map(String::as_str).chain(self.syncs.iter().map(|sync| sync.id.provider.as_str()));
+                return Err(UnknownSelector { selector: selector.clone(), hint: suggest(selector, all) });
+            }
+        }
+        let wanted = |id: &SyncId| selectors.is_empty() || selectors.iter().any(|selector| names(selector, id));
+        Ok(self.syncs.iter().filter(|sync| wanted(&sync.id)).cloned().collect())
+    }
+}
+
+fn names(selector: &str, id: &SyncId) -> bool {
+    let (selector, variant) = match selector.split_once('@') {
+        Some((rest, variant)) => (rest, Some(variant)),
+        None => (selector, None),
+    };
+    let (owner, sync) = match selector.split_once('/') {
+        Some((owner, sync)) => (owner, Some(sync)),
+        None => (selector, None),
+    };
+    (owner == id.connection || owner == id.provider)
+        && sync.is_none_or(|sync| sync == id.sync)
+        && variant.is_none_or(|variant| variant == id.variant)
+}

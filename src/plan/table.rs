@@ -1,0 +1,138 @@
+//! Model files to tables: columns, types, keys.
+
+use std::collections::HashSet;
+
+use super::place::{Place, Sink, Variables, template};
+use super::{ColumnPlan, ColumnSource, ColumnType, ModelPlan, OnInvalid, TimeFormat, words};
+use crate::diagnostic::suggest;
+use crate::spec::{ColumnSpec, ModelSpec, OnInvalidSpec};
+
+/// What a column's template may name.
+pub(super) const RECORD_VARIABLES: [&str; 6] = ["record", "config", "input", "variant", "connection", "run"];
+
+/// Compiles a model of `provider`; `None` where a mistake was found.
+pub(super) fn model(sink: &mut Sink, place: &Place<'_>, spec: &ModelSpec, provider: &str) -> Option<ModelPlan> {
+    let ModelSpec { model: name, table, description, key, columns, volatile, on_invalid } = spec;
+    words::name(sink, &place.key("table"), table, false);
+    if provider == "headwater" || provider == "main" || provider == "information_schema" {
+        sink.error("E025", &place.key("table"), format!("`{provider}` is a schema that headwater or DuckDB keeps for itself"), None);
+    }
+    let column_names: Vec<&str> = columns.keys().map(String::as_str).collect();
+    let mut plans = Vec::with_capacity(columns.len());
+    let mut seen = HashSet::new();
+    for (column_name, column_spec) in columns {
+        let place = place.key("columns").key(column_name);
+        if !seen.insert(column_name.to_lowercase()) {
+            let message = format!("the column `{column_name}` stands twice; DuckDB does not tell upper from lower case");
+            sink.key_error("E052", &place, message, None);
+        }
+        let is_key = key.contains(column_name);
+        let is_volatile = volatile.contains(column_name);
+        plans.extend(column(sink, &place, column_name, column_spec, is_key, is_volatile));
+    }
+    let mut key_positions = Vec::with_capacity(key.len());
+    for (index, column_name) in key.iter().enumerate() {
+        let place = place.key("key").index(index);
+        match columns.get_index_of(column_name.as_str()) {
+            None => {
+                let hint = suggest(column_name, column_names.iter().copied());
+                sink.error("E050", &place, format!("there is no column `{column_name}`"), hint);
+            }
+            Some(position) if key_positions.contains(&position) => {
+                sink.error("E050", &place, format!("`{column_name}` stands twice in the key"), None);
+            }
+            Some(position) => key_positions.push(position),
+        }
+    }
+    for (index, column_name) in volatile.iter().enumerate() {
+        let place = place.key("volatile").index(index);
+        if !columns.contains_key(column_name.as_str()) {
+            let hint = suggest(column_name, column_names.iter().copied());
+            sink.error("E051", &place, format!("there is no column `{column_name}`"), hint);
+        } else if key.contains(column_name) {
+            sink.error("E051", &place, format!("the key column `{column_name}` cannot be volatile"), None);
+        }
+    }
+    if plans.len() != columns.len() || key_positions.len() != key.len() {
+        return None;
+    }
+    Some(ModelPlan {
+        name: name.clone(),
+        schema: provider.to_owned(),
+        table: table.clone(),
+        description: description.clone(),
+        columns: plans,
+        key: key_positions,
+        on_invalid: match on_invalid {
+            OnInvalidSpec::Quarantine => OnInvalid::Quarantine,
+            OnInvalidSpec::Fail => OnInvalid::Fail,
+            OnInvalidSpec::Null => OnInvalid::Null,
+        },
+    })
+}
+
+fn column(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    name: &str,
+    spec: &ColumnSpec,
+    is_key: bool,
+    volatile: bool,
+) -> Option<ColumnPlan> {
+    let ColumnSpec { path, value, column_type, format, required, description } = spec;
+    if name.starts_with('_') {
+        let hint = "names that begin with `_` are kept for headwater's own columns".to_owned();
+        sink.key_error("E054", place, format!("`{name}` cannot be a column's name"), Some(hint));
+    } else if name.is_empty() || name.len() > 63 || name.chars().any(char::is_control) {
+        sink.key_error("E054", place, "a column's name has 1 to 63 characters", None);
+    }
+    let column_type = match column_type {
+        Some(text) => words::column_type(sink, &place.key("type"), text)?,
+        None => ColumnType::Varchar,
+    };
+    if is_key && matches!(column_type, ColumnType::List(_) | ColumnType::Json | ColumnType::Double | ColumnType::Blob) {
+        let hint = "keys are whole numbers, text, uuids, dates or times".to_owned();
+        sink.error("E053", &place.key("type"), format!("a key column cannot be `{column_type}`"), Some(hint));
+        return None;
+    }
+    let is_time = |column_type: &ColumnType| {
+        matches!(column_type, ColumnType::Date | ColumnType::Time | ColumnType::Timestamp | ColumnType::Timestamptz)
+    };
+    let takes_format = match &column_type {
+        ColumnType::List(inner) => is_time(inner),
+        scalar => is_time(scalar),
+    };
+    let format = match format {
+        Some(_) if !takes_format => {
+            let message = format!("`format` says how a time is written; the column is `{column_type}`");
+            sink.key_error("E044", &place.key("format"), message, None);
+            return None;
+        }
+        Some(text) => words::time_format(sink, &place.key("format"), text)?,
+        None => TimeFormat::Rfc3339,
+    };
+    let source = match (path, value) {
+        (Some(path), None) => {
+            let place = if matches!(spec.column_type, None) && spec.description.is_none() { place.clone() } else { place.key("path") };
+            ColumnSource::Path(words::path(sink, &place, path)?)
+        }
+        (None, Some(value)) => {
+            let variables = Variables { names: &RECORD_VARIABLES, config: None, input: None };
+            ColumnSource::Template(template(sink, &place.key("value"), value, variables)?)
+        }
+        (None, None) | (Some(_), Some(_)) => {
+            let hint = "a column has either `path: $.field` or `value: \"{{ … }}\"`".to_owned();
+            sink.key_error("E052", place, format!("the column `{name}` needs exactly one of `path` and `value`"), Some(hint));
+            return None;
+        }
+    };
+    Some(ColumnPlan {
+        name: name.to_owned(),
+        column_type,
+        source,
+        format,
+        required: *required || is_key,
+        volatile,
+        description: description.clone(),
+    })
+}

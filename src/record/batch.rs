@@ -1,0 +1,59 @@
+//! Mapped rows on their way to the store.
+
+use arrow::array::RecordBatch;
+
+use crate::scan::Mark;
+
+/// The rows of one page, typed and columnar, with all that the store needs to know about them.
+///
+/// `rows` has the model's columns in the model's order, in the types of [`super::columns::arrow_type`]. The vectors beside it have
+/// one entry a row.
+#[derive(Debug)]
+pub struct Batch {
+    /// the model's columns
+    pub rows: RecordBatch,
+    /// xxh3-128 of the typed key values: equal keys of one model have equal hashes
+    pub key_hashes: Vec<u128>,
+    /// xxh3-64 of the typed values without volatile columns, as `_hash` keeps it
+    pub row_hashes: Vec<u64>,
+    /// what the record says of its own life
+    pub fates: Vec<Fate>,
+    /// records that are no rows
+    pub quarantined: Vec<Quarantined>,
+    /// the typed keys of quarantined records whose key could be read (the model's key columns, in key order): they count as seen
+    pub quarantined_keys: RecordBatch,
+    /// records without a readable key: after one, absence proves nothing
+    pub keyless: u64,
+    /// records that `where` turned away
+    pub filtered: u64,
+    /// values that `on_invalid: null` made null
+    pub nulled: u64,
+    /// the highest incremental mark on the page
+    pub high: Option<Mark>,
+    /// bytes the batch holds in memory, roughly
+    pub bytes: usize,
+}
+
+/// What a record says of its own life (`deletes.flag`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// it lives
+    Live,
+    /// it is deleted; since when, in microseconds since 1970 UTC, if it says
+    Deleted(Option<i64>),
+}
+
+/// A record that is no row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Quarantined {
+    /// the key as a JSON array of the values as they came (`["a",1]`), if there is one
+    pub key: Option<String>,
+    /// the column at fault, if it is one
+    pub column: Option<String>,
+    /// stable name of the reason: `type_mismatch`, `missing_key`, `missing_required`, `out_of_range`, `record_too_large`, `not_an_object`, `bad_template`
+    pub code: &'static str,
+    /// the reason in words: a lowercase fragment with literals in backticks
+    pub reason: String,
+    /// the record's JSON, cut at `limits::QUARANTINE_BYTES_MAX`
+    pub record: String,
+}

@@ -1,0 +1,196 @@
+//! Typed values as Arrow columns.
+//!
+//! Arrow has no type for a UUID, a JSON value or a 128-bit integer that DuckDB's appender takes: these travel as text (lowercase
+//! with hyphens, compact JSON, decimal digits) and the store casts them.
+
+use std::fmt::Write;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int32Builder,
+    Int64Builder, ListArray, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
+
+use super::coerce::Cell;
+use crate::plan::ColumnType;
+
+/// Bytes of text a value gets room for before any is known.
+const TEXT_BYTES: usize = 16;
+
+/// The Arrow type in which values of the column type travel to the store.
+pub fn arrow_type(column_type: &ColumnType) -> DataType {
+    match column_type {
+        ColumnType::Boolean => DataType::Boolean,
+        ColumnType::Integer => DataType::Int32,
+        ColumnType::Bigint => DataType::Int64,
+        ColumnType::Double => DataType::Float64,
+        ColumnType::Decimal { precision, scale } => DataType::Decimal128(*precision, scale.cast_signed()),
+        ColumnType::Hugeint | ColumnType::Varchar | ColumnType::Uuid | ColumnType::Json => DataType::Utf8,
+        ColumnType::Date => DataType::Date32,
+        ColumnType::Time => DataType::Time64(TimeUnit::Microsecond),
+        ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+        ColumnType::Timestamptz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        ColumnType::Blob => DataType::Binary,
+        ColumnType::List(item) => DataType::List(item_field(item)),
+    }
+}
+
+fn item_field(item: &ColumnType) -> FieldRef {
+    Arc::new(Field::new_list_field(arrow_type(item), true))
+}
+
+/// A column being filled.
+#[derive(Debug)]
+pub struct ColumnBuilder(Builder);
+
+#[derive(Debug)]
+enum Builder {
+    Boolean(BooleanBuilder),
+    Int32(Int32Builder),
+    Int64(Int64Builder),
+    Double(Float64Builder),
+    Decimal(Decimal128Builder),
+    Text { builder: StringBuilder, scratch: String },
+    Date(Date32Builder),
+    Time(Time64MicrosecondBuilder),
+    Timestamp(TimestampMicrosecondBuilder),
+    Blob(BinaryBuilder),
+    List { field: FieldRef, lengths: Vec<usize>, valid: Vec<bool>, items: Box<Builder> },
+}
+
+impl ColumnBuilder {
+    /// An empty column with room for `rows` values.
+    pub fn new(column_type: &ColumnType, rows: usize) -> Self {
+        Self(Builder::new(column_type, rows))
+    }
+
+    /// Adds a value. It must have come from a [`super::coerce::Coercion`] of the column's type.
+    pub fn append(&mut self, cell: &Cell<'_>) {
+        self.0.append(cell);
+    }
+
+    /// The column, of type [`arrow_type`].
+    pub fn finish(self) -> ArrayRef {
+        self.0.finish()
+    }
+}
+
+impl Builder {
+    fn new(column_type: &ColumnType, rows: usize) -> Self {
+        let data_type = arrow_type(column_type);
+        match column_type {
+            ColumnType::Boolean => Self::Boolean(BooleanBuilder::with_capacity(rows)),
+            ColumnType::Integer => Self::Int32(Int32Builder::with_capacity(rows)),
+            ColumnType::Bigint => Self::Int64(Int64Builder::with_capacity(rows)),
+            ColumnType::Double => Self::Double(Float64Builder::with_capacity(rows)),
+            ColumnType::Decimal { .. } => {
+                Self::Decimal(Decimal128Builder::with_capacity(rows).with_data_type(data_type))
+            }
+            ColumnType::Hugeint | ColumnType::Varchar | ColumnType::Uuid | ColumnType::Json => Self::Text {
+                builder: StringBuilder::with_capacity(rows, rows.saturating_mul(TEXT_BYTES)),
+                scratch: String::new(),
+            },
+            ColumnType::Date => Self::Date(Date32Builder::with_capacity(rows)),
+            ColumnType::Time => Self::Time(Time64MicrosecondBuilder::with_capacity(rows)),
+            ColumnType::Timestamp | ColumnType::Timestamptz => {
+                Self::Timestamp(TimestampMicrosecondBuilder::with_capacity(rows).with_data_type(data_type))
+            }
+            ColumnType::Blob => Self::Blob(BinaryBuilder::with_capacity(rows, rows.saturating_mul(TEXT_BYTES))),
+            ColumnType::List(item) => Self::List {
+                field: item_field(item),
+                lengths: Vec::with_capacity(rows),
+                valid: Vec::with_capacity(rows),
+                items: Box::new(Self::new(item, rows)),
+            },
+        }
+    }
+
+    fn append(&mut self, cell: &Cell<'_>) {
+        match (self, cell) {
+            (builder, Cell::Null) => builder.append_null(),
+            (Self::Boolean(builder), Cell::Boolean(value)) => builder.append_value(*value),
+            (Self::Int32(builder), Cell::Integer(number)) => {
+                builder.append_value(i32::try_from(*number).expect("a coerced integer is in the range of its type"));
+            }
+            (Self::Int64(builder), Cell::Integer(number)) => {
+                builder.append_value(i64::try_from(*number).expect("a coerced bigint is in the range of its type"));
+            }
+            (Self::Double(builder), Cell::Double(number)) => builder.append_value(*number),
+            (Self::Decimal(builder), Cell::Decimal(number)) => builder.append_value(*number),
+            (Self::Text { builder, .. }, Cell::Text(text)) => builder.append_value(text),
+            (Self::Text { builder, scratch }, cell) => {
+                scratch.clear();
+                write_text(cell, scratch);
+                builder.append_value(&scratch);
+            }
+            (Self::Date(builder), Cell::Date(days)) => builder.append_value(*days),
+            (Self::Time(builder), Cell::Time(us)) => builder.append_value(*us),
+            (Self::Timestamp(builder), Cell::Timestamp(us) | Cell::Timestamptz(us)) => builder.append_value(*us),
+            (Self::Blob(builder), Cell::Blob(bytes)) => builder.append_value(bytes),
+            (Self::List { lengths, valid, items, .. }, Cell::List(cells)) => {
+                lengths.push(cells.len());
+                valid.push(true);
+                for cell in cells {
+                    items.append(cell);
+                }
+            }
+            _ => unreachable!("a coerced value has the type of its column"),
+        }
+    }
+
+    fn append_null(&mut self) {
+        match self {
+            Self::Boolean(builder) => builder.append_null(),
+            Self::Int32(builder) => builder.append_null(),
+            Self::Int64(builder) => builder.append_null(),
+            Self::Double(builder) => builder.append_null(),
+            Self::Decimal(builder) => builder.append_null(),
+            Self::Text { builder, .. } => builder.append_null(),
+            Self::Date(builder) => builder.append_null(),
+            Self::Time(builder) => builder.append_null(),
+            Self::Timestamp(builder) => builder.append_null(),
+            Self::Blob(builder) => builder.append_null(),
+            Self::List { lengths, valid, .. } => {
+                lengths.push(0);
+                valid.push(false);
+            }
+        }
+    }
+
+    fn finish(self) -> ArrayRef {
+        match self {
+            Self::Boolean(mut builder) => Arc::new(builder.finish()),
+            Self::Int32(mut builder) => Arc::new(builder.finish()),
+            Self::Int64(mut builder) => Arc::new(builder.finish()),
+            Self::Double(mut builder) => Arc::new(builder.finish()),
+            Self::Decimal(mut builder) => Arc::new(builder.finish()),
+            Self::Text { mut builder, .. } => Arc::new(builder.finish()),
+            Self::Date(mut builder) => Arc::new(builder.finish()),
+            Self::Time(mut builder) => Arc::new(builder.finish()),
+            Self::Timestamp(mut builder) => Arc::new(builder.finish()),
+            Self::Blob(mut builder) => Arc::new(builder.finish()),
+            Self::List { field, lengths, valid, items } => {
+                let nulls = valid.contains(&false).then(|| NullBuffer::from(valid));
+                Arc::new(ListArray::new(field, OffsetBuffer::from_lengths(lengths), items.finish(), nulls))
+            }
+        }
+    }
+}
+
+/// The text in which a value travels that Arrow has no type for.
+fn write_text(cell: &Cell<'_>, out: &mut String) {
+    match cell {
+        Cell::Integer(number) => {
+            let _ = write!(out, "{number}");
+        }
+        Cell::Uuid(number) => {
+            let group = |shift: u32, bits: u32| (number >> shift) & ((1 << bits) - 1);
+            let (a, b, c, d, e) = (group(96, 32), group(80, 16), group(64, 16), group(48, 16), group(0, 48));
+            let _ = write!(out, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}");
+        }
+        Cell::Json(json) => json.write_text(out, usize::MAX),
+        _ => unreachable!("a coerced value has the type of its column"),
+    }
+}

@@ -1,0 +1,390 @@
+//! Records to rows: select, coerce, judge, hash. What does not fit is kept with a reason.
+
+use chrono::{DateTime, NaiveDate};
+use minijinja::Value;
+
+use super::coerce::{Cell, Coercion, Reason};
+use super::page::{Layout, Page};
+use super::select::{Scope, first, select};
+use super::{Batch, Fate, Json, Quarantined, excerpt};
+use crate::plan::limits::{BATCH_BYTES_MAX, QUARANTINE_BYTES_MAX, RECORD_BYTES_MAX};
+use crate::plan::{
+    ColumnPlan, ColumnSource, ColumnType, DeletePlan, IncrementalPlan, MarkKind, OnInvalid, Path, Predicate, SyncPlan,
+    Template, TimeFormat,
+};
+use crate::scan::Mark;
+
+/// Why a page cannot become rows. Such a page is not committed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MapError {
+    /// a record does not fit, and the model says `on_invalid: fail`
+    #[error("{}", describe(.0))]
+    Invalid(Box<Quarantined>),
+    /// the rows would take more memory than a page may
+    #[error("the rows of one page take more than {BATCH_BYTES_MAX} bytes")]
+    TooLarge,
+}
+
+impl MapError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => {
+                "correct the model, or let `on_invalid: quarantine` keep such records in `headwater.quarantine`"
+            }
+            Self::TooLarge => "ask for smaller pages, or select less of each record",
+        }
+    }
+}
+
+fn describe(record: &Quarantined) -> String {
+    let which = match &record.key {
+        Some(key) => format!("the record with the key `{}`", excerpt::quoted(key)),
+        None => "a record without a key".to_owned(),
+    };
+    let column = record.column.as_ref().map(|column| format!(", column `{column}`")).unwrap_or_default();
+    format!("{which} does not fit its model{column}: {}", record.reason)
+}
+
+/// Makes rows of one sync's records.
+#[derive(Debug, Clone)]
+pub struct Mapper {
+    columns: Vec<Column>,
+    templates: Vec<Template>,
+    key: Vec<usize>,
+    on_invalid: OnInvalid,
+    filter: Option<Predicate>,
+    flag: Option<Flag>,
+    mark: Option<MarkReader>,
+    layout: Layout,
+}
+
+#[derive(Debug, Clone)]
+struct Column {
+    name: String,
+    is_key: bool,
+    required: bool,
+    source: Source,
+    coercion: Coercion,
+}
+
+#[derive(Debug, Clone)]
+enum Source {
+    /// a path to at most one value
+    Singular(Path),
+    /// a path to any number of values
+    Plural(Path),
+    /// a position in [`Mapper::templates`]
+    Template(usize),
+}
+
+/// The values of a record's templates, in the order of [`Mapper::templates`].
+type Computed = Vec<Result<Json<'static>, String>>;
+
+/// What is wrong with a record.
+struct Fault {
+    column: Option<String>,
+    code: &'static str,
+    reason: String,
+}
+
+impl Mapper {
+    /// For the records of this sync.
+    pub fn new(plan: &SyncPlan) -> Self {
+        let model = &plan.model;
+        let mut templates = Vec::new();
+        let columns = model.columns.iter().enumerate();
+        let columns =
+            columns.map(|(at, column)| Column::new(column, model.key.contains(&at), &mut templates)).collect();
+        Self {
+            columns,
+            templates,
+            key: model.key.clone(),
+            on_invalid: model.on_invalid,
+            filter: plan.response.filter.clone(),
+            flag: Flag::new(&plan.deletes),
+            mark: plan.incremental.as_ref().map(MarkReader::new),
+            layout: Layout::new(model),
+        }
+    }
+
+    /// The rows of one page, in the order of its records. Templates see the variables of `context`, and the record as `record`.
+    ///
+    /// # Errors
+    /// A record that does not fit where the model says `on_invalid: fail`, and rows of more than `limits::BATCH_BYTES_MAX`.
+    pub fn map(&self, records: &[&Json<'_>], context: &Value) -> Result<Batch, MapError> {
+        let mut page = Page::new(&self.layout, records.len());
+        for record in records {
+            self.record(record, context, &mut page)?;
+        }
+        Ok(page.finish())
+    }
+
+    fn record(&self, record: &Json<'_>, context: &Value, page: &mut Page<'_>) -> Result<(), MapError> {
+        let scope = Scope::new(record, context);
+        let accepted = self.filter.as_ref().map_or(Ok(true), |filter| scope.matches(filter));
+        if accepted == Ok(false) {
+            page.filtered += 1;
+            return Ok(());
+        }
+        if !matches!(record, Json::Object(_)) {
+            let reason = format!("a record is an object, this is {}", record.kind());
+            let fault = Fault { column: None, code: "not_an_object", reason };
+            return page.quarantine(self.reject(record, None, fault)?, None);
+        }
+        let computed = self.computed(&scope);
+        let mut cells: Vec<Cell<'_>> = self.columns.iter().map(|_| Cell::Null).collect();
+        let key = self.read_key(record, &computed, &mut cells);
+        let keyed = key.is_ok();
+        let mark = self.mark.as_ref().map_or(Ok(None), |mark| mark.read(record));
+        if let Ok(Some(mark)) = &mark {
+            // also of a record that ends in quarantine: it is kept, so its ground is covered
+            page.see(mark);
+        }
+        let judged = key
+            .and_then(|()| accepted.map_err(|error| Fault::template("where", &error)))
+            .and_then(|_| self.judge(record, &scope, &computed, mark, &mut cells));
+        match judged {
+            Ok((fate, nulled)) => page.push(&cells, fate, nulled),
+            Err(fault) => {
+                let rejected = self.reject(record, self.key_text(record, &computed), fault)?;
+                page.quarantine(rejected, keyed.then_some(&cells))
+            }
+        }
+    }
+
+    /// The record's fate and how many of its values became null. `cells`, which hold the key already, get all other values.
+    fn judge<'j>(
+        &self,
+        record: &'j Json<'j>,
+        scope: &Scope<'_>,
+        computed: &'j Computed,
+        mark: Result<Option<Mark>, Fault>,
+        cells: &mut [Cell<'j>],
+    ) -> Result<(Fate, u64), Fault> {
+        within("its JSON", record.size())?;
+        let fate = self.flag.as_ref().map_or(Ok(Fate::Live), |flag| flag.fate(record, scope))?;
+        // a tombstone needs its key and nothing else
+        let dead = fate != Fate::Live;
+        if !dead {
+            mark?;
+        }
+        let mut nulled = 0;
+        for (column, cell) in self.columns.iter().zip(cells.iter_mut()).filter(|(column, _)| !column.is_key) {
+            match self.cell(column, record, computed) {
+                Ok(Cell::Null) if column.required && !dead => {
+                    return Err(column.fault("missing_required", "it is required, and has no value".to_owned()));
+                }
+                Ok(value) => *cell = value,
+                Err(_) if dead => {}
+                Err(_) if self.on_invalid == OnInvalid::Null && !column.required => nulled += 1,
+                Err(Reason { code, text }) => return Err(column.fault(code, text)),
+            }
+        }
+        within("its row", cells.iter().map(Cell::size).sum())?;
+        Ok((fate, nulled))
+    }
+
+    fn read_key<'j>(&self, record: &'j Json<'j>, computed: &'j Computed, cells: &mut [Cell<'j>]) -> Result<(), Fault> {
+        for &at in &self.key {
+            let column = &self.columns[at];
+            let why = match self.cell(column, record, computed) {
+                Ok(Cell::Null) => "has no value".to_owned(),
+                Ok(cell) if cell.size() > QUARANTINE_BYTES_MAX => {
+                    format!("takes more than {QUARANTINE_BYTES_MAX} bytes")
+                }
+                Ok(cell) => {
+                    cells[at] = cell;
+                    continue;
+                }
+                Err(reason) => format!("cannot be read: {}", reason.text),
+            };
+            return Err(column.fault("missing_key", format!("it belongs to the key, and {why}")));
+        }
+        Ok(())
+    }
+
+    fn cell<'j>(&self, column: &Column, record: &'j Json<'j>, computed: &'j Computed) -> Result<Cell<'j>, Reason> {
+        match &column.source {
+            Source::Singular(path) => first(path, record).map_or(Ok(Cell::Null), |value| column.coercion.cell(value)),
+            Source::Plural(path) => column.coercion.gather(&select(path, record)),
+            Source::Template(at) => match &computed[*at] {
+                Ok(value) => column.coercion.cell(value),
+                Err(error) => Err(Reason { code: "bad_template", text: error.clone() }),
+            },
+        }
+    }
+
+    fn computed(&self, scope: &Scope<'_>) -> Computed {
+        let value = |template: &Template| template.value(scope.variables());
+        let values = self.templates.iter().map(value);
+        values.map(|value| Ok(value.map_err(|error| error.to_string())?.map_or(Json::Null, Json::from))).collect()
+    }
+
+    /// The key as it came, as a JSON array; `None` when nothing of it came, or more than quarantine keeps.
+    fn key_text(&self, record: &Json<'_>, computed: &Computed) -> Option<String> {
+        let mut some = false;
+        let mut text = String::from("[");
+        for (at, column) in self.key.iter().enumerate() {
+            let value = match &self.columns[*column].source {
+                Source::Singular(path) | Source::Plural(path) => first(path, record),
+                Source::Template(at) => computed[*at].as_ref().ok(),
+            };
+            some |= value.is_some_and(|value| !value.is_null());
+            if at > 0 {
+                text.push(',');
+            }
+            value.unwrap_or(&Json::Null).write_text(&mut text, QUARANTINE_BYTES_MAX);
+        }
+        text.push(']');
+        (some && text.len() <= QUARANTINE_BYTES_MAX).then_some(text)
+    }
+
+    /// The record as quarantine keeps it, or the error that it is.
+    fn reject(&self, record: &Json<'_>, key: Option<String>, fault: Fault) -> Result<Quarantined, MapError> {
+        let Fault { column, code, mut reason } = fault;
+        let mut text = String::new();
+        record.write_text(&mut text, QUARANTINE_BYTES_MAX);
+        if text.len() > QUARANTINE_BYTES_MAX {
+            text.truncate(text.floor_char_boundary(QUARANTINE_BYTES_MAX));
+            reason.push_str(&format!("; only the first {QUARANTINE_BYTES_MAX} bytes of the record are kept"));
+        }
+        let rejected = Quarantined { key, column, code, reason, record: text };
+        if self.on_invalid == OnInvalid::Fail { Err(MapError::Invalid(Box::new(rejected))) } else { Ok(rejected) }
+    }
+}
+
+impl Column {
+    fn new(column: &ColumnPlan, is_key: bool, templates: &mut Vec<Template>) -> Self {
+        let source = match &column.source {
+            ColumnSource::Path(path) if path.is_singular() => Source::Singular(path.clone()),
+            ColumnSource::Path(path) => Source::Plural(path.clone()),
+            ColumnSource::Template(template) => {
+                templates.push(template.clone());
+                Source::Template(templates.len() - 1)
+            }
+        };
+        Self {
+            name: column.name.clone(),
+            is_key,
+            required: column.required,
+            source,
+            coercion: Coercion::new(&column.column_type, &column.format),
+        }
+    }
+
+    fn fault(&self, code: &'static str, reason: String) -> Fault {
+        Fault { column: Some(self.name.clone()), code, reason }
+    }
+}
+
+impl Fault {
+    fn template(word: &str, error: &str) -> Self {
+        Self { column: None, code: "bad_template", reason: format!("`{word}`: {error}") }
+    }
+}
+
+fn within(what: &str, bytes: usize) -> Result<(), Fault> {
+    if bytes <= RECORD_BYTES_MAX {
+        return Ok(());
+    }
+    let reason = format!("{what} takes {bytes} bytes, more than {RECORD_BYTES_MAX}");
+    Err(Fault { column: None, code: "record_too_large", reason })
+}
+
+/// `deletes: flag`.
+#[derive(Debug, Clone)]
+struct Flag {
+    when: Predicate,
+    at: Option<Path>,
+    written: Coercion,
+    epoch: Coercion,
+}
+
+impl Flag {
+    fn new(plan: &DeletePlan) -> Option<Self> {
+        let DeletePlan::Flag { when, at } = plan else { return None };
+        let moment = |format| Coercion::new(&ColumnType::Timestamptz, &format);
+        Some(Self {
+            when: when.clone(),
+            at: at.clone(),
+            written: moment(TimeFormat::Rfc3339),
+            epoch: moment(TimeFormat::EpochS),
+        })
+    }
+
+    fn fate(&self, record: &Json<'_>, scope: &Scope<'_>) -> Result<Fate, Fault> {
+        if !scope.matches(&self.when).map_err(|error| Fault::template("deletes.flag.when", &error))? {
+            return Ok(Fate::Live);
+        }
+        // an unreadable time is no reason to keep what is gone: the time at which it was seen takes its place
+        let since = self.at.as_ref().and_then(|at| first(at, record)).and_then(|value| {
+            let coercion = if matches!(value, Json::Number(_)) { &self.epoch } else { &self.written };
+            match coercion.cell(value) {
+                Ok(Cell::Timestamptz(us)) => Some(us),
+                _ => None,
+            }
+        });
+        Ok(Fate::Deleted(since))
+    }
+}
+
+/// `incremental.field`.
+#[derive(Debug, Clone)]
+struct MarkReader {
+    field: Path,
+    coercion: Coercion,
+}
+
+impl MarkReader {
+    fn new(plan: &IncrementalPlan) -> Self {
+        Self { field: plan.field.clone(), coercion: Coercion::new(&mark_type(plan.kind), &plan.format) }
+    }
+
+    fn read(&self, record: &Json<'_>) -> Result<Option<Mark>, Fault> {
+        let Some(value) = first(&self.field, record) else { return Ok(None) };
+        self.coercion.cell(value).map(mark).map_err(|Reason { code, text }| {
+            let reason = format!("the incremental field `{}` cannot be read: {text}", self.field.text());
+            Fault { column: None, code, reason }
+        })
+    }
+}
+
+/// Reads `incremental.start`, which people write and not the API: the field's own format, or RFC 3339, or a day, which begins at
+/// midnight UTC. Null gives no mark.
+///
+/// # Errors
+/// Why it is none of these, as a fragment for people.
+pub fn read_start(plan: &IncrementalPlan, value: &Json<'_>) -> Result<Option<Mark>, String> {
+    let column_type = mark_type(plan.kind);
+    let own = Coercion::new(&column_type, &plan.format).cell(value);
+    let cell = own.or_else(|reason| {
+        let midnight = TimeFormat::Custom("%Y-%m-%d".to_owned());
+        let formats: &[TimeFormat] = match plan.kind {
+            MarkKind::Timestamp => &[TimeFormat::Rfc3339, midnight],
+            MarkKind::Date => &[TimeFormat::Rfc3339],
+            MarkKind::Integer | MarkKind::Text => &[],
+        };
+        formats.iter().find_map(|format| Coercion::new(&column_type, format).cell(value).ok()).ok_or(reason.text)
+    });
+    cell.map(mark)
+}
+
+fn mark_type(kind: MarkKind) -> ColumnType {
+    match kind {
+        MarkKind::Timestamp => ColumnType::Timestamptz,
+        MarkKind::Date => ColumnType::Date,
+        MarkKind::Integer => ColumnType::Bigint,
+        MarkKind::Text => ColumnType::Varchar,
+    }
+}
+
+fn mark(cell: Cell<'_>) -> Option<Mark> {
+    match cell {
+        Cell::Timestamptz(us) => DateTime::from_timestamp_micros(us).map(Mark::Timestamp),
+        Cell::Date(days) => NaiveDate::from_epoch_days(days).map(Mark::Date),
+        Cell::Integer(number) => i64::try_from(number).ok().map(Mark::Integer),
+        Cell::Text(text) => Some(Mark::Text(text.into_owned())),
+        _ => None,
+    }
+}

@@ -1,0 +1,26 @@
+//! Bytes to records to typed columns: decode, select, map, hash. Pure functions; what cannot be mapped is kept with a reason.
+
+pub mod batch;
+pub mod coerce;
+pub mod columns;
+pub mod decode;
+pub mod hash;
+pub mod json;
+pub mod map;
+pub mod number;
+pub mod select;
+
+mod excerpt;
+mod page;
+mod queryable;
+mod time;
+
+#[cfg(test)]
+mod tests;
+
+pub use batch::{Batch, Fate, Quarantined};
+pub use columns::arrow_type;
+pub use decode::{DecodeError, DecodeErrorKind, parse};
+pub use json::Json;
+pub use map::{MapError, Mapper};
+pub use select::{first, matches, select};

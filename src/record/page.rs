@@ -1,0 +1,147 @@
+//! The rows of one page while it is being mapped.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+
+use super::coerce::Cell;
+use super::columns::{ColumnBuilder, arrow_type};
+use super::hash::{self, RowHasher, Scratch};
+use super::map::MapError;
+use super::{Batch, Fate, Quarantined};
+use crate::plan::limits::BATCH_BYTES_MAX;
+use crate::plan::{ColumnPlan, ColumnType, ModelPlan};
+use crate::scan::Mark;
+
+/// What the rows of a model look like, worked out once.
+#[derive(Debug, Clone)]
+pub(super) struct Layout {
+    types: Vec<ColumnType>,
+    key: Vec<usize>,
+    schema: SchemaRef,
+    key_schema: SchemaRef,
+    hasher: RowHasher,
+}
+
+impl Layout {
+    pub(super) fn new(model: &ModelPlan) -> Self {
+        let field = |column: &ColumnPlan| Field::new(&column.name, arrow_type(&column.column_type), true);
+        let schema = Schema::new(model.columns.iter().map(field).collect::<Vec<_>>());
+        let key_schema = Schema::new(model.key.iter().map(|at| field(&model.columns[*at])).collect::<Vec<_>>());
+        Self {
+            types: model.columns.iter().map(|column| column.column_type.clone()).collect(),
+            key: model.key.clone(),
+            schema: Arc::new(schema),
+            key_schema: Arc::new(key_schema),
+            hasher: RowHasher::new(&model.columns),
+        }
+    }
+}
+
+/// A page being mapped: columns that grow, and what is known beside them.
+pub(super) struct Page<'m> {
+    pub(super) filtered: u64,
+    pub(super) keyless: u64,
+    layout: &'m Layout,
+    columns: Vec<ColumnBuilder>,
+    quarantined_keys: Vec<ColumnBuilder>,
+    key_hashes: Vec<u128>,
+    row_hashes: Vec<u64>,
+    fates: Vec<Fate>,
+    quarantined: Vec<Quarantined>,
+    nulled: u64,
+    high: Option<Mark>,
+    bytes: usize,
+    scratch: Scratch,
+}
+
+impl<'m> Page<'m> {
+    pub(super) fn new(layout: &'m Layout, rows: usize) -> Self {
+        Self {
+            filtered: 0,
+            keyless: 0,
+            layout,
+            columns: layout.types.iter().map(|column_type| ColumnBuilder::new(column_type, rows)).collect(),
+            quarantined_keys: layout.key.iter().map(|at| ColumnBuilder::new(&layout.types[*at], 0)).collect(),
+            key_hashes: Vec::with_capacity(rows),
+            row_hashes: Vec::with_capacity(rows),
+            fates: Vec::with_capacity(rows),
+            quarantined: Vec::new(),
+            nulled: 0,
+            high: None,
+            bytes: 0,
+            scratch: Scratch::default(),
+        }
+    }
+
+    /// Adds a row.
+    pub(super) fn push(&mut self, cells: &[Cell<'_>], fate: Fate, nulled: u64) -> Result<(), MapError> {
+        self.grow(cells.iter().map(Cell::size).sum())?;
+        let key = self.layout.key.iter().map(|at| (&self.layout.types[*at], &cells[*at]));
+        self.key_hashes.push(hash::key(key, &mut self.scratch));
+        self.row_hashes.push(self.layout.hasher.row(cells, &mut self.scratch));
+        for (column, cell) in self.columns.iter_mut().zip(cells) {
+            column.append(cell);
+        }
+        self.fates.push(fate);
+        self.nulled += nulled;
+        Ok(())
+    }
+
+    /// Adds a record that is no row. `cells` holds its key, if that could be read.
+    pub(super) fn quarantine(&mut self, record: Quarantined, cells: Option<&[Cell<'_>]>) -> Result<(), MapError> {
+        let Some(cells) = cells else {
+            self.keyless += 1;
+            self.grow(record.record.len())?;
+            self.quarantined.push(record);
+            return Ok(());
+        };
+        let key = || self.layout.key.iter().map(|at| &cells[*at]);
+        self.grow(record.record.len() + key().map(Cell::size).sum::<usize>())?;
+        for (column, at) in self.quarantined_keys.iter_mut().zip(&self.layout.key) {
+            column.append(&cells[*at]);
+        }
+        self.quarantined.push(record);
+        Ok(())
+    }
+
+    /// Takes note of an incremental mark.
+    pub(super) fn see(&mut self, mark: &Mark) {
+        if self.high.as_ref().is_none_or(|high| high < mark) {
+            self.high = Some(mark.clone());
+        }
+    }
+
+    pub(super) fn finish(self) -> Batch {
+        let rows = assemble(&self.layout.schema, self.columns);
+        let quarantined_keys = assemble(&self.layout.key_schema, self.quarantined_keys);
+        let beside = size_of::<u128>() + size_of::<u64>() + size_of::<Fate>();
+        let kept: usize = self.quarantined.iter().map(|record| record.record.len() + record.reason.len()).sum();
+        let bytes =
+            rows.get_array_memory_size() + quarantined_keys.get_array_memory_size() + rows.num_rows() * beside + kept;
+        Batch {
+            rows,
+            key_hashes: self.key_hashes,
+            row_hashes: self.row_hashes,
+            fates: self.fates,
+            quarantined: self.quarantined,
+            quarantined_keys,
+            keyless: self.keyless,
+            filtered: self.filtered,
+            nulled: self.nulled,
+            high: self.high,
+            bytes,
+        }
+    }
+
+    fn grow(&mut self, by: usize) -> Result<(), MapError> {
+        self.bytes = self.bytes.saturating_add(by);
+        if self.bytes > BATCH_BYTES_MAX { Err(MapError::TooLarge) } else { Ok(()) }
+    }
+}
+
+fn assemble(schema: &SchemaRef, columns: Vec<ColumnBuilder>) -> RecordBatch {
+    RecordBatch::try_new(schema.clone(), columns.into_iter().map(ColumnBuilder::finish).collect())
+        .expect("the columns are built from the schema's types, a value for each row")
+}

@@ -1,0 +1,138 @@
+//! Paths and predicates applied to JSON.
+
+use std::cell::OnceCell;
+use std::sync::Arc;
+
+use jsonpath_rust::parser::model::{Filter, FilterAtom, JpQuery, Segment, Selector};
+use jsonpath_rust::query::state::State;
+use jsonpath_rust::query::{Query, js_path_process};
+use minijinja::Value;
+use minijinja::value::{Enumerator, Object};
+
+use super::Json;
+use crate::plan::{Path, PathForm, Predicate, Step};
+
+/// All the values that the path leads to, in the order of RFC 9535; a path that leads nowhere gives none.
+///
+/// Plain paths are looked up directly, all others are queries of `jsonpath_rust`.
+pub fn select<'j, 'a>(path: &Path, root: &'j Json<'a>) -> Vec<&'j Json<'a>> {
+    match path.form() {
+        PathForm::Plain { steps, each } => match (walk(steps, root), *each) {
+            (None, _) => Vec::new(),
+            (Some(value), false) => vec![value],
+            (Some(Json::Array(items)), true) => items.iter().collect(),
+            (Some(Json::Object(members)), true) => members.iter().map(|(_, value)| value).collect(),
+            (Some(_), true) => Vec::new(),
+        },
+        PathForm::Query(query) => run(query, root),
+    }
+}
+
+/// The first value that the path leads to.
+pub fn first<'j, 'a>(path: &Path, root: &'j Json<'a>) -> Option<&'j Json<'a>> {
+    match path.form() {
+        PathForm::Plain { steps, each: false } => walk(steps, root),
+        _ => select(path, root).first().copied(),
+    }
+}
+
+/// Whether the predicate holds for the record. A template sees the variables of `context`, and the record as `record`.
+///
+/// # Errors
+/// What a template or query failed on, as a fragment for people.
+pub fn matches(predicate: &Predicate, record: &Json<'_>, context: &Value) -> Result<bool, String> {
+    Scope::new(record, context).matches(predicate)
+}
+
+/// A record with the variables that templates over it see. The record is made a template value once, when the first template asks.
+pub(super) struct Scope<'j> {
+    record: &'j Json<'j>,
+    context: &'j Value,
+    variables: OnceCell<Value>,
+}
+
+impl<'j> Scope<'j> {
+    pub(super) fn new(record: &'j Json<'j>, context: &'j Value) -> Self {
+        Self { record, context, variables: OnceCell::new() }
+    }
+
+    pub(super) fn variables(&self) -> &Value {
+        self.variables.get_or_init(|| {
+            Value::from_object(Variables { record: self.record.to_value(), context: self.context.clone() })
+        })
+    }
+
+    pub(super) fn matches(&self, predicate: &Predicate) -> Result<bool, String> {
+        match predicate {
+            Predicate::Template(template) => template.is_true(self.variables()).map_err(|error| error.to_string()),
+            Predicate::Path(path) => Ok(match filter(path) {
+                Some(filter) => holds(filter, self.record),
+                None => !select(path, &Json::Array(vec![self.record.clone()])).is_empty(),
+            }),
+        }
+    }
+}
+
+/// The context with one more variable, `record`.
+#[derive(Debug)]
+struct Variables {
+    record: Value,
+    context: Value,
+}
+
+impl Object for Variables {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
+        match key {
+            "record" => Some(self.record.clone()),
+            _ => self.context.get_attr(key).ok().filter(|value| !value.is_undefined()),
+        }
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        let names = self.context.try_iter().into_iter().flatten();
+        Enumerator::Values(
+            names.filter(|name| name.as_str() != Some("record")).chain([Value::from("record")]).collect(),
+        )
+    }
+}
+
+fn walk<'j, 'a>(steps: &[Step], root: &'j Json<'a>) -> Option<&'j Json<'a>> {
+    steps.iter().try_fold(root, |value, step| match (step, value) {
+        (Step::Member(name), value) => value.member(name),
+        (Step::Index(index), Json::Array(items)) => {
+            let distance = usize::try_from(index.unsigned_abs()).ok()?;
+            if *index < 0 { items.get(items.len().checked_sub(distance)?) } else { items.get(distance) }
+        }
+        (Step::Index(_), _) => None,
+    })
+}
+
+fn run<'j, 'a>(query: &JpQuery, root: &'j Json<'a>) -> Vec<&'j Json<'a>> {
+    // a query of the grammar always ends in nodes, never in a value, and so cannot fail
+    js_path_process(query, root).unwrap_or_default().into_iter().map(|found| found.val()).collect()
+}
+
+/// The filter of `$[?…]`, if it can be put to a record alone: one that names `$` means the list that the record stands in.
+fn filter(path: &Path) -> Option<&Filter> {
+    match path.form() {
+        PathForm::Query(JpQuery { segments }) if !path.text()[1..].contains('$') => match segments.as_slice() {
+            [Segment::Selector(Selector::Filter(filter))] => Some(filter),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// Whether the filter selects the record. The same as a query over a list of it, without a copy of the record.
+fn holds(filter: &Filter, record: &Json<'_>) -> bool {
+    match filter {
+        Filter::Or(any) => any.iter().any(|filter| holds(filter, record)),
+        Filter::And(all) => all.iter().all(|filter| holds(filter, record)),
+        Filter::Atom(FilterAtom::Filter { expr, not }) => holds(expr, record) != *not,
+        Filter::Atom(atom) => matches!(atom.process(State::root(record)).ok_val(), Some(Json::Bool(true))),
+    }
+}

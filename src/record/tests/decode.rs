@@ -1,0 +1,168 @@
+use std::borrow::Cow;
+
+use super::fixture::json;
+use crate::plan::limits::JSON_DEPTH_MAX;
+use crate::record::{DecodeErrorKind, Json, parse};
+
+fn fails(body: &[u8]) -> (DecodeErrorKind, String) {
+    let error = parse(body).expect_err("is no JSON");
+    assert!(!error.to_string().chars().any(char::is_control), "{error}");
+    assert!(error.to_string().chars().count() < 300, "{error}");
+    (error.kind, error.to_string())
+}
+
+#[test]
+fn values_are_read_as_they_are() {
+    let value = json(
+        " { \"a\" : [ 1 , -2.50 , 1E+3 , true , false , null ] , \"é\" : \"ü\\n\\u00e9\\ud83d\\ude00\" , \"\" : {} } \n",
+    );
+    let Json::Object(members) = &value else { panic!("an object") };
+    assert_eq!(members.iter().map(|(name, _)| name.as_ref()).collect::<Vec<_>>(), ["a", "é", ""]);
+    assert_eq!(value.to_text(), "{\"a\":[1,-2.50,1E+3,true,false,null],\"é\":\"ü\\né😀\",\"\":{}}");
+    assert_eq!(json("\u{feff}[1]").to_text(), "[1]");
+}
+
+#[test]
+fn what_has_no_escapes_is_borrowed() {
+    let text = r#"{"plain": "täxt", "esc\u0061ped": "a\"b", "number": 12345678901234567890.10}"#;
+    let Json::Object(members) = json(text) else { panic!("an object") };
+    let borrowed: Vec<_> = members
+        .iter()
+        .map(|(name, value)| match value {
+            Json::String(text) | Json::Number(text) => {
+                (matches!(name, Cow::Borrowed(_)), matches!(text, Cow::Borrowed(_)))
+            }
+            _ => panic!("text or number"),
+        })
+        .collect();
+    assert_eq!(borrowed, [(true, true), (false, false), (true, true)]);
+    assert_eq!(members[1].0, "escaped");
+    assert_eq!(members[2].1.to_text(), "12345678901234567890.10");
+}
+
+#[test]
+fn of_repeated_names_the_last_counts() {
+    assert_eq!(json(r#"{"a":1,"b":2,"a":3}"#).to_text(), r#"{"a":3,"b":2}"#);
+    let mut text = String::from("{");
+    for at in 0..2_000 {
+        text.push_str(&format!("\"k{}\":{at},", at % 1_000));
+    }
+    text.push_str("\"k7\":\"last\"}");
+    let Json::Object(members) = json(&text) else { panic!("an object") };
+    assert_eq!(members.len(), 1_000);
+    for (at, (name, value)) in members.iter().enumerate() {
+        assert_eq!(name, &format!("k{at}"));
+        let expected = if at == 7 { "\"last\"".to_owned() } else { (at + 1_000).to_string() };
+        assert_eq!(value.to_text(), expected);
+    }
+}
+
+#[test]
+fn a_wide_object_is_read_in_linear_time() {
+    let members: Vec<String> = (0..200_000).map(|at| format!("\"k{at}\":{at}")).collect();
+    let text = format!("{{{}}}", members.join(","));
+    let Json::Object(members) = json(&text) else { panic!("an object") };
+    assert_eq!(members.len(), 200_000);
+}
+
+#[test]
+fn depth_is_bounded() {
+    let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+    assert!(parse(nested(JSON_DEPTH_MAX).as_bytes()).is_ok());
+    let text = nested(JSON_DEPTH_MAX + 1);
+    let error = parse(text.as_bytes()).expect_err("too deep");
+    assert_eq!((error.kind, error.offset), (DecodeErrorKind::TooDeep, JSON_DEPTH_MAX));
+    let objects = format!("{}1{}", "{\"a\":".repeat(1_000_000), "}".repeat(1_000_000));
+    assert_eq!(fails(objects.as_bytes()).0, DecodeErrorKind::TooDeep);
+}
+
+#[test]
+fn a_web_page_is_named_with_its_title() {
+    let page = b"\n<!DOCTYPE html>\n<html><head><TITLE lang=en> Sign in\n - Acme </TITLE></head>";
+    assert_eq!(
+        fails(page),
+        (DecodeErrorKind::Html, "the body is a web page (HTML) titled `Sign in\\n - Acme`, expected JSON".to_owned())
+    );
+    let (kind, text) = fails(b"<html><body>502 Bad Gateway</body></html>");
+    assert_eq!(kind, DecodeErrorKind::Html);
+    assert!(text.contains("502 Bad Gateway"), "{text}");
+    assert_eq!(fails(b"<html><title>\xe9</title>").0, DecodeErrorKind::Html, "also in Latin-1");
+    assert_eq!(fails(b"<?xml version=\"1.0\"?><Error><Code>AccessDenied</Code></Error>").0, DecodeErrorKind::Xml);
+}
+
+#[test]
+fn an_empty_body_is_said_to_be_empty() {
+    for body in ["", " \r\n\t", "\u{feff}", "\u{feff} "] {
+        assert_eq!(fails(body.as_bytes()), (DecodeErrorKind::Empty, "the body is empty, expected JSON".to_owned()));
+    }
+}
+
+#[test]
+fn a_truncated_body_is_found_wherever_it_ends() {
+    let whole = br#"{"data":[{"id":1,"name":"a\u00e9b","ok":true,"none":null,"pi":-3.5e1},{"id":2}],"next":"abc"}"#;
+    assert!(parse(whole).is_ok());
+    for end in 1..whole.len() {
+        let (kind, text) = fails(&whole[..end]);
+        assert_eq!(kind, DecodeErrorKind::Truncated, "{end}: {text}");
+        assert!(text.contains("ends in the middle of") && text.contains(&format!("after {end} bytes")), "{text}");
+    }
+}
+
+#[test]
+fn invalid_utf8_is_quoted_as_bytes() {
+    let body = b"{\"name\":\n \"caf\xe9 cr\xc3\xa8me\"}";
+    let error = parse(body).expect_err("is Latin-1");
+    assert_eq!((error.kind, error.line, error.column, error.offset), (DecodeErrorKind::InvalidUtf8, 2, 6, 14));
+    assert!(error.to_string().contains("caf\\xe9 crème"), "{error}");
+    assert!(fails(b"\x1f\x8b\x08\x00").1.contains("gzip"));
+    assert!(fails(b"\xff\xfe{\0}\0").1.contains("UTF-16"));
+}
+
+#[test]
+fn mistakes_are_named_with_their_place() {
+    for (body, expected) in [
+        ("Service Unavailable", "expected a value at `Service Unavailable` (line 1, column 1)"),
+        ("{\"a\":1}\n{\"a\":2}", "something follows the end of the JSON"),
+        ("[1,2,]", "trailing comma"),
+        ("{\"a\":NaN}", "`NaN` is no JSON number"),
+        ("[-Infinity]", "`-Infinity` is no JSON number"),
+        ("[Infinity]", "`Infinity` is no JSON number"),
+        ("[01]", "invalid number"),
+        ("[+1]", "expected a value"),
+        ("[.5]", "expected a value"),
+        ("['a']", "expected a value"),
+        ("{a:1}", "key must be a string"),
+        ("{\"a\" 1}", "expected `:`"),
+        ("[\"a\tb\"]", "control character"),
+        ("[\"\\x\"]", "invalid escape"),
+        ("[\"\\ud83d\"]", "hex escape"),
+        ("[tru]", "true"),
+        ("[1 2]", "expected `,` or `]`"),
+    ] {
+        let (kind, text) = fails(body.as_bytes());
+        assert_eq!(kind, DecodeErrorKind::Syntax, "{body}: {text}");
+        assert!(text.starts_with("the body is no JSON: ") && text.contains(expected), "{body}: {text}");
+    }
+    let long = format!("[1{}]", "0".repeat(5_000));
+    assert!(fails(long.as_bytes()).1.contains("4300 digits"));
+}
+
+#[test]
+fn a_ten_megabyte_string_is_no_trouble() {
+    let text = format!("[\"{}\"]", "ä".repeat(5 << 20));
+    assert_eq!(json(&text).size(), text.len());
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(body: Vec<u8>) {
+        if let Err(error) = parse(&body) {
+            proptest::prop_assert!(error.offset <= body.len());
+        }
+    }
+
+    #[test]
+    fn no_text_of_json_characters_makes_it_panic(body in "[\\[\\]{}\",:0-9eE+\\-.\\\\unltrfasé< ]{0,60}") {
+        let _ = parse(body.as_bytes()).map_err(|error| error.to_string());
+    }
+}

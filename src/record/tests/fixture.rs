@@ -1,0 +1,125 @@
+//! Plans, values and generators that several tests share.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use crate::plan::{
+    AuthPlan, BodyPlan, ColumnPlan, ColumnSource, ColumnType, ConnectionPlan, DeletePlan, Method, ModelPlan, OnInvalid,
+    PageKind, PagePlan, Path, RatePlan, RequestPlan, ResponsePlan, RetryPlan, SyncId, SyncPlan, Template, TimeFormat,
+};
+use crate::record::Json;
+
+pub fn json(text: &str) -> Json<'_> {
+    crate::record::parse(text.as_bytes()).expect("the test's JSON parses")
+}
+
+pub fn column_type(text: &str) -> ColumnType {
+    ColumnType::parse(text).expect("the test's type parses")
+}
+
+pub fn path(text: &str) -> Path {
+    Path::parse(text).expect("the test's path parses")
+}
+
+pub fn template(text: &str) -> Template {
+    Template::parse(text).expect("the test's template parses")
+}
+
+/// A column read from a path (`$…`) or a template.
+pub fn column(name: &str, column_type_text: &str, source: &str) -> ColumnPlan {
+    ColumnPlan {
+        name: name.to_owned(),
+        column_type: column_type(column_type_text),
+        source: if source.starts_with('$') {
+            ColumnSource::Path(path(source))
+        } else {
+            ColumnSource::Template(template(source))
+        },
+        format: TimeFormat::Rfc3339,
+        required: false,
+        volatile: false,
+        description: None,
+    }
+}
+
+/// A sync into a model of these columns, whose key is the first.
+pub fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
+    let mut columns = columns;
+    columns[0].required = true;
+    let connection = ConnectionPlan {
+        name: "acme-eu".into(),
+        provider: "acme".into(),
+        base_url: "https://api.acme.example".parse().expect("a URL"),
+        trusted_origins: Vec::new(),
+        auth: AuthPlan::None,
+        credentials: BTreeMap::new(),
+        config: serde_json::json!({}),
+        rate_limit: RatePlan { quotas: Vec::new(), concurrency: 1 },
+        retry: RetryPlan {
+            attempts: 1,
+            statuses: Vec::new(),
+            backoff_base: Duration::from_secs(1),
+            backoff_max: Duration::from_secs(1),
+        },
+        timeout_connect: Duration::from_secs(1),
+        timeout_request: Duration::from_secs(1),
+    };
+    SyncPlan {
+        id: SyncId {
+            connection: "acme-eu".into(),
+            provider: "acme".into(),
+            sync: "things".into(),
+            variant: String::new(),
+        },
+        description: None,
+        connection: Arc::new(connection),
+        model: Arc::new(ModelPlan {
+            name: "Thing".into(),
+            schema: "acme".into(),
+            table: "things".into(),
+            description: None,
+            columns,
+            key: vec![0],
+            on_invalid: OnInvalid::Quarantine,
+        }),
+        request: RequestPlan {
+            method: Method::Get,
+            path: template("/things"),
+            query: Vec::new(),
+            headers: Vec::new(),
+            body: BodyPlan::None,
+        },
+        response: ResponsePlan { records: vec![path("$[*]")], optional: false, filter: None },
+        pagination: PagePlan { kind: PageKind::None, stop_when: None, pages_max: 1 },
+        incremental: None,
+        deletes: DeletePlan::None,
+        input: serde_json::json!({}),
+        fingerprint: 0,
+    }
+}
+
+/// Any number in JSON's spelling, from 0 to 60 digits.
+pub fn number_text() -> impl Strategy<Value = String> {
+    "-?(0|[1-9][0-9]{0,40})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?"
+}
+
+/// Any JSON value.
+pub fn any_json() -> impl Strategy<Value = Json<'static>> {
+    let leaf = prop_oneof![
+        Just(Json::Null),
+        any::<bool>().prop_map(Json::Bool),
+        number_text().prop_map(|text| Json::Number(text.into())),
+        any::<String>().prop_map(Json::from),
+    ];
+    leaf.prop_recursive(5, 64, 8, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..8).prop_map(Json::Array),
+            prop::collection::btree_map("[a-c\"\\\\é\u{1}]{0,2}", inner, 0..8).prop_map(|members| Json::Object(
+                members.into_iter().map(|(name, value)| (name.into(), value)).collect()
+            )),
+        ]
+    })
+}

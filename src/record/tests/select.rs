@@ -1,0 +1,210 @@
+use jsonpath_rust::parser::parse_json_path;
+use jsonpath_rust::query::js_path_process;
+use proptest::prelude::*;
+
+use super::fixture::{any_json, json, path, template};
+use crate::plan::{PathForm, Predicate};
+use crate::record::{Json, first, matches, select};
+
+const DOCUMENT: &str = r#"{
+    "a": {"b": [10, 11, 12], "c": null, "d": {"e": "deep"}, "": "empty name"},
+    "with.dot": 1, "with'quote": 2, "with\"double": 3, "with space": 4, "back\\slash": 5, "ünï": 6, "𝄞": 7, "0": "zero",
+    "list": [{"n": 1}, {"n": 2}, {}, {"n": null}, [1, 2], "x"],
+    "none": null, "no_items": [], "no_members": {}, "text": "abc", "number": 1.50, "yes": true
+}"#;
+
+fn with_the_crate<'j, 'a>(text: &str, root: &'j Json<'a>) -> Vec<&'j Json<'a>> {
+    let query = parse_json_path(text).expect("parses");
+    js_path_process(&query, root).expect("runs").into_iter().map(|found| found.val()).collect()
+}
+
+fn same_places(left: &[&Json<'_>], right: &[&Json<'_>]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).all(|(left, right)| std::ptr::eq(*left, *right))
+}
+
+#[test]
+fn the_direct_look_up_and_the_crate_agree() {
+    let document = json(DOCUMENT);
+    let mut found_something = 0;
+    for text in [
+        "$",
+        "$.a",
+        "$.a.b",
+        "$['a']['b']",
+        "$.a.b[0]",
+        "$.a.b[2]",
+        "$.a.b[3]",
+        "$.a.b[-1]",
+        "$.a.b[-3]",
+        "$.a.b[-4]",
+        "$.a.c",
+        "$.a.c.x",
+        "$.a.c[0]",
+        "$.a.d.e",
+        "$.a['']",
+        "$.missing",
+        "$.missing.deeper",
+        "$.missing[0]",
+        "$['with.dot']",
+        "$['with\\'quote']",
+        "$[\"with'quote\"]",
+        "$['with\"double']",
+        "$['with space']",
+        "$['back\\\\slash']",
+        "$.ünï",
+        "$['\\u00fcnï']",
+        "$['𝄞']",
+        "$['\\uD834\\uDD1E']",
+        "$['0']",
+        "$[0]",
+        "$.list[0].n",
+        "$.list[2].n",
+        "$.list[3].n",
+        "$.list[4][1]",
+        "$.list[5].n",
+        "$.list[5][0]",
+        "$.none",
+        "$.none.x",
+        "$.text[0]",
+        "$.text.length",
+        "$.number",
+        "$.a.b[9007199254740991]",
+        "$.a.b[-9007199254740991]",
+        "$.*",
+        "$[*]",
+        "$.a.*",
+        "$.a.b[*]",
+        "$.list[*]",
+        "$.no_items[*]",
+        "$.no_members.*",
+        "$.none[*]",
+        "$.text[*]",
+        "$.number.*",
+        "$.missing[*]",
+        "$.a.d[*]",
+        "$.list[4][*]",
+    ] {
+        let path = path(text);
+        assert!(matches!(path.form(), PathForm::Plain { .. }), "{text} is looked up directly");
+        let direct = select(&path, &document);
+        assert!(same_places(&direct, &with_the_crate(text, &document)), "{text}: {direct:?}");
+        assert_eq!(
+            first(&path, &document).map(std::ptr::from_ref),
+            direct.first().map(|value| std::ptr::from_ref(*value))
+        );
+        found_something += usize::from(!direct.is_empty());
+    }
+    assert!(found_something > 30, "{found_something}");
+}
+
+#[test]
+fn look_ups_lead_where_the_standard_says() {
+    let document = json(DOCUMENT);
+    for (text, expected) in [
+        ("$.a.b[-1]", "[12]"),
+        ("$.a.b[*]", "[10,11,12]"),
+        ("$.a.c", "[null]"),
+        ("$.a.c.x", "[]"),
+        ("$['with\\'quote']", "[2]"),
+        ("$['\\uD834\\uDD1E']", "[7]"),
+        ("$.list[*].n", "[1,2,null]"),
+        ("$..n", "[1,2,null]"),
+        ("$.list[?@.n > 1].n", "[2]"),
+        ("$.list[?@.n == null].n", "[null]"),
+        ("$.list[1:3]", "[{\"n\":2},{}]"),
+        ("$['text','number','missing']", "[\"abc\",1.50]"),
+        ("$.a.b[?@ != 11]", "[10,12]"),
+        ("$.list[?length(@) == 2]", "[[1,2]]"),
+        ("$.list[?match(@, 'x')]", "[\"x\"]"),
+    ] {
+        let found: Vec<Json<'_>> = select(&path(text), &document).into_iter().cloned().collect();
+        assert_eq!(Json::Array(found).to_text(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_filter_decides_the_same_with_and_without_a_list_around_the_record() {
+    let records = [
+        r#"{"type":"person","age":41,"archived":false,"tags":["a","b"],"name":"Ö $5","none":null,"in":{"x":[{"y":1},{"y":2}]}}"#,
+        r#"{"type":"dog","age":4.10e1,"archived":true,"tags":[],"name":"Rex"}"#,
+        r#"{"age":"41","in":{"x":[]}}"#,
+        "{}",
+        "[]",
+        "[{\"type\":\"person\"}]",
+        "null",
+        "41",
+        "\"person\"",
+    ];
+    let mut yes = 0;
+    for text in [
+        "$[?@.type == 'person']",
+        "$[?@.type != 'person']",
+        "$[?@.age == 41]",
+        "$[?@.age >= 41]",
+        "$[?@.age < 41.5]",
+        "$[?@.archived == true]",
+        "$[?@.archived]",
+        "$[?!@.archived]",
+        "$[?!(@.archived == true)]",
+        "$[?@.none == null]",
+        "$[?@.none]",
+        "$[?@.type == 'person' && @.age == 41]",
+        "$[?@.type == 'dog' || @.age == '41']",
+        "$[?(@.type == 'dog' || @.type == 'person') && !(@.archived == true)]",
+        "$[?!(@.type == 'dog' || @.missing)]",
+        "$[?@.tags[0] == 'a']",
+        "$[?@.tags[-1] == 'b']",
+        "$[?@.tags[?@ == 'b']]",
+        "$[?@.in.x[?@.y > 1]]",
+        "$[?length(@.tags) == 0]",
+        "$[?count(@.tags[*]) == 2]",
+        "$[?match(@.type, 'p.*n')]",
+        "$[?search(@.name, 'e')]",
+        "$[?@.name == 'Ö $5']",
+        "$[?@ == 41]",
+        "$[?@ == 'person']",
+        "$[?@.*]",
+        "$[?@..y]",
+        "$[?value(@.in.x[0].y) == 1]",
+        "$[?$[0].type == 'person']",
+    ] {
+        let predicate = Predicate::Path(path(text));
+        for record in records {
+            let record = json(record);
+            let list = Json::Array(vec![record.clone()]);
+            let expected = !with_the_crate(text, &list).is_empty();
+            assert_eq!(matches(&predicate, &record, &minijinja::context! {}), Ok(expected), "{text} {record:?}");
+            yes += usize::from(expected);
+        }
+    }
+    assert!(yes > 40, "{yes}");
+}
+
+#[test]
+fn a_template_decides_with_the_record_and_the_context() {
+    let record = json(r#"{"type":"person","n":0,"list":[]}"#);
+    let context = minijinja::context! { config => minijinja::context! { kind => "person" }, record => "hidden" };
+    for (text, expected) in [
+        ("{{ record.type == config.kind }}", true),
+        ("{{ record.type }}", true),
+        ("{{ record.n }}", false),
+        ("{{ record.list }}", false),
+        ("{{ record.missing }}", false),
+        ("{{ record.missing.deeper == 1 }}", false),
+        ("{{ config.kind == 'dog' }}", false),
+        ("{{ unknown }}", false),
+    ] {
+        assert_eq!(matches(&Predicate::Template(template(text)), &record, &context), Ok(expected), "{text}");
+    }
+    let error = matches(&Predicate::Template(template("{{ record.list / 2 }}")), &record, &context);
+    assert!(error.is_err_and(|error| error.contains("record.list / 2")));
+}
+
+proptest! {
+    #[test]
+    fn plain_paths_agree_on_any_document(document in any_json(), steps in prop::collection::vec("\\[(-?[0-3]|'[a-cé]')\\]", 0..4), each: bool) {
+        let text = format!("${}{}", steps.concat().replace("-0", "0"), if each { "[*]" } else { "" });
+        let path = path(&text);
+        prop_assert!(same_places(&select(&path, &document), &with_the_crate(&text, &document)), "{}", text);
+    }
+}

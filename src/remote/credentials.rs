@@ -1,0 +1,180 @@
+//! The secrets of one connection, read from where the project says they are.
+
+use std::collections::BTreeMap;
+use std::env::VarError;
+use std::fmt;
+use std::sync::Arc;
+
+use minijinja::value::{Object, Value};
+use secrecy::{ExposeSecret, SecretString};
+
+use super::error::{Error, MissingCredential};
+use crate::plan::{ConnectionPlan, CredentialSource};
+
+/// Name to secret. Cheap to clone; `Debug` shows the names only.
+#[derive(Clone, Default)]
+pub struct Credentials(Arc<BTreeMap<String, SecretString>>);
+
+impl Credentials {
+    /// Reads all the credentials of a connection.
+    ///
+    /// # Errors
+    /// [`Error::Credentials`] with every environment variable that is not set, empty, or no UTF-8.
+    pub fn resolve(connection: &ConnectionPlan) -> Result<Self, Error> {
+        Self::resolve_with(connection, read_environment)
+    }
+
+    fn resolve_with(
+        connection: &ConnectionPlan,
+        variable: impl Fn(&str) -> Result<String, VarError>,
+    ) -> Result<Self, Error> {
+        let mut secrets = BTreeMap::new();
+        let mut missing = Vec::new();
+        for (credential, source) in &connection.credentials {
+            let secret = match source {
+                CredentialSource::Literal(secret) => Ok(secret.clone()),
+                CredentialSource::Environment(name) => match variable(name) {
+                    Ok(text) if text.is_empty() => Err((name, "is empty")),
+                    Ok(text) => Ok(SecretString::from(text)),
+                    Err(VarError::NotPresent) => Err((name, "is not set")),
+                    Err(VarError::NotUnicode(_)) => Err((name, "is not UTF-8")),
+                },
+            };
+            match secret {
+                Ok(secret) => {
+                    secrets.insert(credential.clone(), secret);
+                }
+                Err((name, problem)) => {
+                    missing.push(MissingCredential { credential: credential.clone(), variable: name.clone(), problem });
+                }
+            }
+        }
+        if missing.is_empty() {
+            Ok(Self(Arc::new(secrets)))
+        } else {
+            Err(Error::Credentials { connection: connection.name.clone(), missing })
+        }
+    }
+
+    /// Credentials from names and values, for tests and the demo.
+    pub fn from_pairs<N: Into<String>, S: Into<String>>(pairs: impl IntoIterator<Item = (N, S)>) -> Self {
+        let secrets = pairs.into_iter().map(|(name, secret)| (name.into(), SecretString::from(secret.into())));
+        Self(Arc::new(secrets.collect()))
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The variable `credentials` of a template. It prints as `***` and has no list of its members.
+    pub(super) fn variable(&self) -> Value {
+        Value::from_object(Variable(Arc::clone(&self.0)))
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &str> {
+        self.0.values().map(ExposeSecret::expose_secret)
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.keys().map(|name| (name, format_args!("***")))).finish()
+    }
+}
+
+struct Variable(Arc<BTreeMap<String, SecretString>>);
+
+impl Object for Variable {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.0.get(key.as_str()?).map(|secret| Value::from(secret.expose_secret()))
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Debug for Variable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one place where credentials come from the environment")]
+fn read_environment(name: &str) -> Result<String, VarError> {
+    std::env::var(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::client::sample;
+    use super::*;
+    use crate::plan::Template;
+
+    fn connection(sources: &[(&str, CredentialSource)]) -> ConnectionPlan {
+        let credentials = sources.iter().map(|(name, source)| ((*name).to_owned(), source.clone())).collect();
+        ConnectionPlan { credentials, ..sample::connection("https://api.example.com") }
+    }
+
+    fn environment(name: &str) -> CredentialSource {
+        CredentialSource::Environment(name.to_owned())
+    }
+
+    #[test]
+    fn values_come_from_the_environment_and_from_the_project() {
+        let connection =
+            connection(&[("key", environment("ACME_KEY")), ("user", CredentialSource::Literal("me".into()))]);
+        let credentials = Credentials::resolve_with(&connection, |name| {
+            assert_eq!(name, "ACME_KEY");
+            Ok("s3cr3t-value".to_owned())
+        });
+        let credentials = credentials.expect("both are there");
+        let template = Template::parse("{{ credentials.user }}:{{ credentials.key }}").expect("parses");
+        let variables = minijinja::context! { credentials => credentials.variable() };
+        assert_eq!(template.render(&variables).expect("renders").as_deref(), Some("me:s3cr3t-value"));
+        assert_eq!(format!("{credentials:?}"), r#"{"key": ***, "user": ***}"#);
+        assert!(!format!("{:?} {}", credentials.variable(), credentials.variable()).contains("s3cr3t"));
+    }
+
+    #[test]
+    fn the_process_environment_is_read() {
+        let found = Credentials::resolve(&connection(&[("path", environment("PATH"))])).expect("PATH is set");
+        assert_eq!(found.values().count(), 1);
+        assert!(Credentials::resolve(&connection(&[("key", environment("HEADWATER_NO_SUCH_VARIABLE"))])).is_err());
+    }
+
+    #[test]
+    fn all_that_is_missing_is_named_with_what_to_do() {
+        let connection = connection(&[
+            ("empty", environment("ACME_EMPTY")),
+            ("fine", environment("ACME_FINE")),
+            ("gone", environment("ACME_GONE")),
+        ]);
+        let error = Credentials::resolve_with(&connection, |name| match name {
+            "ACME_EMPTY" => Ok(String::new()),
+            "ACME_FINE" => Ok("x".to_owned()),
+            _ => Err(VarError::NotPresent),
+        });
+        let error = error.expect_err("two are missing");
+        assert_eq!(
+            error.to_string(),
+            "connection `sample`: credential `empty` needs the environment variable `ACME_EMPTY`, which is empty; \
+             credential `gone` needs the environment variable `ACME_GONE`, which is not set"
+        );
+        assert_eq!(error.hint().as_deref(), Some("set it before the run: `export ACME_EMPTY=…`, `export ACME_GONE=…`"));
+        assert!(!error.is_temporary());
+    }
+
+    #[test]
+    fn a_template_that_takes_all_credentials_gets_none() {
+        let credentials = Credentials::from_pairs([("key", "s3cr3t-value")]);
+        let variables = minijinja::context! { credentials => credentials.variable() };
+        for text in
+            ["{{ credentials }}", "{{ credentials | json }}", "a {{ credentials }}", "{{ credentials.values() }}"]
+        {
+            let rendered = Template::parse(text).expect("parses").value(&variables);
+            assert!(!format!("{rendered:?}").contains("s3cr3t"), "{text}: {rendered:?}");
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What comes after a page: another page, or the end, and whether that end proves anything.
+//!
+//! ```text
+//! Start ──page──▶ Cursor | Url | Page | Offset ──page──▶ … ──▶ End
+//!    └──────────────── stuck: the same token again, too many pages, a promise without a token
+//! ```
+
+use serde_json::Value;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::checkpoint::{Position, ScanState, Tortoise};
+use crate::plan::{PageKind, PagePlan, limits};
+
+/// What one page says about the next.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct PageFacts {
+    /// records on it, before `where`
+    pub records: u64,
+    /// the token for the next page as the API gave it: a cursor, or an absolute URL
+    pub next: Option<Value>,
+    /// whether there is more, if the answer says
+    pub has_more: Option<bool>,
+    /// records in all, if the answer says
+    pub total: Option<u64>,
+    /// pages in all, if the answer says
+    pub total_pages: Option<u64>,
+    /// `stop.when` was true
+    pub stop: bool,
+    /// the API has no such page (404 behind the last one)
+    pub past_end: bool,
+}
+
+/// What comes after a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// another page, at the state's new position
+    More,
+    /// nothing; [`ScanState::unproven`] says whether the scan proves what is gone
+    Done,
+}
+
+/// Why a scan cannot go on. The rows it has brought are kept.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Stuck {
+    /// the API sends the reader in a circle
+    #[error("the API gave the page token `{token}` a second time, after {pages} pages")]
+    Cycle {
+        /// the token
+        token: String,
+        /// pages read
+        pages: u64,
+    },
+    /// more pages than the sync allows
+    #[error("stopped after {pages} pages, the most this sync may read (`max_pages`), and the API has more")]
+    PagesMax {
+        /// pages read
+        pages: u64,
+    },
+    /// empty pages without an end
+    #[error("{pages} pages in a row had no records, and the API always names another")]
+    EmptyPages {
+        /// pages in a row
+        pages: u32,
+    },
+    /// the answer promises more and does not say where
+    #[error("the answer says that there is more, and gives no token for it")]
+    NoToken,
+}
+
+impl Stuck {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Cycle { .. } => {
+                "check where the cursor comes from and where it goes; a cursor record that was deleted meanwhile can cause it too"
+            }
+            Self::PagesMax { .. } => "raise `max_pages` if the list really is that long; the next run goes on from here",
+            Self::EmptyPages { .. } => "check `response.records` and the pagination words",
+            Self::NoToken => "check the path the cursor is taken from",
+        }
+    }
+}
+
+impl ScanState {
+    /// Moves over one page. After an error the state is as before.
+    ///
+    /// # Errors
+    /// [`Stuck`]: the scan cannot go on.
+    pub fn advance(&mut self, plan: &PagePlan, page: &PageFacts) -> Result<Step, Stuck> {
+        let before = self.clone();
+        let step = self.try_advance(plan, page);
+        if step.is_err() {
+            *self = before;
+        }
+        step
+    }
+
+    fn try_advance(&mut self, plan: &PagePlan, page: &PageFacts) -> Result<Step, Stuck> {
+        self.pages += 1;
+        self.records += page.records;
+        self.empty_pages = if page.records == 0 { self.empty_pages + 1 } else { 0 };
+        self.watch_total(page.total);
+        let next = if page.stop {
+            self.doubt("the scan was ended by `stop.when`");
+            None
+        } else if page.past_end {
+            self.doubt("the API answered 404 behind the last page");
+            None
+        } else {
+            self.next_position(&plan.kind, page)?
+        };
+        let Some(next) = next else {
+            if let Some(total) = self.total
+                && self.records < total
+            {
+                let text = format!("the API says there are {total} records and returned {}", self.records);
+                self.doubt(&text);
+            }
+            self.position = Position::End;
+            return Ok(Step::Done);
+        };
+        if self.pages >= plan.pages_max {
+            return Err(Stuck::PagesMax { pages: self.pages });
+        }
+        if self.empty_pages >= limits::EMPTY_PAGES_MAX {
+            return Err(Stuck::EmptyPages { pages: self.empty_pages });
+        }
+        self.watch_cycle(&next)?;
+        self.position = next;
+        Ok(Step::More)
+    }
+
+    /// The first reason is kept: an end proves nothing once anything was in doubt.
+    pub fn doubt(&mut self, reason: &str) {
+        self.unproven.get_or_insert_with(|| reason.to_owned());
+    }
+
+    fn watch_total(&mut self, total: Option<u64>) {
+        match (self.total, total) {
+            (None, Some(_)) => self.total = total,
+            (Some(first), Some(now)) if first != now => {
+                let text = format!("the list changed from {first} to {now} records while it was read");
+                self.doubt(&text);
+                self.total = total;
+            }
+            _ => {}
+        }
+    }
+
+    fn next_position(&mut self, kind: &PageKind, page: &PageFacts) -> Result<Option<Position>, Stuck> {
+        let token = page.next.clone().filter(|token| !token.is_null() && token != &Value::String(String::new()));
+        Ok(match kind {
+            PageKind::None => None,
+            PageKind::Link { .. } | PageKind::NextUrl { .. } => match token {
+                Some(Value::String(url)) => Some(Position::Url(url)),
+                _ => None,
+            },
+            PageKind::Cursor { .. } | PageKind::Relay { .. } => match (page.has_more, token) {
+                (Some(false), _) => None,
+                (Some(true), None) => return Err(Stuck::NoToken),
+                (_, token) => token.map(Position::Cursor),
+            },
+            PageKind::Offset { limit, start, .. } => {
+                let offset = match self.position {
+                    Position::Offset(offset) => offset,
+                    _ => *start,
+                };
+                // a server may send fewer than asked for (a silent cap): only what came is skipped
+                let next = offset + page.records;
+                let at_total = page.total.is_some_and(|total| next.saturating_sub(*start) >= total);
+                self.counted_end(Some(*limit), at_total, page).then_some(Position::Offset(next))
+            }
+            PageKind::Page { start, size, .. } => {
+                let number = match self.position {
+                    Position::Page(number) => number,
+                    _ => *start,
+                };
+                let at_total = page.total_pages.is_some_and(|pages| number + 1 - start >= pages)
+                    || page.total.is_some_and(|total| self.records >= total);
+                self.counted_end(*size, at_total, page).then_some(Position::Page(number + 1))
+            }
+        })
+    }
+
+    /// Whether a counted list goes on. The better sign decides: what the API says, then an empty page, then a short page of a
+    /// server that was seen to honour the size.
+    fn counted_end(&mut self, size: Option<u64>, at_total: bool, page: &PageFacts) -> bool {
+        let knows_total = page.total.is_some() || page.total_pages.is_some();
+        if page.records == 0 || page.has_more == Some(false) || at_total {
+            return false;
+        }
+        if page.has_more == Some(true) || knows_total {
+            return true;
+        }
+        match size {
+            Some(size) if page.records >= size => {
+                self.size_honoured = true;
+                true
+            }
+            Some(_) => !self.size_honoured,
+            None => true,
+        }
+    }
+
+    /// Brent's algorithm: one remembered token finds any cycle in time proportional to it, in a state of fixed size.
+    fn watch_cycle(&mut self, next: &Position) -> Result<(), Stuck> {
+        let text = match next {
+            Position::Cursor(Value::String(text)) => text.clone(),
+            Position::Cursor(value) => value.to_string(),
+            Position::Url(url) => url.clone(),
+            Position::Start | Position::Page(_) | Position::Offset(_) | Position::End => return Ok(()),
+        };
+        let token = xxh3_64(text.as_bytes());
+        let stays = &self.position == next;
+        let tortoise = self.tortoise.get_or_insert(Tortoise { token, steps: 0, power: 1 });
+        if stays || (tortoise.steps > 0 && tortoise.token == token) {
+            return Err(Stuck::Cycle { token: text.chars().take(limits::QUOTED_CHARS_MAX).collect(), pages: self.pages });
+        }
+        tortoise.steps += 1;
+        if tortoise.steps > tortoise.power {
+            *tortoise = Tortoise { token, steps: 1, power: tortoise.power * 2 };
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "page_tests.rs"]
+mod tests;

@@ -1,0 +1,142 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::plan::{CursorSource, Fact, Path, Target};
+
+fn plan(kind: PageKind) -> PagePlan {
+    PagePlan { kind, stop_when: None, pages_max: 10_000 }
+}
+
+fn begin() -> ScanState {
+    ScanState::begin(1, chrono::DateTime::UNIX_EPOCH, None)
+}
+
+fn cursor() -> PageKind {
+    PageKind::Cursor {
+        from: CursorSource::Fact(Fact::Body(Path::parse("$.next").expect("a path"))),
+        to: Target::Query("cursor".into()),
+        replaces_params: false,
+        has_more: None,
+    }
+}
+
+fn page(size: Option<u64>) -> PageKind {
+    let query = || Target::Query("p".into());
+    PageKind::Page { page: query(), start: 1, size, size_to: None, total_pages: None, total: None, has_more: None }
+}
+
+fn offset(limit: u64) -> PageKind {
+    let query = || Target::Query("o".into());
+    PageKind::Offset { offset: query(), limit_to: None, limit, start: 0, total: None, has_more: None }
+}
+
+/// Reads a list of `n` items from a server that caps pages at `cap`; gives how often each item was seen.
+fn read_all(kind: PageKind, n: u64, cap: u64, tells: fn(&mut PageFacts, u64, u64)) -> (Vec<u32>, ScanState) {
+    let plan = plan(kind);
+    let mut state = begin();
+    let mut seen = vec![0_u32; n as usize];
+    for _ in 0..10_000 {
+        let first = match &state.position {
+            Position::Start => 0,
+            Position::Cursor(value) => value.as_u64().expect("our own cursor"),
+            Position::Page(number) => (number - 1) * cap,
+            Position::Offset(offset) => *offset,
+            Position::Url(_) | Position::End => unreachable!("not these kinds"),
+        };
+        let last = (first + cap).min(n);
+        for item in first..last.max(first) {
+            seen[item as usize] += 1;
+        }
+        let mut facts = PageFacts { records: last.saturating_sub(first), ..PageFacts::default() };
+        if last < n {
+            facts.next = Some(json!(last));
+        }
+        tells(&mut facts, n, cap);
+        if state.advance(&plan, &facts).expect("not stuck") == Step::Done {
+            return (seen, state);
+        }
+    }
+    panic!("the scan never ended");
+}
+
+proptest! {
+    #[test]
+    fn every_way_of_paging_reads_each_record_once(n in 0_u64..300, cap in 1_u64..40, size in 1_u64..60) {
+        let quiet: fn(&mut PageFacts, u64, u64) = |_, _, _| {};
+        let totals: fn(&mut PageFacts, u64, u64) = |facts, n, _| facts.total = Some(n);
+        let pages: fn(&mut PageFacts, u64, u64) = |facts, n, cap| facts.total_pages = Some(n.div_ceil(cap));
+        // a server that honours the asked size, or caps it without a word
+        let served = cap.min(size);
+        for (kind, tells) in [
+            (cursor(), quiet), (page(Some(size)), quiet), (page(None), quiet), (offset(size), quiet),
+            (page(Some(size)), totals), (page(Some(size)), pages), (offset(size), totals),
+        ] {
+            let (seen, state) = read_all(kind, n, served, tells);
+            prop_assert!(seen.iter().all(|times| *times == 1), "{seen:?}");
+            prop_assert_eq!(state.unproven, None);
+            prop_assert_eq!(state.records, n);
+        }
+    }
+
+    #[test]
+    fn any_cycle_of_tokens_is_found(lead in 0_usize..50, length in 1_usize..50) {
+        let plan = plan(cursor());
+        let mut state = begin();
+        let mut at = 0;
+        let stuck = (0..1_000).find_map(|_| {
+            let token = if at < lead { at } else { lead + (at - lead) % length };
+            at += 1;
+            let facts = PageFacts { records: 1, next: Some(json!(format!("t{token}"))), ..PageFacts::default() };
+            state.advance(&plan, &facts).err()
+        });
+        prop_assert!(matches!(stuck, Some(Stuck::Cycle { .. })), "{stuck:?}");
+        prop_assert!(at <= 4 * (lead + length) + 4, "found only after {at} pages");
+    }
+}
+
+#[test]
+fn an_empty_page_with_a_next_token_goes_on_but_not_for_ever() {
+    let plan = plan(cursor());
+    let mut state = begin();
+    for at in 0..limits::EMPTY_PAGES_MAX - 1 {
+        let facts = PageFacts { next: Some(json!(at)), ..PageFacts::default() };
+        assert_eq!(state.advance(&plan, &facts), Ok(Step::More));
+    }
+    let facts = PageFacts { next: Some(json!("last")), ..PageFacts::default() };
+    assert!(matches!(state.advance(&plan, &facts), Err(Stuck::EmptyPages { .. })));
+}
+
+#[test]
+fn the_end_proves_nothing_when_anything_was_in_doubt() {
+    let mut short = begin();
+    let facts = PageFacts { records: 3, total: Some(5), has_more: Some(false), ..PageFacts::default() };
+    assert_eq!(short.advance(&plan(offset(10)), &facts), Ok(Step::Done));
+    assert!(short.unproven.is_some_and(|why| why.contains("5 records and returned 3")));
+
+    let mut moving = begin();
+    let first = PageFacts { records: 2, total: Some(4), ..PageFacts::default() };
+    assert_eq!(moving.advance(&plan(offset(2)), &first), Ok(Step::More));
+    let second = PageFacts { records: 1, total: Some(3), ..PageFacts::default() };
+    assert_eq!(moving.advance(&plan(offset(2)), &second), Ok(Step::Done));
+    assert!(moving.unproven.is_some_and(|why| why.contains("from 4 to 3")));
+
+    let mut stopped = begin();
+    let facts = PageFacts { records: 2, stop: true, next: Some(json!("x")), ..PageFacts::default() };
+    assert_eq!(stopped.advance(&plan(cursor()), &facts), Ok(Step::Done));
+    assert!(stopped.unproven.is_some());
+}
+
+#[test]
+fn a_promise_without_a_token_and_too_many_pages_are_errors() {
+    let mut state = begin();
+    let facts = PageFacts { records: 2, has_more: Some(true), ..PageFacts::default() };
+    assert_eq!(state.advance(&plan(cursor()), &facts), Err(Stuck::NoToken));
+    assert_eq!(state, begin(), "an error leaves the state as it was");
+
+    let mut plan = plan(cursor());
+    plan.pages_max = 2;
+    let facts = |token: u64| PageFacts { records: 1, next: Some(json!(token)), ..PageFacts::default() };
+    assert_eq!(state.advance(&plan, &facts(1)), Ok(Step::More));
+    assert_eq!(state.advance(&plan, &facts(2)), Err(Stuck::PagesMax { pages: 2 }));
+}

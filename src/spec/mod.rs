@@ -1,0 +1,26 @@
+//! What a person wrote. One file per YAML construct, 1:1 with `schemas/`; no behaviour.
+//!
+//! A document goes text → JSON value ([`yaml`]) → checked against the JSON Schema made from these types ([`schema`]) → these types.
+
+pub mod schema;
+pub mod yaml;
+
+mod auth;
+mod deletes;
+mod incremental;
+mod model;
+mod pagination;
+mod project;
+mod provider;
+mod request;
+mod sync;
+
+pub use auth::*;
+pub use deletes::*;
+pub use incremental::*;
+pub use model::*;
+pub use pagination::*;
+pub use project::*;
+pub use provider::*;
+pub use request::*;
+pub use sync::*;

@@ -1,0 +1,120 @@
+use std::borrow::Cow;
+
+use indexmap::IndexMap;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserializer, Visitor};
+use serde::Deserialize;
+
+/// # Model
+/// A table and how a record becomes its row: `integrations/<provider>/models/<Name>.yaml`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSpec {
+    /// The model's name, as syncs name it: `Contact`.
+    pub model: String,
+    /// The table's name: lowercase letters, digits and `_`; lands as `<provider>.<table>`.
+    pub table: String,
+    /// One sentence for people; becomes the table's comment.
+    pub description: Option<String>,
+    /// The columns that tell one record from another.
+    #[schemars(length(min = 1))]
+    pub key: Vec<String>,
+    /// The columns, in the order of the table.
+    #[schemars(extend("minProperties" = 1))]
+    pub columns: IndexMap<String, ColumnSpec>,
+    /// Columns that are kept but are not part of "has it changed".
+    #[serde(default)]
+    pub volatile: Vec<String>,
+    /// What becomes of a record that does not fit (default `quarantine`).
+    #[serde(default)]
+    pub on_invalid: OnInvalidSpec,
+}
+
+/// What becomes of a record that does not fit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnInvalidSpec {
+    /// It is kept in `headwater.quarantine` with the reason; the run goes on.
+    #[default]
+    Quarantine,
+    /// The run fails.
+    Fail,
+    /// The value becomes null; a record without its key still goes to quarantine.
+    Null,
+}
+
+/// A column: a path alone (type varchar), or a map that says more.
+#[derive(Debug, Clone, Default)]
+pub struct ColumnSpec {
+    /// a path into the record
+    pub path: Option<String>,
+    /// a template over `record`
+    pub value: Option<String>,
+    /// the type, default varchar
+    pub column_type: Option<String>,
+    /// how a time is written
+    pub format: Option<String>,
+    /// a record without it does not fit
+    pub required: bool,
+    /// one sentence for people
+    pub description: Option<String>,
+}
+
+/// The long form of a column: name exactly one of `path` and `value`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct ColumnLongSpec {
+    /// A path into the record: `$.properties.email`.
+    path: Option<String>,
+    /// A template over `record`: `{{ record.first }} {{ record.last }}`.
+    value: Option<String>,
+    /// `boolean`, `integer`, `bigint`, `hugeint`, `double`, `decimal(p,s)`, `varchar` (default), `date`, `time`, `timestamp`,
+    /// `timestamptz`, `uuid`, `json`, `blob`, or a list of one: `varchar[]`.
+    #[serde(rename = "type")]
+    column_type: Option<String>,
+    /// How a time is written: `rfc3339` (default), `epoch_s`, `epoch_ms`, `epoch_us`, or strftime directives.
+    format: Option<String>,
+    /// A record without it does not fit (default false; key columns always are).
+    #[serde(default)]
+    required: bool,
+    /// One sentence for people; becomes the column's comment.
+    description: Option<String>,
+}
+
+impl<'de> Deserialize<'de> for ColumnSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = ColumnSpec;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a path or a map")
+            }
+
+            fn visit_str<E>(self, path: &str) -> Result<ColumnSpec, E> {
+                Ok(ColumnSpec { path: Some(path.to_owned()), ..ColumnSpec::default() })
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, members: A) -> Result<ColumnSpec, A::Error> {
+                let ColumnLongSpec { path, value, column_type, format, required, description } =
+                    ColumnLongSpec::deserialize(de::value::MapAccessDeserializer::new(members))?;
+                Ok(ColumnSpec { path, value, column_type, format, required, description })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl JsonSchema for ColumnSpec {
+    fn schema_name() -> Cow<'static, str> {
+        "ColumnSpec".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let long = generator.subschema_for::<ColumnLongSpec>();
+        json_schema!({
+            "description": "A path alone (type varchar), or a map that says more.",
+            "anyOf": [{ "type": "string" }, long],
+        })
+    }
+}

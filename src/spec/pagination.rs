@@ -1,0 +1,161 @@
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+/// How the next page is asked for: a map with exactly one key.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum PaginationSpec {
+    /// One request holds everything.
+    None {},
+    /// The `Link` header (RFC 8288) says where the next page is.
+    Link(LinkSpec),
+    /// The answer says the URL of the next page.
+    NextUrl(NextUrlSpec),
+    /// The answer gives a token, or the last record is the token.
+    Cursor(CursorSpec),
+    /// Skip so many records.
+    Offset(OffsetSpec),
+    /// Page numbers.
+    Page(PageSpec),
+    /// GraphQL Relay connections.
+    Relay(RelaySpec),
+}
+
+/// The `Link` header.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LinkSpec {
+    /// The relation (default `next`).
+    pub rel: Option<String>,
+    /// Ends the scan early.
+    pub stop: Option<StopSpec>,
+    /// Pages of one scan at most; more fails the run.
+    #[schemars(range(min = 1))]
+    pub max_pages: Option<u64>,
+}
+
+/// A whole URL in the answer: name exactly one of `from` and `header`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NextUrlSpec {
+    /// A path into the body: `$.next`.
+    pub from: Option<String>,
+    /// A response header.
+    pub header: Option<String>,
+    /// Ends the scan early.
+    pub stop: Option<StopSpec>,
+    /// Pages of one scan at most; more fails the run.
+    #[schemars(range(min = 1))]
+    pub max_pages: Option<u64>,
+}
+
+/// A token: name where it comes from (`from`, `from_header` or `last_record`) and where it goes (`query`, `header` or `body`).
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CursorSpec {
+    /// A path into the body: `$.paging.next`.
+    pub from: Option<String>,
+    /// A response header.
+    pub from_header: Option<String>,
+    /// A path into the last record of the page: `$.id`.
+    pub last_record: Option<String>,
+    /// Goes into this query parameter.
+    pub query: Option<String>,
+    /// Goes into this header.
+    pub header: Option<String>,
+    /// Goes into this member of the body, dotted: `page.after`.
+    pub body: Option<String>,
+    /// The cursor must be the only parameter (default false).
+    #[serde(default)]
+    pub replaces_params: bool,
+    /// A path that is false on the last page: `$.has_more`.
+    pub has_more: Option<String>,
+    /// Ends the scan early.
+    pub stop: Option<StopSpec>,
+    /// Pages of one scan at most; more fails the run.
+    #[schemars(range(min = 1))]
+    pub max_pages: Option<u64>,
+}
+
+/// Skip so many records: name exactly one of `query` and `body`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OffsetSpec {
+    /// The query parameter of the offset.
+    pub query: Option<String>,
+    /// The body member of the offset, dotted.
+    pub body: Option<String>,
+    /// Records asked for per page.
+    #[schemars(range(min = 1))]
+    pub limit: u64,
+    /// Where the limit goes, beside the offset; not sent when it is not named.
+    pub limit_param: Option<String>,
+    /// The first offset (default 0).
+    #[serde(default)]
+    pub start: u64,
+    /// A path to the number of all records: `$.total`.
+    pub total: Option<String>,
+    /// A path that is false on the last page.
+    pub has_more: Option<String>,
+    /// Ends the scan early.
+    pub stop: Option<StopSpec>,
+    /// Pages of one scan at most; more fails the run.
+    #[schemars(range(min = 1))]
+    pub max_pages: Option<u64>,
+}
+
+/// Page numbers: name exactly one of `query` and `body`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PageSpec {
+    /// The query parameter of the page number.
+    pub query: Option<String>,
+    /// The body member of the page number, dotted.
+    pub body: Option<String>,
+    /// The first page's number (default 1).
+    pub start: Option<u64>,
+    /// Records asked for per page.
+    #[schemars(range(min = 1))]
+    pub size: Option<u64>,
+    /// Where the size goes, beside the page number; not sent when it is not named.
+    pub size_param: Option<String>,
+    /// A path to the number of pages: `$.pages`.
+    pub total_pages: Option<String>,
+    /// A path to the number of all records.
+    pub total: Option<String>,
+    /// A path that is false on the last page.
+    pub has_more: Option<String>,
+    /// Ends the scan early.
+    pub stop: Option<StopSpec>,
+    /// Pages of one scan at most; more fails the run.
+    #[schemars(range(min = 1))]
+    pub max_pages: Option<u64>,
+}
+
+/// GraphQL Relay connections.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RelaySpec {
+    /// A path to `pageInfo`: `$.data.issues.pageInfo`.
+    pub page_info: String,
+    /// The variable that takes the cursor (default `after`).
+    pub after: Option<String>,
+    /// The variable that takes the page size.
+    pub first: Option<String>,
+    /// The page size (default 100).
+    #[schemars(range(min = 1))]
+    pub size: Option<u64>,
+    /// Ends the scan early.
+    pub stop: Option<StopSpec>,
+    /// Pages of one scan at most; more fails the run.
+    #[schemars(range(min = 1))]
+    pub max_pages: Option<u64>,
+}
+
+/// Ends a scan early. What such a scan did not return is not taken for deleted.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StopSpec {
+    /// A template over `response`: `{{ response.body.done }}`.
+    pub when: String,
+}

@@ -1,0 +1,287 @@
+//! The warehouse file: opened for a commit, let go when nothing is waiting, never harmed when it is not ours.
+//!
+//! An in-memory database is the main one; the file is attached to it. A DuckDB file that is open for writing cannot be opened by
+//! anybody else, not even to read, so it is attached for a commit and detached when the writer has nothing more to write.
+//! DuckDB locks with `fcntl`: the lock is per process and goes when *any* handle of the file is closed in that process. So nothing
+//! else in a process may open the file while it is attached.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use duckdb::{Config, Connection};
+
+use super::error::{Error, first_line};
+use super::layout;
+use super::sql::{CATALOG, literal};
+use crate::plan::limits;
+
+/// Called once per wait, after about a second, with what is waited for.
+pub type WaitObserver = Box<dyn FnMut(&str) + Send>;
+
+/// What the file is attached for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// to commit
+    Write,
+    /// to look
+    Read,
+}
+
+/// An in-memory DuckDB that attaches the warehouse file when it is needed.
+pub struct Warehouse {
+    connection: Connection,
+    path: PathBuf,
+    attached: Option<Access>,
+    wait_max: Duration,
+    waiting: WaitObserver,
+    // dropped after the connection, when DuckDB has let go of the folder
+    _spill: SpillFolder,
+}
+
+impl Warehouse {
+    /// Starts DuckDB; the file is not touched.
+    ///
+    /// # Errors
+    /// The path is not UTF-8, or DuckDB does not start.
+    pub fn start(path: &Path, wait_max: Duration, waiting: WaitObserver) -> Result<Self, Error> {
+        let spill = with_suffix(path, ".tmp");
+        let spill_text = text(&spill)?;
+        let settings = || {
+            Config::default()
+                .max_memory(limits::DUCKDB_MEMORY)?
+                .threads(2)?
+                .with("temp_directory", spill_text)?
+                .with("autoinstall_known_extensions", "false")?
+                .with("autoload_known_extensions", "false")?
+                .with("checkpoint_threshold", "256MB")
+        };
+        let connection =
+            settings().and_then(Connection::open_in_memory_with_flags).map_err(Error::database("start DuckDB"))?;
+        Ok(Self { connection, path: path.into(), attached: None, wait_max, waiting, _spill: SpillFolder(spill) })
+    }
+
+    /// DuckDB, whatever is attached.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Makes the file if there is none (or an empty one), with headwater's own tables in it. A killed process leaves no half a file:
+    /// it is made beside its place and renamed.
+    ///
+    /// # Errors
+    /// The folder is missing or not writable.
+    #[expect(clippy::disallowed_methods, reason = "the store owns the database file")]
+    pub fn create_if_missing(&mut self) -> Result<(), Error> {
+        if holds_something(&self.path) {
+            return Ok(());
+        }
+        let fresh = with_suffix(&self.path, ".new");
+        // a write-ahead log without its database belongs to nothing
+        for leftover in [with_suffix(&self.path, ".wal"), with_suffix(&fresh, ".wal"), fresh.clone()] {
+            if leftover.exists() {
+                std::fs::remove_file(&leftover).map_err(Error::file("remove", &leftover))?;
+            }
+        }
+        let folder = folder_of(&self.path);
+        if !folder.is_dir() {
+            let source = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such folder");
+            return Err(Error::File { doing: "create the database in", path: folder, source });
+        }
+        self.execute(&format!("ATTACH {} AS {CATALOG} (TYPE duckdb)", literal(text(&anchored(&fresh))?)), "create the database")?;
+        let made = layout::create(&self.connection);
+        self.execute(&format!("DETACH {CATALOG}"), "close the new database")?;
+        made?;
+        std::fs::rename(&fresh, &self.path).map_err(Error::file("put in place", &self.path))?;
+        sync_folder(&folder)
+    }
+
+    /// Attaches the file, waiting while another process has it. Nothing happens when it is attached already.
+    ///
+    /// # Errors
+    /// [`Error::Missing`], [`Error::Locked`], [`Error::NotADatabase`], [`Error::Damaged`].
+    pub fn attach(&mut self, access: Access) -> Result<(), Error> {
+        if self.attached == Some(access) {
+            return Ok(());
+        }
+        self.detach()?;
+        if !holds_something(&self.path) {
+            return Err(Error::Missing { path: self.path.clone() });
+        }
+        let read_only = if access == Access::Read { ", READ_ONLY" } else { "" };
+        let statement = format!("ATTACH {} AS {CATALOG} (TYPE duckdb{read_only})", literal(text(&anchored(&self.path))?));
+        let mut wait = Wait::new(self.wait_max);
+        while let Err(error) = self.connection.execute_batch(&statement) {
+            let holder = holder(error, &self.path)?;
+            wait.pause(&self.path, &holder, &mut self.waiting)?;
+        }
+        self.attached = Some(access);
+        Ok(())
+    }
+
+    /// Lets go of the file. DuckDB folds its write-ahead log into it.
+    ///
+    /// # Errors
+    /// DuckDB cannot write the file.
+    pub fn detach(&mut self) -> Result<(), Error> {
+        if self.attached.take().is_some() {
+            self.execute(&format!("DETACH {CATALOG}"), "close the database")?;
+        }
+        Ok(())
+    }
+
+    fn execute(&self, statement: &str, doing: &'static str) -> Result<(), Error> {
+        self.connection.execute_batch(statement).map_err(Error::database(doing))
+    }
+}
+
+/// Waits between two attempts to open the file: 10 ms, doubling to 500 ms, within a bound.
+struct Wait {
+    pause: Duration,
+    waited: Duration,
+    max: Duration,
+    told: bool,
+}
+
+impl Wait {
+    const FIRST: Duration = Duration::from_millis(10);
+    const LONGEST: Duration = Duration::from_millis(500);
+    const TELL_AFTER: Duration = Duration::from_secs(1);
+
+    fn new(max: Duration) -> Self {
+        Self { pause: Self::FIRST, waited: Duration::ZERO, max, told: false }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the writer's own thread waits for the file; there is nothing to cancel")]
+    fn pause(&mut self, path: &Path, holder: &str, waiting: &mut WaitObserver) -> Result<(), Error> {
+        if self.waited >= self.max {
+            return Err(Error::Locked { path: path.into(), waited: self.waited, holder: holder.into() });
+        }
+        if self.waited >= Self::TELL_AFTER && !self.told {
+            self.told = true;
+            waiting(&format!("waiting for `{}`: {holder}", path.display()));
+        }
+        let pause = self.pause.min(self.max - self.waited);
+        std::thread::sleep(pause);
+        self.waited += pause;
+        self.pause = (self.pause * 2).min(Self::LONGEST);
+        Ok(())
+    }
+}
+
+/// Who holds the file, when that is why DuckDB did not open it.
+///
+/// # Errors
+/// Any other reason.
+fn holder(error: duckdb::Error, path: &Path) -> Result<String, Error> {
+    let message = first_line(&error);
+    let says = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if says(&["Could not set lock on file", "being used by another process", "File is already open"]) {
+        let detail = message.split_once("\": ").map_or(message.as_str(), |(_, detail)| detail);
+        let detail = detail.split(". See also").next().unwrap_or(detail);
+        return Ok(detail.strip_prefix("Conflicting lock is held in ").map_or_else(
+            || detail.to_owned(),
+            |who| format!("it is open in {}", who.trim_end_matches('.')),
+        ));
+    }
+    let path = path.to_owned();
+    Err(if says(&["not a valid DuckDB database file"]) {
+        Error::NotADatabase { path }
+    } else if says(&["Corrupt", "Could not read enough bytes", "version number", "Serialization Error", "INTERNAL", "ncrypted"]) {
+        Error::Damaged { path, detail: message }
+    } else {
+        Error::Database { doing: "open the database", source: error }
+    })
+}
+
+/// Proof that no other `headwater run` works on the database: an advisory lock on `<database>.lock`, which goes when the process does.
+#[derive(Debug)]
+pub struct RunLock {
+    _file: File,
+}
+
+impl RunLock {
+    /// Takes the lock and writes the process id into it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when another process (or another store of this one) has it.
+    #[expect(clippy::disallowed_methods, reason = "the store owns the lock file")]
+    pub fn take(database: &Path) -> Result<Self, Error> {
+        let path = with_suffix(database, ".lock");
+        let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
+        let mut file = open.map_err(Error::file("open", &path))?;
+        match file.try_lock() {
+            Ok(()) => {
+                file.set_len(0)
+                    .and_then(|()| write!(file, "{}", std::process::id()))
+                    .map_err(Error::file("write", &path))?;
+                Ok(Self { _file: file })
+            }
+            Err(TryLockError::WouldBlock) => {
+                let mut pid = String::new();
+                // the id is a help for people: without it the error is still right
+                let pid = file.read_to_string(&mut pid).ok().and_then(|_| pid.trim().parse().ok());
+                Err(Error::Busy { path: database.into(), pid })
+            }
+            Err(TryLockError::Error(source)) => Err(Error::File { doing: "lock", path, source }),
+        }
+    }
+}
+
+/// The folder DuckDB spills to; removed when nothing is left in it.
+struct SpillFolder(PathBuf);
+
+impl Drop for SpillFolder {
+    fn drop(&mut self) {
+        // it may not exist, or hold another process's files: both are fine
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// `path` with `suffix` behind its file name.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    name.into()
+}
+
+/// The folder a file is in.
+pub fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => folder.into(),
+        _ => ".".into(),
+    }
+}
+
+/// Makes the names in a folder durable.
+///
+/// # Errors
+/// The operating system refuses.
+#[expect(clippy::disallowed_methods, reason = "the store owns the folder's entries of its files")]
+pub fn sync_folder(folder: &Path) -> Result<(), Error> {
+    if cfg!(unix) {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(Error::file("sync", folder))?;
+    }
+    Ok(())
+}
+
+/// Whether there is a file with at least one byte (DuckDB leaves an empty one when it is killed while making it).
+fn holds_something(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|facts| facts.is_dir() || facts.len() > 0)
+}
+
+/// A relative path with `./` before it, so that DuckDB reads no scheme (`md:`, `s3://`) into it.
+fn anchored(path: &Path) -> PathBuf {
+    if path.is_absolute() { path.into() } else { Path::new(".").join(path) }
+}
+
+fn text(path: &Path) -> Result<&str, Error> {
+    path.to_str().ok_or_else(|| Error::NotUtf8 { path: path.into() })
+}

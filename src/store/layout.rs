@@ -1,0 +1,135 @@
+//! headwater's own tables: schema `headwater` of the warehouse file.
+//!
+//! No table has a primary key or an index: they cost far more than they give here (`merge` says how much), and the writer lock makes
+//! sure that there is one writer.
+
+use duckdb::Connection;
+
+use super::error::{Error, first_line};
+use super::sql::{CATALOG, Table, literal};
+
+/// The layout written today. A file with a higher one is left as it is.
+pub const VERSION: i64 = 1;
+
+/// The schema of headwater's own tables.
+pub const SCHEMA: &str = "headwater";
+
+struct OwnTable {
+    name: &'static str,
+    comment: &'static str,
+    columns: &'static str,
+}
+
+const TABLES: [OwnTable; 10] = [
+    OwnTable {
+        name: "meta",
+        comment: "One row: the version of this layout, and the last change number given out.",
+        columns: "version INTEGER, change_counter BIGINT",
+    },
+    OwnTable {
+        name: "runs",
+        comment: "One row per run of a sync. state: running, completed, paused, partial, failed, or interrupted (the process was killed; \
+                  ended_at stays null). change_from and change_to: the first and last change number it gave out.",
+        columns: "run_id VARCHAR, connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, state VARCHAR, \
+                  started_at TIMESTAMPTZ, ended_at TIMESTAMPTZ, pages BIGINT, records BIGINT, added BIGINT, updated BIGINT, \
+                  deleted BIGINT, unchanged BIGINT, duplicates BIGINT, quarantined BIGINT, filtered BIGINT, nulled BIGINT, \
+                  requests BIGINT, change_from BIGINT, change_to BIGINT, error_code VARCHAR, error VARCHAR",
+    },
+    OwnTable {
+        name: "checkpoints",
+        comment: "What each sync remembers: the next run begins with it. Deleting a row makes that sync start over.",
+        columns: "connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, partition VARCHAR, state JSON, \
+                  updated_at TIMESTAMPTZ",
+    },
+    OwnTable {
+        name: "partitions",
+        comment: "How far each part of a sync is. state: scanning or complete; partition is empty for a sync of one part.",
+        columns: "connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, partition VARCHAR, \
+                  table_schema VARCHAR, table_name VARCHAR, state VARCHAR, watermark VARCHAR, last_completed_at TIMESTAMPTZ, updated_at TIMESTAMPTZ",
+    },
+    OwnTable {
+        name: "requests",
+        comment: "Optional log of the requests made. Secrets in url are masked.",
+        columns: "run_id VARCHAR, at TIMESTAMPTZ, method VARCHAR, url VARCHAR, status INTEGER, duration_ms BIGINT, bytes BIGINT, \
+                  attempt INTEGER, error VARCHAR",
+    },
+    OwnTable {
+        name: "quarantine",
+        comment: "Records that are no rows, with the reason. A record leaves when it arrives again and fits. key: the key values as \
+                  they came, as a JSON array; null when it has none.",
+        columns: "connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, model VARCHAR, key VARCHAR, \
+                  \"column\" VARCHAR, code VARCHAR, reason VARCHAR, record VARCHAR, run_id VARCHAR, first_seen_at TIMESTAMPTZ, \
+                  last_seen_at TIMESTAMPTZ",
+    },
+    OwnTable {
+        name: "inbox",
+        comment: "Webhook events received from providers, written before they are answered.",
+        columns: "id BIGINT, received_at TIMESTAMPTZ, provider VARCHAR, connection VARCHAR, event_type VARCHAR, event_id VARCHAR, \
+                  body VARCHAR, state VARCHAR",
+    },
+    OwnTable {
+        name: "outbox",
+        comment: "Notifications to send about committed changes.",
+        columns: "id BIGINT, created_at TIMESTAMPTZ, kind VARCHAR, connection VARCHAR, provider VARCHAR, sync VARCHAR, \
+                  variant VARCHAR, model VARCHAR, change_from BIGINT, change_to BIGINT, payload JSON",
+    },
+    OwnTable {
+        name: "schema_changes",
+        comment: "Every change headwater made to a table after creating it. change: table_created, column_added, column_widened, \
+                  column_dropped (from the YAML: it stays in the table and is null in rows written since) or column_restored.",
+        columns: "at TIMESTAMPTZ, run_id VARCHAR, \"schema\" VARCHAR, \"table\" VARCHAR, change VARCHAR, detail VARCHAR",
+    },
+    OwnTable {
+        name: "models",
+        comment: "Which model made which table, with its key and columns as they were at the last run.",
+        columns: "provider VARCHAR, model VARCHAR, table_schema VARCHAR, table_name VARCHAR, \"key\" JSON, \"columns\" JSON, \
+                  description VARCHAR",
+    },
+];
+
+/// A table of headwater's own, by its name.
+pub fn own(name: &str) -> Table {
+    Table::new(SCHEMA, name)
+}
+
+/// Makes headwater's tables in the attached file, in one transaction.
+///
+/// # Errors
+/// DuckDB refuses, for example because the file is read-only.
+pub fn create(connection: &Connection) -> Result<(), Error> {
+    let mut statements = format!("BEGIN; CREATE SCHEMA IF NOT EXISTS {CATALOG}.{SCHEMA};");
+    for OwnTable { name, comment, columns } in TABLES {
+        let table = own(name);
+        statements += &format!("CREATE TABLE {table} ({columns}); COMMENT ON TABLE {table} IS {};", literal(comment));
+    }
+    statements += &format!("INSERT INTO {} VALUES ({VERSION}, 0); COMMIT;", own("meta"));
+    connection.execute_batch(&statements).map_err(|error| {
+        // the batch stopped in the middle of its transaction; if rolling back fails too, the first error is the one to tell
+        let _ = connection.execute_batch("ROLLBACK");
+        Error::Database { doing: "create headwater's tables", source: error }
+    })
+}
+
+/// The layout version of the attached file; `None` when headwater has not been here.
+///
+/// # Errors
+/// [`Error::NewerLayout`], [`Error::Damaged`].
+pub fn version(connection: &Connection, path: &std::path::Path) -> Result<Option<i64>, Error> {
+    let known = "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = 'meta'";
+    let tables: i64 = connection
+        .query_row(known, [CATALOG, SCHEMA], |row| row.get(0))
+        .map_err(Error::database("look for headwater's tables"))?;
+    if tables == 0 {
+        return Ok(None);
+    }
+    let found: i64 = connection
+        .query_row(&format!("SELECT max(version)::BIGINT FROM {}", own("meta")), [], |row| row.get(0))
+        .map_err(|error| Error::Damaged {
+            path: path.into(),
+            detail: format!("`headwater.meta` does not hold its one row: {}", first_line(&error)),
+        })?;
+    if found > VERSION {
+        return Err(Error::NewerLayout { path: path.into(), found, known: VERSION });
+    }
+    Ok(Some(found))
+}

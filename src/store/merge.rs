@@ -1,0 +1,232 @@
+//! Staged rows into their table: what is new, changed, gone, back or as it was.
+//!
+//! **Narrow first.** A join on the key reads only `_hash`, `_deleted_at`, `_first_seen_at` and the row number of the target, so that a
+//! record which is as it was costs no more than that: it is not written, and nothing of it moves. That holds for volatile columns too:
+//! they are stored when something else of the row changes, so a volatile value may be older than the last run.
+//!
+//! **Changed rows are deleted and inserted**, deleted ones get their metadata updated. Measured with DuckDB 1.5.5 into 1,000,000 rows of
+//! 12 columns, write + commit + checkpoint: 1,000 changed rows took 96 ms this way, 668 ms with `UPDATE … FROM` by row number and 559 ms
+//! with `MERGE`, which rewrite every touched column segment; 10,000 rows 258 against 1,130 and 1,079 ms. The file grows more in between (up
+//! to 100 MB instead of 14 MB over 60 commits of 10,000 rows into 173 MB) until DuckDB merges the row groups that became sparse. As a
+//! benefit the changed rows stand together at the end, where `_change > n` finds them by their zone maps. A deletion keeps the row's values:
+//! updating four columns took 83 ms for 1,000 rows, copying whole rows 338 ms.
+
+use chrono::{DateTime, Utc};
+use duckdb::{Connection, params};
+
+use super::error::Error;
+use super::ledger::{change_counter, set_change_counter, stamp};
+use super::sql::{ident, joined, list};
+use super::stage::{self, ROWS, Staged};
+use super::tables::{METADATA, key_names, table_of};
+use crate::plan::{ModelPlan, SyncId};
+
+/// The temporary table of what changes: `_ord`, `target`, `first_seen_at`, `what`, `change`.
+const DELTA: &str = "temp.main.headwater_delta";
+
+/// What a merge did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// new rows, and deleted ones that came back
+    pub added: u64,
+    /// rows with another value
+    pub updated: u64,
+    /// rows that are gone, and rows that arrived already deleted
+    pub deleted: u64,
+    /// rows that are as they were
+    pub unchanged: u64,
+    /// the first and last change number given out
+    pub changes: Option<(i64, i64)>,
+}
+
+/// Merges what is staged into the model's table, for one connection and variant. Runs inside the caller's transaction.
+pub fn merge(
+    db: &Connection,
+    model: &ModelPlan,
+    id: &SyncId,
+    staged: &Staged,
+    now: DateTime<Utc>,
+) -> Result<Merged, Error> {
+    if staged.rows == 0 {
+        return Ok(Merged::default());
+    }
+    let counter = change_counter(db)?;
+    let merged = if has_rows(db, model, id)? {
+        merge_into_existing(db, model, id, staged, counter, now)
+    } else {
+        insert_all(db, model, id, staged, counter, now)
+    }?;
+    if let Some((_, last)) = merged.changes {
+        set_change_counter(db, last)?;
+    }
+    Ok(merged)
+}
+
+fn has_rows(db: &Connection, model: &ModelPlan, id: &SyncId) -> Result<bool, Error> {
+    let exists =
+        format!("SELECT EXISTS (SELECT 1 FROM {} WHERE _connection = ? AND _variant = ?)", table_of(model));
+    db.query_row(&exists, params![id.connection, id.variant], |row| row.get(0))
+        .map_err(Error::database("look for rows of the connection"))
+}
+
+/// The first load: everything is new.
+fn insert_all(
+    db: &Connection,
+    model: &ModelPlan,
+    id: &SyncId,
+    staged: &Staged,
+    counter: i64,
+    now: DateTime<Utc>,
+) -> Result<Merged, Error> {
+    let insert = format!(
+        "INSERT INTO {} ({}) SELECT {}, ?, ?, n.now, n.now, CASE WHEN s._gone THEN 'DELETED' ELSE 'ADDED' END, \
+         CASE WHEN s._gone THEN coalesce(s._gone_at, n.now) END, CAST(? AS BIGINT) + s._ord, s._hash \
+         FROM {ROWS} s, (SELECT CAST(? AS TIMESTAMPTZ) AS now) n",
+        table_of(model),
+        all_columns(model),
+        list(&staged.values),
+    );
+    db.execute(&insert, params![id.connection, id.variant, counter + 1, stamp(now)])
+        .map_err(Error::database("insert the rows"))?;
+    Ok(Merged {
+        added: staged.rows - staged.gone,
+        deleted: staged.gone,
+        changes: span(counter, staged.rows),
+        ..Merged::default()
+    })
+}
+
+fn merge_into_existing(
+    db: &Connection,
+    model: &ModelPlan,
+    id: &SyncId,
+    staged: &Staged,
+    counter: i64,
+    now: DateTime<Utc>,
+) -> Result<Merged, Error> {
+    classify(db, model, id, staged, counter)?;
+    let tally = Tally::read(db)?;
+    let written = tally.new + tally.buried + tally.back + tally.changed;
+    let changed = written + tally.gone;
+    if changed > 0 {
+        if tally.gone > 0 {
+            mark_gone(db, model, now)?;
+        }
+        if tally.back + tally.changed > 0 {
+            let delete = format!(
+                "DELETE FROM {} WHERE rowid IN (SELECT target FROM {DELTA} WHERE what IN ('back', 'changed'))",
+                table_of(model)
+            );
+            db.execute(&delete, []).map_err(Error::database("replace the changed rows"))?;
+        }
+        if written > 0 {
+            insert_written(db, model, id, staged, now)?;
+        }
+    }
+    stage::drop(db, DELTA)?;
+    Ok(Merged {
+        added: tally.new + tally.back,
+        updated: tally.changed,
+        deleted: tally.gone + tally.buried,
+        unchanged: staged.rows - changed,
+        changes: span(counter, changed),
+    })
+}
+
+/// Finds what changes, and gives it change numbers in staged order.
+fn classify(db: &Connection, model: &ModelPlan, id: &SyncId, staged: &Staged, counter: i64) -> Result<(), Error> {
+    let same_key = key_names(model)
+        .iter()
+        .zip(staged.key(model))
+        .map(|(name, value)| format!("t.{} = {value}", ident(name)))
+        .collect::<Vec<_>>();
+    let classify = format!(
+        "CREATE OR REPLACE TABLE {DELTA} AS \
+         SELECT s._ord, t.rowid AS target, t._first_seen_at AS first_seen_at, \
+           CASE WHEN t.rowid IS NULL THEN CASE WHEN s._gone THEN 'buried' ELSE 'new' END \
+                WHEN t._deleted_at IS NOT NULL THEN 'back' \
+                WHEN s._gone THEN 'gone' ELSE 'changed' END AS what, \
+           CAST(? AS BIGINT) + row_number() OVER (ORDER BY s._ord) AS change \
+         FROM {ROWS} s LEFT JOIN {} t ON {} AND t._connection = ? AND t._variant = ? \
+         WHERE t.rowid IS NULL \
+            OR CASE WHEN t._deleted_at IS NULL THEN s._gone OR t._hash <> s._hash ELSE NOT s._gone END",
+        table_of(model),
+        joined(same_key, " AND "),
+    );
+    db.execute(&classify, params![counter, id.connection, id.variant])
+        .map_err(Error::database("compare the rows with the table"))?;
+    Ok(())
+}
+
+/// Living rows whose record says that they are deleted: they keep their values.
+fn mark_gone(db: &Connection, model: &ModelPlan, now: DateTime<Utc>) -> Result<(), Error> {
+    let update = format!(
+        "UPDATE {} AS t SET _deleted_at = coalesce(x._gone_at, x.now), _last_modified_at = x.now, _last_action = 'DELETED', \
+         _change = x.change \
+         FROM (SELECT d.target, d.change, s._gone_at, CAST(? AS TIMESTAMPTZ) AS now \
+               FROM {DELTA} d JOIN {ROWS} s USING (_ord) WHERE d.what = 'gone') x \
+         WHERE t.rowid = x.target",
+        table_of(model)
+    );
+    db.execute(&update, [stamp(now)]).map_err(Error::database("mark the deleted rows"))?;
+    Ok(())
+}
+
+/// New rows, and the new state of changed ones.
+fn insert_written(
+    db: &Connection,
+    model: &ModelPlan,
+    id: &SyncId,
+    staged: &Staged,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let insert = format!(
+        "INSERT INTO {} ({}) SELECT {}, ?, ?, CASE WHEN d.what = 'changed' THEN d.first_seen_at ELSE n.now END, n.now, \
+         CASE d.what WHEN 'changed' THEN 'UPDATED' WHEN 'buried' THEN 'DELETED' ELSE 'ADDED' END, \
+         CASE WHEN d.what = 'buried' THEN coalesce(s._gone_at, n.now) END, d.change, s._hash \
+         FROM {ROWS} s JOIN {DELTA} d USING (_ord), (SELECT CAST(? AS TIMESTAMPTZ) AS now) n WHERE d.what <> 'gone'",
+        table_of(model),
+        all_columns(model),
+        list(&staged.values),
+    );
+    db.execute(&insert, params![id.connection, id.variant, stamp(now)])
+        .map_err(Error::database("write the new and changed rows"))?;
+    Ok(())
+}
+
+/// How many rows change, by what happens to them.
+#[derive(Default)]
+struct Tally {
+    /// not known before
+    new: u64,
+    /// not known before, and already deleted
+    buried: u64,
+    /// deleted, and alive again
+    back: u64,
+    /// alive, with another value
+    changed: u64,
+    /// alive, and now deleted
+    gone: u64,
+}
+
+impl Tally {
+    fn read(db: &Connection) -> Result<Self, Error> {
+        let count = |what: &str| format!("count(*) FILTER (what = '{what}')");
+        let select = format!("SELECT {} FROM {DELTA}", list(["new", "buried", "back", "changed", "gone"].map(count)));
+        db.query_row(&select, [], |row| {
+            Ok(Self { new: row.get(0)?, buried: row.get(1)?, back: row.get(2)?, changed: row.get(3)?, gone: row.get(4)? })
+        })
+        .map_err(Error::database("count the changes"))
+    }
+}
+
+fn all_columns(model: &ModelPlan) -> String {
+    let own = model.columns.iter().map(|column| ident(&column.name));
+    list(own.chain(METADATA.iter().map(|(name, ..)| (*name).to_owned())))
+}
+
+/// The numbers given to `count` changes after `counter`.
+pub fn span(counter: i64, count: u64) -> Option<(i64, i64)> {
+    let count = i64::try_from(count).expect("rows in one database");
+    (count > 0).then_some((counter + 1, counter + count))
+}

@@ -1,0 +1,32 @@
+//! DuckDB: the tables of the models with the metadata of change, and headwater's own tables. The only place with SQL.
+//!
+//! [`Store`] writes (one per database), [`ReadStore`] looks.
+
+mod absence;
+mod error;
+mod file;
+mod layout;
+mod ledger;
+mod merge;
+mod publish;
+mod quarantine;
+mod query;
+mod read;
+mod seen;
+mod sql;
+mod stage;
+mod tables;
+mod values;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use absence::{Absence, ScanEnd};
+pub use error::Error;
+pub use file::WaitObserver;
+pub use ledger::{RequestRecord, RunEnd, RunRecord, RunState};
+pub use read::{ReadStore, RunSummary, SyncStatus};
+pub use query::ResultColumn;
+pub use tables::SchemaChange;
+pub use writer::{AbsenceEnd, Committed, Group, Store};

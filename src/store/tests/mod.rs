@@ -1,0 +1,12 @@
+//! The store against real files.
+
+mod absence;
+mod file;
+mod law;
+mod layout;
+mod ledger;
+mod merge;
+mod quarantine;
+mod read;
+mod support;
+mod types;

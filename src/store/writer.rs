@@ -1,0 +1,287 @@
+//! The one writer of the database.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use duckdb::Connection;
+
+use super::absence::{self, Absence, ScanEnd};
+use super::error::Error;
+use super::file::{Access, RunLock, WaitObserver, Warehouse};
+use super::layout;
+use super::ledger::{self, Counts, RequestRecord, RunEnd, RunRecord};
+use super::tables::{self, SchemaChange, table_of};
+use super::{merge, publish, quarantine, seen, stage};
+use crate::plan::{ModelPlan, SyncId, limits};
+use crate::record::Batch;
+use crate::scan::Checkpoint;
+
+/// The writer: one per database in the whole machine, used from one thread.
+///
+/// It takes the file for a commit and keeps it until [`Store::release`] says that nothing is waiting.
+pub struct Store {
+    warehouse: Warehouse,
+    interrupted_noted: bool,
+    // let go of last, when the file is closed
+    _lock: RunLock,
+}
+
+/// Pages that become true together: rows, change numbers, checkpoint, counters, quarantine and seen keys are one transaction.
+#[derive(Debug)]
+pub struct Group {
+    /// which sync
+    pub id: SyncId,
+    /// which run
+    pub run_id: String,
+    /// where the rows go
+    pub model: Arc<ModelPlan>,
+    /// the pages' rows, in the order they came; empty ones are fine
+    pub batches: Vec<Batch>,
+    /// what the sync remembers once these pages are committed
+    pub checkpoint: Checkpoint,
+    /// the scan that notes the keys it sees (`deletes: absence`)
+    pub track_seen: Option<u64>,
+    /// pages in the group
+    pub pages: u64,
+    /// the time of the commit
+    pub now: DateTime<Utc>,
+}
+
+/// What a commit did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// rows seen for the first time, or again after a deletion
+    pub added: u64,
+    /// rows with another value
+    pub updated: u64,
+    /// rows that are gone, and rows that arrived already deleted
+    pub deleted: u64,
+    /// rows that arrived as they were, and were not written
+    pub unchanged: u64,
+    /// rows that a later one of the same key replaced within the group
+    pub duplicates: u64,
+    /// records that are no rows
+    pub quarantined: u64,
+    /// the first change number given out
+    pub change_from: Option<i64>,
+    /// the last change number given out
+    pub change_to: Option<i64>,
+}
+
+/// The end of a scan with `deletes: absence`, as [`Store::finish_absence`] takes it.
+#[derive(Debug)]
+pub struct AbsenceEnd<'a> {
+    /// which sync
+    pub id: &'a SyncId,
+    /// which run
+    pub run_id: &'a str,
+    /// whose rows
+    pub model: &'a ModelPlan,
+    /// which scan, and what it may delete
+    pub scan: ScanEnd,
+    /// what the sync remembers once the deletes are committed
+    pub checkpoint: &'a Checkpoint,
+    /// the time of the commit
+    pub now: DateTime<Utc>,
+}
+
+impl Store {
+    /// Takes the database for a run, making the file if there is none. `waiting` is told once per wait when another process has the
+    /// file.
+    ///
+    /// # Errors
+    /// [`Error::Busy`] when another run works on it; [`Error::Locked`], [`Error::NotADatabase`], [`Error::Damaged`],
+    /// [`Error::NewerLayout`] and [`Error::File`] leave the file as it is.
+    pub fn open_for_run(path: &Path, waiting: WaitObserver) -> Result<Self, Error> {
+        Self::open_within(path, limits::LOCK_WAIT_MAX, waiting)
+    }
+
+    pub(super) fn open_within(path: &Path, wait_max: std::time::Duration, waiting: WaitObserver) -> Result<Self, Error> {
+        let lock = RunLock::take(path)?;
+        let warehouse = Warehouse::start(path, wait_max, waiting)?;
+        let mut store = Self { warehouse, interrupted_noted: false, _lock: lock };
+        store.warehouse.create_if_missing()?;
+        store.warehouse.attach(Access::Write)?;
+        if layout::version(store.warehouse.connection(), path)?.is_none() {
+            layout::create(store.warehouse.connection())?;
+        }
+        Ok(store)
+    }
+
+    /// Lets go of the file, so that others can open it. The next call takes it again.
+    ///
+    /// # Errors
+    /// DuckDB cannot write the file.
+    pub fn release(&mut self) -> Result<(), Error> {
+        self.warehouse.detach()
+    }
+
+    /// Brings the tables in line with the models. A model that is as it was writes nothing.
+    ///
+    /// # Errors
+    /// [`Error::SchemaConflict`] says what does not fit and what to do; then no model's table is changed.
+    pub fn prepare(&mut self, models: &[Arc<ModelPlan>], run_id: &str, now: DateTime<Utc>) -> Result<Vec<SchemaChange>, Error> {
+        let models = distinct(models)?;
+        let (changes, wrote) = self.transaction("prepare the tables", |db| {
+            let mut all = (Vec::new(), false);
+            for model in models {
+                let (changes, wrote) = tables::prepare(db, model, run_id, now)?;
+                all.0.extend(changes);
+                all.1 |= wrote;
+            }
+            Ok(all)
+        })?;
+        if wrote {
+            // the write-ahead log never holds a schema change for long: replaying them is where DuckDB had most bugs
+            let checkpoint = format!("CHECKPOINT {}", super::sql::CATALOG);
+            self.warehouse.connection().execute_batch(&checkpoint).map_err(Error::database("write the tables to the file"))?;
+        }
+        Ok(changes)
+    }
+
+    /// What a sync remembers.
+    ///
+    /// # Errors
+    /// [`Error::Checkpoint`] names the sync and the way out.
+    pub fn checkpoint(&mut self, id: &SyncId) -> Result<Option<Checkpoint>, Error> {
+        ledger::read_checkpoint(self.attached()?, id)
+    }
+
+    /// Notes that a run has begun. The first call also notes that runs which a killed process left behind were interrupted.
+    ///
+    /// # Errors
+    /// The file cannot be had or written.
+    pub fn begin_run(&mut self, run: &RunRecord) -> Result<(), Error> {
+        let first = !self.interrupted_noted;
+        self.transaction("note the beginning of the run", |db| {
+            if first {
+                ledger::interrupt_leftovers(db)?;
+            }
+            ledger::begin_run(db, run)
+        })?;
+        self.interrupted_noted = true;
+        Ok(())
+    }
+
+    /// Notes how a run ended.
+    ///
+    /// # Errors
+    /// The file cannot be had or written.
+    pub fn end_run(&mut self, run: &RunRecord, end: &RunEnd) -> Result<(), Error> {
+        self.transaction("note the end of the run", |db| ledger::end_run(db, &run.id, &run.run_id, end))
+    }
+
+    /// Commits a group. A group without rows still commits its checkpoint.
+    ///
+    /// # Errors
+    /// Nothing of the group is committed then; the store can be used on.
+    pub fn commit(&mut self, mut group: Group) -> Result<Committed, Error> {
+        // staged before the file is taken: others can read it meanwhile
+        let staged = stage::stage(self.warehouse.connection(), &group.model, &mut group.batches)?;
+        let Group { id, run_id, model, batches, checkpoint, track_seen, pages, now } = &group;
+        let committed = self.transaction("commit the pages", |db| {
+            let merged = merge::merge(db, model, id, &staged, *now)?;
+            if let Some(scan_id) = track_seen {
+                seen::note(db, model, id, *scan_id, &staged, batches)?;
+            }
+            let quarantined = quarantine::update(db, model, id, &staged, batches, run_id, *now)?;
+            ledger::write_checkpoint(db, id, &table_of(model), checkpoint, *now)?;
+            let counts = Counts {
+                pages: *pages,
+                records: staged.rows + staged.duplicates + quarantined,
+                added: merged.added,
+                updated: merged.updated,
+                deleted: merged.deleted,
+                unchanged: merged.unchanged,
+                duplicates: staged.duplicates,
+                quarantined,
+                filtered: batches.iter().map(|batch| batch.filtered).sum(),
+                nulled: batches.iter().map(|batch| batch.nulled).sum(),
+            };
+            ledger::count(db, id, run_id, &counts, merged.changes)?;
+            Ok((counts, merged.changes))
+        });
+        let dropped = stage::drop(self.warehouse.connection(), stage::ROWS);
+        let (counts, changes) = committed?;
+        dropped?;
+        let Counts { added, updated, deleted, unchanged, duplicates, quarantined, .. } = counts;
+        let (change_from, change_to) = changes.unzip();
+        Ok(Committed { added, updated, deleted, unchanged, duplicates, quarantined, change_from, change_to })
+    }
+
+    /// Deletes what a proven complete scan did not see, and writes the checkpoint, in one transaction. When the guard holds it back,
+    /// nothing is written: the caller commits the checkpoint it wants.
+    ///
+    /// # Errors
+    /// Nothing is committed then.
+    pub fn finish_absence(&mut self, end: &AbsenceEnd<'_>) -> Result<Absence, Error> {
+        let AbsenceEnd { id, run_id, model, scan, checkpoint, now } = *end;
+        self.transaction("delete what is gone", |db| {
+            let absence = absence::delete_unseen(db, model, id, &scan, now)?;
+            if let Absence::Deleted { rows, changes } = absence {
+                ledger::write_checkpoint(db, id, &table_of(model), checkpoint, now)?;
+                ledger::count(db, id, run_id, &Counts { deleted: rows, ..Counts::default() }, changes)?;
+            }
+            Ok(absence)
+        })
+    }
+
+    /// Forgets the keys that scans of a sync have seen, all but those of `keep`: at the start of a scan with the scan's own id, and with
+    /// `None` when a scan is given up.
+    ///
+    /// # Errors
+    /// The file cannot be had or written.
+    pub fn discard_scans(&mut self, id: &SyncId, model: &ModelPlan, keep: Option<u64>) -> Result<(), Error> {
+        self.transaction("forget the seen keys", |db| seen::forget(db, model, id, keep))
+    }
+
+    /// Adds to the optional request log.
+    ///
+    /// # Errors
+    /// The file cannot be had or written.
+    pub fn log_requests(&mut self, run_id: &str, requests: &[RequestRecord]) -> Result<(), Error> {
+        self.transaction("log the requests", |db| ledger::log_requests(db, run_id, requests))
+    }
+
+    /// Puts a consistent copy of the database at `target`, replacing what is there in one step. The file is let go of afterwards.
+    ///
+    /// # Errors
+    /// [`Error::File`] when the copy cannot be written; an earlier copy then stays as it was.
+    pub fn publish(&mut self, target: &Path) -> Result<(), Error> {
+        publish::publish(&mut self.warehouse, target)
+    }
+
+    fn attached(&mut self) -> Result<&Connection, Error> {
+        self.warehouse.attach(Access::Write)?;
+        Ok(self.warehouse.connection())
+    }
+
+    /// Runs `work` in one transaction: committed when it succeeds, undone when it does not.
+    fn transaction<T>(&mut self, doing: &'static str, work: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+        let transaction = self.attached()?.unchecked_transaction().map_err(Error::database(doing))?;
+        let done = work(&transaction)?;
+        transaction.commit().map_err(Error::database(doing))?;
+        Ok(done)
+    }
+}
+
+/// The models without repetition.
+fn distinct(models: &[Arc<ModelPlan>]) -> Result<Vec<&ModelPlan>, Error> {
+    let mut distinct: Vec<&ModelPlan> = Vec::new();
+    for model in models {
+        let name = |model: &ModelPlan| table_of(model).plain().to_lowercase();
+        match distinct.iter().find(|known| name(known) == name(model)) {
+            None => distinct.push(model),
+            Some(known) if **known == **model => {}
+            Some(known) => {
+                return Err(Error::SchemaConflict {
+                    table: table_of(model).plain(),
+                    detail: format!("the models `{}` and `{}` both make it, and they differ", known.name, model.name),
+                    hint: "give one of them another `table`".into(),
+                });
+            }
+        }
+    }
+    Ok(distinct)
+}
