@@ -53,6 +53,23 @@ fn map_and_hash_with_a_template(bencher: Bencher<'_, '_>) {
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| black_box(mapper.map(&records, &context).expect("maps")));
 }
 
+/// Records of 300 members, each a column.
+#[divan::bench]
+fn map_and_hash_wide(bencher: Bencher<'_, '_>) {
+    let members: Vec<String> = (0..300).map(|at| format!("\"member_{at}\":\"value {at}\"")).collect();
+    let record = format!("{{\"id\":1,{}}}", members.join(","));
+    let body = format!("{{\"data\":[{}]}}", vec![record; RECORDS].join(","));
+    let mut columns = vec![column("id", "bigint", ColumnSource::Path(path("$.id")))];
+    columns.extend((0..300).map(|at| {
+        let name = format!("member_{at}");
+        column(&name, "varchar", ColumnSource::Path(path(&format!("$.{name}"))))
+    }));
+    let (mapper, context) = (Mapper::new(&sync(columns)), minijinja::context! {});
+    let json = parse(body.as_bytes()).expect("is JSON");
+    let records = records(&json);
+    bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| black_box(mapper.map(&records, &context).expect("maps")));
+}
+
 /// All that happens to a page between the network and the store.
 #[divan::bench]
 fn decode_map_and_hash(bencher: Bencher<'_, '_>) {
@@ -154,6 +171,20 @@ fn plan(with_template: bool) -> SyncPlan {
             ColumnSource::Template(template("{{ record.name }} <{{ record.email }}>")),
         ));
     }
+    SyncPlan {
+        incremental: Some(IncrementalPlan {
+            field: path("$.updated_at"),
+            kind: MarkKind::Timestamp,
+            format: TimeFormat::Rfc3339,
+            order: Order::Ascending,
+            start: None,
+            lookback: Duration::ZERO,
+        }),
+        ..sync(columns)
+    }
+}
+
+fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
     let model = ModelPlan {
         name: "Customer".into(),
         schema: "mock".into(),
@@ -182,14 +213,7 @@ fn plan(with_template: bool) -> SyncPlan {
         },
         response: ResponsePlan { records: vec![path("$.data[*]")], optional: false, filter: None },
         pagination: PagePlan { kind: PageKind::None, stop_when: None, pages_max: 1 },
-        incremental: Some(IncrementalPlan {
-            field: path("$.updated_at"),
-            kind: MarkKind::Timestamp,
-            format: TimeFormat::Rfc3339,
-            order: Order::Ascending,
-            start: None,
-            lookback: Duration::ZERO,
-        }),
+        incremental: None,
         deletes: DeletePlan::None,
         input: serde_json::Value::Null,
         fingerprint: 0,

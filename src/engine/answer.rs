@@ -1,5 +1,6 @@
 //! An answer read: its records, what it says about the next page, and the rows.
 
+use minijinja::Value;
 use tokio::sync::oneshot;
 use url::Url;
 
@@ -143,9 +144,9 @@ impl Reader {
             }
         }
         if let Some(when) = &self.plan.pagination.stop_when {
-            let headers: minijinja::Value = response.headers.iter().cloned().collect();
-            let answer: minijinja::Value =
-                [("body", body.to_value()), ("headers", headers), ("status", response.status.into())].into_iter().collect();
+            let headers = Value::from_pairs(response.headers.iter().cloned());
+            let answer = [("body", body.to_value()), ("headers", headers), ("status", response.status.into())];
+            let answer = Value::from_pairs(answer);
             let variables = self.variables.with("response", answer);
             facts.stop =
                 when.is_true(&variables).map_err(|error| Error::Template { place: "pagination stop.when", error })?;

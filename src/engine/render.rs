@@ -29,20 +29,20 @@ impl Variables {
             ("config", Value::from(Serde(&plan.connection.config))),
             ("input", Value::from(Serde(&plan.input))),
             ("variant", Value::from(plan.id.variant.as_str())),
-            ("connection", Value::from_iter([("name", plan.id.connection.as_str())])),
-            ("run", Value::from_iter([("started_at", moment(started_at))])),
+            ("connection", Value::from_pairs([("name", plan.id.connection.as_str())])),
+            ("run", Value::from_pairs([("started_at", moment(started_at))])),
             ("watermark", watermark),
         ];
         Self { pairs }
     }
 
     pub(super) fn value(&self) -> Value {
-        self.pairs.iter().cloned().collect()
+        Value::from_pairs(self.pairs.iter().cloned())
     }
 
     /// With one variable more.
     pub(super) fn with(&self, name: &'static str, value: Value) -> Value {
-        self.pairs.iter().cloned().chain([(name, value)]).collect()
+        Value::from_pairs(self.pairs.iter().cloned().chain([(name, value)]))
     }
 }
 

@@ -187,8 +187,8 @@ fn write_text(cell: &Cell<'_>, out: &mut String) {
         }
         Cell::Uuid(number) => {
             let group = |shift: u32, bits: u32| (number >> shift) & ((1 << bits) - 1);
-            let (a, b, c, d, e) = (group(96, 32), group(80, 16), group(64, 16), group(48, 16), group(0, 48));
-            let _ = write!(out, "{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}");
+            let _ = write!(out, "{:08x}-{:04x}-{:04x}-", group(96, 32), group(80, 16), group(64, 16));
+            let _ = write!(out, "{:04x}-{:012x}", group(48, 16), group(0, 48));
         }
         Cell::Json(json) => json.write_text(out, usize::MAX),
         _ => unreachable!("a coerced value has the type of its column"),

@@ -72,7 +72,7 @@ impl fmt::Display for DecodeErrorKind {
 pub fn parse(bytes: &[u8]) -> Result<Json<'_>, DecodeError> {
     let body = bytes.strip_prefix(BOM).unwrap_or(bytes);
     let text = std::str::from_utf8(body).map_err(|error| invalid_utf8(bytes, body, error.valid_up_to()))?;
-    let mut reader = Reader { text, jiter: Jiter::new(body) };
+    let mut reader = Reader { text, jiter: Jiter::new(body), items: Vec::new(), members: Vec::new() };
     reader.whole().map_err(|fault| explain(bytes, body, &fault))
 }
 
@@ -90,7 +90,13 @@ impl From<JiterError> for Fault {
 struct Reader<'a> {
     text: &'a str,
     jiter: Jiter<'a>,
+    /// the items of all arrays that are open, so that each array is made once and in its size
+    items: Vec<Json<'a>>,
+    /// the members of all objects that are open
+    members: Vec<Member<'a>>,
 }
+
+type Member<'a> = (Cow<'a, str>, Json<'a>);
 
 impl<'a> Reader<'a> {
     fn whole(&mut self) -> Result<Json<'a>, Fault> {
@@ -122,31 +128,33 @@ impl<'a> Reader<'a> {
     }
 
     fn items(&mut self, depth: usize) -> Result<Vec<Json<'a>>, Fault> {
-        let mut items = Vec::new();
+        let start = self.items.len();
         let mut next = self.jiter.known_array()?;
         while let Some(peek) = next {
-            items.push(self.value(peek, depth)?);
+            let item = self.value(peek, depth)?;
+            self.items.push(item);
             next = self.jiter.array_step()?;
         }
-        Ok(items)
+        Ok(self.items.drain(start..).collect())
     }
 
-    fn members(&mut self, depth: usize) -> Result<Vec<(Cow<'a, str>, Json<'a>)>, Fault> {
-        let mut members: Vec<(Cow<'a, str>, Json<'a>)> = Vec::new();
+    fn members(&mut self, depth: usize) -> Result<Vec<Member<'a>>, Fault> {
+        let start = self.members.len();
         let mut next = self.jiter.known_object()?.map(|name| borrowed(self.text, name));
         while let Some(name) = next {
             let peek = self.jiter.peek()?;
             let value = self.value(peek, depth)?;
-            let seen = match members.len() {
-                ..=LINEAR_MEMBERS_MAX => members.iter_mut().find(|(member, _)| *member == name),
+            let seen = match self.members.len() - start {
+                ..=LINEAR_MEMBERS_MAX => self.members[start..].iter_mut().find(|(member, _)| *member == name),
                 _ => None,
             };
             match seen {
                 Some(member) => member.1 = value,
-                None => members.push((name, value)),
+                None => self.members.push((name, value)),
             }
             next = self.jiter.next_key()?.map(|name| borrowed(self.text, name));
         }
+        let mut members: Vec<Member<'a>> = self.members.drain(start..).collect();
         if members.len() > LINEAR_MEMBERS_MAX {
             keep_last(&mut members);
         }
@@ -163,7 +171,7 @@ fn borrowed<'a>(text: &'a str, decoded: &str) -> Cow<'a, str> {
     }
 }
 
-fn keep_last(members: &mut Vec<(Cow<'_, str>, Json<'_>)>) {
+fn keep_last(members: &mut Vec<Member<'_>>) {
     let mut first = HashMap::with_capacity(members.len());
     let mut repeated = Vec::new();
     for (at, (name, _)) in members.iter().enumerate() {
@@ -279,7 +287,7 @@ fn markup(bytes: &[u8], body: &[u8]) -> Option<DecodeError> {
 fn error(kind: DecodeErrorKind, bytes: &[u8], body: &[u8], at: usize, text: &str) -> DecodeError {
     let at = at.min(body.len());
     let before = &body[..at];
-    let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+    let line = before.split(|byte| *byte == b'\n').count();
     let column = at - before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1) + 1;
     let message = match kind {
         DecodeErrorKind::Empty | DecodeErrorKind::Html | DecodeErrorKind::Xml => text.to_owned(),

@@ -1,16 +1,19 @@
 //! Records to rows: select, coerce, judge, hash. What does not fit is kept with a reason.
 
+use std::fmt::Write;
+use std::ops::Range;
+
 use chrono::{DateTime, NaiveDate};
 use minijinja::Value;
 
 use super::coerce::{Cell, Coercion, Reason};
 use super::page::{Layout, Page};
-use super::select::{Scope, first, select};
+use super::select::{Places, Scope, first, first_near, select};
 use super::{Batch, Fate, Json, Quarantined, excerpt};
 use crate::plan::limits::{BATCH_BYTES_MAX, QUARANTINE_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::plan::{
-    ColumnPlan, ColumnSource, ColumnType, DeletePlan, IncrementalPlan, MarkKind, OnInvalid, Path, Predicate, SyncPlan,
-    Template, TimeFormat,
+    ColumnSource, ColumnType, DeletePlan, IncrementalPlan, MarkKind, OnInvalid, Path, PathForm, Predicate, Step,
+    SyncPlan, Template, TimeFormat,
 };
 use crate::scan::Mark;
 
@@ -51,6 +54,8 @@ fn describe(record: &Quarantined) -> String {
 pub struct Mapper {
     columns: Vec<Column>,
     templates: Vec<Template>,
+    /// steps of all plain paths
+    steps: usize,
     key: Vec<usize>,
     on_invalid: OnInvalid,
     filter: Option<Predicate>,
@@ -70,16 +75,22 @@ struct Column {
 
 #[derive(Debug, Clone)]
 enum Source {
-    /// a path to at most one value
-    Singular(Path),
+    /// a plain path to at most one value, and the range of its steps in [`Sources::places`]
+    Plain { steps: Vec<Step>, places: Range<usize> },
     /// a path to any number of values
-    Plural(Path),
+    Path(Path),
     /// a position in [`Mapper::templates`]
     Template(usize),
 }
 
-/// The values of a record's templates, in the order of [`Mapper::templates`].
-type Computed = Vec<Result<Json<'static>, String>>;
+/// What the values of one record come from.
+struct Sources<'j> {
+    record: &'j Json<'j>,
+    /// what the record's templates gave, in the order of [`Mapper::templates`]
+    computed: &'j [Result<Json<'static>, String>],
+    /// where the steps of all plain paths were found last
+    places: &'j Places,
+}
 
 /// What is wrong with a record.
 struct Fault {
@@ -92,19 +103,44 @@ impl Mapper {
     /// For the records of this sync.
     pub fn new(plan: &SyncPlan) -> Self {
         let model = &plan.model;
-        let mut templates = Vec::new();
-        let columns = model.columns.iter().enumerate();
-        let columns =
-            columns.map(|(at, column)| Column::new(column, model.key.contains(&at), &mut templates)).collect();
-        Self {
-            columns,
-            templates,
+        let mut mapper = Self {
+            columns: Vec::with_capacity(model.columns.len()),
+            templates: Vec::new(),
+            steps: 0,
             key: model.key.clone(),
             on_invalid: model.on_invalid,
             filter: plan.response.filter.clone(),
             flag: Flag::new(&plan.deletes),
             mark: plan.incremental.as_ref().map(MarkReader::new),
             layout: Layout::new(model),
+        };
+        for (at, column) in model.columns.iter().enumerate() {
+            let source = mapper.source(&column.source);
+            mapper.columns.push(Column {
+                name: column.name.clone(),
+                is_key: model.key.contains(&at),
+                required: column.required,
+                source,
+                coercion: Coercion::new(&column.column_type, &column.format),
+            });
+        }
+        mapper
+    }
+
+    fn source(&mut self, source: &ColumnSource) -> Source {
+        match source {
+            ColumnSource::Template(template) => {
+                self.templates.push(template.clone());
+                Source::Template(self.templates.len() - 1)
+            }
+            ColumnSource::Path(path) => match path.form() {
+                PathForm::Plain { steps, each: false } => {
+                    let first = self.steps;
+                    self.steps += steps.len();
+                    Source::Plain { steps: steps.clone(), places: first..self.steps }
+                }
+                _ => Source::Path(path.clone()),
+            },
         }
     }
 
@@ -114,13 +150,14 @@ impl Mapper {
     /// A record that does not fit where the model says `on_invalid: fail`, and rows of more than `limits::BATCH_BYTES_MAX`.
     pub fn map(&self, records: &[&Json<'_>], context: &Value) -> Result<Batch, MapError> {
         let mut page = Page::new(&self.layout, records.len());
+        let places = vec![std::cell::Cell::new(0); self.steps];
         for record in records {
-            self.record(record, context, &mut page)?;
+            self.record(record, context, &places, &mut page)?;
         }
         Ok(page.finish())
     }
 
-    fn record(&self, record: &Json<'_>, context: &Value, page: &mut Page<'_>) -> Result<(), MapError> {
+    fn record(&self, record: &Json<'_>, context: &Value, places: &Places, page: &mut Page<'_>) -> Result<(), MapError> {
         let scope = Scope::new(record, context);
         let accepted = self.filter.as_ref().map_or(Ok(true), |filter| scope.matches(filter));
         if accepted == Ok(false) {
@@ -133,8 +170,9 @@ impl Mapper {
             return page.quarantine(self.reject(record, None, fault)?, None);
         }
         let computed = self.computed(&scope);
+        let sources = Sources { record, computed: &computed, places };
         let mut cells: Vec<Cell<'_>> = self.columns.iter().map(|_| Cell::Null).collect();
-        let key = self.read_key(record, &computed, &mut cells);
+        let key = self.read_key(&sources, &mut cells);
         let keyed = key.is_ok();
         let mark = self.mark.as_ref().map_or(Ok(None), |mark| mark.read(record));
         if let Ok(Some(mark)) = &mark {
@@ -143,11 +181,11 @@ impl Mapper {
         }
         let judged = key
             .and_then(|()| accepted.map_err(|error| Fault::template("where", &error)))
-            .and_then(|_| self.judge(record, &scope, &computed, mark, &mut cells));
+            .and_then(|_| self.judge(&sources, &scope, mark, &mut cells));
         match judged {
             Ok((fate, nulled)) => page.push(&cells, fate, nulled),
             Err(fault) => {
-                let rejected = self.reject(record, self.key_text(record, &computed), fault)?;
+                let rejected = self.reject(record, self.key_text(&sources), fault)?;
                 page.quarantine(rejected, keyed.then_some(&cells))
             }
         }
@@ -156,14 +194,13 @@ impl Mapper {
     /// The record's fate and how many of its values became null. `cells`, which hold the key already, get all other values.
     fn judge<'j>(
         &self,
-        record: &'j Json<'j>,
+        sources: &Sources<'j>,
         scope: &Scope<'_>,
-        computed: &'j Computed,
         mark: Result<Option<Mark>, Fault>,
         cells: &mut [Cell<'j>],
     ) -> Result<(Fate, u64), Fault> {
-        within("its JSON", record.size())?;
-        let fate = self.flag.as_ref().map_or(Ok(Fate::Live), |flag| flag.fate(record, scope))?;
+        within("its JSON", sources.record.size())?;
+        let fate = self.flag.as_ref().map_or(Ok(Fate::Live), |flag| flag.fate(sources.record, scope))?;
         // a tombstone needs its key and nothing else
         let dead = fate != Fate::Live;
         if !dead {
@@ -171,7 +208,7 @@ impl Mapper {
         }
         let mut nulled = 0;
         for (column, cell) in self.columns.iter().zip(cells.iter_mut()).filter(|(column, _)| !column.is_key) {
-            match self.cell(column, record, computed) {
+            match sources.cell(column) {
                 Ok(Cell::Null) if column.required && !dead => {
                     return Err(column.fault("missing_required", "it is required, and has no value".to_owned()));
                 }
@@ -185,10 +222,10 @@ impl Mapper {
         Ok((fate, nulled))
     }
 
-    fn read_key<'j>(&self, record: &'j Json<'j>, computed: &'j Computed, cells: &mut [Cell<'j>]) -> Result<(), Fault> {
+    fn read_key<'j>(&self, sources: &Sources<'j>, cells: &mut [Cell<'j>]) -> Result<(), Fault> {
         for &at in &self.key {
             let column = &self.columns[at];
-            let why = match self.cell(column, record, computed) {
+            let why = match sources.cell(column) {
                 Ok(Cell::Null) => "has no value".to_owned(),
                 Ok(cell) if cell.size() > QUARANTINE_BYTES_MAX => {
                     format!("takes more than {QUARANTINE_BYTES_MAX} bytes")
@@ -204,32 +241,17 @@ impl Mapper {
         Ok(())
     }
 
-    fn cell<'j>(&self, column: &Column, record: &'j Json<'j>, computed: &'j Computed) -> Result<Cell<'j>, Reason> {
-        match &column.source {
-            Source::Singular(path) => first(path, record).map_or(Ok(Cell::Null), |value| column.coercion.cell(value)),
-            Source::Plural(path) => column.coercion.gather(&select(path, record)),
-            Source::Template(at) => match &computed[*at] {
-                Ok(value) => column.coercion.cell(value),
-                Err(error) => Err(Reason { code: "bad_template", text: error.clone() }),
-            },
-        }
-    }
-
-    fn computed(&self, scope: &Scope<'_>) -> Computed {
-        let value = |template: &Template| template.value(scope.variables());
-        let values = self.templates.iter().map(value);
+    fn computed(&self, scope: &Scope<'_>) -> Vec<Result<Json<'static>, String>> {
+        let values = self.templates.iter().map(|template| template.value(scope.variables()));
         values.map(|value| Ok(value.map_err(|error| error.to_string())?.map_or(Json::Null, Json::from))).collect()
     }
 
     /// The key as it came, as a JSON array; `None` when nothing of it came, or more than quarantine keeps.
-    fn key_text(&self, record: &Json<'_>, computed: &Computed) -> Option<String> {
+    fn key_text(&self, sources: &Sources<'_>) -> Option<String> {
         let mut some = false;
         let mut text = String::from("[");
         for (at, column) in self.key.iter().enumerate() {
-            let value = match &self.columns[*column].source {
-                Source::Singular(path) | Source::Plural(path) => first(path, record),
-                Source::Template(at) => computed[*at].as_ref().ok(),
-            };
+            let value = sources.first(&self.columns[*column]);
             some |= value.is_some_and(|value| !value.is_null());
             if at > 0 {
                 text.push(',');
@@ -247,32 +269,39 @@ impl Mapper {
         record.write_text(&mut text, QUARANTINE_BYTES_MAX);
         if text.len() > QUARANTINE_BYTES_MAX {
             text.truncate(text.floor_char_boundary(QUARANTINE_BYTES_MAX));
-            reason.push_str(&format!("; only the first {QUARANTINE_BYTES_MAX} bytes of the record are kept"));
+            let _ = write!(reason, "; only the first {QUARANTINE_BYTES_MAX} bytes of the record are kept");
         }
         let rejected = Quarantined { key, column, code, reason, record: text };
         if self.on_invalid == OnInvalid::Fail { Err(MapError::Invalid(Box::new(rejected))) } else { Ok(rejected) }
     }
 }
 
-impl Column {
-    fn new(column: &ColumnPlan, is_key: bool, templates: &mut Vec<Template>) -> Self {
-        let source = match &column.source {
-            ColumnSource::Path(path) if path.is_singular() => Source::Singular(path.clone()),
-            ColumnSource::Path(path) => Source::Plural(path.clone()),
-            ColumnSource::Template(template) => {
-                templates.push(template.clone());
-                Source::Template(templates.len() - 1)
+impl<'j> Sources<'j> {
+    fn cell(&self, column: &Column) -> Result<Cell<'j>, Reason> {
+        match &column.source {
+            Source::Plain { steps, places } => {
+                let value = first_near(steps, self.record, &self.places[places.clone()]);
+                value.map_or(Ok(Cell::Null), |value| column.coercion.cell(value))
             }
-        };
-        Self {
-            name: column.name.clone(),
-            is_key,
-            required: column.required,
-            source,
-            coercion: Coercion::new(&column.column_type, &column.format),
+            Source::Path(path) => column.coercion.gather(&select(path, self.record)),
+            Source::Template(at) => match &self.computed[*at] {
+                Ok(value) => column.coercion.cell(value),
+                Err(error) => Err(Reason { code: "bad_template", text: error.clone() }),
+            },
         }
     }
 
+    /// The first value of a column as it came.
+    fn first(&self, column: &Column) -> Option<&Json<'j>> {
+        match &column.source {
+            Source::Plain { steps, places } => first_near(steps, self.record, &self.places[places.clone()]),
+            Source::Path(path) => first(path, self.record),
+            Source::Template(at) => self.computed[*at].as_ref().ok(),
+        }
+    }
+}
+
+impl Column {
     fn fault(&self, code: &'static str, reason: String) -> Fault {
         Fault { column: Some(self.name.clone()), code, reason }
     }

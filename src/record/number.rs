@@ -68,11 +68,6 @@ impl<'a> Number<'a> {
         self.head.is_empty() && self.tail.is_empty()
     }
 
-    /// Whether it is below zero.
-    pub fn is_negative(&self) -> bool {
-        self.negative
-    }
-
     /// The whole number that it is.
     ///
     /// # Errors

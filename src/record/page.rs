@@ -14,6 +14,9 @@ use crate::plan::limits::BATCH_BYTES_MAX;
 use crate::plan::{ColumnPlan, ColumnType, ModelPlan};
 use crate::scan::Mark;
 
+/// Rows that a page has room for before it is seen how many there are; what is no row needs none.
+const ROWS_RESERVED_MAX: usize = 4_096;
+
 /// What the rows of a model look like, worked out once.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
@@ -57,7 +60,8 @@ pub(super) struct Page<'m> {
 }
 
 impl<'m> Page<'m> {
-    pub(super) fn new(layout: &'m Layout, rows: usize) -> Self {
+    pub(super) fn new(layout: &'m Layout, records: usize) -> Self {
+        let rows = records.min(ROWS_RESERVED_MAX);
         Self {
             filtered: 0,
             keyless: 0,
@@ -91,16 +95,15 @@ impl<'m> Page<'m> {
 
     /// Adds a record that is no row. `cells` holds its key, if that could be read.
     pub(super) fn quarantine(&mut self, record: Quarantined, cells: Option<&[Cell<'_>]>) -> Result<(), MapError> {
-        let Some(cells) = cells else {
-            self.keyless += 1;
-            self.grow(record.record.len())?;
-            self.quarantined.push(record);
-            return Ok(());
-        };
-        let key = || self.layout.key.iter().map(|at| &cells[*at]);
-        self.grow(record.record.len() + key().map(Cell::size).sum::<usize>())?;
-        for (column, at) in self.quarantined_keys.iter_mut().zip(&self.layout.key) {
-            column.append(&cells[*at]);
+        self.grow(size_of::<Quarantined>() + record.record.len() + record.reason.len())?;
+        match cells {
+            None => self.keyless += 1,
+            Some(cells) => {
+                self.grow(self.layout.key.iter().map(|at| cells[*at].size()).sum())?;
+                for (column, at) in self.quarantined_keys.iter_mut().zip(&self.layout.key) {
+                    column.append(&cells[*at]);
+                }
+            }
         }
         self.quarantined.push(record);
         Ok(())

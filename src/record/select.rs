@@ -1,11 +1,11 @@
 //! Paths and predicates applied to JSON.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
 use jsonpath_rust::parser::model::{Filter, FilterAtom, JpQuery, Segment, Selector};
 use jsonpath_rust::query::state::State;
-use jsonpath_rust::query::{Query, js_path_process};
+use jsonpath_rust::query::{Query, QueryRef, js_path_process};
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object};
 
@@ -18,11 +18,10 @@ use crate::plan::{Path, PathForm, Predicate, Step};
 pub fn select<'j, 'a>(path: &Path, root: &'j Json<'a>) -> Vec<&'j Json<'a>> {
     match path.form() {
         PathForm::Plain { steps, each } => match (walk(steps, root), *each) {
-            (None, _) => Vec::new(),
             (Some(value), false) => vec![value],
             (Some(Json::Array(items)), true) => items.iter().collect(),
             (Some(Json::Object(members)), true) => members.iter().map(|(_, value)| value).collect(),
-            (Some(_), true) => Vec::new(),
+            (Some(_), true) | (None, _) => Vec::new(),
         },
         PathForm::Query(query) => run(query, root),
     }
@@ -100,20 +99,45 @@ impl Object for Variables {
     }
 }
 
+/// Where the members of a plain path stood in the record before: records of one page mostly have the same members in the same order,
+/// and then a look-up does not search. One place a step.
+pub(super) type Places = [Cell<usize>];
+
+/// The value at the end of the steps, like [`first`], with the help of where it was found last.
+pub(super) fn first_near<'j, 'a>(steps: &[Step], root: &'j Json<'a>, places: &Places) -> Option<&'j Json<'a>> {
+    steps.iter().zip(places).try_fold(root, |value, (step, place)| match (step, value) {
+        (Step::Member(name), Json::Object(members)) => {
+            if let Some((member, value)) = members.get(place.get())
+                && member == name
+            {
+                return Some(value);
+            }
+            let found = members.iter().position(|(member, _)| member == name)?;
+            place.set(found);
+            Some(&members[found].1)
+        }
+        (step, value) => take(step, value),
+    })
+}
+
 fn walk<'j, 'a>(steps: &[Step], root: &'j Json<'a>) -> Option<&'j Json<'a>> {
-    steps.iter().try_fold(root, |value, step| match (step, value) {
+    steps.iter().try_fold(root, |value, step| take(step, value))
+}
+
+fn take<'j, 'a>(step: &Step, value: &'j Json<'a>) -> Option<&'j Json<'a>> {
+    match (step, value) {
         (Step::Member(name), value) => value.member(name),
         (Step::Index(index), Json::Array(items)) => {
             let distance = usize::try_from(index.unsigned_abs()).ok()?;
             if *index < 0 { items.get(items.len().checked_sub(distance)?) } else { items.get(distance) }
         }
         (Step::Index(_), _) => None,
-    })
+    }
 }
 
 fn run<'j, 'a>(query: &JpQuery, root: &'j Json<'a>) -> Vec<&'j Json<'a>> {
     // a query of the grammar always ends in nodes, never in a value, and so cannot fail
-    js_path_process(query, root).unwrap_or_default().into_iter().map(|found| found.val()).collect()
+    js_path_process(query, root).unwrap_or_default().into_iter().map(QueryRef::val).collect()
 }
 
 /// The filter of `$[?…]`, if it can be put to a record alone: one that names `$` means the list that the record stands in.

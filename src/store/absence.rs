@@ -100,7 +100,7 @@ fn find_unseen(db: &Connection, model: &ModelPlan, id: &SyncId, scan_id: u64) ->
     let failed = || Error::database("compare the table with the seen keys");
     let same = key_names(model).into_iter().map(|name| format!("k.{} = t.{}", seen::column(&name), ident(&name)));
     let find = format!(
-        "CREATE OR REPLACE TABLE {GONE} AS SELECT t.rowid AS target, row_number() OVER () AS nth FROM {} t \
+        "CREATE OR REPLACE TEMP TABLE {GONE} AS SELECT t.rowid AS target, row_number() OVER () AS nth FROM {} t \
          WHERE t._connection = ? AND t._variant = ? AND t._deleted_at IS NULL \
          AND NOT EXISTS (SELECT 1 FROM {} k WHERE {} AND {})",
         table_of(model),

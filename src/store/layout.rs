@@ -50,7 +50,7 @@ const TABLES: [OwnTable; 10] = [
     OwnTable {
         name: "requests",
         comment: "Optional log of the requests made. Secrets in url are masked.",
-        columns: "run_id VARCHAR, at TIMESTAMPTZ, method VARCHAR, url VARCHAR, status INTEGER, duration_ms BIGINT, bytes BIGINT, \
+        columns: "run_id VARCHAR, requested_at TIMESTAMPTZ, method VARCHAR, url VARCHAR, status INTEGER, duration_ms BIGINT, bytes BIGINT, \
                   attempt INTEGER, error VARCHAR",
     },
     OwnTable {
@@ -58,7 +58,7 @@ const TABLES: [OwnTable; 10] = [
         comment: "Records that are no rows, with the reason. A record leaves when it arrives again and fits. key: the key values as \
                   they came, as a JSON array; null when it has none.",
         columns: "connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, model VARCHAR, key VARCHAR, \
-                  \"column\" VARCHAR, code VARCHAR, reason VARCHAR, record VARCHAR, run_id VARCHAR, first_seen_at TIMESTAMPTZ, \
+                  column_name VARCHAR, code VARCHAR, reason VARCHAR, record VARCHAR, run_id VARCHAR, first_seen_at TIMESTAMPTZ, \
                   last_seen_at TIMESTAMPTZ",
     },
     OwnTable {
@@ -77,7 +77,7 @@ const TABLES: [OwnTable; 10] = [
         name: "schema_changes",
         comment: "Every change headwater made to a table after creating it. change: table_created, column_added, column_widened, \
                   column_dropped (from the YAML: it stays in the table and is null in rows written since) or column_restored.",
-        columns: "at TIMESTAMPTZ, run_id VARCHAR, \"schema\" VARCHAR, \"table\" VARCHAR, change VARCHAR, detail VARCHAR",
+        columns: "changed_at TIMESTAMPTZ, run_id VARCHAR, table_schema VARCHAR, table_name VARCHAR, change VARCHAR, detail VARCHAR",
     },
     OwnTable {
         name: "models",

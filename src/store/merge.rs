@@ -141,7 +141,7 @@ fn classify(db: &Connection, model: &ModelPlan, id: &SyncId, staged: &Staged, co
         .map(|(name, value)| format!("t.{} = {value}", ident(name)))
         .collect::<Vec<_>>();
     let classify = format!(
-        "CREATE OR REPLACE TABLE {DELTA} AS \
+        "CREATE OR REPLACE TEMP TABLE {DELTA} AS \
          SELECT s._ord, t.rowid AS target, t._first_seen_at AS first_seen_at, \
            CASE WHEN t.rowid IS NULL THEN CASE WHEN s._gone THEN 'buried' ELSE 'new' END \
                 WHEN t._deleted_at IS NOT NULL THEN 'back' \

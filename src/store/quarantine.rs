@@ -82,8 +82,8 @@ fn release(db: &Connection, model: &ModelPlan, id: &SyncId, staged: &Staged) -> 
 
 fn stage_records<'a>(db: &Connection, records: impl Iterator<Item = &'a Quarantined>) -> Result<(), Error> {
     let failed = || Error::database("stage the quarantined records");
-    let columns = "key VARCHAR, \"column\" VARCHAR, code VARCHAR, reason VARCHAR, record VARCHAR";
-    db.execute_batch(&format!("CREATE OR REPLACE TABLE {RECORDS} ({columns})")).map_err(failed())?;
+    let columns = "key VARCHAR, column_name VARCHAR, code VARCHAR, reason VARCHAR, record VARCHAR";
+    db.execute_batch(&format!("CREATE OR REPLACE TEMP TABLE {RECORDS} ({columns})")).map_err(failed())?;
     let mut appender = db.appender_to_catalog_and_db("headwater_quarantine", "temp", "main").map_err(failed())?;
     for Quarantined { key, column, code, reason, record } in records {
         appender.append_row(params![key, column, code, reason, record]).map_err(failed())?;
@@ -98,14 +98,14 @@ fn put(db: &Connection, model: &ModelPlan, id: &SyncId, run_id: &str, now: DateT
     let same = "coalesce(q.key, q.record) = coalesce(r.key, r.record) AND (q.key IS NULL) = (r.key IS NULL)";
     if some_known {
         let update = format!(
-            "UPDATE {quarantine} AS q SET \"column\" = r.\"column\", code = r.code, reason = r.reason, record = r.record, run_id = ?, \
+            "UPDATE {quarantine} AS q SET column_name = r.column_name, code = r.code, reason = r.reason, record = r.record, run_id = ?, \
              last_seen_at = CAST(? AS TIMESTAMPTZ) FROM {RECORDS} r WHERE {same} AND {of_sync}"
         );
         db.execute(&update, params![run_id, now, id.connection, id.provider, id.sync, id.variant, model.name])
             .map_err(failed())?;
     }
     let insert = format!(
-        "INSERT INTO {quarantine} SELECT ?, ?, ?, ?, ?, r.key, r.\"column\", r.code, r.reason, r.record, ?, \
+        "INSERT INTO {quarantine} SELECT ?, ?, ?, ?, ?, r.key, r.column_name, r.code, r.reason, r.record, ?, \
          CAST(? AS TIMESTAMPTZ), CAST(? AS TIMESTAMPTZ) FROM {RECORDS} r \
          WHERE NOT EXISTS (SELECT 1 FROM {quarantine} q WHERE {same} AND {of_sync})"
     );

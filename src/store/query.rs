@@ -34,7 +34,7 @@ const TABLE_FUNCTIONS: [&str; 32] = [
 /// [`Error::NotARead`], or [`Error::Query`] when DuckDB cannot parse it.
 pub fn check(db: &Connection, sql: &str) -> Result<(), Error> {
     let parsed: String = db
-        .query_row("SELECT CAST(json_serialize_sql(?) AS VARCHAR)", [sql], |row| row.get(0))
+        .query_row("SELECT CAST(json_serialize_sql(CAST(? AS VARCHAR)) AS VARCHAR)", [sql], |row| row.get(0))
         .map_err(|error| Error::Query { message: error.to_string() })?;
     let refuse = |reason: &str| Err(Error::NotARead { reason: reason.into() });
     let Ok(parsed) = serde_json::from_str::<Value>(&parsed) else {

@@ -96,7 +96,7 @@ pub fn drop(db: &Connection, table: &str) -> Result<(), Error> {
 }
 
 fn create(db: &Connection, table: &str, columns: &str) -> Result<(), Error> {
-    db.execute_batch(&format!("CREATE OR REPLACE TABLE {table} ({columns})"))
+    db.execute_batch(&format!("CREATE OR REPLACE TEMP TABLE {table} ({columns})"))
         .map_err(Error::database("create a temporary table"))
 }
 

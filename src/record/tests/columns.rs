@@ -78,10 +78,10 @@ fn every_type_arrives_in_duckdb() {
         types.iter().enumerate().map(|(at, column_type)| text(at, column_type)).collect::<Vec<_>>().join(", ")
     };
     let staged = list(&|at, column_type| format!("c{at} {}", travelling(column_type)));
-    let typed = list(&|at, column_type| format!("c{at} {column_type}"));
+    let wanted = list(&|at, column_type| format!("c{at} {column_type}"));
     let casts = list(&|at, column_type| format!("CAST(c{at} AS {column_type})"));
     connection
-        .execute_batch(&format!("CREATE TABLE staged ({staged}); CREATE TABLE typed ({typed})"))
+        .execute_batch(&format!("CREATE TABLE staged ({staged}); CREATE TABLE typed ({wanted})"))
         .expect("creates");
 
     // more rows than one of DuckDB's vectors holds, every third of them null

@@ -12,24 +12,24 @@ use crate::plan::{
 };
 use crate::record::Json;
 
-pub fn json(text: &str) -> Json<'_> {
+pub(super) fn json(text: &str) -> Json<'_> {
     crate::record::parse(text.as_bytes()).expect("the test's JSON parses")
 }
 
-pub fn column_type(text: &str) -> ColumnType {
+pub(super) fn column_type(text: &str) -> ColumnType {
     ColumnType::parse(text).expect("the test's type parses")
 }
 
-pub fn path(text: &str) -> Path {
+pub(super) fn path(text: &str) -> Path {
     Path::parse(text).expect("the test's path parses")
 }
 
-pub fn template(text: &str) -> Template {
+pub(super) fn template(text: &str) -> Template {
     Template::parse(text).expect("the test's template parses")
 }
 
 /// A column read from a path (`$…`) or a template.
-pub fn column(name: &str, column_type_text: &str, source: &str) -> ColumnPlan {
+pub(super) fn column(name: &str, column_type_text: &str, source: &str) -> ColumnPlan {
     ColumnPlan {
         name: name.to_owned(),
         column_type: column_type(column_type_text),
@@ -46,7 +46,7 @@ pub fn column(name: &str, column_type_text: &str, source: &str) -> ColumnPlan {
 }
 
 /// A sync into a model of these columns, whose key is the first.
-pub fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
+pub(super) fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
     let mut columns = columns;
     columns[0].required = true;
     let connection = ConnectionPlan {
@@ -102,12 +102,12 @@ pub fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
 }
 
 /// Any number in JSON's spelling, from 0 to 60 digits.
-pub fn number_text() -> impl Strategy<Value = String> {
+pub(super) fn number_text() -> impl Strategy<Value = String> {
     "-?(0|[1-9][0-9]{0,40})(\\.[0-9]{1,20})?([eE][+-]?[0-9]{1,3})?"
 }
 
 /// Any JSON value.
-pub fn any_json() -> impl Strategy<Value = Json<'static>> {
+pub(super) fn any_json() -> impl Strategy<Value = Json<'static>> {
     let leaf = prop_oneof![
         Just(Json::Null),
         any::<bool>().prop_map(Json::Bool),

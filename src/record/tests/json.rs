@@ -47,7 +47,7 @@ fn serde_values_lose_no_digit_of_a_whole_number() {
     let text = r#"[1,-1,18446744073709551615,18446744073709551616,-9223372036854775809,1.5,1e2,1e999,"x",null,true,{"b":1,"a":2}]"#;
     assert_eq!(
         json(text).to_serde(),
-        value!([1, -1, 18446744073709551615_u64, "18446744073709551616", "-9223372036854775809", 1.5, 100.0, "1e999", "x", null, true, {"b": 1, "a": 2}])
+        value!([1, -1, 18_446_744_073_709_551_615_u64, "18446744073709551616", "-9223372036854775809", 1.5, 100.0, "1e999", "x", null, true, {"b": 1, "a": 2}])
     );
     assert_eq!(Json::from(json(text).to_serde()).member("x"), None);
     assert_eq!(Json::from(value!({"a": [1, 2.5, "x", null, false]})), json(r#"{"a":[1,2.5,"x",null,false]}"#));

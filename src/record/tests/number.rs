@@ -119,6 +119,10 @@ fn flooring_goes_towards_the_past() {
     assert_eq!(floor("1234567890123456789012345678901234567890.5", 0), None);
 }
 
+fn length(text: &str) -> i64 {
+    i64::try_from(text.len()).expect("a short text")
+}
+
 /// The same value with its point moved and zeros added, worked out on the text alone.
 fn respelled(text: &str, zeros: usize, pointed: bool) -> String {
     let (sign, rest) = text.strip_prefix('-').map_or(("", text), |rest| ("-", rest));
@@ -127,9 +131,9 @@ fn respelled(text: &str, zeros: usize, pointed: bool) -> String {
     let digits = format!("{whole}{fraction}{}", "0".repeat(zeros));
     let digits = digits.trim_start_matches('0');
     let digits = if digits.is_empty() { "0" } else { digits };
-    let exponent = exponent.parse::<i64>().expect("an exponent") - (fraction.len() + zeros) as i64;
+    let exponent = exponent.parse::<i64>().expect("an exponent") - length(fraction) - length(&"0".repeat(zeros));
     if pointed {
-        format!("{sign}{}.{}0E{}", &digits[..1], &digits[1..], exponent + digits.len() as i64 - 1)
+        format!("{sign}{}.{}0E{}", &digits[..1], &digits[1..], exponent + length(digits) - 1)
     } else {
         format!("{sign}{digits}e{exponent:+}")
     }

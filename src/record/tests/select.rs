@@ -1,9 +1,10 @@
 use jsonpath_rust::parser::parse_json_path;
-use jsonpath_rust::query::js_path_process;
+use jsonpath_rust::query::{QueryRef, js_path_process};
 use proptest::prelude::*;
 
 use super::fixture::{any_json, json, path, template};
 use crate::plan::{PathForm, Predicate};
+use crate::record::select::first_near;
 use crate::record::{Json, first, matches, select};
 
 const DOCUMENT: &str = r#"{
@@ -13,9 +14,69 @@ const DOCUMENT: &str = r#"{
     "none": null, "no_items": [], "no_members": {}, "text": "abc", "number": 1.50, "yes": true
 }"#;
 
+/// Paths that are looked up directly.
+const PLAIN: [&str; 56] = [
+    "$",
+    "$.a",
+    "$.a.b",
+    "$['a']['b']",
+    "$.a.b[0]",
+    "$.a.b[2]",
+    "$.a.b[3]",
+    "$.a.b[-1]",
+    "$.a.b[-3]",
+    "$.a.b[-4]",
+    "$.a.c",
+    "$.a.c.x",
+    "$.a.c[0]",
+    "$.a.d.e",
+    "$.a['']",
+    "$.missing",
+    "$.missing.deeper",
+    "$.missing[0]",
+    "$['with.dot']",
+    "$['with\\'quote']",
+    "$[\"with'quote\"]",
+    "$['with\"double']",
+    "$['with space']",
+    "$['back\\\\slash']",
+    "$.ünï",
+    "$['\\u00fcnï']",
+    "$['𝄞']",
+    "$['\\uD834\\uDD1E']",
+    "$['0']",
+    "$[0]",
+    "$.list[0].n",
+    "$.list[2].n",
+    "$.list[3].n",
+    "$.list[4][1]",
+    "$.list[5].n",
+    "$.list[5][0]",
+    "$.none",
+    "$.none.x",
+    "$.text[0]",
+    "$.text.length",
+    "$.number",
+    "$.a.b[9007199254740991]",
+    "$.a.b[-9007199254740991]",
+    "$.*",
+    "$[*]",
+    "$.a.*",
+    "$.a.b[*]",
+    "$.list[*]",
+    "$.no_items[*]",
+    "$.no_members.*",
+    "$.none[*]",
+    "$.text[*]",
+    "$.number.*",
+    "$.missing[*]",
+    "$.a.d[*]",
+    "$.list[4][*]",
+];
+
 fn with_the_crate<'j, 'a>(text: &str, root: &'j Json<'a>) -> Vec<&'j Json<'a>> {
     let query = parse_json_path(text).expect("parses");
-    js_path_process(&query, root).expect("runs").into_iter().map(|found| found.val()).collect()
+    js_path_process(&query, root).expect("runs").into_iter().map(QueryRef::val).collect()
 }
 
 fn same_places(left: &[&Json<'_>], right: &[&Json<'_>]) -> bool {
@@ -26,64 +87,7 @@ fn same_places(left: &[&Json<'_>], right: &[&Json<'_>]) -> bool {
 fn the_direct_look_up_and_the_crate_agree() {
     let document = json(DOCUMENT);
     let mut found_something = 0;
-    for text in [
-        "$",
-        "$.a",
-        "$.a.b",
-        "$['a']['b']",
-        "$.a.b[0]",
-        "$.a.b[2]",
-        "$.a.b[3]",
-        "$.a.b[-1]",
-        "$.a.b[-3]",
-        "$.a.b[-4]",
-        "$.a.c",
-        "$.a.c.x",
-        "$.a.c[0]",
-        "$.a.d.e",
-        "$.a['']",
-        "$.missing",
-        "$.missing.deeper",
-        "$.missing[0]",
-        "$['with.dot']",
-        "$['with\\'quote']",
-        "$[\"with'quote\"]",
-        "$['with\"double']",
-        "$['with space']",
-        "$['back\\\\slash']",
-        "$.ünï",
-        "$['\\u00fcnï']",
-        "$['𝄞']",
-        "$['\\uD834\\uDD1E']",
-        "$['0']",
-        "$[0]",
-        "$.list[0].n",
-        "$.list[2].n",
-        "$.list[3].n",
-        "$.list[4][1]",
-        "$.list[5].n",
-        "$.list[5][0]",
-        "$.none",
-        "$.none.x",
-        "$.text[0]",
-        "$.text.length",
-        "$.number",
-        "$.a.b[9007199254740991]",
-        "$.a.b[-9007199254740991]",
-        "$.*",
-        "$[*]",
-        "$.a.*",
-        "$.a.b[*]",
-        "$.list[*]",
-        "$.no_items[*]",
-        "$.no_members.*",
-        "$.none[*]",
-        "$.text[*]",
-        "$.number.*",
-        "$.missing[*]",
-        "$.a.d[*]",
-        "$.list[4][*]",
-    ] {
+    for text in PLAIN {
         let path = path(text);
         assert!(matches!(path.form(), PathForm::Plain { .. }), "{text} is looked up directly");
         let direct = select(&path, &document);
@@ -205,6 +209,16 @@ proptest! {
     fn plain_paths_agree_on_any_document(document in any_json(), steps in prop::collection::vec("\\[(-?[0-3]|'[a-cé]')\\]", 0..4), each: bool) {
         let text = format!("${}{}", steps.concat().replace("-0", "0"), if each { "[*]" } else { "" });
         let path = path(&text);
-        prop_assert!(same_places(&select(&path, &document), &with_the_crate(&text, &document)), "{}", text);
+        let found = select(&path, &document);
+        prop_assert!(same_places(&found, &with_the_crate(&text, &document)), "{}", text);
+        if let PathForm::Plain { steps, each: false } = path.form() {
+            for wrong in [0, 1, 100] {
+                let places = vec![std::cell::Cell::new(wrong); steps.len()];
+                for _ in 0..2 {
+                    let near: Vec<_> = first_near(steps, &document, &places).into_iter().collect();
+                    prop_assert!(same_places(&near, &found), "{}", text);
+                }
+            }
+        }
     }
 }

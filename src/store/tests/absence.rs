@@ -1,0 +1,167 @@
+//! What a scan did not see is gone, within the guard.
+
+use serde_json::{Value, json};
+
+use super::support::{Bench, FREE, bad_batch, batch, customers, gone, live, mark, open, sync_of};
+use crate::plan::Guard;
+use crate::record::Batch;
+use crate::store::{Absence, ScanEnd};
+
+fn page(bench: &Bench, ids: impl IntoIterator<Item = i64>) -> Batch {
+    batch(&bench.model, &ids.into_iter().map(|id| live(json!([id, "x"]))).collect::<Vec<_>>())
+}
+
+fn end(scan_id: u64, records_seen: u64) -> ScanEnd {
+    ScanEnd { scan_id, records_seen, guard: FREE, accept: false }
+}
+
+fn deleted(bench: &mut Bench) -> Vec<Value> {
+    bench.rows("SELECT id FROM shop.customers WHERE _last_action = 'DELETED' ORDER BY id")
+}
+
+fn seen(bench: &mut Bench) -> Value {
+    bench.value("SELECT count(*) FROM headwater.\"seen_shop.customers\"")
+}
+
+#[test]
+fn rows_a_scan_over_several_groups_did_not_see_are_deleted() {
+    let mut bench = Bench::new(customers());
+    let first = page(&bench, 0..10);
+    bench.scan(1, 1, vec![first]);
+    assert_eq!(bench.finish(2, end(1, 10)), Absence::Deleted { rows: 0, changes: None });
+    for (minutes, ids) in [(3, 0..3), (4, 5..8)] {
+        let next = page(&bench, ids);
+        bench.scan(minutes, 2, vec![next]);
+    }
+    // a deleted record that was returned was seen; one that is not returned and deleted already is left alone
+    let tombstone = batch(&bench.model, &[gone(json!([8, "x"]))]);
+    bench.scan(5, 2, vec![tombstone]);
+    let before = bench.rows("SELECT * FROM shop.customers WHERE id IN (0, 5, 8) ORDER BY id");
+    assert_eq!(bench.finish(6, end(2, 7)), Absence::Deleted { rows: 3, changes: Some((12, 14)) });
+    assert_eq!(deleted(&mut bench), [json!([3]), json!([4]), json!([8]), json!([9])]);
+    assert_eq!(bench.rows("SELECT * FROM shop.customers WHERE id IN (0, 5, 8) ORDER BY id"), before);
+    let row = bench.rows(
+        "SELECT name, _deleted_at = _last_modified_at, (epoch_us(_deleted_at) - 1700000000123456) // 60000000, \
+         (epoch_us(_first_seen_at) - 1700000000123456) // 60000000 FROM shop.customers WHERE id = 9",
+    );
+    assert_eq!(row, [json!(["x", true, 6, 1])]);
+    assert_eq!(seen(&mut bench), 0);
+    assert_eq!(bench.store.checkpoint(&bench.id).expect("read"), Some(mark(6)));
+    let counts = bench.rows("SELECT change_counter, (SELECT max(_change) FROM shop.customers) FROM headwater.meta");
+    assert_eq!(counts, [json!([14, 14])]);
+}
+
+#[test]
+fn a_scan_goes_on_in_another_process() {
+    let mut bench = Bench::new(customers());
+    let first = page(&bench, 0..4);
+    bench.scan(1, 1, vec![first]);
+    bench.finish(1, end(1, 4));
+    let resumed = page(&bench, [0]);
+    bench.scan(2, 2, vec![resumed]);
+    let path = bench.path();
+    let Bench { store, folder, model, id } = bench;
+    drop(store);
+    let mut bench = Bench { store: open(&path), folder, model, id };
+    let rest = page(&bench, [2]);
+    bench.scan(3, 2, vec![rest]);
+    assert_eq!(bench.finish(4, end(2, 2)), Absence::Deleted { rows: 2, changes: Some((5, 6)) });
+    assert_eq!(deleted(&mut bench), [json!([1]), json!([3])]);
+}
+
+#[test]
+fn records_in_quarantine_were_seen() {
+    let mut bench = Bench::new(customers());
+    let first = page(&bench, 0..3);
+    bench.scan(1, 1, vec![first]);
+    let pages = vec![page(&bench, [0]), bad_batch(&bench.model, &[(Some(json!([1])), "bad"), (None, "keyless")])];
+    bench.scan(2, 2, pages);
+    assert_eq!(bench.finish(3, end(2, 3)), Absence::Deleted { rows: 1, changes: Some((4, 4)) });
+    assert_eq!(deleted(&mut bench), [json!([2])]);
+}
+
+#[test]
+fn the_guard_keeps_everything_until_a_person_accepts() {
+    let mut bench = Bench::new(customers());
+    let first = page(&bench, 0..10);
+    bench.scan(1, 1, vec![first]);
+    bench.finish(1, end(1, 10));
+    let some = page(&bench, 0..6);
+    bench.scan(2, 2, vec![some]);
+    let before = bench.fingerprint();
+    let guard = Guard { max_fraction: 0.3, min_rows: 10, allow_empty: false };
+    let guarded = bench.finish(3, ScanEnd { guard, ..end(2, 6) });
+    assert_eq!(guarded, Absence::Guarded { would_delete: 4, live: 10, fraction: 0.4 });
+    assert_eq!(bench.fingerprint(), before);
+    assert_eq!(bench.store.checkpoint(&bench.id).expect("read"), Some(mark(2)));
+    assert_eq!(seen(&mut bench), 6);
+    let accepted = bench.finish(4, ScanEnd { guard, accept: true, ..end(2, 6) });
+    assert_eq!(accepted, Absence::Deleted { rows: 4, changes: Some((11, 14)) });
+    assert_eq!(seen(&mut bench), 0);
+}
+
+#[test]
+fn the_guard_lets_through_what_is_within_it() {
+    for (guard, passes) in [
+        (Guard { max_fraction: 0.4, min_rows: 0, allow_empty: false }, true),
+        (Guard { max_fraction: 0.39, min_rows: 11, allow_empty: false }, true),
+        (Guard { max_fraction: 0.39, min_rows: 10, allow_empty: false }, false),
+    ] {
+        let mut bench = Bench::new(customers());
+        let first = page(&bench, 0..10);
+        bench.scan(1, 1, vec![first]);
+        bench.finish(1, end(1, 10));
+        let some = page(&bench, 0..6);
+        bench.scan(2, 2, vec![some]);
+        let absence = bench.finish(3, ScanEnd { guard, ..end(2, 6) });
+        assert_eq!(matches!(absence, Absence::Deleted { rows: 4, .. }), passes, "{guard:?}");
+    }
+}
+
+#[test]
+fn a_scan_that_returned_nothing_deletes_only_when_it_may() {
+    let mut bench = Bench::new(customers());
+    let few = page(&bench, 0..2);
+    bench.scan(1, 1, vec![few]);
+    bench.finish(1, end(1, 2));
+    let strict = Guard { max_fraction: 1.0, min_rows: 100, allow_empty: false };
+    let guarded = bench.finish(2, ScanEnd { guard: strict, ..end(2, 0) });
+    assert_eq!(guarded, Absence::Guarded { would_delete: 2, live: 2, fraction: 1.0 });
+    let loose = Guard { allow_empty: true, ..strict };
+    assert_eq!(bench.finish(3, ScanEnd { guard: loose, ..end(2, 0) }), Absence::Deleted { rows: 2, changes: Some((3, 4)) });
+    // nothing lives any more: an empty scan is no surprise
+    assert_eq!(bench.finish(4, ScanEnd { guard: strict, ..end(3, 0) }), Absence::Deleted { rows: 0, changes: None });
+}
+
+#[test]
+fn only_rows_of_the_same_connection_and_variant_are_deleted() {
+    let mut bench = Bench::new(customers());
+    for (minutes, id) in (1..).zip([sync_of("a", ""), sync_of("b", ""), sync_of("a", "big")]) {
+        bench.id = id;
+        let both = page(&bench, 0..2);
+        bench.scan(minutes, 1, vec![both]);
+    }
+    bench.id = sync_of("a", "");
+    bench.store.discard_scans(&bench.id, &bench.model, None).expect("discarded");
+    let one = page(&bench, [0]);
+    bench.scan(5, 2, vec![one]);
+    assert_eq!(bench.finish(6, end(2, 1)), Absence::Deleted { rows: 1, changes: Some((7, 7)) });
+    let who = bench.rows("SELECT _connection, _variant, id FROM shop.customers WHERE _last_action = 'DELETED'");
+    assert_eq!(who, [json!(["a", "", 1])]);
+    // the others' seen keys are still there
+    assert_eq!(seen(&mut bench), 4);
+}
+
+#[test]
+fn scans_that_were_given_up_are_forgotten() {
+    let mut bench = Bench::new(customers());
+    bench.store.discard_scans(&bench.id, &bench.model, None).expect("nothing to forget");
+    for scan_id in [1, 2, u64::MAX] {
+        let some = page(&bench, 0..3);
+        bench.scan(1, scan_id, vec![some]);
+    }
+    bench.store.discard_scans(&bench.id, &bench.model, Some(u64::MAX)).expect("forgotten");
+    assert_eq!(bench.rows("SELECT DISTINCT scan_id FROM headwater.\"seen_shop.customers\""), [json!([u64::MAX])]);
+    bench.store.discard_scans(&bench.id, &bench.model, None).expect("forgotten");
+    assert_eq!(seen(&mut bench), 0);
+}

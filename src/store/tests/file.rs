@@ -1,0 +1,242 @@
+//! The file: made whole, waited for, let go, and left alone when it is not ours.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::support::{Bench, at, customers, live, open, query, reader};
+use crate::store::{Error, ReadStore, Store};
+
+fn opening(path: &Path) -> Error {
+    Store::open_for_run(path, Box::new(|_| {})).err().expect("not opened")
+}
+
+fn reading(path: &Path) -> Error {
+    ReadStore::open(path, Box::new(|_| {})).err().expect("not opened")
+}
+
+#[test]
+fn a_second_run_is_told_who_works() {
+    let mut bench = Bench::new(customers());
+    bench.store.release().expect("released");
+    match opening(&bench.path()) {
+        Error::Busy { pid, .. } => assert_eq!(pid, Some(std::process::id())),
+        other => panic!("{other}"),
+    }
+    let Bench { store, folder, .. } = bench;
+    drop(store);
+    drop(open(&folder.path().join("w.duckdb")));
+}
+
+#[test]
+fn files_that_are_not_ours_are_left_as_they_are() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("w.duckdb");
+    let damaged = {
+        drop(open(&path));
+        let mut bytes = std::fs::read(&path).expect("read");
+        std::fs::remove_file(&path).expect("removed");
+        for byte in &mut bytes[4096..] {
+            *byte ^= 0x5a;
+        }
+        bytes
+    };
+    for (bytes, words) in [
+        (b"a,b\n1,2\n".to_vec(), "is not a DuckDB database"),
+        ([b"SQLite format 3\0".to_vec(), vec![0; 5_000]].concat(), "is not a DuckDB database"),
+        (damaged[..6_000].to_vec(), "cannot be read as a DuckDB database: IO Error: Could not read enough bytes"),
+        (damaged, "cannot be read as a DuckDB database: IO Error: Corrupt database file"),
+    ] {
+        std::fs::write(&path, &bytes).expect("written");
+        for error in [opening(&path), reading(&path)] {
+            assert!(error.to_string().contains(words), "{error}");
+            assert!(error.hint().is_some());
+        }
+        assert!(std::fs::read(&path).expect("read") == bytes);
+    }
+}
+
+#[test]
+fn a_newer_layout_is_left_as_it_is() {
+    let mut bench = Bench::new(customers());
+    bench.store.release().expect("released");
+    let path = bench.path();
+    let Bench { store, folder: _folder, .. } = bench;
+    drop(store);
+    duckdb::Connection::open(&path).expect("opened").execute_batch("UPDATE headwater.meta SET version = 2").expect("set");
+    let before = std::fs::read(&path).expect("read");
+    for error in [opening(&path), reading(&path)] {
+        assert!(matches!(error, Error::NewerLayout { found: 2, known: 1, .. }), "{error}");
+    }
+    assert!(std::fs::read(&path).expect("read") == before);
+}
+
+#[test]
+fn there_is_nothing_to_read_before_the_first_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let error = reading(&folder.path().join("none.duckdb"));
+    assert!(matches!(error, Error::Missing { .. }), "{error}");
+    assert_eq!(error.hint().as_deref(), Some("`headwater run` makes it"));
+    let error = opening(&folder.path().join("no/such/folder/w.duckdb"));
+    assert!(matches!(error, Error::File { .. }), "{error}");
+}
+
+#[test]
+fn what_a_killed_creation_leaves_is_made_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("w.duckdb");
+    for name in ["w.duckdb", "w.duckdb.new", "w.duckdb.new.wal", "w.duckdb.wal"] {
+        std::fs::write(folder.path().join(name), if name == "w.duckdb" { "" } else { "half" }).expect("written");
+    }
+    assert!(matches!(reading(&path), Error::Missing { .. }));
+    let mut store = open(&path);
+    store.prepare(&[customers()], "r0", at(0)).expect("prepared");
+    drop(store);
+    assert_eq!(query(&path, "FROM shop.customers").expect("rows").len(), 0);
+    assert!(!folder.path().join("w.duckdb.new").exists());
+}
+
+#[test]
+fn a_database_of_somebody_else_is_moved_into_beside_their_tables() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("w.duckdb");
+    duckdb::Connection::open(&path).expect("opened").execute_batch("CREATE TABLE mine AS SELECT 1 AS a").expect("made");
+    let mut store = open(&path);
+    store.prepare(&[customers()], "r0", at(0)).expect("prepared");
+    drop(store);
+    assert_eq!(query(&path, "FROM mine").expect("rows"), [json!([1])]);
+}
+
+#[test]
+fn between_commits_anybody_can_open_the_file() {
+    let mut bench = Bench::new(customers());
+    bench.commit(1, &[live(json!([1, "a"]))]);
+    bench.store.release().expect("released");
+    let other = Other::holding(&bench.path());
+    assert_eq!(other.let_go(), "1");
+    bench.commit(2, &[live(json!([1, "b"]))]);
+    assert_eq!(bench.value("SELECT name FROM shop.customers"), "b");
+    assert!(!bench.folder.path().join("w.duckdb.wal").exists());
+    assert!(!bench.folder.path().join("w.duckdb.tmp").exists());
+}
+
+#[test]
+fn a_commit_waits_for_another_process_and_says_so() {
+    if let Some(path) = Other::asked_for() {
+        return Other::hold(&path);
+    }
+    let bench = Bench::new(customers());
+    let path = bench.path();
+    let Bench { store, folder: _folder, model, id } = bench;
+    drop(store);
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let other = Arc::new(Mutex::new(None));
+    let waiting = {
+        let (told, other) = (told.clone(), other.clone());
+        Box::new(move |message: &str| {
+            told.lock().expect("one thread").push(message.to_owned());
+            // the other program lets go as soon as we complain
+            let other: Option<Other> = other.lock().expect("one thread").take();
+            other.expect("once").let_go();
+        })
+    };
+    let mut store = Store::open_for_run(&path, waiting).expect("opened");
+    store.release().expect("released");
+    let process = Other::holding(&path);
+    let pid = process.child.id();
+    *other.lock().expect("one thread") = Some(process);
+    assert_eq!(store.checkpoint(&id).expect("read after waiting"), None);
+    store.prepare(&[model], "r1", at(1)).expect("prepared");
+    let told = told.lock().expect("one thread");
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains(&format!("(PID {pid})")), "{told:?}");
+}
+
+#[test]
+fn waiting_has_an_end() {
+    let bench = Bench::new(customers());
+    let path = bench.path();
+    let Bench { store, folder: _folder, .. } = bench;
+    drop(store);
+    let mut store = Store::open_within(&path, Duration::from_millis(50), Box::new(|_| {})).expect("opened");
+    store.release().expect("released");
+    let other = Other::holding(&path);
+    let error = store.checkpoint(&super::support::id()).expect_err("held");
+    assert!(matches!(&error, Error::Locked { waited, .. } if *waited == Duration::from_millis(50)), "{error}");
+    assert!(error.to_string().contains(&format!("(PID {})", other.child.id())), "{error}");
+    other.let_go();
+    assert_eq!(store.checkpoint(&super::support::id()).expect("read"), None);
+}
+
+#[test]
+fn a_published_copy_is_whole_and_replaces_the_earlier_one() {
+    let mut bench = Bench::new(customers());
+    let target = bench.folder.path().join("published.duckdb");
+    for minutes in 1..3 {
+        bench.commit(minutes, &[live(json!([minutes, "a"]))]);
+        std::fs::write(bench.folder.path().join("published.duckdb.wal"), "stale").expect("written");
+        bench.store.publish(&target).expect("published");
+        let rows = query(&target, "SELECT count(*) FROM shop.customers").expect("rows");
+        assert_eq!(rows, [json!([minutes])]);
+    }
+    let error = bench.store.publish(&bench.path()).expect_err("the database itself");
+    assert!(error.to_string().contains("it is the database itself"), "{error}");
+    assert!(bench.store.publish(&bench.folder.path().join("no/such/p.duckdb")).is_err());
+    bench.commit(5, &[live(json!([9, "a"]))]);
+    drop(reader(&target));
+}
+
+/// Another process (this test program again) that has the database open until it is told to let go.
+struct Other {
+    child: Child,
+}
+
+impl Other {
+    const ASKED: &str = "HEADWATER_TEST_HOLD";
+
+    fn holding(path: &Path) -> Self {
+        let program = std::env::current_exe().expect("this program");
+        let mut child = Command::new(program)
+            .args(["store::tests::file::a_commit_waits_for_another_process_and_says_so", "--exact", "--nocapture"])
+            .env(Self::ASKED, path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("started");
+        let output = BufReader::new(child.stdout.as_mut().expect("piped"));
+        let held = output.lines().map_while(Result::ok).any(|line| line.contains("holding"));
+        assert!(held, "the other process did not open the database");
+        Self { child }
+    }
+
+    /// What the other process was asked to hold, when this is the other process.
+    fn asked_for() -> Option<std::path::PathBuf> {
+        std::env::var_os(Self::ASKED).map(Into::into)
+    }
+
+    /// The other process: opens the file for writing, says so, waits for a line, says how many tables it saw.
+    fn hold(path: &Path) {
+        let db = duckdb::Connection::open(path).expect("opened");
+        let tables: i64 = db
+            .query_row("SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'shop'", [], |row| row.get(0))
+            .expect("counted");
+        println!("holding");
+        std::io::stdin().read_line(&mut String::new()).expect("told to let go");
+        drop(db);
+        println!("tables {tables}");
+    }
+
+    fn let_go(mut self) -> String {
+        writeln!(self.child.stdin.take().expect("piped"), "go").expect("told");
+        let output = BufReader::new(self.child.stdout.take().expect("piped"));
+        // read to the end: the other process still has its own test result to print
+        let lines: Vec<String> = output.lines().map_while(Result::ok).collect();
+        let said = lines.iter().find_map(|line| line.strip_prefix("tables ").map(str::to_owned));
+        self.child.wait().expect("ended");
+        said.expect("it said what it saw")
+    }
+}

@@ -1,0 +1,75 @@
+//! Records that are no rows stay until they fit.
+
+use serde_json::{Value, json};
+
+use super::support::{Bench, bad_batch, batch, customers, live, model};
+use crate::record::Batch;
+
+const ALL: &str = "SELECT key, reason, run_id, (epoch_us(first_seen_at) - 1700000000123456) // 60000000, \
+                   (epoch_us(last_seen_at) - 1700000000123456) // 60000000 FROM headwater.quarantine ORDER BY ALL";
+
+fn put(bench: &mut Bench, minutes: i64, pages: Vec<Batch>) -> u64 {
+    let mut group = bench.group(pages, minutes);
+    group.run_id = format!("r{minutes}");
+    bench.store.commit(group).expect("committed").quarantined
+}
+
+fn bad(bench: &Bench, records: &[(Option<Value>, &str)]) -> Batch {
+    bad_batch(&bench.model, records)
+}
+
+#[test]
+fn the_same_record_again_is_one_row_with_the_latest_reason() {
+    let mut bench = Bench::new(customers());
+    let pages = vec![bad(&bench, &[(Some(json!([1])), "a"), (None, "no key"), (Some(json!([1])), "b")])];
+    assert_eq!(put(&mut bench, 1, pages), 3);
+    assert_eq!(bench.rows(ALL), [json!(["[1]", "b", "r1", 1, 1]), json!([null, "no key", "r1", 1, 1])]);
+    let pages = vec![bad(&bench, &[(Some(json!([1])), "c"), (Some(json!([2])), "d"), (None, "still none")])];
+    assert_eq!(put(&mut bench, 2, pages), 3);
+    assert_eq!(
+        bench.rows(ALL),
+        [json!(["[1]", "c", "r2", 1, 2]), json!(["[2]", "d", "r2", 2, 2]), json!([null, "still none", "r2", 1, 2])]
+    );
+}
+
+#[test]
+fn a_record_that_fits_now_leaves() {
+    let mut bench = Bench::new(model(&[("id", "bigint"), ("day", "date"), ("name", "varchar")], &["day", "id"]).into());
+    let key = |id: Value, day: &str| Some(json!([day, id]));
+    // typed keys of quarantined records come as the model's types, raw ones as the API wrote them
+    let mut page = bad(&bench, &[(key(json!(1), "2024-01-01"), "x"), (key(json!(2), "2024-01-01"), "x")]);
+    page.quarantined[0].key = Some(json!(["2024-01-01", "1"]).to_string());
+    put(&mut bench, 1, vec![page]);
+    let other_day = batch(&bench.model, &[live(json!([2, "2024-01-02", "a"]))]);
+    put(&mut bench, 2, vec![other_day]);
+    assert_eq!(bench.value("SELECT count(*) FROM headwater.quarantine"), 2);
+    let both = batch(&bench.model, &[live(json!([1, "2024-01-01", "a"])), live(json!([3, "2024-01-01", "a"]))]);
+    put(&mut bench, 3, vec![both]);
+    assert_eq!(bench.rows("SELECT key FROM headwater.quarantine"), [json!(["[\"2024-01-01\",2]"])]);
+}
+
+#[test]
+fn syncs_do_not_empty_each_others_quarantine() {
+    let mut bench = Bench::new(customers());
+    let page = bad(&bench, &[(Some(json!([1])), "a"), (None, "b")]);
+    put(&mut bench, 1, vec![page]);
+    bench.id.connection = "other".into();
+    let page = bad(&bench, &[(Some(json!([1])), "a"), (None, "b")]);
+    put(&mut bench, 2, vec![page, ]);
+    assert_eq!(bench.value("SELECT count(*) FROM headwater.quarantine"), 4);
+    let fits = batch(&bench.model, &[live(json!([1, "a"]))]);
+    put(&mut bench, 3, vec![fits]);
+    let left = bench.rows("SELECT connection, key FROM headwater.quarantine ORDER BY ALL");
+    assert_eq!(left, [json!(["main", "[1]"]), json!(["main", null]), json!(["other", null])]);
+}
+
+#[test]
+fn a_key_that_is_no_json_stays_and_harms_nothing() {
+    let mut bench = Bench::new(customers());
+    let mut page = bad(&bench, &[(Some(json!([1])), "a")]);
+    page.quarantined[0].key = Some("not json".into());
+    put(&mut bench, 1, vec![page]);
+    let fits = batch(&bench.model, &[live(json!([1, "a"]))]);
+    put(&mut bench, 2, vec![fits]);
+    assert_eq!(bench.value("SELECT count(*) FROM headwater.quarantine"), 1);
+}

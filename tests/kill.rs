@@ -1,0 +1,141 @@
+//! `kill -9` at any moment loses nothing and repeats nothing: after one more run the table, the change history and the counts are those of
+//! a run that nobody disturbed.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{Api, Project, Reply, Request};
+
+const RECORDS: usize = 240;
+const PAGE: usize = 20;
+const KILLS: usize = 50;
+
+const SYNC: &str = "request: { get: /items, query: { limit: 20 } }
+response: { records: '$.items[*]' }
+pagination: { cursor: { from: $.next, query: cursor } }
+deletes: { absence: {} }";
+
+const MODEL: &str = "key: [id]
+columns:
+  id: { path: $.id, type: bigint }
+  name: { path: $.name, required: true }
+  tags: { path: '$.tags[*]', type: 'varchar[]' }";
+
+/// Generation 1 against 0: every 7th is changed, every 11th gone, ten are new, one does not fit.
+fn records(generation: usize) -> Vec<Value> {
+    let item = |id: usize| match generation {
+        0 => Some(json!({ "id": id, "name": format!("item {id}"), "tags": ["a"] })),
+        _ if id.is_multiple_of(11) => None,
+        _ if id == 50 => Some(json!({ "id": id, "tags": [] })),
+        _ if id.is_multiple_of(7) => Some(json!({ "id": id, "name": format!("item {id}, changed"), "tags": ["a", "b"] })),
+        _ => Some(json!({ "id": id, "name": format!("item {id}"), "tags": ["a"] })),
+    };
+    (0..RECORDS + 10 * generation).filter_map(item).collect()
+}
+
+fn answer(generation: &AtomicUsize, request: &Request) -> Reply {
+    let all = records(generation.load(Ordering::Relaxed));
+    let start = request.number("cursor", 0);
+    let end = (start + PAGE).min(all.len());
+    let next = if end < all.len() { json!(end.to_string()) } else { Value::Null };
+    Reply::json(&json!({ "items": all[start.min(end)..end], "next": next }))
+}
+
+/// What must be equal: every row with its place in the change history, and what was counted over all runs.
+fn outcome(project: &Project) -> (Vec<String>, i64, Vec<String>) {
+    let rows = project.query(
+        "select id, name, tags, _last_action, _change, _hash::varchar as hash, _deleted_at is null as lives, \
+         _first_seen_at = _last_modified_at as seen_once from api.items order by _change",
+    );
+    let counter = project.number("select change_counter from headwater.meta");
+    let counted = project.query(
+        "select sum(added) as added, sum(updated) as updated, sum(deleted) as deleted, sum(quarantined) > 0 as quarantined \
+         from headwater.runs",
+    );
+    let text = |rows: Vec<_>| rows.into_iter().map(|row: serde_json::Map<String, Value>| Value::from(row).to_string()).collect();
+    (text(rows), counter, text(counted))
+}
+
+/// splitmix64: the moments are random and the same in every run of the test.
+fn random(seed: u64) -> u64 {
+    let mut z = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(0x9E37_79B9_7F4A_7C15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+const RUN: [&str; 3] = ["run", "--commit-every", "1ms"];
+
+#[test]
+fn fifty_kills_at_random_moments_change_nothing() {
+    let generation = Arc::new(AtomicUsize::new(0));
+    let served = Arc::clone(&generation);
+    let api = Api::start(move |request| answer(&served, request));
+
+    // the undisturbed run, whose first half is where every other one starts
+    let reference = Project::simple(&api.url(), SYNC, MODEL);
+    assert_eq!(reference.headwater(&RUN).code, 0);
+    let loaded = std::fs::read(reference.database()).expect("the database");
+    generation.store(1, Ordering::Relaxed);
+    let started = Instant::now();
+    assert_eq!(reference.headwater(&RUN).code, 0);
+    let whole = started.elapsed();
+    let expected = outcome(&reference);
+    assert!(expected.0.len() > RECORDS, "{}", expected.0.len());
+
+    let next = AtomicUsize::new(0);
+    let killed_in_time = Mutex::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                loop {
+                    let at = next.fetch_add(1, Ordering::Relaxed);
+                    if at >= KILLS {
+                        return;
+                    }
+                    let project = Project::simple(&api.url(), SYNC, MODEL);
+                    // every fifth is killed in its very first load
+                    let fresh = at.is_multiple_of(5);
+                    if !fresh {
+                        std::fs::write(project.database(), &loaded).expect("a copy");
+                    }
+                    let moment = whole.mul_f64((random(at as u64) >> 11) as f64 / (1_u64 << 53) as f64);
+                    if kill_after(&project, moment) {
+                        *killed_in_time.lock().expect("not poisoned") += 1;
+                    }
+                    let output = project.headwater(&RUN);
+                    assert_eq!(output.code, 0, "kill {at} after {moment:?}: {}", output.stderr);
+                    if fresh {
+                        assert_eq!(project.number("select count(*) from api.items_live"), live(1), "kill {at}");
+                        assert_eq!(project.number("select sum(added) from headwater.runs"), live(1), "kill {at}");
+                        assert_eq!(project.number("select change_counter from headwater.meta"), live(1), "kill {at}");
+                    } else {
+                        assert_eq!(outcome(&project), expected, "kill {at} after {moment:?}");
+                    }
+                }
+            });
+        }
+    });
+    let killed = *killed_in_time.lock().expect("not poisoned");
+    assert!(killed > KILLS / 2, "only {killed} of {KILLS} runs were still going when they were killed");
+}
+
+fn live(generation: usize) -> i64 {
+    let valid = records(generation).iter().filter(|record| record.get("name").is_some()).count();
+    i64::try_from(valid).expect("few")
+}
+
+/// Starts a run and kills it after a while; whether it was still running.
+fn kill_after(project: &Project, moment: Duration) -> bool {
+    let mut child = project.spawn(&RUN);
+    let (_open, never) = mpsc::channel::<()>();
+    // the moment passes; nobody ever sends
+    assert!(never.recv_timeout(moment).is_err());
+    let running = child.try_wait().expect("a child").is_none();
+    child.kill().expect("killed or gone");
+    child.wait().expect("reaped");
+    running
+}

@@ -1,0 +1,15 @@
+//! The integration tests: one binary, real processes, real files, a loopback server for an API.
+
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests are the outer world"
+)]
+
+mod support;
+
+mod kill;
+mod shop;

@@ -1,0 +1,170 @@
+//! A scripted HTTP server: a function from request to reply, with full say over the bytes.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+/// What was asked.
+#[derive(Debug, Clone)]
+pub struct Request {
+    pub method: String,
+    /// without the query
+    pub path: String,
+    /// decoded pairs, in order
+    pub query: Vec<(String, String)>,
+    /// lowercase names
+    pub headers: Vec<(String, String)>,
+    pub body: String,
+}
+
+impl Request {
+    pub fn param(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// A number in the query, or `default`.
+    pub fn number(&self, name: &str, default: usize) -> usize {
+        self.param(name).map_or(default, |text| text.parse().expect("a number"))
+    }
+}
+
+/// What is answered.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+    /// send only so many bytes of the body, then close
+    pub cut: Option<usize>,
+}
+
+impl Reply {
+    pub fn json(value: &serde_json::Value) -> Self {
+        Self::text("application/json", &value.to_string())
+    }
+
+    pub fn text(kind: &str, body: &str) -> Self {
+        Self::bytes(kind, body.as_bytes())
+    }
+
+    pub fn bytes(kind: &str, body: &[u8]) -> Self {
+        Self { status: 200, headers: vec![("content-type".into(), kind.into())], body: body.to_vec(), cut: None }
+    }
+
+    pub fn status(status: u16, body: &str) -> Self {
+        Self { status, ..Self::text("application/json", body) }
+    }
+
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    pub fn cut_at(mut self, bytes: usize) -> Self {
+        self.cut = Some(bytes);
+        self
+    }
+}
+
+type Answer = dyn Fn(&Request) -> Reply + Send + Sync;
+
+/// The server; it ends when it is dropped.
+pub struct Api {
+    port: u16,
+    ended: Arc<AtomicBool>,
+    requests: Arc<Mutex<Vec<Request>>>,
+}
+
+impl Api {
+    pub fn start(answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
+        let port = listener.local_addr().expect("bound").port();
+        let (ended, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+        let answer: Arc<Answer> = Arc::new(answer);
+        let (stop, log) = (Arc::clone(&ended), Arc::clone(&requests));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                if stop.load(Ordering::Relaxed) {
+                    break;
+                }
+                let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
+                let Ok(stream) = stream else { continue };
+                // a client that goes away in the middle is no failure of the server
+                std::thread::spawn(move || serve(stream, answer.as_ref(), &log).ok());
+            }
+        });
+        Self { port, ended, requests }
+    }
+
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// All requests so far.
+    pub fn requests(&self) -> Vec<Request> {
+        self.requests.lock().expect("not poisoned").clone()
+    }
+}
+
+impl Drop for Api {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        // wakes the listener, which then ends
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+    }
+}
+
+fn serve(stream: TcpStream, answer: &Answer, log: &Mutex<Vec<Request>>) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut writer = stream;
+    while let Some(request) = read(&mut reader)? {
+        log.lock().expect("not poisoned").push(request.clone());
+        let Reply { status, headers, body, cut } = answer(&request);
+        let mut head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n", body.len());
+        for (name, value) in headers {
+            head.push_str(&format!("{name}: {value}\r\n"));
+        }
+        writer.write_all(format!("{head}\r\n").as_bytes())?;
+        writer.write_all(&body[..cut.unwrap_or(body.len()).min(body.len())])?;
+        writer.flush()?;
+        if cut.is_some() {
+            return writer.shutdown(Shutdown::Both);
+        }
+    }
+    Ok(())
+}
+
+fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {
+    let mut line = String::new();
+    if reader.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let mut words = line.split_whitespace();
+    let (method, target) = (words.next().unwrap_or_default().to_owned(), words.next().unwrap_or_default().to_owned());
+    let (mut headers, mut length) = (Vec::new(), 0);
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let Some((name, value)) = line.trim_end().split_once(':') else { break };
+        let (name, value) = (name.to_lowercase(), value.trim().to_owned());
+        if name == "content-length" {
+            length = value.parse().unwrap_or(0);
+        }
+        headers.push((name, value));
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let url = url::Url::parse(&format!("http://x{target}")).expect("a target");
+    Ok(Some(Request {
+        method,
+        path: url.path().to_owned(),
+        query: url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
+        headers,
+        body: String::from_utf8_lossy(&body).into_owned(),
+    }))
+}

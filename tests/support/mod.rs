@@ -1,0 +1,7 @@
+//! What the tests stand on: a scripted API on a loopback port, a project in a temporary folder, the real program.
+
+mod api;
+mod project;
+
+pub use api::{Api, Reply, Request};
+pub use project::{Output, Project};
