@@ -139,3 +139,35 @@ fn kill_after(project: &Project, moment: Duration) -> bool {
     child.wait().expect("reaped");
     running
 }
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_run_stops_between_two_commits_and_goes_on_there() {
+    let (tell, told) = mpsc::channel();
+    let tell = Mutex::new(tell);
+    let api = Api::start(move |request| {
+        let start = request.number("cursor", 0);
+        if start == 3 * PAGE {
+            // the run is interrupted while it waits for the fourth page
+            tell.lock().expect("not poisoned").send(()).ok();
+            std::thread::park_timeout(Duration::from_secs(2));
+        }
+        let all = records(0);
+        let end = (start + PAGE).min(all.len());
+        let next = if end < all.len() { json!(end.to_string()) } else { Value::Null };
+        Reply::json(&json!({ "items": all[start..end], "next": next }))
+    });
+    let project = Project::simple(&api.url(), SYNC, MODEL);
+    let mut child = project.spawn(&["run"]);
+    told.recv_timeout(Duration::from_secs(30)).expect("the fourth page is asked for");
+    let interrupt = std::process::Command::new("kill").arg("-INT").arg(child.id().to_string()).status();
+    assert!(interrupt.expect("kill").success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(130));
+    assert_eq!(project.number("select count(*) from api.items"), 3 * i64::try_from(PAGE).expect("few"));
+    assert_eq!(project.query("select state from headwater.runs")[0]["state"], "paused");
+
+    let report = project.run();
+    assert_eq!((&report["resumed"], &report["added"]), (&json!(true), &json!(RECORDS - 3 * PAGE)));
+    let firsts = api.requests().iter().filter(|request| request.param("cursor").is_none()).count();
+    assert_eq!(firsts, 1, "the first page is not asked for again");
+}

@@ -12,4 +12,5 @@
 mod support;
 
 mod kill;
+mod pages;
 mod shop;

@@ -108,6 +108,7 @@ async fn sync(plan: &Plan) -> Result<u8, Failure> {
             publish: plan.publish.clone(),
             accept_deletes: false,
             full: false,
+            log_requests: false,
             observer,
             stop,
             group_age_max: limits::GROUP_AGE_MAX,

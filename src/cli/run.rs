@@ -22,6 +22,9 @@ pub(super) struct Arguments {
     /// Let this run delete more rows than the guards allow.
     #[arg(long)]
     accept_deletes: bool,
+    /// Keep every request in `headwater.requests`: time, URL with secrets masked, status, duration.
+    #[arg(long)]
+    log_requests: bool,
     /// One JSON object per event, and the report as the last line.
     #[arg(long)]
     json: bool,
@@ -55,6 +58,7 @@ fn run_plan(plan: &Plan, syncs: &[Arc<SyncPlan>], arguments: &Arguments, style: 
             publish: plan.publish.clone(),
             accept_deletes: arguments.accept_deletes,
             full: arguments.full,
+            log_requests: arguments.log_requests,
             observer,
             stop: stopped,
             group_age_max: arguments.commit_every.max(Duration::from_millis(1)),

@@ -8,7 +8,7 @@ use super::Error;
 use super::render::Variables;
 use crate::plan::{BodyPlan, CursorSource, Fact, PageKind, Path, PathForm, SyncPlan};
 use crate::record::json::Json;
-use crate::record::{Batch, Mapper, decode, select};
+use crate::record::{Batch, DecodeErrorKind, Mapper, decode, select, surrogate};
 use crate::remote::{Client, Request, Response};
 use crate::scan::PageFacts;
 
@@ -32,7 +32,18 @@ impl Reader {
             facts.send(Ok(PageFacts::default())).ok()?;
             return Some(self.nothing());
         }
-        let body = match decode::parse(&response.body) {
+        let mended;
+        let parsed = match decode::parse(&response.body) {
+            Err(error) if error.kind == DecodeErrorKind::Syntax => match surrogate::mend(&response.body) {
+                Some(bytes) => {
+                    mended = bytes;
+                    decode::parse(&mended)
+                }
+                None => Err(error),
+            },
+            parsed => parsed,
+        };
+        let body = match parsed {
             Ok(body) => body,
             Err(error) => {
                 let error = Error::Decode { request: self.client.masked(request), error };

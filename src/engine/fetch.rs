@@ -1,13 +1,16 @@
 //! One request until it succeeds or has failed for good.
 
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
 use super::{Error, Event, Observer};
 use crate::plan::SyncPlan;
-use crate::remote::{Client, Request, Response};
+use crate::remote::{self, Client, Request, Response};
 use crate::scan::retry::{Decision, Failure, GiveUpReason, decide};
+use crate::store::RequestRecord;
 
 /// What came of a request.
 pub(super) enum Fetched {
@@ -17,58 +20,94 @@ pub(super) enum Fetched {
     NoSuchPage,
 }
 
-/// Sends a request, waits and sends it again as the plan allows. Gives the answer and the number of attempts.
-pub(super) async fn fetch(
-    plan: &SyncPlan,
-    client: &Client,
-    request: &Request,
-    may_be_past_end: bool,
-    observer: &Observer,
-) -> (Result<Fetched, Error>, u64) {
-    let mut attempt = 1;
-    loop {
-        let sent = client.send(request).await;
-        let failure = match &sent {
-            Ok(response) if response.status < 300 => None,
-            Ok(response) if response.status == 404 && may_be_past_end => {
-                return (Ok(Fetched::NoSuchPage), u64::from(attempt));
-            }
-            Ok(response) => Some(Failure::from_answer(response.status, |name| response.header(name))),
-            Err(error) => Some(Failure::Transport { temporary: error.is_temporary() }),
-        };
-        let Some(failure) = failure else {
-            return (sent.map(Fetched::Answer).map_err(Error::from), u64::from(attempt));
-        };
-        let now = now();
-        match decide(&plan.connection.retry, attempt, &failure, now, RandomState::new().hash_one(attempt)) {
-            Decision::GiveUp(reason) => return (Err(failed(client, request, sent, reason)), u64::from(attempt)),
-            Decision::Wait(wait) => {
-                let why = match &sent {
-                    Ok(response) => format!("{} answered {}", client.masked(request), response.status),
-                    Err(error) => error.to_string(),
-                };
-                observer(Some(&plan.id), Event::Waiting { reason: why, wait });
-                if failure.wait_asked(now).is_some() {
-                    // the server speaks of the account, so every request of the connection waits, this one too
-                    client.hold(wait);
-                } else {
-                    tokio::time::sleep(wait).await;
+/// Sends the requests of one sync, counts them, and keeps a log of them if it is wanted.
+pub(super) struct Fetcher {
+    plan: Arc<SyncPlan>,
+    client: Client,
+    observer: Observer,
+    requests: AtomicU64,
+    log: Option<Mutex<Vec<RequestRecord>>>,
+}
+
+impl Fetcher {
+    pub(super) fn new(plan: Arc<SyncPlan>, client: Client, observer: Observer, keeps_log: bool) -> Self {
+        let log = keeps_log.then(|| Mutex::new(Vec::new()));
+        Self { plan, client, observer, requests: AtomicU64::new(0), log }
+    }
+
+    /// Requests sent so far, repeated ones included.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Takes what was logged since the last time.
+    pub(super) fn take_log(&self) -> Vec<RequestRecord> {
+        let log = self.log.as_ref().map(|log| log.lock().unwrap_or_else(PoisonError::into_inner));
+        log.map(|mut log| std::mem::take(&mut *log)).unwrap_or_default()
+    }
+
+    /// Sends a request, waits and sends it again as the plan allows.
+    pub(super) async fn fetch(&self, request: &Request, may_be_past_end: bool) -> Result<Fetched, Error> {
+        let mut attempt = 1;
+        loop {
+            let sent = self.send(request, attempt).await;
+            let failure = match &sent {
+                Ok(response) if response.status < 300 => return Ok(Fetched::Answer(sent?)),
+                Ok(response) if response.status == 404 && may_be_past_end => return Ok(Fetched::NoSuchPage),
+                Ok(response) => Failure::from_answer(response.status, |name| response.header(name)),
+                Err(error) => Failure::Transport { temporary: error.is_temporary() },
+            };
+            let now = now();
+            match decide(&self.plan.connection.retry, attempt, &failure, now, RandomState::new().hash_one(attempt)) {
+                Decision::GiveUp(reason) => return Err(self.failed(request, sent, reason)),
+                Decision::Wait(wait) => {
+                    let reason = match &sent {
+                        Ok(response) => format!("{} answered {}", self.client.masked(request), response.status),
+                        Err(error) => error.to_string(),
+                    };
+                    (self.observer)(Some(&self.plan.id), Event::Waiting { reason, wait });
+                    if failure.wait_asked(now).is_some() {
+                        // the server speaks of the account, so every request of the connection waits, this one too
+                        self.client.hold(wait);
+                    } else {
+                        tokio::time::sleep(wait).await;
+                    }
+                    attempt += 1;
                 }
-                attempt += 1;
             }
         }
     }
-}
 
-fn failed(client: &Client, request: &Request, sent: Result<Response, crate::remote::Error>, reason: GiveUpReason) -> Error {
-    match sent {
-        Ok(response) => Error::Status {
-            request: client.masked(request),
-            status: response.status,
-            reason,
-            excerpt: client.excerpt(&response),
-        },
-        Err(error) => error.into(),
+    async fn send(&self, request: &Request, attempt: u32) -> Result<Response, remote::Error> {
+        let at = now();
+        let sent = self.client.send(request).await;
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        if let Some(log) = &self.log {
+            let record = RequestRecord {
+                at,
+                method: request.method.as_str().to_owned(),
+                url: self.client.masked(request).split_once(' ').map(|(_, url)| url.to_owned()).unwrap_or_default(),
+                status: sent.as_ref().ok().map(|response| response.status),
+                duration_ms: (now() - at).num_milliseconds().try_into().unwrap_or(0),
+                bytes: sent.as_ref().map_or(0, |response| response.body.len() as u64),
+                attempt,
+                error: sent.as_ref().err().map(ToString::to_string),
+            };
+            log.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        }
+        sent
+    }
+
+    fn failed(&self, request: &Request, sent: Result<Response, remote::Error>, reason: GiveUpReason) -> Error {
+        match sent {
+            Ok(response) => Error::Status {
+                request: self.client.masked(request),
+                status: response.status,
+                reason,
+                excerpt: self.client.excerpt(&response),
+            },
+            Err(error) => error.into(),
+        }
     }
 }
 

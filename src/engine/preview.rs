@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::answer::Reader;
-use super::fetch::{Fetched, fetch, now};
+use super::fetch::{Fetched, Fetcher, now};
 use super::render::{self, Variables};
 use super::{Error, Observer};
 use crate::plan::SyncPlan;
@@ -54,11 +54,11 @@ pub async fn preview(plan: &Arc<SyncPlan>, pages_max: u64, observer: &Observer) 
     let shared = variables.value();
     let reader =
         Arc::new(Reader { plan: Arc::clone(plan), mapper: Mapper::new(plan), client: client.clone(), variables });
+    let fetcher = Fetcher::new(Arc::clone(plan), client.clone(), Arc::clone(observer), false);
     let mut preview = Preview { requests: Vec::new(), batches: Vec::new(), more: true };
     while preview.more && scan.pages < pages_max {
         let request = render::request(plan, &shared, &scan)?;
-        let (fetched, _) = fetch(plan, &client, &request, false, observer).await;
-        let Fetched::Answer(response) = fetched? else { break };
+        let Fetched::Answer(response) = fetcher.fetch(&request, false).await? else { break };
         let mut shown = PreviewRequest {
             line: client.masked(&request),
             headers: client.masked_headers(&request),

@@ -27,6 +27,8 @@ pub struct Options {
     pub accept_deletes: bool,
     /// forget watermarks and half-done scans, and read everything again
     pub full: bool,
+    /// keep method, URL (masked), status and duration of each request in `headwater.requests`
+    pub log_requests: bool,
     /// who watches
     pub observer: Observer,
     /// becomes true when the run should stop between two commits
@@ -181,7 +183,7 @@ impl SyncReport {
 /// # Errors
 /// Only what concerns all of them: the database cannot be opened.
 pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Error> {
-    let Options { database, publish, accept_deletes, full, observer, stop, group_age_max } = options;
+    let Options { database, publish, accept_deletes, full, log_requests, observer, stop, group_age_max } = options;
     let started = now();
     let run_id = run_id(started);
     let watcher = Arc::clone(&observer);
@@ -212,6 +214,7 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
             started_at: started,
             accept_deletes,
             full,
+            log_requests,
             observer: Arc::clone(&observer),
             stop: stop.clone(),
             group_age_max,
@@ -224,15 +227,18 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
             (position, report)
         });
     }
-    let mut published = started;
-    while let Some(ended) = running.join_next().await {
-        let (position, report) = ended.map_err(|error| Error::Bug(error.to_string()))?;
-        reports[position] = Some(report);
-        if let Some(PublishPlan { every: Some(every), .. }) = &publish
-            && (now() - published).to_std().is_ok_and(|age| age >= *every)
-            && publish_now(&writer, publish.as_ref()).await.is_ok()
-        {
-            published = now();
+    let every = publish.as_ref().and_then(|publish| publish.every).unwrap_or(Duration::MAX);
+    loop {
+        tokio::select! {
+            ended = running.join_next() => match ended {
+                None => break,
+                Some(ended) => {
+                    let (position, report) = ended.map_err(|error| Error::Bug(error.to_string()))?;
+                    reports[position] = Some(report);
+                }
+            },
+            // a copy that fails here is made again at the end, which says why if it fails too
+            () = tokio::time::sleep(every) => drop(publish_now(&writer, publish.as_ref()).await),
         }
     }
     let publish_error = publish_now(&writer, publish.as_ref()).await.err().map(|error| error.to_string());

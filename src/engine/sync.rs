@@ -1,7 +1,6 @@
 //! One sync from its checkpoint to its end: fetch → read and map → commit, each ahead of the next by a few pages.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,7 +10,7 @@ use tokio::task::JoinHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::answer::Reader;
-use super::fetch::{Fetched, fetch, now};
+use super::fetch::{Fetched, Fetcher, now};
 use super::render::{self, Variables};
 use super::run::SyncReport;
 use super::writer::Writer;
@@ -33,6 +32,7 @@ pub(super) struct Task {
     pub(super) started_at: DateTime<Utc>,
     pub(super) accept_deletes: bool,
     pub(super) full: bool,
+    pub(super) log_requests: bool,
     pub(super) observer: Observer,
     /// true once the run should stop between two commits
     pub(super) stop: watch::Receiver<bool>,
@@ -118,11 +118,17 @@ impl Task {
         let mut stopped = false;
         if scan.position != Position::End {
             let (pages, queue) = mpsc::channel(limits::PAGES_IN_FLIGHT);
-            let requests = Arc::new(AtomicU64::new(0));
-            let reading = self.fetch_pages(scan, pages, Arc::clone(&requests));
+            let fetcher = Fetcher::new(
+                Arc::clone(&self.plan),
+                self.client.clone(),
+                Arc::clone(&self.observer),
+                self.log_requests,
+            );
+            let reading = self.fetch_pages(scan, pages, &fetcher);
             let writing = self.write_pages(checkpoint, queue, report);
             let (read, written) = tokio::join!(reading, writing);
-            report.requests += requests.load(Ordering::Relaxed);
+            report.requests += fetcher.requests();
+            self.keep_log(&fetcher).await?;
             // an error behind in the pipeline comes first: it stopped what is ahead
             checkpoint = written?;
             stopped = !read?;
@@ -138,7 +144,7 @@ impl Task {
         &self,
         mut scan: ScanState,
         pages: mpsc::Sender<Page>,
-        requests: Arc<AtomicU64>,
+        fetcher: &Fetcher,
     ) -> Result<bool, Error> {
         let variables = Variables::new(&self.plan, scan.started_at, scan.since.as_ref());
         let shared = variables.value();
@@ -153,7 +159,7 @@ impl Task {
             let page = tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return Ok(false),
-                page = self.fetch_page(&mut scan, &reader, &shared, &requests) => page?,
+                page = self.fetch_page(&mut scan, &reader, &shared, fetcher) => page?,
             };
             let done = page.done;
             if pages.send(page).await.is_err() {
@@ -171,14 +177,11 @@ impl Task {
         scan: &mut ScanState,
         reader: &Arc<Reader>,
         variables: &Value,
-        requests: &AtomicU64,
+        fetcher: &Fetcher,
     ) -> Result<Page, Error> {
         let request = render::request(&self.plan, variables, scan)?;
         let counted = matches!(self.plan.pagination.kind, PageKind::Offset { .. } | PageKind::Page { .. });
-        let (fetched, attempts) =
-            fetch(&self.plan, &self.client, &request, counted && scan.pages > 0, &self.observer).await;
-        requests.fetch_add(attempts, Ordering::Relaxed);
-        let (facts, batch) = match fetched? {
+        let (facts, batch) = match fetcher.fetch(&request, counted && scan.pages > 0).await? {
             Fetched::NoSuchPage => {
                 let reader = Arc::clone(reader);
                 let batch = tokio::task::spawn_blocking(move || Some(reader.nothing()));
@@ -237,6 +240,14 @@ impl Task {
                 open.commit(report).await?;
             }
         }
+    }
+
+    async fn keep_log(&self, fetcher: &Fetcher) -> Result<(), Error> {
+        let (log, run_id) = (fetcher.take_log(), self.run_id.clone());
+        if log.is_empty() {
+            return Ok(());
+        }
+        self.writer.call(move |store| store.log_requests(&run_id, &log)).await
     }
 
     /// A group that moves the checkpoint and nothing else.
@@ -359,7 +370,7 @@ impl<'t> OpenGroup<'t> {
 
     fn push(&mut self, mut batch: Batch, after: ScanState, done: bool) {
         let plan = &self.task.plan;
-        self.high = self.high.take().max(batch.high.take());
+        self.high = self.high.take().max(batch.high.take().map(|mark| mark.not_after(now())));
         let mut scan = ScanState { high: self.high.clone(), ..after };
         let doubted = self.checkpoint.scan.as_ref().and_then(|scan| scan.unproven.clone());
         scan.unproven = doubted.or(scan.unproven);

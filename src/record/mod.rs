@@ -9,6 +9,7 @@ pub mod json;
 pub mod map;
 pub mod number;
 pub mod select;
+pub mod surrogate;
 
 mod excerpt;
 mod page;

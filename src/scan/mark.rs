@@ -34,6 +34,18 @@ impl Mark {
     }
 }
 
+impl Mark {
+    /// The mark, or `now` if it lies in the future: a record with a wrong date must not move a watermark past what is still to come.
+    #[must_use]
+    pub fn not_after(self, now: DateTime<Utc>) -> Self {
+        match self {
+            Self::Timestamp(at) => Self::Timestamp(at.min(now)),
+            Self::Date(day) => Self::Date(day.min(now.date_naive())),
+            other => other,
+        }
+    }
+}
+
 impl std::fmt::Display for Mark {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -42,5 +54,26 @@ impl std::fmt::Display for Mark {
             Self::Integer(number) => write!(f, "{number}"),
             Self::Text(text) => f.write_str(text),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn lookback_and_the_future() {
+        let at = |text: &str| DateTime::parse_from_rfc3339(text).expect("a time").to_utc();
+        let day = |text: &str| Mark::Date(text.parse().expect("a day"));
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(Mark::Timestamp(at("2024-03-01T00:30:00Z")).minus(hour), Mark::Timestamp(at("2024-02-29T23:30:00Z")));
+        assert_eq!(day("2024-03-01").minus(hour), day("2024-02-29"));
+        assert_eq!(day("2024-03-01").minus(Duration::ZERO), day("2024-03-01"));
+        assert_eq!(Mark::Integer(5).minus(hour), Mark::Integer(5));
+        let now = at("2026-01-01T00:00:00Z");
+        assert_eq!(Mark::Timestamp(at("9999-12-31T00:00:00Z")).not_after(now), Mark::Timestamp(now));
+        assert_eq!(day("2025-12-31").not_after(now), day("2025-12-31"));
     }
 }

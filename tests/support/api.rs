@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex};
 #[derive(Debug, Clone)]
 pub struct Request {
     pub method: String,
+    /// path and query as they were sent
+    pub target: String,
     /// without the query
     pub path: String,
     /// decoded pairs, in order
@@ -27,6 +29,12 @@ impl Request {
         self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    /// Method, target and body on one line, for lists of what was asked.
+    pub fn line(&self) -> String {
+        let body = if self.body.is_empty() { String::new() } else { format!(" {}", self.body) };
+        format!("{} {}{body}", self.method, self.target)
+    }
+
     /// A number in the query, or `default`.
     pub fn number(&self, name: &str, default: usize) -> usize {
         self.param(name).map_or(default, |text| text.parse().expect("a number"))
@@ -41,6 +49,8 @@ pub struct Reply {
     pub body: Vec<u8>,
     /// send only so many bytes of the body, then close
     pub cut: Option<usize>,
+    /// send the body so many times as chunks, without saying how long it all is
+    pub chunks: Option<usize>,
 }
 
 impl Reply {
@@ -53,7 +63,7 @@ impl Reply {
     }
 
     pub fn bytes(kind: &str, body: &[u8]) -> Self {
-        Self { status: 200, headers: vec![("content-type".into(), kind.into())], body: body.to_vec(), cut: None }
+        Self { status: 200, headers: vec![("content-type".into(), kind.into())], body: body.to_vec(), cut: None, chunks: None }
     }
 
     pub fn status(status: u16, body: &str) -> Self {
@@ -69,6 +79,11 @@ impl Reply {
         self.cut = Some(bytes);
         self
     }
+
+    pub fn in_chunks(mut self, times: usize) -> Self {
+        self.chunks = Some(times);
+        self
+    }
 }
 
 type Answer = dyn Fn(&Request) -> Reply + Send + Sync;
@@ -77,6 +92,7 @@ type Answer = dyn Fn(&Request) -> Reply + Send + Sync;
 pub struct Api {
     port: u16,
     ended: Arc<AtomicBool>,
+    answer: Arc<Mutex<Arc<Answer>>>,
     requests: Arc<Mutex<Vec<Request>>>,
 }
 
@@ -85,20 +101,25 @@ impl Api {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
         let port = listener.local_addr().expect("bound").port();
         let (ended, requests) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
-        let answer: Arc<Answer> = Arc::new(answer);
-        let (stop, log) = (Arc::clone(&ended), Arc::clone(&requests));
+        let answer: Arc<Mutex<Arc<Answer>>> = Arc::new(Mutex::new(Arc::new(answer)));
+        let (stop, log, current) = (Arc::clone(&ended), Arc::clone(&requests), Arc::clone(&answer));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
-                let (answer, log) = (Arc::clone(&answer), Arc::clone(&log));
+                let (current, log) = (Arc::clone(&current), Arc::clone(&log));
                 let Ok(stream) = stream else { continue };
                 // a client that goes away in the middle is no failure of the server
-                std::thread::spawn(move || serve(stream, answer.as_ref(), &log).ok());
+                std::thread::spawn(move || serve(stream, &current, &log).ok());
             }
         });
-        Self { port, ended, requests }
+        Self { port, ended, answer, requests }
+    }
+
+    /// From now on it answers this way: the API has broken, or healed, or its data has changed.
+    pub fn becomes(&self, answer: impl Fn(&Request) -> Reply + Send + Sync + 'static) {
+        *self.answer.lock().expect("not poisoned") = Arc::new(answer);
     }
 
     pub fn url(&self) -> String {
@@ -108,6 +129,11 @@ impl Api {
     /// All requests so far.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().expect("not poisoned").clone()
+    }
+
+    /// The requests since this was asked last, as lines.
+    pub fn asked(&self) -> Vec<String> {
+        self.requests.lock().expect("not poisoned").drain(..).map(|request| request.line()).collect()
     }
 }
 
@@ -119,17 +145,31 @@ impl Drop for Api {
     }
 }
 
-fn serve(stream: TcpStream, answer: &Answer, log: &Mutex<Vec<Request>>) -> std::io::Result<()> {
+fn serve(stream: TcpStream, current: &Mutex<Arc<Answer>>, log: &Mutex<Vec<Request>>) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
     while let Some(request) = read(&mut reader)? {
         log.lock().expect("not poisoned").push(request.clone());
-        let Reply { status, headers, body, cut } = answer(&request);
-        let mut head = format!("HTTP/1.1 {status} X\r\ncontent-length: {}\r\n", body.len());
+        let answer = Arc::clone(&current.lock().expect("not poisoned"));
+        let Reply { status, headers, body, cut, chunks } = answer(&request);
+        let length = match chunks {
+            Some(_) => "transfer-encoding: chunked".to_owned(),
+            None => format!("content-length: {}", body.len()),
+        };
+        let mut head = format!("HTTP/1.1 {status} X\r\n{length}\r\n");
         for (name, value) in headers {
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         writer.write_all(format!("{head}\r\n").as_bytes())?;
+        if let Some(times) = chunks {
+            for _ in 0..times {
+                write!(writer, "{:x}\r\n", body.len())?;
+                writer.write_all(&body)?;
+                writer.write_all(b"\r\n")?;
+            }
+            writer.write_all(b"0\r\n\r\n")?;
+            continue;
+        }
         writer.write_all(&body[..cut.unwrap_or(body.len()).min(body.len())])?;
         writer.flush()?;
         if cut.is_some() {
@@ -162,6 +202,7 @@ fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {
     let url = url::Url::parse(&format!("http://x{target}")).expect("a target");
     Ok(Some(Request {
         method,
+        target,
         path: url.path().to_owned(),
         query: url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
         headers,

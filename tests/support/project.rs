@@ -90,6 +90,21 @@ impl Project {
         self.command(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program runs")
     }
 
+    /// Starts the program and leaves it running, its output to be read.
+    pub fn spawn_piped(&self, arguments: &[&str]) -> Child {
+        self.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs")
+    }
+
+    /// A run that must fail with this exit code; gives the report of its one sync.
+    pub fn run_fails(&self, code: i32) -> Value {
+        let output = self.headwater(&["run", "--json"]);
+        assert_eq!(output.code, code, "{}{}", output.stdout, output.stderr);
+        assert!(!output.stderr.contains("panicked"), "{}", output.stderr);
+        let report = output.report().remove(0);
+        assert_eq!(report["state"], "failed");
+        report
+    }
+
     /// A run that must succeed; gives the report of its one sync.
     pub fn run(&self) -> Value {
         let output = self.headwater(&["run", "--json"]);
