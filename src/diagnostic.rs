@@ -1,6 +1,8 @@
 //! What is wrong with a YAML file, where, and what to do: collected, never thrown, so that all mistakes are reported in one go.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::ops::Range;
 use std::sync::Arc;
 
 use annotate_snippets::renderer::DecorStyle;
@@ -22,8 +24,32 @@ pub enum Severity {
 pub struct Source {
     /// the path as people know it, relative to the project where it can be
     pub name: String,
-    /// its text
+    /// its text, without a byte order mark
     pub text: String,
+    /// the first place whose bytes are not UTF-8; in the text stands U+FFFD there
+    pub not_utf8: Option<Position>,
+}
+
+impl Source {
+    /// A file from its bytes, or from its text.
+    pub fn new(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        let (text, not_utf8) = match String::from_utf8(bytes.into()) {
+            Ok(text) => (text, None),
+            Err(error) => {
+                let good = error.utf8_error().valid_up_to();
+                let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+                let position = Position::of(&text, text[..good].chars().count());
+                (text, Some(position))
+            }
+        };
+        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
+        Self { name: name.into(), text, not_utf8 }
+    }
+
+    /// Line `number` of the text, from 1, without its end; empty where there is no such line.
+    pub fn line(&self, number: usize) -> &str {
+        self.text.split('\n').nth(number.saturating_sub(1)).unwrap_or_default().trim_end_matches('\r')
+    }
 }
 
 /// One step from the top of a YAML document down to a place.
@@ -42,6 +68,22 @@ pub struct Position {
     pub line: usize,
     /// from 1
     pub column: usize,
+}
+
+impl Position {
+    /// The place of the character `index` (from 0) of a text. Lines end with a line feed.
+    pub fn of(text: &str, index: usize) -> Self {
+        let (mut line, mut column) = (1, 1);
+        for c in text.chars().take(index) {
+            if c == '\n' {
+                line += 1;
+                column = 1;
+            } else {
+                column += 1;
+            }
+        }
+        Self { line, column }
+    }
 }
 
 /// One mistake.
@@ -81,18 +123,21 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let mut group = level.primary_title(self.message.as_str()).id(self.code).elements(Vec::<annotate_snippets::Element<'_>>::new());
-        let span = self.position.map(|position| span_of(&self.source.text, position));
-        if let Some(span) = span {
-            let snippet = Snippet::source(self.source.text.as_str())
+        let (message, hint) = (printable(&self.message), self.hint.as_deref().map(printable));
+        let no_elements = Vec::<annotate_snippets::Element<'_>>::new();
+        let mut group = level.primary_title(message.as_ref()).id(self.code).elements(no_elements);
+        if let Some(position) = self.position {
+            let line = self.source.line(position.line);
+            let snippet = Snippet::source(line)
+                .line_start(position.line)
                 .path(self.source.name.as_str())
-                .annotation(AnnotationKind::Primary.span(span));
+                .annotation(AnnotationKind::Primary.span(span_of(line, position.column)));
             group = group.element(snippet);
         } else {
             group = group.element(annotate_snippets::Origin::path(self.source.name.as_str()));
         }
-        if let Some(hint) = &self.hint {
-            group = group.element(Level::HELP.message(hint.as_str()));
+        if let Some(hint) = &hint {
+            group = group.element(Level::HELP.message(hint.as_ref()));
         }
         renderer.render(&[group])
     }
@@ -112,25 +157,55 @@ impl Diagnostic {
     }
 }
 
-/// The bytes to underline: from the place to the end of the word, or of the line where it is one value.
-fn span_of(text: &str, position: Position) -> std::ops::Range<usize> {
-    let line_start = match position.line {
-        0 | 1 => 0,
-        line => text.match_indices('\n').nth(line - 2).map_or(text.len(), |(at, _)| at + 1),
+/// What a terminal would take for a command is shown as an escape: messages quote what files hold.
+fn printable(text: &str) -> Cow<'_, str> {
+    let harmful = |c: char| c.is_control() && c != '\n';
+    if !text.contains(harmful) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(|c| if harmful(c) { c.escape_default().to_string() } else { c.to_string() }).collect())
+}
+
+/// The bytes of a line to underline: from the column (from 1, in characters) to the end of the key or value there.
+fn span_of(line: &str, column: usize) -> Range<usize> {
+    let start = line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
+    let (before, rest) = line.split_at(start);
+    let end = match rest.chars().next() {
+        None => 0,
+        Some(quote @ ('"' | '\'')) => rest[1..].find(quote).map_or(rest.len(), |at| at + 2),
+        Some('{' | '[') => end_of_flow(rest),
+        Some(first) => {
+            let in_flow = before.matches(['{', '[']).count() > before.matches(['}', ']']).count();
+            let separator = if in_flow { rest.find([',', '}', ']']) } else { None };
+            let ends = [separator, rest.find(": "), rest.strip_suffix(':').map(str::len), rest.find(" #")];
+            let end = ends.into_iter().flatten().min().unwrap_or(rest.len());
+            rest[..end].trim_end().len().max(first.len_utf8())
+        }
     };
-    let line = text[line_start..].lines().next().unwrap_or_default();
-    let start = line.char_indices().nth(position.column.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
-    let rest = &line[start..];
-    let key_end = rest.find(": ").or_else(|| rest.ends_with(':').then(|| rest.len() - 1));
-    let comment = rest.find(" #").unwrap_or(rest.len());
-    let end = key_end.unwrap_or(rest.len()).min(comment);
-    let end = rest[..end].trim_end().len().max(usize::from(!rest.is_empty()));
-    let end = if rest.is_char_boundary(end) { end } else { rest.len() };
-    line_start + start..line_start + start + end
+    start..start + end
+}
+
+/// Where the bracket that a text begins with is closed again, or the text's end.
+fn end_of_flow(text: &str) -> usize {
+    let mut depth = 0_usize;
+    for (at, c) in text.char_indices() {
+        match c {
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth == 0 {
+            return at + 1;
+        }
+    }
+    text.trim_end().len()
 }
 
 /// The name among `names` that was probably meant.
 pub fn did_you_mean<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if wrong.is_empty() {
+        return None;
+    }
     names
         .into_iter()
         .map(|name| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase()), name))

@@ -97,7 +97,7 @@ fn last(page: &[Value]) -> Value {
 #[test]
 fn one_request_where_there_are_no_pages() {
     let case = Case {
-        sync: "request: { get: /items }\nresponse: { records: $.items[*] }\npagination: { none: {} }",
+        sync: "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\npagination: { none: {} }",
         // what looks like a next page is none here
         answer: |_| Reply::json(&json!({ "items": items(), "next": "/items?page=2", "has_more": true })),
     };
@@ -166,7 +166,7 @@ fn link_headers_with_relative_urls_in_several_headers() {
 #[test]
 fn the_next_url_in_the_body() {
     let case = Case {
-        sync: "request: { get: /items, query: { q: a b } }\nresponse: { records: $.items[*] }\npagination: { next_url: { from: $.paging.next } }",
+        sync: "request: { get: /items, query: { q: a b } }\nresponse: { records: \"$.items[*]\" }\npagination: { next_url: { from: $.paging.next } }",
         answer: |request| {
             let skip = request.number("skip", 0);
             let host = request.header("host").unwrap();
@@ -191,7 +191,7 @@ fn the_next_url_in_the_body() {
 #[test]
 fn the_next_url_in_a_header_ends_with_empty_text() {
     let case = Case {
-        sync: "request: { get: /a/items }\nresponse: { records: $.items[*] }\npagination: { next_url: { header: X-Next } }",
+        sync: "request: { get: /a/items }\nresponse: { records: \"$.items[*]\" }\npagination: { next_url: { header: X-Next } }",
         answer: |request| {
             let skip = request.number("skip", 0);
             let next = if skip + 4 < 7 { format!("items?skip={}", skip + 4) } else { String::new() };
@@ -208,7 +208,7 @@ fn the_next_url_in_a_header_ends_with_empty_text() {
 #[test]
 fn a_cursor_in_the_body_goes_into_the_query() {
     let case = Case {
-        sync: "request: { get: /items, query: { limit: 2 } }\nresponse: { records: $.items[*] }\n\
+        sync: "request: { get: /items, query: { limit: 2 } }\nresponse: { records: \"$.items[*]\" }\n\
                pagination: { cursor: { from: $.paging.next.after, query: after } }",
         answer: |request| {
             let (page, more) = behind(request.param("after").map(|cursor| cursor.trim_start_matches("+/=&")), 2);
@@ -229,7 +229,7 @@ fn a_cursor_in_the_body_goes_into_the_query() {
 #[test]
 fn a_cursor_in_a_header_goes_into_a_header() {
     let case = Case {
-        sync: "request: { get: /items }\nresponse: { records: $.items[*] }\n\
+        sync: "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\n\
                pagination: { cursor: { from_header: X-Next, header: X-After } }",
         answer: |request| {
             let (page, more) = behind(request.header("x-after"), 3);
@@ -248,7 +248,7 @@ fn a_cursor_in_a_header_goes_into_a_header() {
 #[test]
 fn the_last_record_is_the_cursor_while_there_is_more() {
     let case = Case {
-        sync: "request: { get: /items, query: { limit: 3 } }\nresponse: { records: $.data[*] }\n\
+        sync: "request: { get: /items, query: { limit: 3 } }\nresponse: { records: \"$.data[*]\" }\n\
                pagination: { cursor: { last_record: $.id, query: starting_after, has_more: $.has_more } }",
         answer: |request| {
             let (page, more) = behind(request.param("starting_after"), 3);
@@ -282,7 +282,7 @@ fn the_last_record_is_the_cursor_until_a_page_is_empty() {
 fn a_cursor_goes_into_a_json_body_with_its_type() {
     let case = Case {
         sync: "request: { post: /search, body: { json: { filter: { kind: all }, page: { size: 3 } } } }\n\
-               response: { records: $.items[*] }\npagination: { cursor: { from: $.next, body: page.after } }",
+               response: { records: \"$.items[*]\" }\npagination: { cursor: { from: $.next, body: page.after } }",
         answer: |request| {
             let body: Value = serde_json::from_str(&request.body).expect("JSON");
             assert_eq!((&body["filter"]["kind"], &body["page"]["size"]), (&json!("all"), &json!(3)));
@@ -303,7 +303,7 @@ fn a_cursor_goes_into_a_json_body_with_its_type() {
 fn a_cursor_goes_into_a_form() {
     let case = Case {
         sync: "request: { post: /search, body: { form: { kind: all } } }\n\
-               response: { records: $.items[*] }\npagination: { cursor: { from: $.next, body: after } }",
+               response: { records: \"$.items[*]\" }\npagination: { cursor: { from: $.next, body: after } }",
         answer: |request| {
             let skip = request.body.split_once("after=").map_or(0, |(_, skip)| skip.parse().expect("a number"));
             let next = if skip + 4 < 7 { json!(skip + 4) } else { Value::Null };
@@ -320,7 +320,7 @@ fn a_cursor_goes_into_a_form() {
 #[test]
 fn a_cursor_that_must_stand_alone_replaces_the_parameters() {
     let case = Case {
-        sync: "request: { get: /items, query: { limit: 3, order: id } }\nresponse: { records: $.items[*] }\n\
+        sync: "request: { get: /items, query: { limit: 3, order: id } }\nresponse: { records: \"$.items[*]\" }\n\
                pagination: { cursor: { from: $.next, query: token, replaces_params: true } }",
         answer: |request| {
             if request.param("token").is_some() && request.query.len() > 1 {
@@ -342,7 +342,7 @@ fn a_cursor_that_must_stand_alone_replaces_the_parameters() {
 #[test]
 fn has_more_false_ends_the_scan_although_there_is_a_cursor() {
     let case = Case {
-        sync: "request: { get: /items }\nresponse: { records: $.items[*] }\n\
+        sync: "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\n\
                pagination: { cursor: { from: $.cursor, query: after, has_more: $.more } }",
         answer: |request| {
             let (page, more) = behind(request.param("after"), 4);
@@ -358,7 +358,7 @@ fn has_more_false_ends_the_scan_although_there_is_a_cursor() {
 #[test]
 fn an_empty_page_with_a_cursor_goes_on() {
     let case = Case {
-        sync: "request: { get: /items }\nresponse: { records: $.items[*] }\npagination: { cursor: { from: $.next, query: p } }",
+        sync: "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\npagination: { cursor: { from: $.next, query: p } }",
         answer: |request| {
             let page = request.number("p", 0);
             let records = if page % 2 == 0 { slice(page / 2 * 4, 4) } else { Vec::new() };
@@ -382,7 +382,7 @@ fn by_offset(request: &Request, cap: usize) -> Vec<Value> {
 #[test]
 fn an_offset_up_to_the_total() {
     let case = Case {
-        sync: "request: { get: /items }\nresponse: { records: $.items[*] }\n\
+        sync: "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\n\
                pagination: { offset: { query: skip, limit: 3, limit_param: take, total: $.total } }",
         answer: |request| Reply::json(&json!({ "items": by_offset(request, 100), "total": 7 })),
     };
@@ -398,7 +398,7 @@ fn an_offset_up_to_the_total() {
 #[test]
 fn an_offset_while_there_is_more() {
     let case = Case {
-        sync: "request: { get: /items }\nresponse: { records: $.items[*] }\n\
+        sync: "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\n\
                pagination: { offset: { query: skip, limit: 3, limit_param: take, has_more: $.more } }",
         answer: |request| {
             let page = by_offset(request, 100);
@@ -417,7 +417,7 @@ fn an_offset_while_there_is_more() {
 #[test]
 fn an_offset_without_any_sign_ends_at_a_short_page() {
     let case = Case {
-        sync: "request: { get: /items }\nresponse: { records: $.items[*] }\n\
+        sync: "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\n\
                pagination: { offset: { query: skip, limit: 3, limit_param: take } }",
         answer: |request| Reply::json(&json!({ "items": by_offset(request, 100) })),
     };
@@ -433,7 +433,7 @@ fn an_offset_without_any_sign_ends_at_a_short_page() {
 #[test]
 fn an_offset_whose_last_page_is_full_needs_an_empty_one() {
     let case = Case {
-        sync: "request: { get: /items }\nresponse: { records: $.items[*] }\n\
+        sync: "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\n\
                pagination: { offset: { query: skip, limit: 7, limit_param: take } }",
         answer: |request| Reply::json(&json!({ "items": by_offset(request, 100) })),
     };
@@ -446,7 +446,7 @@ fn an_offset_whose_last_page_is_full_needs_an_empty_one() {
 #[test]
 fn an_offset_under_a_silent_cap_skips_what_came() {
     let case = Case {
-        sync: "request: { get: /items }\nresponse: { records: $.items[*] }\n\
+        sync: "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\n\
                pagination: { offset: { query: skip, limit: 100, limit_param: take } }",
         answer: |request| Reply::json(&json!({ "items": by_offset(request, 3) })),
     };
@@ -462,7 +462,7 @@ fn an_offset_under_a_silent_cap_skips_what_came() {
 #[test]
 fn an_offset_that_counts_from_one_in_a_body() {
     let case = Case {
-        sync: "request: { post: /search, body: { json: { } } }\nresponse: { records: $.items[*] }\n\
+        sync: "request: { post: /search, body: { json: { } } }\nresponse: { records: \"$.items[*]\" }\n\
                pagination: { offset: { body: page.start, limit: 4, limit_param: page.count, start: 1, total: $.found } }",
         answer: |request| {
             let body: Value = serde_json::from_str(&request.body).expect("JSON");
@@ -485,7 +485,7 @@ fn by_page(request: &Request, first: usize, cap: usize) -> Vec<Value> {
 #[test]
 fn pages_up_to_their_number() {
     let case = Case {
-        sync: "request: { get: /items }\nresponse: { records: $.items[*] }\n\
+        sync: "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\n\
                pagination: { page: { query: page, size: 3, size_param: size, total_pages: $.pages } }",
         answer: |request| Reply::json(&json!({ "items": by_page(request, 1, 100), "pages": 3 })),
     };
@@ -500,7 +500,7 @@ fn pages_up_to_their_number() {
 #[test]
 fn pages_from_zero_up_to_the_total() {
     let case = Case {
-        sync: "request: { get: /items }\nresponse: { records: $.items[*] }\n\
+        sync: "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\n\
                pagination: { page: { query: page, start: 0, size: 3, size_param: size, total: $.total } }",
         answer: |request| Reply::json(&json!({ "items": by_page(request, 0, 100), "total": 7 })),
     };
@@ -516,7 +516,7 @@ fn pages_from_zero_up_to_the_total() {
 #[test]
 fn pages_without_any_sign_end_at_a_short_one() {
     let case = Case {
-        sync: "request: { get: /items }\nresponse: { records: $.items[*] }\n\
+        sync: "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\n\
                pagination: { page: { query: page, size: 3, size_param: size } }",
         answer: |request| Reply::json(&json!({ "items": by_page(request, 1, 100) })),
     };
@@ -531,7 +531,7 @@ fn pages_without_any_sign_end_at_a_short_one() {
 #[test]
 fn pages_of_unknown_size_end_at_an_empty_one() {
     let case = Case {
-        sync: "request: { get: /items }\nresponse: { records: $.items[*] }\npagination: { page: { query: page } }",
+        sync: "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\npagination: { page: { query: page } }",
         answer: |request| Reply::json(&json!({ "items": by_page(request, 1, 4) })),
     };
     insta::assert_snapshot!(case.walked(), @r"
@@ -544,7 +544,7 @@ fn pages_of_unknown_size_end_at_an_empty_one() {
 #[test]
 fn pages_under_a_silent_cap_go_on_until_one_is_empty() {
     let case = Case {
-        sync: "request: { get: /items }\nresponse: { records: $.items[*] }\n\
+        sync: "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\n\
                pagination: { page: { query: page, size: 100, size_param: size } }",
         answer: |request| Reply::json(&json!({ "items": by_page(request, 1, 3) })),
     };
@@ -560,7 +560,7 @@ fn pages_under_a_silent_cap_go_on_until_one_is_empty() {
 #[test]
 fn pages_end_at_a_404_behind_the_last() {
     let case = Case {
-        sync: "request: { get: /items }\nresponse: { records: $.items[*] }\npagination: { page: { query: page } }",
+        sync: "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\npagination: { page: { query: page } }",
         answer: |request| match by_page(request, 1, 4) {
             page if page.is_empty() => Reply::status(404, r#"{"detail":"Invalid page."}"#),
             page => Reply::json(&json!({ "items": page })),
@@ -604,7 +604,7 @@ fn relay_connections() {
 fn with_provider_default(api: &Api, sync: &str) -> Project {
     let project = Project::simple(
         &api.url(),
-        &format!("deletes: {{ absence: {{}} }}\nrequest: {{ get: /items }}\nresponse: {{ records: $.items[*] }}\n{sync}"),
+        &format!("deletes: {{ absence: {{}} }}\nrequest: {{ get: /items }}\nresponse: {{ records: \"$.items[*]\" }}\n{sync}"),
         MODEL,
     );
     project.write(
@@ -642,7 +642,7 @@ fn stop_when_ends_the_scan_early_and_proves_nothing() {
     project.run();
     project.write(
         "integrations/api/syncs/items.yaml",
-        &format!("sync: items\nmodel: Item\ndeletes: {{ absence: {{}} }}\nrequest: {{ get: /items }}\nresponse: {{ records: $.items[*] }}\n{stop}\n"),
+        &format!("sync: items\nmodel: Item\ndeletes: {{ absence: {{}} }}\nrequest: {{ get: /items }}\nresponse: {{ records: \"$.items[*]\" }}\n{stop}\n"),
     );
     api.asked();
     let report = project.run();

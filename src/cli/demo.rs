@@ -43,7 +43,7 @@ async fn serve() -> Done {
 }
 
 async fn tour(folder: &Path) -> Done {
-    let server = Server::start(demo::Options::default()).await?;
+    let server = Server::start(demo::Options { throttle_every: Some(15), ..demo::Options::default() }).await?;
     unpack(folder, &server)?;
     let title = bold(anstyle::AnsiColor::Cyan);
     anstream::println!("{title}A sample shop{title:#} answers at {}; its project is in {}\n", server.base_url(), folder.display());
@@ -92,11 +92,12 @@ const LOOKS: [(&str, &str); 3] = [
         "The last changes, in the order they were made",
         "select _change, _last_action as action, number, status, total from shop.orders order by _change desc limit 5",
     ),
-    ("What a record looked like that did not fit, until the shop mended it", QUARANTINE_LOOK),
+    (
+        "The three runs of the customers: one record did not fit, until the shop mended it",
+        "select state, records, added, updated, deleted, unchanged, quarantined from headwater.runs where sync = 'customers' \
+         order by started_at",
+    ),
 ];
-
-const QUARANTINE_LOOK: &str = "select sync, state, records, added, updated, deleted, unchanged, quarantined \
-     from headwater.runs where sync = 'customers' order by started_at";
 
 async fn sync(plan: &Plan) -> Result<u8, Failure> {
     let (observer, bars) = progress::observer(Style::of_terminal().quiet(), &plan.syncs);

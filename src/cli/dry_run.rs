@@ -1,5 +1,8 @@
 use std::path::Path;
+use std::sync::Arc;
 
+use arrow::array::{ArrayRef, AsArray};
+use arrow::datatypes::TimestampMicrosecondType;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use serde_json::json;
 
@@ -79,8 +82,10 @@ fn rows(preview: &Preview, rows_max: usize) -> Result<Vec<Vec<String>>, Failure>
     let options = FormatOptions::default().with_null("");
     let mut rows = Vec::new();
     for batch in &preview.batches {
-        let columns = batch.rows.columns().iter().map(|column| ArrayFormatter::try_new(column.as_ref(), &options));
-        let columns: Vec<_> = columns
+        let shown: Vec<ArrayRef> = batch.rows.columns().iter().map(with_offset).collect();
+        let columns: Vec<_> = shown
+            .iter()
+            .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
             .collect::<Result<_, _>>()
             .map_err(|error| Failure { code: 1, message: format!("a column cannot be shown: {error}"), hint: None })?;
         for row in 0..batch.rows.num_rows() {
@@ -91,6 +96,14 @@ fn rows(preview: &Preview, rows_max: usize) -> Result<Vec<Vec<String>>, Failure>
         }
     }
     Ok(rows)
+}
+
+/// Arrow can show times of the zone `UTC` only where it was built with a list of zones, and those of `+00:00` everywhere.
+fn with_offset(column: &ArrayRef) -> ArrayRef {
+    match column.as_primitive_opt::<TimestampMicrosecondType>() {
+        Some(times) if times.timezone().is_some() => Arc::new(times.clone().with_timezone("+00:00")),
+        _ => Arc::clone(column),
+    }
 }
 
 fn short(text: &str) -> String {

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use serde_json::{Value, json};
 
 use super::output::count;
@@ -60,8 +60,12 @@ pub(super) fn observer(style: Style, syncs: &[Arc<SyncPlan>]) -> (Observer, Bars
 fn bars(syncs: &[Arc<SyncPlan>]) -> (Observer, Bars) {
     let all = MultiProgress::new();
     let width = syncs.iter().map(|sync| sync.id.to_string().len()).max().unwrap_or(0);
-    let template = format!("{{prefix:{width}}} {{spinner}} {{human_pos:>9}} records {{per_sec:>10}}  {{msg}}");
+    let template = format!("{{prefix:{width}}} {{spinner}} {{human_pos:>9}} records {{speed:>11}}  {{msg}}");
     let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let style = style.with_key("speed", |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        // a terminal that takes no text shows none
+        write!(out, "{:.0}/s", state.per_sec()).ok();
+    });
     let shown = all.clone();
     let known: Mutex<HashMap<SyncId, ProgressBar>> = Mutex::new(HashMap::new());
     let observer: Observer = Arc::new(move |sync, event| {

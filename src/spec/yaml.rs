@@ -57,6 +57,8 @@ fn explain(error: &serde_yaml::Error) -> Error {
         ("E003", None)
     } else if message.contains("tab") {
         ("E001", Some("indent with spaces; YAML forbids tabs".to_owned()))
+    } else if message.contains("did not find expected ',' or") {
+        ("E001", Some("inside `{ … }` and `[ … ]`, text with brackets, braces or commas needs quotes: \"$.items[*]\"".to_owned()))
     } else {
         ("E001", None)
     };
