@@ -144,7 +144,7 @@ fn unpack(folder: &Path, server: &Server) -> Result<(), Failure> {
             }
         }
     }
-    for name in ["shop.duckdb", "shop.duckdb.wal"] {
+    for name in ["warehouse.duckdb", "warehouse.duckdb.wal"] {
         let path = folder.join(name);
         if path.exists() {
             std::fs::remove_file(&path).map_err(written(&path))?;

@@ -8,7 +8,7 @@ use super::Error;
 use super::render::Variables;
 use crate::plan::{BodyPlan, CursorSource, Fact, PageKind, Path, PathForm, SyncPlan};
 use crate::record::json::Json;
-use crate::record::{Batch, DecodeErrorKind, Mapper, decode, select, surrogate};
+use crate::record::{Batch, DecodeErrorKind, Mapper, first, parse, select, surrogate};
 use crate::remote::{Client, Request, Response};
 use crate::scan::PageFacts;
 
@@ -33,11 +33,11 @@ impl Reader {
             return Some(self.nothing());
         }
         let mended;
-        let parsed = match decode::parse(&response.body) {
+        let parsed = match parse(&response.body) {
             Err(error) if error.kind == DecodeErrorKind::Syntax => match surrogate::mend(&response.body) {
                 Some(bytes) => {
                     mended = bytes;
-                    decode::parse(&mended)
+                    parse(&mended)
                 }
                 None => Err(error),
             },
@@ -94,7 +94,7 @@ impl Reader {
                     let problem = format!("`{0}` is a list; its items are `{0}[*]`", path.text());
                     return Err(Error::NoRecords { request: self.client.masked(request), problem, excerpt: String::new() });
                 }
-                Container::Missing | Container::There => records.extend(select::select(path, body)),
+                Container::Missing | Container::There => records.extend(select(path, body)),
             }
         }
         if records.is_empty() && says_error(body) {
@@ -115,7 +115,7 @@ impl Reader {
         body: &Json<'_>,
         records: &[&Json<'_>],
     ) -> Result<PageFacts, Error> {
-        let at = |path: &Path| select::first(path, body);
+        let at = |path: &Path| first(path, body);
         let flag = |path: &Option<Path>| path.as_ref().and_then(at).and_then(truth);
         let count = |path: &Option<Path>| path.as_ref().and_then(at).and_then(whole);
         let fact = |fact: &Fact| match fact {
@@ -135,7 +135,7 @@ impl Reader {
                 facts.next = match from {
                     CursorSource::Fact(from) => fact(from),
                     CursorSource::LastRecord(path) => {
-                        records.last().and_then(|record| select::first(path, record)).map(Json::to_serde)
+                        records.last().and_then(|record| first(path, record)).map(Json::to_serde)
                     }
                 };
             }

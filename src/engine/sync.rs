@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::answer::Reader;
 use super::fetch::{Fetched, Fetcher, now};
 use super::render::{self, Variables};
-use super::run::SyncReport;
+use super::report::{Outcome, SyncReport};
 use super::writer::Writer;
 use super::{Error, Event, Observer};
 use crate::plan::{DeletePlan, Order, PageKind, SyncPlan, TemplateError, limits};
@@ -57,7 +57,7 @@ impl Task {
             Err(error) => Err(error),
         };
         report.end(result);
-        let (record, end) = (self.record(), report.run_end());
+        let (record, end) = (self.record(), report.run_end(now()));
         if let Err(error) = self.writer.call(move |store| store.end_run(&record, &end)).await {
             report.end(Err(error));
         }
@@ -336,13 +336,6 @@ pub(super) fn first_mark(plan: &SyncPlan, at: DateTime<Utc>) -> Result<Option<Ma
     };
     read_start(incremental, &value)
         .map_err(|reason| Error::Template { place, error: TemplateError(format!("`{text}`: {reason}")) })
-}
-
-/// How a sync ended that did not fail.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Complete,
-    Paused,
 }
 
 fn unexplained() -> Error {

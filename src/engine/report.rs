@@ -1,0 +1,158 @@
+//! What a run did, for people and machines.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{Error, ErrorKind};
+use crate::plan::SyncId;
+use crate::store::{Committed, RunEnd, RunState};
+
+/// How a sync ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// to the end of the scan
+    Complete,
+    /// between two commits, on request
+    Paused,
+}
+
+/// What a run did.
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    /// names the run in `headwater.runs`
+    pub run_id: String,
+    /// one for each sync, in the order of the plan
+    pub syncs: Vec<SyncReport>,
+    /// why the copy could not be made
+    pub publish_error: Option<String>,
+}
+
+/// What one sync did.
+#[derive(Debug, Clone, Serialize)]
+pub struct SyncReport {
+    /// who
+    #[serde(serialize_with = "as_text")]
+    pub sync: SyncId,
+    /// `completed`, `paused` or `failed`
+    pub state: &'static str,
+    /// it went on where a run before it had stopped
+    pub resumed: bool,
+    /// requests made, repeated ones included
+    pub requests: u64,
+    /// pages committed
+    pub pages: u64,
+    /// records on them, valid or not
+    pub records: u64,
+    /// rows seen for the first time, or again after a deletion
+    pub added: u64,
+    /// rows with another value
+    pub updated: u64,
+    /// rows that are gone
+    pub deleted: u64,
+    /// rows that came as they were
+    pub unchanged: u64,
+    /// rows replaced by a later one of the same key in one commit group
+    pub duplicates: u64,
+    /// records that are no rows: `headwater.quarantine`
+    pub quarantined: u64,
+    /// records that `where` turned away
+    pub filtered: u64,
+    /// values that `on_invalid: null` made null
+    pub nulled: u64,
+    /// the first change number it wrote
+    pub change_from: Option<i64>,
+    /// the last
+    pub change_to: Option<i64>,
+    /// why nothing was deleted although the scan came to its end
+    pub deletes_skipped: Option<String>,
+    /// why it failed
+    pub error: Option<Failed>,
+}
+
+/// Why a sync failed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Failed {
+    /// stable name
+    pub code: &'static str,
+    /// who can do something about it
+    pub kind: ErrorKind,
+    /// what happened and where
+    pub message: String,
+    /// what to do next
+    pub hint: Option<String>,
+}
+
+fn as_text<S: serde::Serializer>(id: &SyncId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(id)
+}
+
+impl SyncReport {
+    pub(super) fn new(sync: SyncId) -> Self {
+        Self {
+            sync,
+            state: "running",
+            resumed: false,
+            requests: 0,
+            pages: 0,
+            records: 0,
+            added: 0,
+            updated: 0,
+            deleted: 0,
+            unchanged: 0,
+            duplicates: 0,
+            quarantined: 0,
+            filtered: 0,
+            nulled: 0,
+            change_from: None,
+            change_to: None,
+            deletes_skipped: None,
+            error: None,
+        }
+    }
+
+    pub(super) fn add(&mut self, committed: &Committed, pages: u64, filtered: u64, nulled: u64, rows: u64) {
+        let Committed { added, updated, deleted, unchanged, duplicates, quarantined, change_from, change_to } = committed;
+        self.pages += pages;
+        self.records += rows + quarantined + filtered;
+        self.added += added;
+        self.updated += updated;
+        self.deleted += deleted;
+        self.unchanged += unchanged;
+        self.duplicates += duplicates;
+        self.quarantined += quarantined;
+        self.filtered += filtered;
+        self.nulled += nulled;
+        self.changed(*change_from, *change_to);
+    }
+
+    pub(super) fn changed(&mut self, from: Option<i64>, to: Option<i64>) {
+        self.change_from = self.change_from.or(from);
+        self.change_to = to.or(self.change_to);
+    }
+
+    pub(super) fn end(&mut self, result: Result<Outcome, Error>) {
+        self.state = match result {
+            Ok(Outcome::Complete) => "completed",
+            Ok(Outcome::Paused) => "paused",
+            Err(error) => {
+                self.error = Some(Failed {
+                    code: error.code(),
+                    kind: error.kind(),
+                    message: error.to_string(),
+                    hint: error.hint(),
+                });
+                "failed"
+            }
+        };
+    }
+
+    pub(super) fn run_end(&self, ended_at: DateTime<Utc>) -> RunEnd {
+        let state = match self.state {
+            "completed" => RunState::Completed,
+            "paused" => RunState::Paused,
+            _ => RunState::Failed,
+        };
+        let error = self.error.as_ref().map(|error| (error.code.to_owned(), error.message.clone()));
+        RunEnd { state, ended_at, requests: self.requests, error }
+    }
+}
