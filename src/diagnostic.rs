@@ -30,10 +30,16 @@ pub struct Source {
     pub not_utf8: Option<Position>,
 }
 
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 impl Source {
     /// A file from its bytes, or from its text.
     pub fn new(name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
-        let (text, not_utf8) = match String::from_utf8(bytes.into()) {
+        let mut bytes = bytes.into();
+        if bytes.starts_with(BYTE_ORDER_MARK) {
+            bytes.drain(..BYTE_ORDER_MARK.len());
+        }
+        let (text, not_utf8) = match String::from_utf8(bytes) {
             Ok(text) => (text, None),
             Err(error) => {
                 let good = error.utf8_error().valid_up_to();
@@ -42,7 +48,6 @@ impl Source {
                 (text, Some(position))
             }
         };
-        let text = text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text);
         Self { name: name.into(), text, not_utf8 }
     }
 
@@ -201,9 +206,12 @@ fn end_of_flow(text: &str) -> usize {
     text.trim_end().len()
 }
 
+/// A longer name is no misspelt one.
+const NAME_BYTES_MAX: usize = 100;
+
 /// The name among `names` that was probably meant.
 pub fn did_you_mean<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    if wrong.is_empty() {
+    if wrong.is_empty() || wrong.len() > NAME_BYTES_MAX {
         return None;
     }
     names

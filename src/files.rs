@@ -95,7 +95,7 @@ pub fn catalogue() -> Vec<Input> {
     let mut inputs = Vec::new();
     let input = |file: &include_dir::File<'static>, kind, integration| Input {
         source: Arc::new(Source {
-            name: format!("<catalogue>/{}", file.path().display()),
+            not_utf8: None, name: format!("<catalogue>/{}", file.path().display()),
             text: file.contents_utf8().unwrap_or_default().to_owned(),
         }),
         kind,
@@ -125,7 +125,7 @@ fn is_yaml(path: &Path) -> bool {
 fn read(path: &Path, folder: &Path) -> Result<Arc<Source>, Error> {
     let name = path.strip_prefix(folder).unwrap_or(path).display().to_string();
     match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Arc::new(Source { name, text })),
+        Ok(text) => Ok(Arc::new(Source::new(name, text))),
         Err(error) => Err(Error::Unreadable { path: name, error }),
     }
 }

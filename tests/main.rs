@@ -11,6 +11,7 @@
 
 mod support;
 
+mod bad_input;
 mod kill;
 mod pages;
 mod shop;

@@ -72,7 +72,7 @@ fn bars(syncs: &[Arc<SyncPlan>]) -> (Observer, Bars) {
         let Some(sync) = sync else {
             if let Event::Locked { holder } = event {
                 // the bars go on below the line
-                drop(shown.println(format!("waiting for the database: {holder}")));
+                drop(shown.println(&holder));
             }
             return;
         };
@@ -110,7 +110,7 @@ fn lines(sync: Option<&SyncId>, event: &Event) {
         Event::Started { .. } => anstream::eprintln!("{name}: started"),
         Event::Waiting { reason, wait } => anstream::eprintln!("{name}: waiting {}: {reason}", short(*wait)),
         Event::Committed { rows } => anstream::eprintln!("{name}: {} rows committed", count(*rows)),
-        Event::Locked { holder } => anstream::eprintln!("{name}: waiting for the database: {holder}"),
+        Event::Locked { holder } => anstream::eprintln!("{name}: {holder}"),
         Event::Finished(report) => anstream::eprintln!("{name}: {}", report.state),
         Event::Page { .. } => {}
     }

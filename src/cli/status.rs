@@ -45,7 +45,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
 
 /// Opens the database to look, and says on standard error what it waits for.
 pub(super) fn open(database: &Path) -> Result<ReadStore, crate::store::Error> {
-    ReadStore::open(database, Box::new(|holder| anstream::eprintln!("waiting for the database: {holder}")))
+    ReadStore::open(database, Box::new(|holder| anstream::eprintln!("{holder}")))
 }
 
 fn row(name: &str, status: Option<&SyncStatus>) -> Vec<String> {

@@ -1,5 +1,7 @@
 //! Why a sync did not come to its end.
 
+use std::sync::Arc;
+
 use crate::plan::TemplateError;
 use crate::record::{DecodeError, MapError};
 use crate::scan::Stuck;
@@ -27,7 +29,7 @@ pub enum ErrorKind {
 pub enum Error {
     /// no answer, or none that could be asked for
     #[error(transparent)]
-    Remote(#[from] remote::Error),
+    Remote(#[from] Arc<remote::Error>),
     /// an answer that is no success
     #[error("{request} answered {status}{}; {reason}{}", status_text(*status), quoted(excerpt))]
     Status {
@@ -106,6 +108,12 @@ pub enum Error {
     Bug(String),
 }
 
+impl From<remote::Error> for Error {
+    fn from(error: remote::Error) -> Self {
+        Self::Remote(Arc::new(error))
+    }
+}
+
 impl Error {
     /// Who can do something about it.
     pub fn kind(&self) -> ErrorKind {
@@ -116,7 +124,14 @@ impl Error {
             Self::Decode { .. } | Self::NoRecords { .. } | Self::Stuck(_) | Self::Map(_) | Self::Guarded { .. } => {
                 ErrorKind::Data
             }
-            Self::Store(store::Error::SchemaConflict { .. }) => ErrorKind::User,
+            Self::Store(
+                store::Error::SchemaConflict { .. }
+                | store::Error::Missing { .. }
+                | store::Error::UnknownTable { .. }
+                | store::Error::AmbiguousTable { .. }
+                | store::Error::NotARead { .. }
+                | store::Error::Query { .. },
+            ) => ErrorKind::User,
             Self::Store(_) => ErrorKind::Store,
             Self::Bug(_) => ErrorKind::Bug,
         }

@@ -37,7 +37,7 @@ pub enum Event {
     },
     /// another program holds the DuckDB file
     Locked {
-        /// who, in DuckDB's words
+        /// what is waited for, and who has it
         holder: String,
     },
     /// it has ended

@@ -57,7 +57,7 @@ pub struct SyncReport {
     pub quarantined: u64,
     /// records that `where` turned away
     pub filtered: u64,
-    /// values that `on_invalid: null` made null
+    /// values that `on_invalid: set_null` made null
     pub nulled: u64,
     /// the first change number it wrote
     pub change_from: Option<i64>,

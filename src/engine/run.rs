@@ -9,7 +9,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::fetch::now;
-use super::report::{Outcome, Report, SyncReport};
+use super::report::{Report, SyncReport};
 use super::sync::Task;
 use super::writer::Writer;
 use super::{Error, Event, Observer};
@@ -52,21 +52,12 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
     let mut running = JoinSet::new();
     let mut reports: Vec<Option<SyncReport>> = vec![None; syncs.len()];
     for (position, plan) in syncs.iter().enumerate() {
-        let client = clients.entry(plan.id.connection.clone()).or_insert_with(|| connect(&plan.connection).map_err(Arc::new));
-        let client = match client {
-            Ok(client) => client.clone(),
-            Err(_) => {
-                let mut report = SyncReport::new(plan.id.clone());
-                // made again for its own words: errors are not cloned
-                report.end(connect(&plan.connection).map(|_| Outcome::Complete).map_err(Error::from));
-                observer(Some(&plan.id), Event::Finished(Box::new(report.clone())));
-                reports[position] = Some(report);
-                continue;
-            }
-        };
+        let connected = clients
+            .entry(plan.id.connection.clone())
+            .or_insert_with(|| connect(&plan.connection).map_err(Arc::new));
         let task = Task {
             plan: Arc::clone(plan),
-            client,
+            client: connected.clone(),
             writer: writer.clone(),
             run_id: run_id.clone(),
             started_at: started,

@@ -19,14 +19,15 @@ use crate::plan::{DeletePlan, Order, PageKind, SyncPlan, TemplateError, limits};
 use crate::record::map::read_start;
 use crate::record::json::Json;
 use crate::record::{Batch, Mapper};
-use crate::remote::Client;
+use crate::remote::{self, Client};
 use crate::scan::{Checkpoint, Mark, PageFacts, Position, ScanState, Step};
 use crate::store::{Absence, AbsenceEnd, Group, RunRecord, ScanEnd};
 
 /// What a sync runs with.
 pub(super) struct Task {
     pub(super) plan: Arc<SyncPlan>,
-    pub(super) client: Client,
+    /// the way to the API, or why there is none
+    pub(super) client: Result<Client, Arc<remote::Error>>,
     pub(super) writer: Writer,
     pub(super) run_id: String,
     pub(super) started_at: DateTime<Utc>,
@@ -95,6 +96,7 @@ impl Task {
             checkpoint.scan = None;
         }
         let resumed = checkpoint.scan.is_some();
+        checkpoint.scan = checkpoint.scan.map(ScanState::resumed);
         if checkpoint.scan.is_none() {
             let since = match checkpoint.watermark.clone() {
                 Some(mark) => Some(mark),
@@ -117,15 +119,12 @@ impl Task {
         let mut checkpoint = checkpoint;
         let mut stopped = false;
         if scan.position != Position::End {
+            let client = self.client.clone()?;
             let (pages, queue) = mpsc::channel(limits::PAGES_IN_FLIGHT);
-            let fetcher = Fetcher::new(
-                Arc::clone(&self.plan),
-                self.client.clone(),
-                Arc::clone(&self.observer),
-                self.log_requests,
-            );
-            let reading = self.fetch_pages(scan, pages, &fetcher);
-            let writing = self.write_pages(checkpoint, queue, report);
+            let fetcher =
+                Fetcher::new(Arc::clone(&self.plan), client.clone(), Arc::clone(&self.observer), self.log_requests);
+            let reading = self.fetch_pages(scan, client, pages, &fetcher);
+            let writing = self.write_pages(checkpoint, queue, &fetcher, report);
             let (read, written) = tokio::join!(reading, writing);
             report.requests += fetcher.requests();
             self.keep_log(&fetcher).await?;
@@ -143,6 +142,7 @@ impl Task {
     async fn fetch_pages(
         &self,
         mut scan: ScanState,
+        client: Client,
         pages: mpsc::Sender<Page>,
         fetcher: &Fetcher,
     ) -> Result<bool, Error> {
@@ -151,7 +151,7 @@ impl Task {
         let reader = Arc::new(Reader {
             plan: Arc::clone(&self.plan),
             mapper: Mapper::new(&self.plan),
-            client: self.client.clone(),
+            client,
             variables,
         });
         let mut stop = self.stop.clone();
@@ -208,9 +208,10 @@ impl Task {
         &self,
         checkpoint: Checkpoint,
         mut queue: mpsc::Receiver<Page>,
+        fetcher: &Fetcher,
         report: &mut SyncReport,
     ) -> Result<Checkpoint, Error> {
-        let mut open = OpenGroup::new(self, checkpoint);
+        let mut open = OpenGroup::new(self, fetcher, checkpoint);
         loop {
             let page = match open.deadline {
                 Some(deadline) => tokio::select! {
@@ -288,6 +289,7 @@ impl Task {
         let guarded = ScanState { guarded: true, ..scan.clone() };
         let guarded = self.checkpoint_only(Checkpoint { scan: Some(guarded), ..checkpoint });
         let (guard, accept, at, run_id) = (*guard, self.accept_deletes, now(), self.run_id.clone());
+        let returned = scan.records;
         let absence = self
             .writer
             .call(move |store| {
@@ -315,7 +317,7 @@ impl Task {
             Absence::Guarded { would_delete, live, .. } => Err(Error::Guarded {
                 would_delete,
                 live,
-                returned: report.records,
+                returned,
                 sync: self.plan.id.to_string(),
             }),
         }
@@ -345,6 +347,7 @@ fn unexplained() -> Error {
 /// The commit group that is being filled.
 struct OpenGroup<'t> {
     task: &'t Task,
+    fetcher: &'t Fetcher,
     checkpoint: Checkpoint,
     batches: Vec<Batch>,
     rows: usize,
@@ -356,9 +359,20 @@ struct OpenGroup<'t> {
 }
 
 impl<'t> OpenGroup<'t> {
-    fn new(task: &'t Task, checkpoint: Checkpoint) -> Self {
+    fn new(task: &'t Task, fetcher: &'t Fetcher, checkpoint: Checkpoint) -> Self {
         let high = checkpoint.scan.as_ref().and_then(|scan| scan.high.clone());
-        Self { task, checkpoint, batches: Vec::new(), rows: 0, bytes: 0, pages: 0, high, deadline: None, committed: true }
+        Self {
+            task,
+            fetcher,
+            checkpoint,
+            batches: Vec::new(),
+            rows: 0,
+            bytes: 0,
+            pages: 0,
+            high,
+            deadline: None,
+            committed: true,
+        }
     }
 
     fn push(&mut self, mut batch: Batch, after: ScanState, done: bool) {
@@ -411,7 +425,7 @@ impl<'t> OpenGroup<'t> {
         let committed = self.task.writer.call(move |store| store.commit(group)).await?;
         report.add(&committed, pages, filtered, nulled, rows);
         (self.task.observer)(Some(&plan.id), Event::Committed { rows });
-        Ok(())
+        self.task.keep_log(self.fetcher).await
     }
 }
 

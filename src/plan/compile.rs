@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::connection::{self, ProviderDraft};
 use super::place::{Document, Place, Sink};
 use super::sync::{self, SyncDraft};
-use super::{ConnectionPlan, DeletePlan, ModelPlan, Plan, PublishPlan, SyncId, SyncPlan, table, words};
+use super::{ConnectionPlan, DeletePlan, ModelPlan, Plan, PublishPlan, SyncId, SyncPlan, request, table, words};
 use crate::diagnostic::{Diagnostic, Severity, Source, suggest};
 use crate::spec::schema::{self, Kind};
 use crate::spec::{
@@ -59,6 +59,23 @@ struct Documents {
     providers: BTreeMap<String, Typed<ProviderSpec>>,
     syncs: BTreeMap<(String, String), Typed<SyncSpec>>,
     models: BTreeMap<(String, String), Typed<ModelSpec>>,
+    /// kind, integration and name of files that are there and cannot be read: nothing that names them is wrong for it
+    broken: BTreeSet<(Kind, String, String)>,
+}
+
+impl Documents {
+    fn is_broken(&self, kind: Kind, integration: &str, name: &str) -> bool {
+        self.broken.contains(&(kind, integration.to_owned(), name.to_owned()))
+    }
+
+    fn note_broken(&mut self, input: &Input, value: Option<&Value>) {
+        let stem = std::path::Path::new(&input.source.name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
+        let named = value.and_then(|value| value.get(input.kind.name())).and_then(Value::as_str).map(str::to_owned);
+        let integration = input.integration.clone().unwrap_or_default();
+        for name in [stem, named].into_iter().flatten() {
+            self.broken.insert((input.kind, integration.clone(), name));
+        }
+    }
 }
 
 /// Compiles a project. `folder` is where its relative paths start. Without a project file among the inputs only the
@@ -97,6 +114,7 @@ fn read(sink: &mut Sink, inputs: &[Input]) -> Documents {
             Ok(value) => value,
             Err(error) => {
                 sink.unreadable(source, error);
+                documents.note_broken(input, None);
                 continue;
             }
         };
@@ -105,6 +123,7 @@ fn read(sink: &mut Sink, inputs: &[Input]) -> Documents {
         let good = findings.is_empty();
         sink.findings(&Place::top(&document), findings);
         if !good {
+            documents.note_broken(input, Some(&document.value));
             continue;
         }
         match kind {
@@ -190,13 +209,18 @@ fn drafts<'d>(
         }
         let place = Place::top(&typed.document);
         let Some(provider_document) = documents.providers.get(provider) else {
+            if documents.is_broken(Kind::Provider, "", provider) {
+                continue;
+            }
             let hint = suggest(provider, documents.providers.keys().map(String::as_str));
             sink.error("E020", &place.key("sync"), format!("there is no provider `{provider}`, in whose folder this sync stands"), hint);
             continue;
         };
         let model_name = &typed.spec.model;
         let model = models.get(&(provider.as_str(), model_name.as_str())).cloned();
-        if !documents.models.contains_key(&(provider.clone(), model_name.clone())) {
+        if !documents.models.contains_key(&(provider.clone(), model_name.clone()))
+            && !documents.is_broken(Kind::Model, provider, model_name)
+        {
             let names = documents.models.keys().filter(|(of, _)| of == provider).map(|(_, name)| name.as_str());
             let hint = suggest(model_name, names)
                 .unwrap_or_else(|| format!("write integrations/{provider}/models/{model_name}.yaml"));
@@ -243,6 +267,9 @@ fn assemble(
         let place = place.key("connections").key(name);
         words::name(sink, &place, name, true);
         let Some(provider_document) = documents.providers.get(&spec.provider) else {
+            if documents.is_broken(Kind::Provider, "", &spec.provider) {
+                continue;
+            }
             let hint = suggest(&spec.provider, documents.providers.keys().map(String::as_str))
                 .unwrap_or_else(|| format!("write providers/{}.yaml", spec.provider));
             sink.error("E020", &place.key("provider"), format!("there is no provider `{}`", spec.provider), Some(hint));
@@ -291,11 +318,17 @@ fn connection_syncs(
     let mut plans = Vec::new();
     for (name, sync_spec) in all {
         let place = if spec.syncs.is_some() { place.key("syncs").key(name) } else { place.clone() };
+        if documents.is_broken(Kind::Sync, provider, name) {
+            continue;
+        }
         if !available.contains(&name) {
             sink.key_error("E021", &place, format!("`{provider}` has no sync `{name}`"), suggest(name, available.iter().copied()));
             continue;
         }
         let (Some(draft), Some(connection)) = (drafts.get(&(provider, name)), connection) else { continue };
+        for credential in request::credentials(&draft.request) {
+            connection::credential_is_given(sink, &place, credential, &connection.credentials);
+        }
         let ConnectionSyncSpec { input, variants } = &sync_spec;
         let variants: Vec<(String, Place<'_>, Map<String, Value>)> = match variants {
             None => vec![(String::new(), place.key("input"), input.clone())],

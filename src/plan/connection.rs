@@ -59,6 +59,7 @@ pub(super) fn provider(sink: &mut Sink, place: &Place<'_>, spec: &ProviderSpec) 
     }
     let variables = Variables { names: &["config", "connection"], config: config.as_ref(), input: None };
     let base_url = template(sink, &place.key("base_url"), base_url, variables);
+    let is_url = base_url.as_ref().is_none_or(|url| !url.is_fixed() || as_base_url(sink, &place.key("base_url"), url.text()).is_some());
     let variables = variables.with(&AUTH_VARIABLES);
     let mut ways = IndexMap::new();
     let mut good = true;
@@ -96,7 +97,7 @@ pub(super) fn provider(sink: &mut Sink, place: &Place<'_>, spec: &ProviderSpec) 
         timeout_request: timeout_request?,
         trusted_origins: origins,
     };
-    good.then_some(draft)
+    (good && is_url).then_some(draft)
 }
 
 fn auth_plan(sink: &mut Sink, place: &Place<'_>, spec: &AuthSpec, variables: Variables<'_>) -> Option<AuthPlan> {
@@ -196,14 +197,7 @@ pub(super) fn connection(
             sink.key_error("E040", &url_place, format!("the base URL of `{provider}` has no value: {error}"), Some("give it in `config`".into()));
             None
         }
-        Ok(text) => {
-            let url = Url::parse(&text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-            if url.is_none() {
-                let hint = "a base URL looks like `https://api.example.com/v2`".to_owned();
-                sink.error("E040", &url_place, format!("`{text}` is not a base URL"), Some(hint));
-            }
-            url
-        }
+        Ok(text) => as_base_url(sink, &url_place, &text),
     };
     let ProviderDraft { base_url: _, auth: _, rate_limit, retry, timeout_connect, timeout_request, trusted_origins } = draft;
     Some(ConnectionPlan {
@@ -219,6 +213,15 @@ pub(super) fn connection(
         timeout_connect: *timeout_connect,
         timeout_request: *timeout_request,
     })
+}
+
+fn as_base_url(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if url.is_none() {
+        let hint = "a base URL looks like `https://api.example.com/v2`".to_owned();
+        sink.error("E040", place, format!("`{text}` is not a base URL"), Some(hint));
+    }
+    url
 }
 
 /// A value in a base URL must not move it to another host or path: it is encoded as in a path, and a host takes no such characters.
@@ -274,13 +277,22 @@ fn credentials_are_given(sink: &mut Sink, place: &Place<'_>, auth: &AuthPlan, gi
         AuthPlan::Basic { username, password } => vec![username, password],
         AuthPlan::Bearer { token } => vec![token],
     };
-    for name in templates.into_iter().flat_map(Template::variables) {
-        if let Some(name) = name.strip_prefix("credentials.")
-            && !given.contains_key(name)
-        {
-            let hint = format!("add `credentials: {{ {name}: \"${{{}}}\" }}`", name.to_uppercase());
-            sink.key_error("E047", place, format!("the credential `{name}` is not given"), Some(hint));
-        }
+    let names = templates.into_iter().flat_map(Template::variables);
+    for name in names.filter_map(|name| name.strip_prefix("credentials.")) {
+        credential_is_given(sink, place, name, given);
+    }
+}
+
+/// A credential that some template names must be one of the connection's.
+pub(super) fn credential_is_given(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    name: &str,
+    given: &BTreeMap<String, CredentialSource>,
+) {
+    if !given.contains_key(name) {
+        let hint = format!("add `credentials: {{ {name}: \"${{{}}}\" }}`", name.to_uppercase());
+        sink.key_error("E047", place, format!("the credential `{name}` is not given"), Some(hint));
     }
 }
 

@@ -60,3 +60,5 @@ pub const SYNCS_AT_ONCE: usize = 4;
 pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(60);
 /// DuckDB's own memory limit inside headwater.
 pub const DUCKDB_MEMORY: &str = "160MB";
+/// Keys that the end of a scan compares at once with the table; their join fits into `DUCKDB_MEMORY`.
+pub const ABSENCE_KEYS_AT_ONCE: u64 = 1_000_000;

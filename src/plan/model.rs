@@ -529,5 +529,5 @@ pub enum OnInvalid {
     /// the run fails
     Fail,
     /// the value becomes null; a bad key or a missing required column still goes to quarantine
-    Null,
+    SetNull,
 }

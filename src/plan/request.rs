@@ -54,7 +54,9 @@ pub(super) fn request(
     let mut query_plans: Vec<(String, ValuePlan)> = Vec::new();
     for (place, map) in [(provider_place.key("query"), &provider.query), (place.key("query"), query)] {
         for (name, given) in map {
-            if let Some(parsed) = value(sink, &place.key(name), given, secret) {
+            // a secret is a parameter of its own, never inside a list or a map, where it could not be kept apart
+            let variables = if given.is_string() { secret } else { open };
+            if let Some(parsed) = value(sink, &place.key(name), given, variables) {
                 query_plans.retain(|(known, _)| known != name);
                 query_plans.push((name.clone(), parsed));
             } else {
@@ -153,6 +155,16 @@ pub(super) fn names(plan: &ValuePlan, variable: &str) -> bool {
         ValuePlan::List(items) => items.iter().any(|item| names(item, variable)),
         ValuePlan::Map(members) => members.iter().any(|(_, item)| names(item, variable)),
     }
+}
+
+/// The credentials that headers and query name, as `credentials.<name>`.
+pub(super) fn credentials(plan: &RequestPlan) -> impl Iterator<Item = &str> {
+    let in_query = plan.query.iter().filter_map(|(_, value)| match value {
+        ValuePlan::Template(template) => Some(template),
+        ValuePlan::Fixed(_) | ValuePlan::List(_) | ValuePlan::Map(_) => None,
+    });
+    let templates = plan.headers.iter().map(|(_, template)| template).chain(in_query);
+    templates.flat_map(super::Template::variables).filter_map(|name| name.strip_prefix("credentials."))
 }
 
 /// Whether the request names a variable anywhere.

@@ -11,8 +11,8 @@ use super::{
     Target, TimeFormat, paging, request, table, words,
 };
 use crate::spec::{
-    AbsenceSpec, DeletesSpec, FlagSpec, GuardSpec, IncrementalSpec, MarkTypeSpec, OrderSpec, ProviderSpec, ResponseSpec,
-    SyncSpec,
+    AbsenceSpec, CursorSpec, DeletesSpec, FlagSpec, GuardSpec, IncrementalSpec, LinkSpec, MarkTypeSpec, NextUrlSpec, OffsetSpec,
+    OrderSpec, PageSpec, PaginationSpec, ProviderSpec, RelaySpec, ResponseSpec, SyncSpec,
 };
 
 /// A sync before it has a connection.
@@ -94,18 +94,31 @@ pub(super) fn sync(
         incremental: incremental?,
         deletes: deletes?,
         input: input.clone(),
-        essence: essence(document, provider.1),
+        essence: essence(document, pagination_spec.as_ref().or(provider.1.pagination.as_ref()), provider.1),
     };
     cross_rules(sink, place, &draft).then_some(draft)
 }
 
-fn essence(document: &Value, provider: &ProviderSpec) -> Value {
+fn essence(document: &Value, pagination: Option<&PaginationSpec>, provider: &ProviderSpec) -> Value {
     let part = |key: &str| document.get(key).cloned().unwrap_or_default();
-    let paging = if document.get("pagination").is_some() { String::new() } else { format!("{:?}", provider.pagination) };
     serde_json::json!([
-        part("request"), part("response"), part("pagination"), part("incremental"), part("deletes"), part("model"),
-        paging, format!("{:?}", provider.query), format!("{:?}", provider.headers),
+        part("request"), part("response"), part("incremental"), part("deletes"), part("model"),
+        format!("{:?}", pagination.cloned().map(without_bound)), format!("{:?}", provider.query), format!("{:?}", provider.headers),
     ])
+}
+
+/// Pagination without `max_pages`: a scan that reached the bound goes on once it is raised.
+fn without_bound(mut spec: PaginationSpec) -> PaginationSpec {
+    match &mut spec {
+        PaginationSpec::None {} => {}
+        PaginationSpec::Link(LinkSpec { max_pages, .. })
+        | PaginationSpec::NextUrl(NextUrlSpec { max_pages, .. })
+        | PaginationSpec::Cursor(CursorSpec { max_pages, .. })
+        | PaginationSpec::Offset(OffsetSpec { max_pages, .. })
+        | PaginationSpec::Page(PageSpec { max_pages, .. })
+        | PaginationSpec::Relay(RelaySpec { max_pages, .. }) => *max_pages = None,
+    }
+    spec
 }
 
 /// Rules over several words of one sync.

@@ -66,7 +66,7 @@ pub(super) fn model(sink: &mut Sink, place: &Place<'_>, spec: &ModelSpec, provid
         on_invalid: match on_invalid {
             OnInvalidSpec::Quarantine => OnInvalid::Quarantine,
             OnInvalidSpec::Fail => OnInvalid::Fail,
-            OnInvalidSpec::Null => OnInvalid::Null,
+            OnInvalidSpec::SetNull => OnInvalid::SetNull,
         },
     })
 }

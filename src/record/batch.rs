@@ -26,7 +26,7 @@ pub struct Batch {
     pub keyless: u64,
     /// records that `where` turned away
     pub filtered: u64,
-    /// values that `on_invalid: null` made null
+    /// values that `on_invalid: set_null` made null
     pub nulled: u64,
     /// the highest incremental mark on the page
     pub high: Option<Mark>,

@@ -214,7 +214,7 @@ impl Mapper {
                 }
                 Ok(value) => *cell = value,
                 Err(_) if dead => {}
-                Err(_) if self.on_invalid == OnInvalid::Null && !column.required => nulled += 1,
+                Err(_) if self.on_invalid == OnInvalid::SetNull && !column.required => nulled += 1,
                 Err(Reason { code, text }) => return Err(column.fault(code, text)),
             }
         }

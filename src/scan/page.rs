@@ -130,6 +130,13 @@ impl ScanState {
         Ok(Step::More)
     }
 
+    /// The state as another run goes on with it. What a run gave up as stuck may be mended by then, so that it is looked for anew: a circle
+    /// that was left behind must not make a token suspect that now leads on.
+    #[must_use]
+    pub fn resumed(self) -> Self {
+        Self { tortoise: None, empty_pages: 0, ..self }
+    }
+
     /// The first reason is kept: an end proves nothing once anything was in doubt.
     pub fn doubt(&mut self, reason: &str) {
         self.unproven.get_or_insert_with(|| reason.to_owned());

@@ -14,6 +14,7 @@ mod project;
 mod provider;
 mod request;
 mod sync;
+mod syntax;
 
 pub use auth::*;
 pub use deletes::*;

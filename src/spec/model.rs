@@ -40,7 +40,7 @@ pub enum OnInvalidSpec {
     /// The run fails.
     Fail,
     /// The value becomes null; a record without its key still goes to quarantine.
-    Null,
+    SetNull,
 }
 
 /// A column: a path alone (type varchar), or a map that says more.

@@ -1,16 +1,23 @@
 //! The only door to `serde_yaml`: text to a JSON value, with the place of every mistake, and the place of any node.
 
+use std::cell::Cell;
 use std::fmt;
 
-use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeSeed, EnumAccess, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+use super::syntax::{self, Complaint};
 use crate::diagnostic::{Position, Segment};
 
 /// Bytes of one YAML document.
-pub const DOCUMENT_BYTES_MAX: usize = 4 << 20;
+pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 /// Nested maps and lists in one YAML document.
 pub const DOCUMENT_DEPTH_MAX: usize = 64;
+/// Brackets open at once. The parser's work grows with their number times the document, so they are counted before it starts.
+const BRACKETS_MAX: usize = 256;
+/// What a document may grow to by its aliases: the bytes of its texts, and [`NODE_WEIGHT`] for each node.
+const DOCUMENT_WEIGHT_MAX: usize = 32 << 20;
+const NODE_WEIGHT: usize = 32;
 
 /// Why a text is no document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,14 +26,17 @@ pub struct Error {
     pub code: &'static str,
     /// a lowercase fragment
     pub message: String,
-    /// where, if the parser says
+    /// where, if it is one place
     pub position: Option<Position>,
     /// the likely fix
     pub hint: Option<String>,
 }
 
+/// Begins the messages of this file, which the parser puts a path in front of and a place behind.
+const OWN: char = '\u{1}';
 const TWICE: &str = "stands twice in this map";
-const DEEP: &str = "is nested too deeply";
+const TOO_DEEP: &str = "maps and lists are nested too deeply";
+const TOO_HEAVY: &str = "aliases make the document too large";
 
 /// Reads one YAML document as a JSON value.
 ///
@@ -34,41 +44,103 @@ const DEEP: &str = "is nested too deeply";
 /// A syntax error, a key that stands twice, a key that is no text, a value JSON cannot hold, more than
 /// [`DOCUMENT_BYTES_MAX`] bytes or [`DOCUMENT_DEPTH_MAX`] levels, aliases that multiply.
 pub fn parse(text: &str) -> Result<Value, Error> {
-    if text.len() > DOCUMENT_BYTES_MAX {
-        return Err(Error {
-            code: "E003",
-            message: format!("the file has {} bytes; {DOCUMENT_BYTES_MAX} is the most", text.len()),
-            position: None,
-            hint: None,
-        });
-    }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    Node { depth: 0 }.deserialize(serde_yaml::Deserializer::from_str(text)).map_err(|error| explain(&error))
+    let too_much = |message: String, position| Error { code: "E003", message, position, hint: None };
+    if text.len() > DOCUMENT_BYTES_MAX {
+        let message = format!("the file has more than {} KiB", DOCUMENT_BYTES_MAX >> 10);
+        return Err(too_much(message, None));
+    }
+    if let Some(at) = bracket_too_many(text) {
+        return Err(too_much(format!("{TOO_DEEP} (more than {DOCUMENT_DEPTH_MAX} levels)"), Some(at)));
+    }
+    let weight = Cell::new(0);
+    Node { depth: 0, weight: &weight }.deserialize(document(text)).map_err(|error| explain(text, &error))
 }
 
-fn explain(error: &serde_yaml::Error) -> Error {
-    let position = error.location().map(|at| Position { line: at.line(), column: at.column() });
+#[expect(clippy::disallowed_methods, reason = "this is the door to serde_yaml")]
+fn document(text: &str) -> serde_yaml::Deserializer<'_> {
+    serde_yaml::Deserializer::from_str(text)
+}
+
+fn bracket_too_many(text: &str) -> Option<Position> {
+    let mut open = 0_usize;
+    for (index, c) in text.chars().enumerate() {
+        match c {
+            '[' | '{' => open += 1,
+            ']' | '}' => open = open.saturating_sub(1),
+            _ => {}
+        }
+        if open > BRACKETS_MAX {
+            return Some(Position::of(text, index));
+        }
+    }
+    None
+}
+
+fn explain(text: &str, error: &serde_yaml::Error) -> Error {
     let full = error.to_string();
-    // the place is told apart from the message, and paths into serde's data model mean nothing to a reader
-    let message = full.split(" at line ").next().unwrap_or(&full).trim_end_matches(',').to_owned();
-    let (code, hint) = if message.ends_with(TWICE) {
-        ("E002", Some("keep one of the two".to_owned()))
-    } else if message.contains(DEEP) || message.contains("repetition limit") || message.contains("recursion limit") {
-        ("E003", None)
-    } else if message.contains("tab") {
-        ("E001", Some("indent with spaces; YAML forbids tabs".to_owned()))
-    } else if message.contains("did not find expected ',' or") {
-        ("E001", Some("inside `{ … }` and `[ … ]`, text with brackets, braces or commas needs quotes: \"$.items[*]\"".to_owned()))
-    } else {
-        ("E001", None)
+    // the character count is right whatever ends a line; the reader's errors have only an offset in bytes
+    let offset = full.rsplit_once(" at position ").and_then(|(_, offset)| offset.parse::<usize>().ok());
+    let position = match offset.and_then(|offset| text.get(..offset)) {
+        Some(before) => Some(Position::of(text, before.chars().count())),
+        None => position_of(text, error),
     };
-    Error { code, message, position, hint }
+    let at = position.unwrap_or(Position { line: 1, column: 1 });
+    if let Some((_, own)) = full.rsplit_once(OWN) {
+        let message = own.rsplit_once(" at line ").map_or(own, |(message, _)| message).to_owned();
+        let (code, hint) = if message.ends_with(TWICE) {
+            ("E002", Some("keep one of the two".to_owned()))
+        } else if message.starts_with(TOO_DEEP) || message.starts_with(TOO_HEAVY) {
+            ("E003", None)
+        } else {
+            ("E001", Some("put the value in quotes if it is text".to_owned()))
+        };
+        return Error { code, message, position, hint };
+    }
+    if full.contains("repetition limit") || full.contains("recursion limit") {
+        return Error { code: "E003", message: TOO_HEAVY.to_owned(), position: first_alias(text), hint: None };
+    }
+    if full.contains("invalid type: ") {
+        return syntax::key_is_no_text(text, at);
+    }
+    let (message, position, hint) = if full.contains("more than one document") {
+        let hint = "each document has a file of its own";
+        ("the file holds more than one document".to_owned(), syntax::second_document(text), hint)
+    } else if full.contains("unknown anchor") {
+        let hint = "a value that begins with `*` needs quotes";
+        ("an alias (`*name`) refers to no anchor (`&name`)".to_owned(), position, hint)
+    } else if full.contains("control characters are not allowed") {
+        let c = offset.and_then(|offset| text.get(offset..)?.chars().next()).unwrap_or_default();
+        let hint = "take it out, or write it as an escape in double quotes";
+        (format!("a control character (U+{:04X}) stands in the text", u32::from(c)), position, hint)
+    } else if full.contains("invalid value: ") || full.contains("empty YAML tag") {
+        (TAGGED.to_owned(), position, "put the value in quotes if it is text")
+    } else {
+        return syntax::explain(text, Complaint::read(&full, at));
+    };
+    Error { code: "E001", message, position, hint: Some(hint.to_owned()) }
+}
+
+/// The place of the character that the parser counted to.
+fn position_of(text: &str, error: &serde_yaml::Error) -> Option<Position> {
+    error.location().map(|at| Position::of(text, at.index()))
+}
+
+fn first_alias(text: &str) -> Option<Position> {
+    let mut before = ' ';
+    for (index, c) in text.chars().enumerate() {
+        if c == '*' && (before.is_whitespace() || before == '[' || before == ',') {
+            return Some(Position::of(text, index));
+        }
+        before = c;
+    }
+    None
 }
 
 /// The place of the node at `path`, or of its key.
 pub fn locate(text: &str, path: &[Segment], what: Part) -> Option<Position> {
-    let error = Find { path, what }.deserialize(serde_yaml::Deserializer::from_str(text)).err()?;
-    error.location().map(|at| Position { line: at.line(), column: at.column() })
+    let error = Find { path, what }.deserialize(document(text)).err()?;
+    position_of(text, &error)
 }
 
 /// What [`locate`] looks for.
@@ -80,11 +152,13 @@ pub enum Part {
     Value,
 }
 
-struct Node {
+#[derive(Clone, Copy)]
+struct Node<'w> {
     depth: usize,
+    weight: &'w Cell<usize>,
 }
 
-impl<'de> DeserializeSeed<'de> for Node {
+impl<'de> DeserializeSeed<'de> for Node<'_> {
     type Value = Value;
 
     fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
@@ -92,40 +166,64 @@ impl<'de> DeserializeSeed<'de> for Node {
     }
 }
 
-impl Node {
-    fn inner<E: de::Error>(&self) -> Result<Node, E> {
+impl Node<'_> {
+    fn inner<E: de::Error>(self) -> Result<Self, E> {
         if self.depth >= DOCUMENT_DEPTH_MAX {
-            return Err(E::custom(format!("the document {DEEP} (more than {DOCUMENT_DEPTH_MAX} levels)")));
+            return Err(own(format_args!("{TOO_DEEP} (more than {DOCUMENT_DEPTH_MAX} levels)")));
         }
-        Ok(Node { depth: self.depth + 1 })
+        Ok(Node { depth: self.depth + 1, ..self })
+    }
+
+    fn weigh<E: de::Error>(self, bytes: usize) -> Result<(), E> {
+        self.weight.set(self.weight.get() + NODE_WEIGHT + bytes);
+        if self.weight.get() > DOCUMENT_WEIGHT_MAX { Err(own(TOO_HEAVY)) } else { Ok(()) }
     }
 }
 
-impl<'de> Visitor<'de> for Node {
+fn own<E: de::Error>(message: impl fmt::Display) -> E {
+    E::custom(format_args!("{OWN}{message}"))
+}
+
+const TAGGED: &str = "YAML tags (`!name`) are not part of the language";
+
+impl<'de> Visitor<'de> for Node<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value without YAML tags")
+        f.write_str("a value")
     }
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        self.weigh(0)?;
         Ok(value.into())
     }
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        self.weigh(0)?;
         Ok(value.into())
     }
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        self.weigh(0)?;
         Ok(value.into())
+    }
+
+    fn visit_i128<E: de::Error>(self, value: i128) -> Result<Value, E> {
+        Err(own(format_args!("the number `{value}` is too large")))
+    }
+
+    fn visit_u128<E: de::Error>(self, value: u128) -> Result<Value, E> {
+        Err(own(format_args!("the number `{value}` is too large")))
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        self.weigh(0)?;
         let number = serde_json::Number::from_f64(value);
-        number.map(Value::Number).ok_or_else(|| E::custom("a number must be finite; quote it if it is text"))
+        number.map(Value::Number).ok_or_else(|| own("a number must be finite"))
     }
 
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        self.weigh(value.len())?;
         Ok(value.into())
     }
 
@@ -133,9 +231,18 @@ impl<'de> Visitor<'de> for Node {
         Ok(Value::Null)
     }
 
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_enum<A: EnumAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
+        Err(own(TAGGED))
+    }
+
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
         while let Some(item) = items.next_element_seed(self.inner()?)? {
+            self.weigh(0)?;
             list.push(item);
         }
         Ok(Value::Array(list))
@@ -144,6 +251,7 @@ impl<'de> Visitor<'de> for Node {
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         while let Some(key) = members.next_key_seed(NewKey { map: &map })? {
+            self.weigh(key.len())?;
             let value = members.next_value_seed(self.inner()?)?;
             map.insert(key, value);
         }
@@ -173,7 +281,7 @@ impl Visitor<'_> for NewKey<'_> {
 
     fn visit_str<E: de::Error>(self, key: &str) -> Result<String, E> {
         if self.map.contains_key(key) {
-            return Err(E::custom(format!("`{key}` {TWICE}")));
+            return Err(own(format_args!("`{}` {TWICE}", syntax::shorten(key))));
         }
         Ok(key.to_owned())
     }
@@ -214,6 +322,10 @@ impl<'de> Visitor<'de> for Find<'_> {
 
     fn visit_unit<E: de::Error>(self) -> Result<(), E> {
         if self.path.is_empty() { Err(E::custom(HERE)) } else { Ok(()) }
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<(), E> {
+        self.visit_unit()
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {

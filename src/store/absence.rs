@@ -4,16 +4,19 @@ use chrono::{DateTime, Utc};
 use duckdb::{Connection, params};
 
 use super::error::Error;
-use super::ledger::{change_counter, set_change_counter, stamp};
+use super::ledger::{big, change_counter, set_change_counter, stamp};
 use super::merge::span;
 use super::seen;
-use super::sql::{ident, joined};
+use super::sql::{ident, joined, list};
 use super::stage;
 use super::tables::{key_names, table_of};
-use crate::plan::{Guard, ModelPlan, SyncId};
+use crate::plan::{Guard, ModelPlan, SyncId, limits};
 
 /// The temporary table of rows that are gone: `target`, `nth`.
 const GONE: &str = "temp.main.headwater_gone";
+
+/// Keys compared at once; few in tests, so that these go through several parts.
+const KEYS_AT_ONCE: u64 = if cfg!(test) { 3 } else { limits::ABSENCE_KEYS_AT_ONCE };
 
 /// What the end of a scan did.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -59,7 +62,7 @@ pub fn delete_unseen(
 ) -> Result<Absence, Error> {
     seen::ensure(db, model)?;
     let live = count_live(db, model, id)?;
-    let would_delete = find_unseen(db, model, id, end.scan_id)?;
+    let would_delete = find_unseen(db, model, id, end.scan_id, live)?;
     #[expect(clippy::cast_precision_loss, reason = "a fraction of rows")]
     let fraction = if live == 0 { 0.0 } else { would_delete as f64 / live as f64 };
     let guard = &end.guard;
@@ -90,24 +93,46 @@ pub fn delete_unseen(
 }
 
 fn count_live(db: &Connection, model: &ModelPlan, id: &SyncId) -> Result<u64, Error> {
-    let count =
-        format!("SELECT count(*) FROM {} WHERE _connection = ? AND _variant = ? AND _deleted_at IS NULL", table_of(model));
+    let count = format!(
+        "SELECT count(*) FROM {} WHERE _connection = ? AND _variant = ? AND _deleted_at IS NULL",
+        table_of(model)
+    );
     db.query_row(&count, params![id.connection, id.variant], |row| row.get(0))
         .map_err(Error::database("count the living rows"))
 }
 
-fn find_unseen(db: &Connection, model: &ModelPlan, id: &SyncId, scan_id: u64) -> Result<u64, Error> {
+/// Finds the rows that live and were not seen; gives how many.
+///
+/// The keys are compared in parts, so that the memory for one join does not grow with the table: at 5,000,000 rows and 160 MB that
+/// took half the time and two thirds of the memory of one join that spills.
+fn find_unseen(db: &Connection, model: &ModelPlan, id: &SyncId, scan_id: u64, live: u64) -> Result<u64, Error> {
     let failed = || Error::database("compare the table with the seen keys");
-    let same = key_names(model).into_iter().map(|name| format!("k.{} = t.{}", seen::column(&name), ident(&name)));
-    let find = format!(
-        "CREATE OR REPLACE TEMP TABLE {GONE} AS SELECT t.rowid AS target, row_number() OVER () AS nth FROM {} t \
-         WHERE t._connection = ? AND t._variant = ? AND t._deleted_at IS NULL \
-         AND NOT EXISTS (SELECT 1 FROM {} k WHERE {} AND {})",
+    db.execute_batch(&format!("CREATE OR REPLACE TEMP TABLE {GONE} (target BIGINT, nth BIGINT)")).map_err(failed())?;
+    let keys = key_names(model);
+    let own: Vec<_> = keys.iter().map(|name| format!("t.{}", ident(name))).collect();
+    let seen: Vec<_> = keys.iter().map(|name| format!("k.{}", seen::column(name))).collect();
+    let same = own.iter().zip(&seen).map(|(own, seen)| format!("{own} = {seen}"));
+    let parts = live.div_ceil(KEYS_AT_ONCE);
+    let insert = format!(
+        "INSERT INTO {GONE} SELECT t.rowid, row_number() OVER () + CAST(? AS BIGINT) FROM {} t \
+         WHERE t._connection = ? AND t._variant = ? AND t._deleted_at IS NULL AND hash({}) % {parts} = ? \
+         AND NOT EXISTS (SELECT 1 FROM {} k WHERE {} AND hash({}) % {parts} = ? AND {})",
         table_of(model),
+        list(&own),
         seen::table_of(model),
         seen::OF_SCAN,
+        list(&seen),
         joined(same, " AND ")
     );
-    db.execute(&find, params![id.connection, id.variant, id.connection, id.sync, id.variant, scan_id]).map_err(failed())?;
-    db.query_row(&format!("SELECT count(*) FROM {GONE}"), [], |row| row.get(0)).map_err(failed())
+    let mut found = 0;
+    for part in 0..parts {
+        let rows = db
+            .execute(
+                &insert,
+                params![big(found), id.connection, id.variant, part, id.connection, id.sync, id.variant, scan_id, part],
+            )
+            .map_err(failed())?;
+        found += rows as u64;
+    }
+    Ok(found)
 }

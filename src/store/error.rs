@@ -151,7 +151,8 @@ impl Error {
             }
             Self::NotADatabase { .. } => "name another file under `database` in `headwater.yaml`".into(),
             Self::Damaged { .. } => {
-                "if a newer DuckDB wrote it, use a newer headwater; otherwise restore a backup or the published copy".into()
+                "if a newer DuckDB wrote it, use a newer headwater; otherwise restore a backup or the published copy"
+                    .into()
             }
             Self::NewerLayout { .. } => "use the headwater that wrote it, or a newer one".into(),
             Self::File { .. } | Self::Database { .. } | Self::Query { .. } => return None,
@@ -166,7 +167,9 @@ impl Error {
                 None => format!("the tables are {}", quoted(known)),
             },
             Self::AmbiguousTable { candidates, .. } => format!("say which: {}", quoted(candidates)),
-            Self::NotARead { .. } => "write one `SELECT`, `FROM`, `WITH`, `VALUES`, `DESCRIBE`, `SUMMARIZE` or `SHOW`".into(),
+            Self::NotARead { .. } => {
+                "write one `SELECT`, `FROM`, `WITH`, `VALUES`, `DESCRIBE`, `SUMMARIZE` or `SHOW`".into()
+            }
             Self::Rows { .. } => "this is a mistake in headwater: please report it".into(),
         })
     }

@@ -7,7 +7,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -95,7 +95,10 @@ impl Warehouse {
             let source = std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such folder");
             return Err(Error::File { doing: "create the database in", path: folder, source });
         }
-        self.execute(&format!("ATTACH {} AS {CATALOG} (TYPE duckdb)", literal(text(&anchored(&fresh))?)), "create the database")?;
+        self.execute(
+            &format!("ATTACH {} AS {CATALOG} (TYPE duckdb)", literal(text(&anchored(&fresh))?)),
+            "create the database",
+        )?;
         let made = layout::create(&self.connection);
         self.execute(&format!("DETACH {CATALOG}"), "close the new database")?;
         made?;
@@ -116,7 +119,8 @@ impl Warehouse {
             return Err(Error::Missing { path: self.path.clone() });
         }
         let read_only = if access == Access::Read { ", READ_ONLY" } else { "" };
-        let statement = format!("ATTACH {} AS {CATALOG} (TYPE duckdb{read_only})", literal(text(&anchored(&self.path))?));
+        let statement =
+            format!("ATTACH {} AS {CATALOG} (TYPE duckdb{read_only})", literal(text(&anchored(&self.path))?));
         let mut wait = Wait::new(self.wait_max);
         while let Err(error) = self.connection.execute_batch(&statement) {
             let holder = holder(error, &self.path)?;
@@ -159,7 +163,10 @@ impl Wait {
         Self { pause: Self::FIRST, waited: Duration::ZERO, max, told: false }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the writer's own thread waits for the file; there is nothing to cancel")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the writer's own thread waits for the file; there is nothing to cancel"
+    )]
     fn pause(&mut self, path: &Path, holder: &str, waiting: &mut WaitObserver) -> Result<(), Error> {
         if self.waited >= self.max {
             return Err(Error::Locked { path: path.into(), waited: self.waited, holder: holder.into() });
@@ -186,15 +193,21 @@ fn holder(error: duckdb::Error, path: &Path) -> Result<String, Error> {
     if says(&["Could not set lock on file", "being used by another process", "File is already open"]) {
         let detail = message.split_once("\": ").map_or(message.as_str(), |(_, detail)| detail);
         let detail = detail.split(". See also").next().unwrap_or(detail);
-        return Ok(detail.strip_prefix("Conflicting lock is held in ").map_or_else(
-            || detail.to_owned(),
-            |who| format!("it is open in {}", who.trim_end_matches('.')),
-        ));
+        return Ok(detail
+            .strip_prefix("Conflicting lock is held in ")
+            .map_or_else(|| detail.to_owned(), |who| format!("it is open in {}", who.trim_end_matches('.'))));
     }
     let path = path.to_owned();
     Err(if says(&["not a valid DuckDB database file"]) {
         Error::NotADatabase { path }
-    } else if says(&["Corrupt", "Could not read enough bytes", "version number", "Serialization Error", "INTERNAL", "ncrypted"]) {
+    } else if says(&[
+        "Corrupt",
+        "Could not read enough bytes",
+        "version number",
+        "Serialization Error",
+        "INTERNAL",
+        "ncrypted",
+    ]) {
         Error::Damaged { path, detail: message }
     } else {
         Error::Database { doing: "open the database", source: error }
@@ -225,9 +238,8 @@ impl RunLock {
                 Ok(Self { _file: file })
             }
             Err(TryLockError::WouldBlock) => {
-                let mut pid = String::new();
                 // the id is a help for people: without it the error is still right
-                let pid = file.read_to_string(&mut pid).ok().and_then(|_| pid.trim().parse().ok());
+                let pid = std::fs::read_to_string(&path).ok().and_then(|pid| pid.trim().parse().ok());
                 Err(Error::Busy { path: database.into(), pid })
             }
             Err(TryLockError::Error(source)) => Err(Error::File { doing: "lock", path, source }),
@@ -241,7 +253,7 @@ struct SpillFolder(PathBuf);
 impl Drop for SpillFolder {
     fn drop(&mut self) {
         // it may not exist, or hold another process's files: both are fine
-        let _ = std::fs::remove_dir(&self.0);
+        drop(std::fs::remove_dir(&self.0));
     }
 }
 

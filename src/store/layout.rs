@@ -105,7 +105,7 @@ pub fn create(connection: &Connection) -> Result<(), Error> {
     statements += &format!("INSERT INTO {} VALUES ({VERSION}, 0); COMMIT;", own("meta"));
     connection.execute_batch(&statements).map_err(|error| {
         // the batch stopped in the middle of its transaction; if rolling back fails too, the first error is the one to tell
-        let _ = connection.execute_batch("ROLLBACK");
+        drop(connection.execute_batch("ROLLBACK"));
         Error::Database { doing: "create headwater's tables", source: error }
     })
 }
@@ -115,7 +115,8 @@ pub fn create(connection: &Connection) -> Result<(), Error> {
 /// # Errors
 /// [`Error::NewerLayout`], [`Error::Damaged`].
 pub fn version(connection: &Connection, path: &std::path::Path) -> Result<Option<i64>, Error> {
-    let known = "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = 'meta'";
+    let known =
+        "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = 'meta'";
     let tables: i64 = connection
         .query_row(known, [CATALOG, SCHEMA], |row| row.get(0))
         .map_err(Error::database("look for headwater's tables"))?;

@@ -104,7 +104,7 @@ pub struct Counts {
     pub quarantined: u64,
     /// records that `where` turned away
     pub filtered: u64,
-    /// values that `on_invalid: null` made null
+    /// values that `on_invalid: set_null` made null
     pub nulled: u64,
 }
 
@@ -142,7 +142,13 @@ pub fn interrupt_leftovers(db: &Connection) -> Result<(), Error> {
 }
 
 /// Adds to the counters of a run.
-pub fn count(db: &Connection, id: &SyncId, run_id: &str, counts: &Counts, changes: Option<(i64, i64)>) -> Result<(), Error> {
+pub fn count(
+    db: &Connection,
+    id: &SyncId,
+    run_id: &str,
+    counts: &Counts,
+    changes: Option<(i64, i64)>,
+) -> Result<(), Error> {
     let statement = format!(
         "UPDATE {} SET pages = pages + ?, records = records + ?, added = added + ?, updated = updated + ?, deleted = deleted + ?, \
          unchanged = unchanged + ?, duplicates = duplicates + ?, quarantined = quarantined + ?, filtered = filtered + ?, \
@@ -150,13 +156,29 @@ pub fn count(db: &Connection, id: &SyncId, run_id: &str, counts: &Counts, change
          WHERE run_id = ? AND {OF_SYNC}",
         own("runs")
     );
-    let Counts { pages, records, added, updated, deleted, unchanged, duplicates, quarantined, filtered, nulled } = *counts;
+    let Counts { pages, records, added, updated, deleted, unchanged, duplicates, quarantined, filtered, nulled } =
+        *counts;
     let (from, to) = changes.unzip();
     db.execute(
         &statement,
         params![
-            big(pages), big(records), big(added), big(updated), big(deleted), big(unchanged), big(duplicates), big(quarantined),
-            big(filtered), big(nulled), from, to, run_id, id.connection, id.provider, id.sync, id.variant
+            big(pages),
+            big(records),
+            big(added),
+            big(updated),
+            big(deleted),
+            big(unchanged),
+            big(duplicates),
+            big(quarantined),
+            big(filtered),
+            big(nulled),
+            from,
+            to,
+            run_id,
+            id.connection,
+            id.provider,
+            id.sync,
+            id.variant
         ],
     )
     .map_err(Error::database("count the commit"))?;
@@ -175,7 +197,16 @@ pub fn end_run(db: &Connection, id: &SyncId, run_id: &str, end: &RunEnd) -> Resu
     db.execute(
         &statement,
         params![
-            state, stamp(end.ended_at), big(end.requests), code, message, run_id, id.connection, id.provider, id.sync, id.variant
+            state,
+            stamp(end.ended_at),
+            big(end.requests),
+            code,
+            message,
+            run_id,
+            id.connection,
+            id.provider,
+            id.sync,
+            id.variant
         ],
     )
     .map_err(Error::database("note the end of the run"))?;
@@ -187,7 +218,8 @@ pub fn end_run(db: &Connection, id: &SyncId, run_id: &str, end: &RunEnd) -> Resu
 /// # Errors
 /// [`Error::Checkpoint`] when it is of an unknown version or unreadable: it is never silently begun anew.
 pub fn read_checkpoint(db: &Connection, id: &SyncId) -> Result<Option<Checkpoint>, Error> {
-    let statement = format!("SELECT CAST(state AS VARCHAR) FROM {} WHERE {OF_SYNC} AND partition = ''", own("checkpoints"));
+    let statement =
+        format!("SELECT CAST(state AS VARCHAR) FROM {} WHERE {OF_SYNC} AND partition = ''", own("checkpoints"));
     let state: Option<Option<String>> = db
         .query_row(&statement, params![id.connection, id.provider, id.sync, id.variant], |row| row.get(0))
         .optional()
@@ -244,12 +276,14 @@ pub fn write_checkpoint(
         "UPDATE {table} SET table_schema = ?, table_name = ?, state = ?, watermark = ?, updated_at = CAST(? AS TIMESTAMPTZ), \
          last_completed_at = coalesce(CAST(? AS TIMESTAMPTZ), last_completed_at) WHERE {OF_SYNC} AND partition = ''"
     );
-    let values = params![filled.schema, filled.name, state, watermark, now, completed, connection, provider, sync, variant];
+    let values =
+        params![filled.schema, filled.name, state, watermark, now, completed, connection, provider, sync, variant];
     if db.execute(&update, values).map_err(failed())? == 0 {
         let insert = format!(
             "INSERT INTO {table} VALUES (?, ?, ?, ?, '', ?, ?, ?, ?, CAST(? AS TIMESTAMPTZ), CAST(? AS TIMESTAMPTZ))"
         );
-        let values = params![connection, provider, sync, variant, filled.schema, filled.name, state, watermark, completed, now];
+        let values =
+            params![connection, provider, sync, variant, filled.schema, filled.name, state, watermark, completed, now];
         db.execute(&insert, values).map_err(failed())?;
     }
     Ok(())
@@ -275,9 +309,7 @@ pub fn log_requests(db: &Connection, run_id: &str, requests: &[RequestRecord]) -
     let mut statement = db.prepare(&insert).map_err(failed())?;
     for RequestRecord { at, method, url, status, duration_ms, bytes, attempt, error } in requests {
         statement
-            .execute(params![
-                run_id, stamp(*at), method, url, status, big(*duration_ms), big(*bytes), attempt, error
-            ])
+            .execute(params![run_id, stamp(*at), method, url, status, big(*duration_ms), big(*bytes), attempt, error])
             .map_err(failed())?;
     }
     Ok(())

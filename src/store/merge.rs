@@ -63,8 +63,7 @@ pub fn merge(
 }
 
 fn has_rows(db: &Connection, model: &ModelPlan, id: &SyncId) -> Result<bool, Error> {
-    let exists =
-        format!("SELECT EXISTS (SELECT 1 FROM {} WHERE _connection = ? AND _variant = ?)", table_of(model));
+    let exists = format!("SELECT EXISTS (SELECT 1 FROM {} WHERE _connection = ? AND _variant = ?)", table_of(model));
     db.query_row(&exists, params![id.connection, id.variant], |row| row.get(0))
         .map_err(Error::database("look for rows of the connection"))
 }
@@ -214,7 +213,13 @@ impl Tally {
         let count = |what: &str| format!("count(*) FILTER (what = '{what}')");
         let select = format!("SELECT {} FROM {DELTA}", list(["new", "buried", "back", "changed", "gone"].map(count)));
         db.query_row(&select, [], |row| {
-            Ok(Self { new: row.get(0)?, buried: row.get(1)?, back: row.get(2)?, changed: row.get(3)?, gone: row.get(4)? })
+            Ok(Self {
+                new: row.get(0)?,
+                buried: row.get(1)?,
+                back: row.get(2)?,
+                changed: row.get(3)?,
+                gone: row.get(4)?,
+            })
         })
         .map_err(Error::database("count the changes"))
     }

@@ -26,7 +26,7 @@ pub use absence::{Absence, ScanEnd};
 pub use error::Error;
 pub use file::WaitObserver;
 pub use ledger::{RequestRecord, RunEnd, RunRecord, RunState};
-pub use read::{ReadStore, RunSummary, SyncStatus};
 pub use query::ResultColumn;
+pub use read::{ReadStore, RunSummary, SyncStatus};
 pub use tables::SchemaChange;
 pub use writer::{AbsenceEnd, Committed, Group, Store};

@@ -91,7 +91,14 @@ fn stage_records<'a>(db: &Connection, records: impl Iterator<Item = &'a Quaranti
     appender.flush().map_err(failed())
 }
 
-fn put(db: &Connection, model: &ModelPlan, id: &SyncId, run_id: &str, now: DateTime<Utc>, some_known: bool) -> Result<(), Error> {
+fn put(
+    db: &Connection,
+    model: &ModelPlan,
+    id: &SyncId,
+    run_id: &str,
+    now: DateTime<Utc>,
+    some_known: bool,
+) -> Result<(), Error> {
     let failed = || Error::database("put records into quarantine");
     let (quarantine, now) = (own("quarantine"), stamp(now));
     let of_sync = format!("{OF_SYNC} AND model = ?");
@@ -113,7 +120,8 @@ fn put(db: &Connection, model: &ModelPlan, id: &SyncId, run_id: &str, now: DateT
     db.execute(
         &insert,
         params![
-            connection, provider, sync, variant, model.name, run_id, now, now, connection, provider, sync, variant, model.name
+            connection, provider, sync, variant, model.name, run_id, now, now, connection, provider, sync, variant,
+            model.name
         ],
     )
     .map_err(failed())?;

@@ -21,11 +21,38 @@ pub struct ResultColumn {
 /// Table functions that look at nothing outside the database. All others are refused: some read files, some change how DuckDB logs, and one
 /// that only opens the warehouse file again would end this process's lock on it.
 const TABLE_FUNCTIONS: [&str; 32] = [
-    "duckdb_columns", "duckdb_constraints", "duckdb_databases", "duckdb_dependencies", "duckdb_extensions", "duckdb_functions",
-    "duckdb_indexes", "duckdb_keywords", "duckdb_memory", "duckdb_optimizers", "duckdb_schemas", "duckdb_sequences",
-    "duckdb_settings", "duckdb_tables", "duckdb_temporary_files", "duckdb_types", "duckdb_variables", "duckdb_views",
-    "generate_series", "json_each", "json_tree", "pragma_database_size", "pragma_show", "pragma_storage_info", "pragma_table_info",
-    "pragma_version", "range", "repeat", "repeat_row", "summary", "unnest", "generate_subscripts",
+    "duckdb_columns",
+    "duckdb_constraints",
+    "duckdb_databases",
+    "duckdb_dependencies",
+    "duckdb_extensions",
+    "duckdb_functions",
+    "duckdb_indexes",
+    "duckdb_keywords",
+    "duckdb_memory",
+    "duckdb_optimizers",
+    "duckdb_schemas",
+    "duckdb_sequences",
+    "duckdb_settings",
+    "duckdb_tables",
+    "duckdb_temporary_files",
+    "duckdb_types",
+    "duckdb_variables",
+    "duckdb_views",
+    "generate_series",
+    "json_each",
+    "json_tree",
+    "pragma_database_size",
+    "pragma_show",
+    "pragma_storage_info",
+    "pragma_table_info",
+    "pragma_version",
+    "range",
+    "repeat",
+    "repeat_row",
+    "summary",
+    "unnest",
+    "generate_subscripts",
 ];
 
 /// Refuses what is not one statement that only reads, by DuckDB's own parse of it.
@@ -96,7 +123,7 @@ pub fn stream<P: Params>(
     let failed = |error: duckdb::Error| Error::Query { message: error.to_string() };
     let mut statement = db.prepare(sql).map_err(failed)?;
     // the iterator itself panics where `step` gives an error
-    let _ = statement.stream_arrow(parameters).map_err(failed)?;
+    drop(statement.stream_arrow(parameters).map_err(failed)?);
     let (columns, kinds): (Vec<ResultColumn>, Vec<Kind>) = statement
         .column_names()
         .into_iter()

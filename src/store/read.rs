@@ -91,7 +91,7 @@ impl ReadStore {
         let db = warehouse.connection();
         let laid_out = layout::version(db, path)?.is_some();
         // times print as UTC where DuckDB has time zones at all, which depends on how it was built
-        let _ = db.execute_batch("SET TimeZone = 'UTC'");
+        drop(db.execute_batch("SET TimeZone = 'UTC'"));
         db.execute_batch(&format!(
             "USE {CATALOG}; SET arrow_large_buffer_size = true; SET enable_external_access = false; SET lock_configuration = true;"
         ))

@@ -53,7 +53,11 @@ pub fn stage(db: &Connection, model: &ModelPlan, batches: &mut [Batch]) -> Resul
     let shape = first.rows.schema();
     let columns = staged_columns(model, shape.fields(), model.columns.iter().map(|column| &column.column_type))?;
     let definitions = columns.iter().enumerate().map(|(at, column)| format!("c{at} {}", column.sql));
-    create(db, ROWS, &format!("_ord BIGINT, _hash UBIGINT, _gone BOOLEAN, _gone_at TIMESTAMPTZ, {}", list(definitions)))?;
+    create(
+        db,
+        ROWS,
+        &format!("_ord BIGINT, _hash UBIGINT, _gone BOOLEAN, _gone_at TIMESTAMPTZ, {}", list(definitions)),
+    )?;
     staged.values = columns.into_iter().map(|column| column.value).collect();
 
     let keep = last_of_each_key(batches, total);

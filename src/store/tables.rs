@@ -18,14 +18,34 @@ use crate::plan::{ColumnType, ModelPlan};
 
 /// The columns headwater adds to every table: name, type, explanation.
 pub const METADATA: [(&str, &str, &str); 8] = [
-    ("_connection", "VARCHAR NOT NULL", "The connection whose row it is; with _variant and the key the row's identity."),
+    (
+        "_connection",
+        "VARCHAR NOT NULL",
+        "The connection whose row it is; with _variant and the key the row's identity.",
+    ),
     ("_variant", "VARCHAR NOT NULL", "The variant of the sync whose row it is; empty for the only one."),
-    ("_first_seen_at", "TIMESTAMPTZ NOT NULL", "When the row was first seen; again when it came back after a deletion."),
-    ("_last_modified_at", "TIMESTAMPTZ NOT NULL", "When a value, or being deleted, last changed. An unchanged record does not move it."),
+    (
+        "_first_seen_at",
+        "TIMESTAMPTZ NOT NULL",
+        "When the row was first seen; again when it came back after a deletion.",
+    ),
+    (
+        "_last_modified_at",
+        "TIMESTAMPTZ NOT NULL",
+        "When a value, or being deleted, last changed. An unchanged record does not move it.",
+    ),
     ("_last_action", "VARCHAR NOT NULL", "ADDED, UPDATED or DELETED."),
-    ("_deleted_at", "TIMESTAMPTZ", "When the row was deleted; null while it lives. A deleted row keeps its last values."),
-    ("_change", "BIGINT NOT NULL", "Change number: strictly rising over the database in commit order. Rows with a higher number than the \
-      last one you read are what changed since."),
+    (
+        "_deleted_at",
+        "TIMESTAMPTZ",
+        "When the row was deleted; null while it lives. A deleted row keeps its last values.",
+    ),
+    (
+        "_change",
+        "BIGINT NOT NULL",
+        "Change number: strictly rising over the database in commit order. Rows with a higher number than the \
+      last one you read are what changed since.",
+    ),
     ("_hash", "UBIGINT NOT NULL", "Hash of the row's values without volatile columns."),
 ];
 
@@ -56,17 +76,24 @@ pub fn live_view_of(model: &ModelPlan) -> Table {
 ///
 /// # Errors
 /// [`Error::SchemaConflict`] when the model cannot have this table.
-pub fn prepare(db: &Connection, model: &ModelPlan, run_id: &str, now: DateTime<Utc>) -> Result<(Vec<SchemaChange>, bool), Error> {
+pub fn prepare(
+    db: &Connection,
+    model: &ModelPlan,
+    run_id: &str,
+    now: DateTime<Utc>,
+) -> Result<(Vec<SchemaChange>, bool), Error> {
     check_names(model)?;
     let found = Found::read(db, model)?;
     let wanted = Memory::of(model);
     let plan = match (&found.columns, &found.memory) {
         (columns, None) if columns.is_empty() => create(model),
-        (_, None) => return Err(conflict(
-            model,
-            "it exists and headwater did not make it".into(),
-            "name another `table` in the model, or rename or drop the existing one",
-        )),
+        (_, None) => {
+            return Err(conflict(
+                model,
+                "it exists and headwater did not make it".into(),
+                "name another `table` in the model, or rename or drop the existing one",
+            ));
+        }
         (columns, Some(_)) if columns.is_empty() => create(model),
         (columns, Some(memory)) => change(db, model, columns, memory)?,
     };
@@ -155,7 +182,11 @@ impl Memory {
             .map_err(Error::database("read `headwater.models`"))?;
         let Some((name, key, columns, description)) = row else { return Ok(None) };
         let unreadable = |error: serde_json::Error| {
-            conflict(model, format!("its row in `headwater.models` is not readable: {error}"), "restore a backup of the database")
+            conflict(
+                model,
+                format!("its row in `headwater.models` is not readable: {error}"),
+                "restore a backup of the database",
+            )
         };
         Ok(Some(Self {
             model: name,
@@ -208,8 +239,7 @@ impl Found {
         let view = live_view_of(model);
         let count = "SELECT count(*) FROM duckdb_views() WHERE database_name = ? AND lower(schema_name) = lower(?) \
                      AND lower(view_name) = lower(?)";
-        let views: i64 =
-            db.query_row(count, [CATALOG, &view.schema, &view.name], |row| row.get(0)).map_err(failed())?;
+        let views: i64 = db.query_row(count, [CATALOG, &view.schema, &view.name], |row| row.get(0)).map_err(failed())?;
         Ok(Self { columns, has_view: views > 0, memory: Memory::read(db, model)? })
     }
 }
@@ -229,7 +259,9 @@ fn create(model: &ModelPlan) -> TablePlan {
 }
 
 fn change(db: &Connection, model: &ModelPlan, found: &[(String, String)], memory: &Memory) -> Result<TablePlan, Error> {
-    let same = |a: &[String], b: &[String]| a.len() == b.len() && a.iter().all(|a| b.iter().any(|b| a.eq_ignore_ascii_case(b)));
+    let same = |a: &[String], b: &[String]| {
+        a.len() == b.len() && a.iter().all(|a| b.iter().any(|b| a.eq_ignore_ascii_case(b)))
+    };
     let key = key_names(model);
     if !same(&key, &memory.key) {
         return Err(conflict(

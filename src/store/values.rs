@@ -5,8 +5,8 @@
 
 use arrow::array::{Array, AsArray, StructArray};
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, Time64MicrosecondType,
-    TimeUnit, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    Time64MicrosecondType, TimeUnit, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use base64::Engine;
@@ -154,7 +154,9 @@ fn entries(entries: &StructArray, kind: &Kind) -> Value {
 fn time(array: &dyn Array, row: usize) -> Value {
     let shown = || shown(array, row);
     match array.data_type() {
-        DataType::Date32 => array.as_primitive::<Date32Type>().value_as_date(row).map_or_else(shown, |day| day.to_string().into()),
+        DataType::Date32 => {
+            array.as_primitive::<Date32Type>().value_as_date(row).map_or_else(shown, |day| day.to_string().into())
+        }
         DataType::Time64(TimeUnit::Microsecond) => {
             let micros = array.as_primitive::<Time64MicrosecondType>().value(row);
             let seconds = u32::try_from(micros.div_euclid(1_000_000)).ok();
@@ -163,18 +165,18 @@ fn time(array: &dyn Array, row: usize) -> Value {
                 .and_then(|seconds| NaiveTime::from_num_seconds_from_midnight_opt(seconds, nanos))
                 .map_or_else(shown, |time| time.to_string().into())
         }
-        DataType::Timestamp(unit, zone) => {
-            instant(array, row, *unit).map_or_else(shown, |at| match zone {
-                Some(_) => at.to_rfc3339_opts(SecondsFormat::AutoSi, true).into(),
-                None => at.to_rfc3339_opts(SecondsFormat::AutoSi, true).trim_end_matches('Z').into(),
-            })
-        }
+        DataType::Timestamp(unit, zone) => instant(array, row, *unit).map_or_else(shown, |at| match zone {
+            Some(_) => at.to_rfc3339_opts(SecondsFormat::AutoSi, true).into(),
+            None => at.to_rfc3339_opts(SecondsFormat::AutoSi, true).trim_end_matches('Z').into(),
+        }),
         _ => shown(),
     }
 }
 
 fn instant(array: &dyn Array, row: usize, unit: TimeUnit) -> Option<DateTime<chrono::Utc>> {
-    use arrow::datatypes::{TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType};
+    use arrow::datatypes::{
+        TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
+    };
     match unit {
         TimeUnit::Second => DateTime::from_timestamp(array.as_primitive::<TimestampSecondType>().value(row), 0),
         TimeUnit::Millisecond => {

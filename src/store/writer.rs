@@ -97,7 +97,11 @@ impl Store {
         Self::open_within(path, limits::LOCK_WAIT_MAX, waiting)
     }
 
-    pub(super) fn open_within(path: &Path, wait_max: std::time::Duration, waiting: WaitObserver) -> Result<Self, Error> {
+    pub(super) fn open_within(
+        path: &Path,
+        wait_max: std::time::Duration,
+        waiting: WaitObserver,
+    ) -> Result<Self, Error> {
         let lock = RunLock::take(path)?;
         let warehouse = Warehouse::start(path, wait_max, waiting)?;
         let mut store = Self { warehouse, interrupted_noted: false, _lock: lock };
@@ -121,7 +125,12 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::SchemaConflict`] says what does not fit and what to do; then no model's table is changed.
-    pub fn prepare(&mut self, models: &[Arc<ModelPlan>], run_id: &str, now: DateTime<Utc>) -> Result<Vec<SchemaChange>, Error> {
+    pub fn prepare(
+        &mut self,
+        models: &[Arc<ModelPlan>],
+        run_id: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<SchemaChange>, Error> {
         let models = distinct(models)?;
         let (changes, wrote) = self.transaction("prepare the tables", |db| {
             let mut all = (Vec::new(), false);
@@ -135,7 +144,10 @@ impl Store {
         if wrote {
             // the write-ahead log never holds a schema change for long: replaying them is where DuckDB had most bugs
             let checkpoint = format!("CHECKPOINT {}", super::sql::CATALOG);
-            self.warehouse.connection().execute_batch(&checkpoint).map_err(Error::database("write the tables to the file"))?;
+            self.warehouse
+                .connection()
+                .execute_batch(&checkpoint)
+                .map_err(Error::database("write the tables to the file"))?;
         }
         Ok(changes)
     }
@@ -258,7 +270,11 @@ impl Store {
     }
 
     /// Runs `work` in one transaction: committed when it succeeds, undone when it does not.
-    fn transaction<T>(&mut self, doing: &'static str, work: impl FnOnce(&Connection) -> Result<T, Error>) -> Result<T, Error> {
+    fn transaction<T>(
+        &mut self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
         let transaction = self.attached()?.unchecked_transaction().map_err(Error::database(doing))?;
         let done = work(&transaction)?;
         transaction.commit().map_err(Error::database(doing))?;

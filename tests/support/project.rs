@@ -119,6 +119,23 @@ impl Project {
         output.json().into_iter().map(|row| row.as_object().expect("an object").clone()).collect()
     }
 
+    /// The rows a query gives, read by DuckDB itself in this process: no `headwater` may be at work meanwhile. Tables go by
+    /// `schema.table`.
+    pub fn rows(&self, sql: &str) -> Vec<Value> {
+        let settings = duckdb::Config::default().access_mode(duckdb::AccessMode::ReadOnly).and_then(|it| it.threads(1));
+        let database = duckdb::Connection::open_with_flags(self.database(), settings.expect("settings")).expect("a database");
+        let sql = format!("SELECT CAST(to_json(t) AS VARCHAR) FROM ({sql}) t");
+        let mut statement = database.prepare(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        let rows = statement.query_map([], |row| row.get::<_, String>(0)).expect("rows");
+        rows.map(|row| serde_json::from_str(&row.expect("a row")).expect("JSON")).collect()
+    }
+
+    /// The one column a query gives.
+    pub fn column(&self, sql: &str) -> Vec<Value> {
+        let first = |row: Value| row.as_object().and_then(|row| row.values().next().cloned()).expect("a column");
+        self.rows(sql).into_iter().map(first).collect()
+    }
+
     /// The one number a query gives.
     pub fn number(&self, sql: &str) -> i64 {
         let row = self.query(sql).pop().expect("a row");

@@ -177,7 +177,7 @@ fn a_key_of_several_columns_keeps_its_order() {
 #[test]
 fn on_invalid_null_nulls_the_value_alone() {
     let mut plan = people();
-    change(&mut plan, |model| model.on_invalid = OnInvalid::Null);
+    change(&mut plan, |model| model.on_invalid = OnInvalid::SetNull);
     let batch = map(
         &plan,
         r#"[{"id":1,"name":"A","details":{"age":"old"},"tags":[{"name":[]}]},{"id":2,"name":[]},{"id":"x","name":"C"},{"id":4,"name":"D"}]"#,

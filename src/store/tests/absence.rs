@@ -128,7 +128,10 @@ fn a_scan_that_returned_nothing_deletes_only_when_it_may() {
     let guarded = bench.finish(2, ScanEnd { guard: strict, ..end(2, 0) });
     assert_eq!(guarded, Absence::Guarded { would_delete: 2, live: 2, fraction: 1.0 });
     let loose = Guard { allow_empty: true, ..strict };
-    assert_eq!(bench.finish(3, ScanEnd { guard: loose, ..end(2, 0) }), Absence::Deleted { rows: 2, changes: Some((3, 4)) });
+    assert_eq!(
+        bench.finish(3, ScanEnd { guard: loose, ..end(2, 0) }),
+        Absence::Deleted { rows: 2, changes: Some((3, 4)) }
+    );
     // nothing lives any more: an empty scan is no surprise
     assert_eq!(bench.finish(4, ScanEnd { guard: strict, ..end(3, 0) }), Absence::Deleted { rows: 0, changes: None });
 }

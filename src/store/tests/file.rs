@@ -67,7 +67,10 @@ fn a_newer_layout_is_left_as_it_is() {
     let path = bench.path();
     let Bench { store, folder: _folder, .. } = bench;
     drop(store);
-    duckdb::Connection::open(&path).expect("opened").execute_batch("UPDATE headwater.meta SET version = 2").expect("set");
+    duckdb::Connection::open(&path)
+        .expect("opened")
+        .execute_batch("UPDATE headwater.meta SET version = 2")
+        .expect("set");
     let before = std::fs::read(&path).expect("read");
     for error in [opening(&path), reading(&path)] {
         assert!(matches!(error, Error::NewerLayout { found: 2, known: 1, .. }), "{error}");

@@ -150,7 +150,8 @@ fn step(bench: &mut Bench, simple: &mut Simple, number: i64, step: &Step) -> Res
         prop_assert_eq!(rows, unseen.len() as u64);
         let expected = (rows > 0).then(|| (simple.counter + 1, simple.counter + i64::try_from(rows).expect("few")));
         prop_assert_eq!(changes, expected);
-        let numbers: BTreeMap<i64, i64> = if rows == 0 { BTreeMap::new() } else { numbers_after(bench, simple.counter) };
+        let numbers: BTreeMap<i64, i64> =
+            if rows == 0 { BTreeMap::new() } else { numbers_after(bench, simple.counter) };
         for place in unseen {
             let row = simple.rows.get_mut(&place).expect("it lives");
             (row.action, row.modified, row.deleted) = ("DELETED", number, Some(number));
@@ -175,7 +176,12 @@ fn expected(simple: &Simple) -> BTreeMap<(String, i64), Value> {
     let minute = |minutes: i64| at(minutes).to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
     let row = |(place, state): (&(usize, i64), &State)| {
         let value = json!([
-            state.name.to_string(), state.action, minute(state.first_seen), minute(state.modified), state.deleted.map(minute), state.change
+            state.name.to_string(),
+            state.action,
+            minute(state.first_seen),
+            minute(state.modified),
+            state.deleted.map(minute),
+            state.change
         ]);
         ((who(place.0), place.1), value)
     };
@@ -183,7 +189,10 @@ fn expected(simple: &Simple) -> BTreeMap<(String, i64), Value> {
 }
 
 fn shown(row: &Map<String, Value>) -> Value {
-    ["name", "_last_action", "_first_seen_at", "_last_modified_at", "_deleted_at", "_change"].map(|name| row[name].clone()).into_iter().collect()
+    ["name", "_last_action", "_first_seen_at", "_last_modified_at", "_deleted_at", "_change"]
+        .map(|name| row[name].clone())
+        .into_iter()
+        .collect()
 }
 
 proptest! {

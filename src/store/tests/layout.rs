@@ -31,7 +31,8 @@ fn preparing_what_is_prepared_does_not_touch_the_file() {
     let mut bench = Bench::new(customers());
     bench.commit(1, &[live(json!([1, "a"]))]);
     bench.store.release().expect("released");
-    let before = (std::fs::read(bench.path()).expect("read"), std::fs::metadata(bench.path()).and_then(|f| f.modified()).ok());
+    let before =
+        (std::fs::read(bench.path()).expect("read"), std::fs::metadata(bench.path()).and_then(|f| f.modified()).ok());
     let Bench { store, folder, model, id } = bench;
     drop(store);
     let path = folder.path().join("w.duckdb");
@@ -42,7 +43,8 @@ fn preparing_what_is_prepared_does_not_touch_the_file() {
     bench.store.release().expect("released");
     let after = (std::fs::read(&path).expect("read"), std::fs::metadata(&path).and_then(|f| f.modified()).ok());
     assert!(before == after);
-    let files: Vec<_> = std::fs::read_dir(bench.folder.path()).expect("listed").flatten().map(|f| f.file_name()).collect();
+    let files: Vec<_> =
+        std::fs::read_dir(bench.folder.path()).expect("listed").flatten().map(|f| f.file_name()).collect();
     assert_eq!(files.len(), 2, "only the database and its lock: {files:?}");
 }
 
@@ -66,7 +68,10 @@ fn descriptions_become_comments() {
         bench.value("SELECT count(*) FROM duckdb_columns() WHERE table_name = 'customers' AND column_name LIKE '\\_%' ESCAPE '\\' AND comment IS NULL"),
         0
     );
-    assert_eq!(bench.value("SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'headwater' AND comment IS NULL"), 0);
+    assert_eq!(
+        bench.value("SELECT count(*) FROM duckdb_tables() WHERE schema_name = 'headwater' AND comment IS NULL"),
+        0
+    );
     described.description = Some("Who bought.".into());
     assert_eq!(prepare(&mut bench, described, "r2").expect("prepared"), []);
     assert_eq!(bench.rows(comments), expected("Who bought."));
@@ -93,7 +98,8 @@ fn a_new_column_is_added_and_old_rows_lack_it() {
     assert_eq!(bench.rows("FROM shop.customers_live"), [json!([1, null, "a"])]);
     assert_eq!(bench.commit(2, &[live(json!([1, ["x"], "a"])), live(json!([2, [], "b"]))]).updated, 1);
     assert_eq!(bench.rows("FROM shop.customers_live ORDER BY id"), [json!([1, ["x"], "a"]), json!([2, [], "b"])]);
-    let log = bench.rows("SELECT run_id, table_schema, table_name, change, detail FROM headwater.schema_changes ORDER BY rowid");
+    let log = bench
+        .rows("SELECT run_id, table_schema, table_name, change, detail FROM headwater.schema_changes ORDER BY rowid");
     assert_eq!(
         log,
         [
@@ -133,9 +139,16 @@ fn types_widen_where_no_value_can_change() {
 #[test]
 fn other_type_changes_are_refused_and_nothing_is_changed() {
     for (from, to) in [
-        ("bigint", "integer"), ("bigint", "double"), ("bigint", "varchar"), ("decimal(6,2)", "decimal(7,3)" /* fewer whole digits? no */),
-        ("decimal(6,2)", "decimal(6,3)"), ("decimal(6,2)", "decimal(8,1)"), ("timestamp", "timestamptz"), ("varchar", "json"),
-        ("integer[]", "bigint[]"), ("varchar", "varchar[]"),
+        ("bigint", "integer"),
+        ("bigint", "double"),
+        ("bigint", "varchar"),
+        ("decimal(6,2)", "decimal(7,3)" /* fewer whole digits? no */),
+        ("decimal(6,2)", "decimal(6,3)"),
+        ("decimal(6,2)", "decimal(8,1)"),
+        ("timestamp", "timestamptz"),
+        ("varchar", "json"),
+        ("integer[]", "bigint[]"),
+        ("varchar", "varchar[]"),
     ] {
         let widens = (from, to) == ("decimal(6,2)", "decimal(7,3)");
         let mut bench = Bench::new(model(&[("id", "bigint"), ("v", from)], &["id"]).into());
@@ -155,10 +168,14 @@ fn other_type_changes_are_refused_and_nothing_is_changed() {
 fn a_dropped_column_stays_and_is_noted_once() {
     let mut bench = Bench::new(model(&[("id", "bigint"), ("old", "varchar"), ("name", "varchar")], &["id"]).into());
     bench.commit(1, &[live(json!([1, "x", "a"])), live(json!([2, "x", "b"]))]);
-    let changes = prepare(&mut bench, model(&[("id", "bigint"), ("name", "varchar")], &["id"]), "r2").expect("prepared");
+    let changes =
+        prepare(&mut bench, model(&[("id", "bigint"), ("name", "varchar")], &["id"]), "r2").expect("prepared");
     assert_eq!(told(&changes), [("column_dropped", "old")]);
     bench.commit(2, &[live(json!([1, "z"]))]);
-    assert_eq!(bench.rows("SELECT id, old, name FROM shop.customers ORDER BY id"), [json!([1, null, "z"]), json!([2, "x", "b"])]);
+    assert_eq!(
+        bench.rows("SELECT id, old, name FROM shop.customers ORDER BY id"),
+        [json!([1, null, "z"]), json!([2, "x", "b"])]
+    );
     assert_eq!(columns(&mut bench, "customers_live"), [json!(["id", "BIGINT"]), json!(["name", "VARCHAR"])]);
     let narrow = (*bench.model).clone();
     assert_eq!(prepare(&mut bench, narrow, "r3").expect("prepared"), []);
@@ -170,7 +187,8 @@ fn a_dropped_column_stays_and_is_noted_once() {
 #[test]
 fn another_key_is_refused() {
     let mut bench = Bench::new(customers());
-    let error = prepare(&mut bench, model(&[("id", "bigint"), ("name", "varchar")], &["id", "name"]), "r2").expect_err("refused");
+    let error = prepare(&mut bench, model(&[("id", "bigint"), ("name", "varchar")], &["id", "name"]), "r2")
+        .expect_err("refused");
     assert_eq!(error.to_string(), "table `shop.customers`: its key was (id) and is now (id, name)");
 }
 
@@ -196,7 +214,10 @@ fn two_models_cannot_make_one_table() {
     let mut other = model(&[("id", "bigint")], &["id"]);
     (other.name, other.table) = ("Other".into(), "CUSTOMERS".into());
     let error = store.prepare(&[customers(), other.into()], "r0", at(0)).expect_err("refused");
-    assert_eq!(error.to_string(), "table `shop.CUSTOMERS`: the models `Customer` and `Other` both make it, and they differ");
+    assert_eq!(
+        error.to_string(),
+        "table `shop.CUSTOMERS`: the models `Customer` and `Other` both make it, and they differ"
+    );
 }
 
 #[test]
@@ -204,7 +225,11 @@ fn a_table_somebody_else_made_is_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("w.duckdb");
     let theirs = duckdb::Connection::open(&path).expect("opened");
-    theirs.execute_batch("CREATE SCHEMA shop; CREATE TABLE shop.customers (id BIGINT); INSERT INTO shop.customers VALUES (7)").expect("made");
+    theirs
+        .execute_batch(
+            "CREATE SCHEMA shop; CREATE TABLE shop.customers (id BIGINT); INSERT INTO shop.customers VALUES (7)",
+        )
+        .expect("made");
     drop(theirs);
     let mut store = open(&path);
     let error = store.prepare(&[customers()], "r0", at(0)).expect_err("refused");

@@ -12,17 +12,17 @@ fn a_run_counts_what_its_commits_did() {
     let mut bench = Bench::new(customers());
     let run = bench.begin("r1", 0);
     bench.commit(1, &[live(json!([1, "a"])), live(json!([2, "b"])), live(json!([3, "c"]))]);
-    let mut page = batch(&bench.model, &[live(json!([1, "z"])), gone(json!([2, "b"])), live(json!([3, "c"])), live(json!([3, "c"]))]);
+    let mut page = batch(
+        &bench.model,
+        &[live(json!([1, "z"])), gone(json!([2, "b"])), live(json!([3, "c"])), live(json!([3, "c"]))],
+    );
     (page.filtered, page.nulled) = (7, 8);
     let bad = bad_batch(&bench.model, &[(None, "x")]);
     let group = bench.group(vec![page, bad], 2);
     bench.store.commit(group).expect("committed");
     let counters = "SELECT state, pages, records, added, updated, deleted, unchanged, duplicates, quarantined, filtered, nulled, \
                     change_from, change_to, requests, error_code, error, ended_at FROM headwater.runs";
-    assert_eq!(
-        bench.rows(counters),
-        [json!(["running", 3, 8, 3, 1, 1, 1, 1, 1, 7, 8, 1, 5, 0, null, null, null])]
-    );
+    assert_eq!(bench.rows(counters), [json!(["running", 3, 8, 3, 1, 1, 1, 1, 1, 7, 8, 1, 5, 0, null, null, null])]);
     let end = RunEnd {
         state: RunState::Failed,
         ended_at: at(3),
@@ -32,7 +32,25 @@ fn a_run_counts_what_its_commits_did() {
     bench.store.end_run(&run, &end).expect("ended");
     assert_eq!(
         bench.rows(counters),
-        [json!(["failed", 3, 8, 3, 1, 1, 1, 1, 1, 7, 8, 1, 5, 4, "remote", "it's gone", "2023-11-14T22:16:20.123456Z"])]
+        [json!([
+            "failed",
+            3,
+            8,
+            3,
+            1,
+            1,
+            1,
+            1,
+            1,
+            7,
+            8,
+            1,
+            5,
+            4,
+            "remote",
+            "it's gone",
+            "2023-11-14T22:16:20.123456Z"
+        ])]
     );
 }
 

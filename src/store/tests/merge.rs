@@ -15,8 +15,7 @@ const STORY: &str = "SELECT id, name, _last_action, (epoch_us(_deleted_at) - 170
 fn the_first_load_adds_everything_in_order() {
     let mut bench = Bench::new(customers());
     let done = bench.commit(1, &[live(json!([3, "c"])), live(json!([1, "a"])), gone(json!([2, "b"]))]);
-    let expected =
-        Committed { added: 2, deleted: 1, change_from: Some(1), change_to: Some(3), ..Committed::default() };
+    let expected = Committed { added: 2, deleted: 1, change_from: Some(1), change_to: Some(3), ..Committed::default() };
     assert_eq!(done, expected);
     assert_eq!(
         bench.rows(STORY),
@@ -66,10 +65,7 @@ fn a_record_says_since_when_it_is_deleted() {
     bench.commit(1, &[live(json!([1, "a"]))]);
     let since = Fate::Deleted(Some(at(-60).timestamp_micros()));
     bench.commit(2, &[Record(vec![json!(1), json!("a")], since), Record(vec![json!(2), json!("b")], since)]);
-    assert_eq!(
-        bench.rows(STORY),
-        [json!([1, "a", "DELETED", -60, 1, 2, 2]), json!([2, "b", "DELETED", -60, 2, 2, 3])]
-    );
+    assert_eq!(bench.rows(STORY), [json!([1, "a", "DELETED", -60, 1, 2, 2]), json!([2, "b", "DELETED", -60, 2, 2, 3])]);
 }
 
 #[test]
@@ -78,15 +74,30 @@ fn all_fates_in_one_group_get_numbers_in_staged_order() {
     bench.commit(1, &[live(json!([1, "a"])), live(json!([2, "b"])), gone(json!([3, "c"])), live(json!([4, "d"]))]);
     let done = bench.commit(
         2,
-        &[live(json!([9, "new"])), gone(json!([1, "a"])), live(json!([4, "d"])), live(json!([3, "back"])), gone(json!([8, "x"])),
-            live(json!([2, "changed"]))],
+        &[
+            live(json!([9, "new"])),
+            gone(json!([1, "a"])),
+            live(json!([4, "d"])),
+            live(json!([3, "back"])),
+            gone(json!([8, "x"])),
+            live(json!([2, "changed"])),
+        ],
     );
     let expected = Committed {
-        added: 2, updated: 1, deleted: 2, unchanged: 1, change_from: Some(5), change_to: Some(9), ..Committed::default()
+        added: 2,
+        updated: 1,
+        deleted: 2,
+        unchanged: 1,
+        change_from: Some(5),
+        change_to: Some(9),
+        ..Committed::default()
     };
     assert_eq!(done, expected);
-    let feed: Vec<Value> =
-        bench.changes(4).into_iter().map(|row| json!([row["_change"], row["id"], row["name"], row["_last_action"]])).collect();
+    let feed: Vec<Value> = bench
+        .changes(4)
+        .into_iter()
+        .map(|row| json!([row["_change"], row["id"], row["name"], row["_last_action"]]))
+        .collect();
     assert_eq!(
         feed,
         [

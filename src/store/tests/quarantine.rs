@@ -55,7 +55,7 @@ fn syncs_do_not_empty_each_others_quarantine() {
     put(&mut bench, 1, vec![page]);
     bench.id.connection = "other".into();
     let page = bad(&bench, &[(Some(json!([1])), "a"), (None, "b")]);
-    put(&mut bench, 2, vec![page, ]);
+    put(&mut bench, 2, vec![page]);
     assert_eq!(bench.value("SELECT count(*) FROM headwater.quarantine"), 4);
     let fits = batch(&bench.model, &[live(json!([1, "a"]))]);
     put(&mut bench, 3, vec![fits]);

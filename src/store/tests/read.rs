@@ -32,7 +32,10 @@ fn status_tells_how_each_sync_is() {
     assert_eq!((first.table.as_deref(), first.state.as_deref()), (Some("shop.customers"), Some("complete")));
     assert_eq!((first.watermark.as_deref(), first.last_completed_at), (Some("3"), Some(super::support::at(3))));
     let run = first.last_run.as_ref().expect("a run");
-    assert_eq!((run.run_id.as_str(), run.state.as_str(), run.added, run.updated, run.deleted), ("r1", "running", 5_000, 1, 1));
+    assert_eq!(
+        (run.run_id.as_str(), run.state.as_str(), run.added, run.updated, run.deleted),
+        ("r1", "running", 5_000, 1, 1)
+    );
     assert_eq!((run.pages, run.records, run.started_at, run.ended_at), (3, 5_003, super::support::at(0), None));
     assert_eq!((all[1].table.as_deref(), all[1].rows_live), (None, 0));
 }
@@ -97,14 +100,27 @@ fn a_question_is_answered_with_columns_and_rows() {
         .expect("rows");
     assert_eq!(
         rows,
-        [json!([4_999, 12_497_497, "z", ["1.50"], {"a": "10:00:00", "b": {"x": [1]}}, [{"key": "k", "value": 1}], "2 days", "a",
-            "2024-01-01T00:00:00Z", "NaN", null])]
+        [
+            json!([4_999, 12_497_497, "z", ["1.50"], {"a": "10:00:00", "b": {"x": [1]}}, [{"key": "k", "value": 1}], "2 days", "a",
+            "2024-01-01T00:00:00Z", "NaN", null])
+        ]
     );
     let types: Vec<String> = columns.iter().map(|column| format!("{} {}", column.name, column.type_name)).collect();
     assert_eq!(
         types,
-        ["n BIGINT", "s HUGEINT", "m VARCHAR", "l DECIMAL(5,2)[]", "o STRUCT(a TIME, b JSON)", "d MAP(VARCHAR, HUGEINT)",
-            "i INTERVAL", "e ENUM", "t TIMESTAMPTZ", "f DOUBLE", "z INTEGER"]
+        [
+            "n BIGINT",
+            "s HUGEINT",
+            "m VARCHAR",
+            "l DECIMAL(5,2)[]",
+            "o STRUCT(a TIME, b JSON)",
+            "d MAP(VARCHAR, HUGEINT)",
+            "i INTERVAL",
+            "e ENUM",
+            "t TIMESTAMPTZ",
+            "f DOUBLE",
+            "z INTEGER"
+        ]
     );
 }
 
@@ -113,10 +129,21 @@ fn statements_that_only_read_are_run() {
     let bench = filled();
     let store = reader(&bench.path());
     for sql in [
-        "SELECT 1", "FROM shop.customers LIMIT 1", "VALUES (1), (2)", "SHOW TABLES", "SHOW ALL TABLES", "DESCRIBE shop.customers",
-        "SUMMARIZE shop.customers", "TABLE shop.customers", "WITH x AS (SELECT 1 AS a) SELECT * FROM x", "(SELECT 1) UNION SELECT 2",
-        "SELECT * FROM range(3)", "SELECT * FROM duckdb_tables()", "SELECT * FROM information_schema.tables",
-        "SELECT unnest([1, 2])", "SELECT lower(name), count(*) FROM shop.customers GROUP BY ALL ORDER BY 2 LIMIT 3",
+        "SELECT 1",
+        "FROM shop.customers LIMIT 1",
+        "VALUES (1), (2)",
+        "SHOW TABLES",
+        "SHOW ALL TABLES",
+        "DESCRIBE shop.customers",
+        "SUMMARIZE shop.customers",
+        "TABLE shop.customers",
+        "WITH x AS (SELECT 1 AS a) SELECT * FROM x",
+        "(SELECT 1) UNION SELECT 2",
+        "SELECT * FROM range(3)",
+        "SELECT * FROM duckdb_tables()",
+        "SELECT * FROM information_schema.tables",
+        "SELECT unnest([1, 2])",
+        "SELECT lower(name), count(*) FROM shop.customers GROUP BY ALL ORDER BY 2 LIMIT 3",
     ] {
         store.query(sql, |_, _| ControlFlow::Continue(())).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
@@ -128,14 +155,40 @@ fn everything_else_is_refused() {
     let before = std::fs::read(bench.path()).expect("read");
     let store = reader(&bench.path());
     for sql in [
-        "", "-- nothing", "SELECT 1; SELECT 2", "SELECT 1; DROP TABLE shop.customers", "INSERT INTO shop.customers SELECT * FROM shop.customers",
-        "DROP TABLE shop.customers", "CREATE TABLE memory.main.x AS SELECT 1", "ATTACH 'x.duckdb'", "DETACH memory", "COPY shop.customers TO 'x.csv'",
-        "SET threads = 1", "PRAGMA database_list", "CALL duckdb_settings()", "EXPLAIN ANALYZE SELECT 1", "INSTALL httpfs", "LOAD httpfs",
-        "EXPORT DATABASE 'x'", "CHECKPOINT", "BEGIN", "PREPARE p AS SELECT 1", "SELECT * FROM read_csv('/etc/passwd')",
-        "SELECT * FROM read_text('w.duckdb')", "SELECT * FROM glob('/*')", "FROM 'w.duckdb'", "FROM '/etc/passwd'", "FROM \"x.parquet\"",
-        "SELECT * FROM enable_logging(storage = 'stdout')", "SELECT * FROM enable_profiling()", "SELECT * FROM query('SELECT 1')",
-        "WITH x AS (SELECT * FROM read_blob('/etc/passwd')) SELECT * FROM x", "SELECT (SELECT count(*) FROM read_json('a.json'))",
-        "SELECT * FROM json_execute_serialized_sql('{}')", "SELECT * FROM force_checkpoint()", "SELECT * FROM query_table('w.duckdb')",
+        "",
+        "-- nothing",
+        "SELECT 1; SELECT 2",
+        "SELECT 1; DROP TABLE shop.customers",
+        "INSERT INTO shop.customers SELECT * FROM shop.customers",
+        "DROP TABLE shop.customers",
+        "CREATE TABLE memory.main.x AS SELECT 1",
+        "ATTACH 'x.duckdb'",
+        "DETACH memory",
+        "COPY shop.customers TO 'x.csv'",
+        "SET threads = 1",
+        "PRAGMA database_list",
+        "CALL duckdb_settings()",
+        "EXPLAIN ANALYZE SELECT 1",
+        "INSTALL httpfs",
+        "LOAD httpfs",
+        "EXPORT DATABASE 'x'",
+        "CHECKPOINT",
+        "BEGIN",
+        "PREPARE p AS SELECT 1",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM read_text('w.duckdb')",
+        "SELECT * FROM glob('/*')",
+        "FROM 'w.duckdb'",
+        "FROM '/etc/passwd'",
+        "FROM \"x.parquet\"",
+        "SELECT * FROM enable_logging(storage = 'stdout')",
+        "SELECT * FROM enable_profiling()",
+        "SELECT * FROM query('SELECT 1')",
+        "WITH x AS (SELECT * FROM read_blob('/etc/passwd')) SELECT * FROM x",
+        "SELECT (SELECT count(*) FROM read_json('a.json'))",
+        "SELECT * FROM json_execute_serialized_sql('{}')",
+        "SELECT * FROM force_checkpoint()",
+        "SELECT * FROM query_table('w.duckdb')",
     ] {
         let refused = store.query(sql, |_, _| ControlFlow::Continue(()));
         assert!(matches!(refused, Err(Error::NotARead { .. })), "{sql}: {refused:?}");

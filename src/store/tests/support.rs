@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch,
-    StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int32Array, Int64Array, ListArray,
+    RecordBatch, StringArray, Time64MicrosecondArray, TimestampMicrosecondArray,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, Schema};
@@ -17,9 +17,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use crate::plan::{
-    ColumnPlan, ColumnSource, ColumnType, Guard, ModelPlan, OnInvalid, Path, SyncId, TimeFormat,
-};
+use crate::plan::{ColumnPlan, ColumnSource, ColumnType, Guard, ModelPlan, OnInvalid, Path, SyncId, TimeFormat};
 use crate::record::{Batch, Fate, Quarantined, arrow_type};
 use crate::scan::{Checkpoint, Mark, checkpoint};
 use crate::store::{Absence, AbsenceEnd, Committed, Error, Group, ReadStore, RunRecord, ScanEnd, Store};
@@ -79,7 +77,13 @@ pub fn gone(values: Value) -> Record {
 pub fn batch(model: &ModelPlan, records: &[Record]) -> Batch {
     let key = |record: &Record| Value::Array(model.key.iter().map(|&at| record.0[at].clone()).collect());
     let hashed = |record: &Record| -> Value {
-        record.0.iter().zip(&model.columns).filter(|(_, column)| !column.volatile).map(|(value, _)| value.clone()).collect()
+        record
+            .0
+            .iter()
+            .zip(&model.columns)
+            .filter(|(_, column)| !column.volatile)
+            .map(|(value, _)| value.clone())
+            .collect()
     };
     Batch {
         rows: rows(&model.columns.iter().collect::<Vec<_>>(), &records.iter().map(|r| r.0.clone()).collect::<Vec<_>>()),
@@ -99,8 +103,11 @@ pub fn batch(model: &ModelPlan, records: &[Record]) -> Batch {
 /// A page that has only records which are no rows: `(typed key, raw key, reason)`.
 pub fn bad_batch(model: &ModelPlan, records: &[(Option<Value>, &str)]) -> Batch {
     let mut page = batch(model, &[]);
-    let keys: Vec<Vec<Value>> =
-        records.iter().filter_map(|(key, _)| key.as_ref()).map(|key| key.as_array().expect("key values").clone()).collect();
+    let keys: Vec<Vec<Value>> = records
+        .iter()
+        .filter_map(|(key, _)| key.as_ref())
+        .map(|key| key.as_array().expect("key values").clone())
+        .collect();
     page.quarantined_keys = rows(&model.key.iter().map(|&at| &model.columns[at]).collect::<Vec<_>>(), &keys);
     page.keyless = records.iter().filter(|(key, _)| key.is_none()).count() as u64;
     page.quarantined = records
@@ -131,9 +138,9 @@ fn array(column_type: &ColumnType, values: &[&Value]) -> ArrayRef {
     let text = |value: &&Value| value.as_str().map(str::to_owned);
     match column_type {
         ColumnType::Boolean => Arc::new(values.iter().map(|v| v.as_bool()).collect::<BooleanArray>()),
-        ColumnType::Integer => {
-            Arc::new(values.iter().map(|v| v.as_i64().map(|n| i32::try_from(n).expect("32 bits"))).collect::<Int32Array>())
-        }
+        ColumnType::Integer => Arc::new(
+            values.iter().map(|v| v.as_i64().map(|n| i32::try_from(n).expect("32 bits"))).collect::<Int32Array>(),
+        ),
         ColumnType::Bigint => Arc::new(values.iter().map(|v| v.as_i64()).collect::<Int64Array>()),
         ColumnType::Double => Arc::new(values.iter().map(|v| v.as_f64()).collect::<Float64Array>()),
         ColumnType::Decimal { precision, scale } => Arc::new(
@@ -155,10 +162,7 @@ fn array(column_type: &ColumnType, values: &[&Value]) -> ArrayRef {
             Arc::new(values.iter().map(|v| (!v.is_null()).then(|| v.to_string())).collect::<StringArray>())
         }
         ColumnType::Date => Arc::new(
-            values
-                .iter()
-                .map(|v| v.as_str().map(|t| days(t.parse().expect("a day"))))
-                .collect::<Date32Array>(),
+            values.iter().map(|v| v.as_str().map(|t| days(t.parse().expect("a day")))).collect::<Date32Array>(),
         ),
         ColumnType::Time => Arc::new(
             values
@@ -169,7 +173,9 @@ fn array(column_type: &ColumnType, values: &[&Value]) -> ArrayRef {
         ColumnType::Timestamp => Arc::new(
             values
                 .iter()
-                .map(|v| v.as_str().map(|t| t.parse::<NaiveDateTime>().expect("a timestamp").and_utc().timestamp_micros()))
+                .map(|v| {
+                    v.as_str().map(|t| t.parse::<NaiveDateTime>().expect("a timestamp").and_utc().timestamp_micros())
+                })
                 .collect::<TimestampMicrosecondArray>(),
         ),
         ColumnType::Timestamptz => Arc::new(
@@ -188,7 +194,9 @@ fn array(column_type: &ColumnType, values: &[&Value]) -> ArrayRef {
 
 fn list(item: &ColumnType, values: &[&Value]) -> ArrayRef {
     let items: Vec<&Value> = values.iter().filter_map(|v| v.as_array()).flatten().collect();
-    let DataType::List(field) = arrow_type(&ColumnType::List(Box::new(item.clone()))) else { panic!("a list is a list") };
+    let DataType::List(field) = arrow_type(&ColumnType::List(Box::new(item.clone()))) else {
+        panic!("a list is a list")
+    };
     let lengths = OffsetBuffer::from_lengths(values.iter().map(|v| v.as_array().map_or(0, Vec::len)));
     let nulls = NullBuffer::from_iter(values.iter().map(|v| !v.is_null()));
     Arc::new(ListArray::new(field, lengths, array(item, &items), Some(nulls)))

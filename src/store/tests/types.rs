@@ -5,8 +5,21 @@ use serde_json::{Value, json};
 use super::support::{Bench, batch, live, model};
 
 const TYPES: [&str; 15] = [
-    "boolean", "integer", "bigint", "hugeint", "double", "decimal(38,0)", "decimal(18,2)", "varchar", "date", "time", "timestamp",
-    "timestamptz", "uuid", "json", "blob",
+    "boolean",
+    "integer",
+    "bigint",
+    "hugeint",
+    "double",
+    "decimal(38,0)",
+    "decimal(18,2)",
+    "varchar",
+    "date",
+    "time",
+    "timestamp",
+    "timestamptz",
+    "uuid",
+    "json",
+    "blob",
 ];
 
 /// Values of each type, in the order of [`TYPES`], as they must come back.
@@ -67,8 +80,11 @@ fn all_types_come_back_as_they_went_in() {
         }
         bench.commit(minutes, &rows.iter().map(|row| live(json!(row))).collect::<Vec<_>>());
     }
-    let found: Vec<Vec<Value>> =
-        bench.changes(3).into_iter().map(|row| row.into_iter().take(expected[0].len()).map(|(_, value)| value).collect()).collect();
+    let found: Vec<Vec<Value>> = bench
+        .changes(3)
+        .into_iter()
+        .map(|row| row.into_iter().take(expected[0].len()).map(|(_, value)| value).collect())
+        .collect();
     assert_eq!(found.len(), 3);
     for (found, expected) in found.iter().zip(&expected) {
         for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
@@ -86,7 +102,8 @@ fn all_types_come_back_as_they_went_in() {
 #[test]
 fn keys_of_every_scalar_type_find_their_row() {
     for (name, values) in TYPES.into_iter().zip(samples()) {
-        let mut bench = Bench::new(model(&[("id", name), ("part", "varchar"), ("name", "varchar")], &["part", "id"]).into());
+        let mut bench =
+            Bench::new(model(&[("id", name), ("part", "varchar"), ("name", "varchar")], &["part", "id"]).into());
         let page = |text: &str| values[..2].iter().map(|value| live(json!([value, "p", text]))).collect::<Vec<_>>();
         assert_eq!(bench.commit(1, &page("a")).added, 2, "{name}");
         assert_eq!(bench.commit(2, &page("a")).unchanged, 2, "{name}");

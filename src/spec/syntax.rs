@@ -1,0 +1,227 @@
+//! What a YAML syntax error means to the person who wrote the line: the parser's problem in the words of the domain, at the
+//! place where the mistake was made, which is often not the place where the parser noticed.
+
+use super::yaml::Error;
+use crate::diagnostic::Position;
+
+/// What the parser says: its problem, where it noticed, and what it was at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Complaint<'a> {
+    pub(super) problem: &'a str,
+    pub(super) at: Position,
+    pub(super) context: Option<(&'a str, Position)>,
+}
+
+impl<'a> Complaint<'a> {
+    /// Takes the parser's text apart: `<problem> at line 3 column 2, while parsing a flow mapping at line 1 column 4`.
+    pub(super) fn read(text: &'a str, at: Position) -> Self {
+        let (problem, context) = match text.split_once(", while ") {
+            Some((problem, context)) => (problem, Some(context)),
+            None => (text, None),
+        };
+        let context = context.map(|context| match context.split_once(" at line ") {
+            Some((what, place)) => (what, read_place(place).unwrap_or(at)),
+            None => (context, at),
+        });
+        let problem = problem.split(" at line ").next().unwrap_or(problem);
+        Self { problem: problem.split(" at position ").next().unwrap_or(problem), at, context }
+    }
+}
+
+/// `3 column 2`
+fn read_place(text: &str) -> Option<Position> {
+    let (line, column) = text.split_once(" column ")?;
+    Some(Position { line: line.parse().ok()?, column: column.parse().ok()? })
+}
+
+struct Meaning {
+    at: Position,
+    message: String,
+    hint: Option<String>,
+}
+
+fn meaning(at: Position, message: impl Into<String>, hint: &str) -> Meaning {
+    Meaning { at, message: message.into(), hint: Some(hint.to_owned()) }
+}
+
+/// The error for people.
+pub(super) fn explain(text: &str, complaint: Complaint<'_>) -> Error {
+    let line = text.split('\n').nth(complaint.at.line - 1).unwrap_or_default();
+    let Meaning { at, message, hint } = mean(text, line, complaint);
+    Error { code: "E001", message, position: Some(at), hint }
+}
+
+const QUOTE_TEMPLATE: &str = "a value with `{{` in it needs quotes: `since: \"{{ watermark }}\"`";
+
+fn mean(text: &str, line: &str, Complaint { problem, at, context }: Complaint<'_>) -> Meaning {
+    if let Some(tab) = tab_in_indentation(line) {
+        let at = Position { line: at.line, column: tab };
+        return meaning(at, "a tab stands where spaces are needed", "indent with spaces; YAML forbids tabs");
+    }
+    let (before, rest) = split(line, at.column);
+    match problem {
+        "found character that cannot start any token" => {
+            let hint = "put the value in quotes";
+            meaning(at, format!("a value cannot begin with `{}`", first_of(rest)), hint)
+        }
+        "did not find expected ',' or '}'" | "did not find expected ',' or ']'" => flow(text, problem, at, context, rest),
+        "did not find expected node content" if rest.trim().is_empty() => unclosed(text, at),
+        "did not find expected node content" => {
+            meaning(at, format!("a value cannot begin with `{}`", first_of(rest)), "put the value in quotes")
+        }
+        "found unexpected end of stream" => {
+            let at = context.map_or(at, |(_, place)| place);
+            meaning(at, "the quote is never closed", "close it, or write a quote inside single quotes twice: `'it''s'`")
+        }
+        "mapping values are not allowed in this context" => colon(line, at, before),
+        "did not find expected key" => no_key(at, before, rest),
+        "did not find expected '-' indicator" => {
+            let hint = "the items of one list begin with `-` in the same column, and the keys of one item too";
+            meaning(at, "this line belongs to no item of the list above", hint)
+        }
+        "could not find expected ':'" => {
+            let at = context.map_or(at, |(_, place)| place);
+            let line = text.split('\n').nth(at.line - 1).unwrap_or_default().trim();
+            let hint = if line.contains(':') { "a space belongs after the `:`" } else { "write `key: value`" };
+            meaning(at, format!("`{}` is no key with a value", shorten(line)), hint)
+        }
+        "found unknown escape character" => {
+            let hint = "in double quotes a backslash is written twice; in single quotes it stands for itself";
+            meaning(at, "the text has a backslash that means nothing", hint)
+        }
+        "block sequence entries are not allowed in this context" => {
+            let hint = "begin it on the next line, or write `[ … ]`";
+            meaning(at, "a list with `-` cannot begin on the line of its key", hint)
+        }
+        other => Meaning { at, message: format!("this is no YAML: {other}"), hint: None },
+    }
+}
+
+/// The column of a tab before the first word of a line.
+fn tab_in_indentation(line: &str) -> Option<usize> {
+    let indentation = line.len() - line.trim_start().len();
+    line[..indentation].chars().position(|c| c == '\t').map(|at| at + 1)
+}
+
+/// A `{` or `[` that is not closed where the parser expects it.
+fn flow(text: &str, problem: &str, at: Position, context: Option<(&str, Position)>, rest: &str) -> Meaning {
+    let close = if problem.contains('}') { '}' } else { ']' };
+    let open = if close == '}' { '{' } else { '[' };
+    if let Some((_, opened)) = context
+        && opened.line < at.line
+    {
+        return meaning(opened, format!("the `{open}` is never closed"), &format!("close it with `{close}`"));
+    }
+    if rest.starts_with("{{") {
+        return meaning(at, "a template is not quoted", QUOTE_TEMPLATE);
+    }
+    if rest.starts_with(['[', '{']) {
+        let message = format!("inside `{open} {close}` a value with `{}` in it needs quotes", first_of(rest));
+        return meaning(at, message, "put the whole value in quotes: `{ records: \"$.items[*]\" }`");
+    }
+    if rest.trim().is_empty() {
+        return unclosed(text, at);
+    }
+    meaning(at, format!("expected `,` or `{close}` here"), "quote the value before this place, or put a `,` between the two")
+}
+
+/// The file ends inside brackets: the innermost one that is open.
+fn unclosed(text: &str, at: Position) -> Meaning {
+    let mut open = Vec::new();
+    for (index, c) in text.chars().enumerate() {
+        match c {
+            '{' | '[' => open.push((index, c)),
+            '}' | ']' => drop(open.pop()),
+            _ => {}
+        }
+    }
+    match open.pop() {
+        Some((index, c)) => {
+            let close = if c == '{' { '}' } else { ']' };
+            let at = Position::of(text, index);
+            meaning(at, format!("the `{c}` is never closed"), &format!("close it with `{close}`"))
+        }
+        None => Meaning { at, message: "the file ends too early".into(), hint: None },
+    }
+}
+
+/// A second `:` in a line, or a key below a value.
+fn colon(line: &str, at: Position, before: &str) -> Meaning {
+    if let Some(colon) = before.find(": ") {
+        let column = line[..colon].chars().count() + 3;
+        let hint = "put the value in quotes; if it is a map, put it on the next line or in `{ }`";
+        return meaning(Position { line: at.line, column }, "a value with `: ` in it needs quotes", hint);
+    }
+    let column = before.chars().take_while(|c| *c == ' ').count() + 1;
+    let hint = "begin it in the column of the keys that it belongs to; a key above that has a value takes no keys below it";
+    meaning(Position { line: at.line, column }, "this key is indented below something that is no map", hint)
+}
+
+/// Something else stands where the next key of a map should.
+fn no_key(at: Position, before: &str, rest: &str) -> Meaning {
+    match before.trim_end().chars().last() {
+        Some(quote @ ('"' | '\'')) => {
+            let hint = match quote {
+                '"' => "put the whole value in one pair of quotes; inside double quotes a quote is written `\\\"`",
+                _ => "put the whole value in one pair of quotes; inside single quotes a quote is written twice: `'it''s'`",
+            };
+            meaning(at, "text stands behind the closing quote", hint)
+        }
+        Some(bracket @ ('}' | ']')) => {
+            let hint = "put the whole value in quotes, or take out what is too much";
+            meaning(at, format!("text stands behind the closing `{bracket}`"), hint)
+        }
+        _ if rest.starts_with("- ") => {
+            meaning(at, "a list item stands among the keys of a map", "indent it below the key that it belongs to")
+        }
+        _ => {
+            let hint = "the keys of one map begin in the same column";
+            meaning(at, "the indentation of this line fits no line above it", hint)
+        }
+    }
+}
+
+/// A key that is a map or a list: nearly always a template without quotes.
+pub(super) fn key_is_no_text(text: &str, at: Position) -> Error {
+    let line = text.split('\n').nth(at.line - 1).unwrap_or_default();
+    let (before, rest) = split(line, at.column);
+    let (message, hint, column) = if before.ends_with('{') && rest.starts_with('{') {
+        ("a template is not quoted", QUOTE_TEMPLATE, at.column - 1)
+    } else if rest.starts_with("{{") {
+        ("a template is not quoted", QUOTE_TEMPLATE, at.column)
+    } else {
+        ("a key is text, never a map or a list", "put it in quotes", at.column)
+    };
+    let position = Some(Position { line: at.line, column });
+    Error { code: "E001", message: message.into(), position, hint: Some(hint.into()) }
+}
+
+/// The place where a second document begins.
+pub(super) fn second_document(text: &str) -> Option<Position> {
+    let mut content = false;
+    for (index, line) in text.split('\n').enumerate() {
+        let mark = line.starts_with("---") || line.starts_with("...");
+        if mark && content {
+            return Some(Position { line: index + 1, column: 1 });
+        }
+        content |= !mark && !line.trim().is_empty() && !line.starts_with(['#', '%']);
+    }
+    None
+}
+
+fn split(line: &str, column: usize) -> (&str, &str) {
+    let at = line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
+    line.split_at(at)
+}
+
+fn first_of(text: &str) -> String {
+    text.chars().next().map(String::from).unwrap_or_default()
+}
+
+/// At most 60 characters.
+pub(super) fn shorten(text: &str) -> String {
+    match text.char_indices().nth(60) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}

