@@ -55,6 +55,12 @@ impl Source {
     pub fn line(&self, number: usize) -> &str {
         self.text.split('\n').nth(number.saturating_sub(1)).unwrap_or_default().trim_end_matches('\r')
     }
+
+    /// The key or value that begins at a place, as it is written, up to the end of its line.
+    pub fn word(&self, at: Position) -> &str {
+        let line = self.line(at.line);
+        &line[span_of(line, at.column)]
+    }
 }
 
 /// One step from the top of a YAML document down to a place.
@@ -214,9 +220,14 @@ pub fn did_you_mean<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -
     if wrong.is_empty() || wrong.len() > NAME_BYTES_MAX {
         return None;
     }
+    let wrong = wrong.to_lowercase();
+    let distance = |name: &str| {
+        // an abbreviation is as good as a slip of one letter
+        if wrong.len() > 2 && name.starts_with(&wrong) { 1 } else { strsim::damerau_levenshtein(&wrong, &name.to_lowercase()) }
+    };
     names
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&wrong.to_lowercase(), &name.to_lowercase()), name))
+        .map(|name| (distance(name), name))
         .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 4)
         .min()
         .map(|(_, name)| name)

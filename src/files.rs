@@ -1,5 +1,6 @@
 //! The only reader of YAML files: a project's folders and the built-in catalogue.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -7,7 +8,6 @@ use include_dir::{Dir, include_dir};
 
 use crate::diagnostic::Source;
 use crate::plan::{Input, limits};
-use crate::spec::ProjectSpec;
 use crate::spec::schema::Kind;
 use crate::spec::yaml;
 
@@ -31,6 +31,9 @@ pub enum Error {
         /// what the system said
         error: std::io::Error,
     },
+    /// the project file names a folder that is not there
+    #[error("there is no folder `{0}`, which `{PROJECT_FILE}` names")]
+    NoFolder(String),
     /// more than a project can have
     #[error("more than {max} YAML files below {0}", max = limits::FILES_MAX)]
     TooMany(String),
@@ -41,6 +44,7 @@ impl Error {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::NoProject(_) => Some("`headwater init` makes a project here; `--project DIR` names another folder"),
+            Self::NoFolder(_) => Some("folders are relative to the project file"),
             Self::Unreadable { .. } | Self::TooMany(_) => None,
         }
     }
@@ -49,58 +53,81 @@ impl Error {
 /// Reads all YAML files of the project in `folder`, its own first, then the catalogue.
 ///
 /// # Errors
-/// No project file, a file that cannot be read (one that is not UTF-8 too), or too many.
+/// No project file, a file that cannot be read, a folder that is named and not there, or too many files.
 pub fn read_project(folder: &Path) -> Result<Vec<Input>, Error> {
     let file = folder.join(PROJECT_FILE);
     if !file.is_file() {
         return Err(Error::NoProject(folder.display().to_string()));
     }
-    let source = read(&file, folder)?;
-    // a project file with mistakes still tells where its folders are, or they are where they usually are
-    let spec: Option<ProjectSpec> =
-        yaml::parse(&source.text).ok().and_then(|value| serde_json::from_value(value).ok());
-    let (providers, integrations) = match spec {
-        Some(spec) => (spec.providers, spec.integrations),
-        None => (None, None),
-    };
-    let mut inputs = vec![Input { source, kind: Kind::Project, integration: None, builtin: false }];
-    for name in providers.unwrap_or_else(|| vec!["providers".into()]) {
-        for path in yaml_files(&folder.join(name))? {
-            inputs.push(Input { source: read(&path, folder)?, kind: Kind::Provider, integration: None, builtin: false });
+    let project = read(&file, folder)?;
+    let (providers, integrations) = (folders(folder, &project, "providers")?, folders(folder, &project, "integrations")?);
+    let mut inputs = vec![Input { source: project, kind: Kind::Project, integration: None, builtin: false, stray: false }];
+    for root in providers {
+        add(&mut inputs, folder, &root, Kind::Provider, None, false)?;
+        for inner in subfolders(&root)? {
+            add(&mut inputs, folder, &inner, Kind::Provider, None, true)?;
         }
     }
-    for name in integrations.unwrap_or_else(|| vec!["integrations".into()]) {
-        let root = folder.join(name);
-        for provider in entries(&root)?.into_iter().filter(|path| path.is_dir()) {
+    for root in integrations {
+        add(&mut inputs, folder, &root, Kind::Sync, None, true)?;
+        for provider in subfolders(&root)? {
             let integration = provider.file_name().map(|name| name.to_string_lossy().into_owned());
-            for (folder_name, kind) in INTEGRATION_FOLDERS {
-                for path in yaml_files(&provider.join(folder_name))? {
-                    let source = read(&path, folder)?;
-                    inputs.push(Input { source, kind, integration: integration.clone(), builtin: false });
+            add(&mut inputs, folder, &provider, Kind::Sync, integration.as_ref(), true)?;
+            for inner in subfolders(&provider)? {
+                let name = inner.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+                match INTEGRATION_FOLDERS.iter().find(|(folder, _)| *folder == name) {
+                    Some((_, kind)) => add(&mut inputs, folder, &inner, *kind, integration.as_ref(), false)?,
+                    None => add(&mut inputs, folder, &inner, Kind::Sync, integration.as_ref(), true)?,
                 }
             }
         }
     }
     inputs.extend(catalogue());
-    if inputs.len() > limits::FILES_MAX {
-        return Err(Error::TooMany(folder.display().to_string()));
-    }
     Ok(inputs)
 }
 
 const INTEGRATION_FOLDERS: [(&str, Kind); 2] = [("models", Kind::Model), ("syncs", Kind::Sync)];
 
+/// The folders that the project file names under `key`, or the usual one. A project file with mistakes elsewhere still tells.
+fn folders(folder: &Path, project: &Source, key: &'static str) -> Result<Vec<PathBuf>, Error> {
+    let document = yaml::parse(&project.text).ok();
+    let Some(named) = document.as_ref().and_then(|document| document.get(key)?.as_array()) else {
+        return Ok(vec![folder.join(key)]);
+    };
+    let paths = named.iter().filter_map(|name| name.as_str()).map(|name| {
+        let path = folder.join(name);
+        if path.is_dir() { Ok(path) } else { Err(Error::NoFolder(name.to_owned())) }
+    });
+    paths.collect()
+}
+
+fn add(
+    inputs: &mut Vec<Input>,
+    project: &Path,
+    folder: &Path,
+    kind: Kind,
+    integration: Option<&String>,
+    stray: bool,
+) -> Result<(), Error> {
+    for path in entries(folder)?.into_iter().filter(|path| path.is_file() && is_yaml(path)) {
+        let source = read(&path, project)?;
+        inputs.push(Input { source, kind, integration: integration.cloned(), builtin: false, stray });
+        if inputs.len() > limits::FILES_MAX {
+            return Err(Error::TooMany(project.display().to_string()));
+        }
+    }
+    Ok(())
+}
+
 /// The built-in catalogue.
 pub fn catalogue() -> Vec<Input> {
     let mut inputs = Vec::new();
     let input = |file: &include_dir::File<'static>, kind, integration| Input {
-        source: Arc::new(Source {
-            not_utf8: None, name: format!("<catalogue>/{}", file.path().display()),
-            text: file.contents_utf8().unwrap_or_default().to_owned(),
-        }),
+        source: Arc::new(Source::new(format!("<catalogue>/{}", file.path().display()), file.contents())),
         kind,
         integration,
         builtin: true,
+        stray: false,
     };
     for file in PROVIDERS.files().filter(|file| is_yaml(file.path())) {
         inputs.push(input(file, Kind::Provider, None));
@@ -121,17 +148,20 @@ fn is_yaml(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
+/// Reads a file, and of one that is too large only so much that this is seen.
 #[expect(clippy::disallowed_methods, reason = "this is the room that reads YAML files")]
 fn read(path: &Path, folder: &Path) -> Result<Arc<Source>, Error> {
-    let name = path.strip_prefix(folder).unwrap_or(path).display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Arc::new(Source::new(name, text))),
-        Err(error) => Err(Error::Unreadable { path: name, error }),
-    }
+    // people know paths with `/` from the documents, on every system
+    let name = path.strip_prefix(folder).unwrap_or(path).display().to_string().replace('\\', "/");
+    let unreadable = |error| Error::Unreadable { path: name.clone(), error };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    file.take(limits::DOCUMENT_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    Ok(Arc::new(Source::new(name, bytes)))
 }
 
-fn yaml_files(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    Ok(entries(folder)?.into_iter().filter(|path| path.is_file() && is_yaml(path)).collect())
+fn subfolders(folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    Ok(entries(folder)?.into_iter().filter(|path| path.is_dir()).collect())
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the room that reads YAML files")]

@@ -515,6 +515,23 @@ fn a_next_url_that_leads_to_itself() {
     assert_eq!((&report["error"]["code"], api.asked().len()), (&json!("cursor_cycle"), 2));
 }
 
+#[test]
+fn a_next_url_that_is_none_is_not_the_end() {
+    let sync = "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\npagination: { next_url: { from: $.next } }\ndeletes: { absence: {} }";
+    for next in [json!("http://[half"), json!({ "href": "/items?after=2" })] {
+        let api = Api::start(|_| Reply::json(&json!({ "items": [{ "id": 1 }, { "id": 2 }], "next": Value::Null })));
+        let project = Project::simple(&api.url(), sync, MODEL);
+        project.run();
+        let shown = next.clone();
+        api.becomes(move |_| Reply::json(&json!({ "items": [{ "id": 1 }], "next": next })));
+        let error = project.run_fails(4)["error"].clone();
+        assert_eq!(error["code"], "bad_next_url");
+        let message = error["message"].as_str().expect("a message");
+        assert!(message.contains("/items names `") && message.contains("which is not a URL"), "{shown}: {message}");
+        assert_eq!(project.column("select id from api.items_live order by id"), [1, 2], "nothing is taken for deleted");
+    }
+}
+
 /// Wrong files, the code that says so, the place, and a word of the message or hint.
 const MISTAKES: [(&str, &str, &str, Option<(u64, u64)>, &str); 14] = [
     ("headwater.yaml", "database: [test.duckdb", "E001", Some((1, 11)), "`[` is never closed"),
@@ -528,7 +545,7 @@ const MISTAKES: [(&str, &str, &str, Option<(u64, u64)>, &str); 14] = [
     ("integrations/api/syncs/items.yaml", "sync: items\nmodel: Item\nrequest: { get: /items, query: { since: \"{{ watermrk }}\" } }\nresponse: { records: \"$[*]\" }", "E032", Some((3, 41)), "`watermrk`"),
     ("integrations/api/syncs/items.yaml", "sync: items\nmodel: Item\nrequest: { get: /items }\nresponse: { records: \"$.items[\" }", "E030", Some((4, 22)), "does not parse"),
     ("integrations/api/syncs/items.yaml", "sync: items\nmodel: Itm\nrequest: { get: /items }\nresponse: { records: \"$[*]\" }", "E022", Some((2, 8)), "did you mean `Item`?"),
-    ("integrations/api/models/Item.yaml", "model: Item\ntable: items\nkey: [id]\ncolumns: { id: { path: $.id, type: bigin } }", "E043", Some((4, 37)), "did you mean `bigint`?"),
+    ("integrations/api/models/Item.yaml", "model: Item\ntable: items\nkey: [id]\ncolumns: { id: { path: $.id, type: bigin } }", "E043", Some((4, 36)), "did you mean `bigint`?"),
     ("integrations/api/models/Item.yaml", "model: Item\ntable: items\nkey: [ident]\ncolumns: { id: $.id }", "E050", Some((3, 7)), "there is no column `ident`"),
     ("integrations/api/models/Item.yaml", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "E003", None, "nested too deeply"),
 ];

@@ -12,6 +12,11 @@
 mod support;
 
 mod bad_input;
+mod cli;
+mod deletes;
+mod incremental;
 mod kill;
 mod pages;
+mod security;
 mod shop;
+mod unchanged;

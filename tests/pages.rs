@@ -315,7 +315,7 @@ fn a_cursor_goes_into_a_form() {
                response: { records: \"$.items[*]\" }\npagination: { cursor: { from: $.next, body: after } }",
         answer: |request| {
             let skip = request.body.split_once("after=").map_or(0, |(_, skip)| skip.parse().expect("a number"));
-            let next = if skip + 4 < 7 { json!(skip + 4) } else { Value::Null };
+            let next = if skip + 4 < 7 { json!(skip + 4) } else { json!(false) };
             Reply::json(&json!({ "items": slice(skip, 4), "next": next }))
         },
     };

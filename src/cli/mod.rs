@@ -34,8 +34,14 @@ struct Arguments {
     command: Command,
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 a mistake in headwater; 2 the YAML, the environment or the command line; \
-3 the API; 4 the data (guarded deletes, records that do not fit); 5 the database; 130 stopped, and resumable.";
+const EXIT_CODES: &str = "Exit codes:
+    0  done
+    1  a mistake in headwater
+    2  the YAML, the environment or the command line
+    3  the API
+    4  the data (guarded deletes, records that do not fit)
+    5  the database
+  130  stopped, and resumable";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -6,11 +6,11 @@ use url::Url;
 
 use super::Error;
 use super::render::Variables;
-use crate::plan::{BodyPlan, CursorSource, Fact, PageKind, Path, PathForm, SyncPlan};
+use crate::plan::{BodyPlan, CursorSource, Fact, PageKind, Path, PathForm, SyncPlan, TemplateError, limits};
 use crate::record::json::Json;
-use crate::record::{Batch, DecodeErrorKind, Mapper, first, parse, select, surrogate};
+use crate::record::{Batch, DecodeError, DecodeErrorKind, MapError, Mapper, Quarantined, first, parse, select, surrogate};
 use crate::remote::{Client, Request, Response};
-use crate::scan::PageFacts;
+use crate::scan::{PageFacts, ScanState, Step, Stuck};
 
 /// What reading needs beside the answer.
 pub(super) struct Reader {
@@ -46,9 +46,8 @@ impl Reader {
         let body = match parsed {
             Ok(body) => body,
             Err(error) => {
-                let error = Error::Decode { request: self.client.masked(request), error };
                 // whoever waits for the facts reports it
-                drop(facts.send(Err(error)));
+                drop(facts.send(Err(self.not_decodable(request, response, &error))));
                 return None;
             }
         };
@@ -63,8 +62,60 @@ impl Reader {
             }
             Ok((records, found)) => {
                 facts.send(Ok(found)).ok()?;
-                Some(self.mapper.map(&records, &self.variables.value()).map_err(Error::from))
+                Some(self.rows(&records))
             }
+        }
+    }
+
+    fn rows(&self, records: &[&Json<'_>]) -> Result<Batch, Error> {
+        match self.mapper.map(records, &self.variables.value()) {
+            Ok(mut batch) => {
+                batch.quarantined.iter_mut().for_each(|record| self.hide_secrets(record));
+                Ok(batch)
+            }
+            Err(MapError::Invalid(mut record)) => {
+                self.hide_secrets(&mut record);
+                Err(MapError::Invalid(record).into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Moves the scan over a page. An error shows no secret that the server has made a page token of.
+    pub(super) fn advance(&self, scan: &mut ScanState, facts: &PageFacts) -> Result<Step, Error> {
+        scan.advance(&self.plan.pagination, facts).map_err(|stuck| match (stuck, &facts.next) {
+            // the token in the error is cut, and a secret in it perhaps too: the whole one tells
+            (Stuck::Cycle { pages, .. }, Some(next)) if self.shows_secret(&next.to_string()) => {
+                Stuck::Cycle { token: "***".to_owned(), pages }.into()
+            }
+            (stuck, _) => stuck.into(),
+        })
+    }
+
+    fn shows_secret(&self, text: &str) -> bool {
+        self.client.redact(text) != text
+    }
+
+    /// The error for a body that is no JSON. What it quotes is cut, so that a part of a secret could be left: near one, nothing is quoted.
+    fn not_decodable(&self, request: &Request, response: &Response, error: &DecodeError) -> Error {
+        let body = &response.body;
+        let near = body.get(error.offset.saturating_sub(NEAR_BYTES)..).unwrap_or_default();
+        let near = near.get(..2 * NEAR_BYTES).unwrap_or(near);
+        let problem = if self.shows_secret(&String::from_utf8_lossy(near)) {
+            format!("the body is no JSON: {} (line {}, column {}, where a secret stands)", error.kind, error.line, error.column)
+        } else {
+            error.to_string()
+        };
+        Error::Decode { request: self.client.masked(request), problem }
+    }
+
+    /// Takes secrets that the server has copied into a record out of what is kept and shown of it.
+    fn hide_secrets(&self, record: &mut Quarantined) {
+        let clean = self.client.redact(&record.record);
+        if clean != record.record || self.shows_secret(&record.reason) {
+            record.record = clean;
+            record.key = record.key.take().map(|key| self.client.redact(&key));
+            record.reason = "it does not fit; why is not shown, because the record holds a secret of the connection".to_owned();
         }
     }
 
@@ -125,10 +176,16 @@ impl Reader {
         let mut facts = PageFacts { records: records.len() as u64, ..PageFacts::default() };
         match &self.plan.pagination.kind {
             PageKind::None => {}
-            PageKind::Link { rel } => facts.next = self.url(request, response, link(response, rel)),
+            PageKind::Link { rel } => {
+                facts.next = link(response, rel).map(|text| self.url(request, response, &text)).transpose()?;
+            }
             PageKind::NextUrl { from } => {
-                let text = fact(from).and_then(|value| value.as_str().map(str::to_owned));
-                facts.next = self.url(request, response, text.filter(|text| !text.is_empty()));
+                facts.next = match fact(from) {
+                    None | Some(serde_json::Value::Null | serde_json::Value::Bool(false)) => None,
+                    Some(serde_json::Value::String(text)) if text.trim().is_empty() => None,
+                    Some(serde_json::Value::String(text)) => Some(self.url(request, response, &text)?),
+                    Some(other) => return Err(self.no_url(request, &other.to_string())),
+                };
             }
             PageKind::Cursor { from, has_more, .. } => {
                 facts.has_more = flag(has_more);
@@ -160,17 +217,31 @@ impl Reader {
             let answer = Value::from_pairs(answer);
             let variables = self.variables.with("response", answer);
             facts.stop =
-                when.is_true(&variables).map_err(|error| Error::Template { place: "pagination stop.when", error })?;
+                when.is_true(&variables).map_err(|TemplateError(error)| Error::Template {
+                    place: "pagination stop.when",
+                    error: TemplateError(self.client.redact(&error)),
+                })?;
         }
         Ok(facts)
     }
 
-    /// An absolute URL for the checkpoint: resolved against the page it stood on, and without the secrets a server may echo.
-    fn url(&self, request: &Request, response: &Response, text: Option<String>) -> Option<serde_json::Value> {
-        let url: Url = response.url.join(text?.trim()).ok()?;
-        Some(self.client.without_secrets(request, &url).to_string().into())
+    /// An absolute URL for the next request, resolved against the page it stood on. A text that is no URL is an error: it must not pass for
+    /// the end of the list.
+    fn url(&self, request: &Request, response: &Response, text: &str) -> Result<serde_json::Value, Error> {
+        let redirected = self.client.without_secrets(request, &request.url) != response.url;
+        let base = if redirected { &response.url } else { &request.url };
+        let url: Url = base.join(text.trim()).map_err(|_| self.no_url(request, text))?;
+        Ok(self.client.next_url(request, &url).to_string().into())
+    }
+
+    fn no_url(&self, request: &Request, text: &str) -> Error {
+        let url = self.client.redact(text).chars().take(limits::QUOTED_CHARS_MAX).collect::<String>().escape_debug().to_string();
+        Error::NextUrl { request: self.client.masked(request), url }
     }
 }
+
+/// Bytes around the fault in a body, and behind it, that an error may quote: the title of a web page can stand as far from its beginning.
+const NEAR_BYTES: usize = 128 << 10;
 
 enum Container {
     There,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::plan::TemplateError;
-use crate::record::{DecodeError, MapError};
+use crate::record::MapError;
 use crate::scan::Stuck;
 use crate::scan::retry::GiveUpReason;
 use crate::{remote, store};
@@ -43,12 +43,12 @@ pub enum Error {
         excerpt: String,
     },
     /// a body that is not what `format` says
-    #[error("{request}: {error}")]
+    #[error("{request}: {problem}")]
     Decode {
         /// the request, masked
         request: String,
         /// what is wrong, and where
-        error: DecodeError,
+        problem: String,
     },
     /// a success that says it failed
     #[error("{request} answered 200 with an error in the body{}", quoted(excerpt))]
@@ -67,6 +67,14 @@ pub enum Error {
         problem: String,
         /// the beginning of the answer
         excerpt: String,
+    },
+    /// a next page whose URL is none
+    #[error("{request} names `{url}` as its next page, which is not a URL")]
+    NextUrl {
+        /// the request, masked
+        request: String,
+        /// what stands there, without secrets
+        url: String,
     },
     /// the pages do not end
     #[error("{0}")]
@@ -121,9 +129,12 @@ impl Error {
             Self::Remote(error) if error.is_local() => ErrorKind::User,
             Self::Remote(_) | Self::Status { .. } | Self::ErrorInBody { .. } => ErrorKind::Remote,
             Self::Template { .. } | Self::Url { .. } => ErrorKind::User,
-            Self::Decode { .. } | Self::NoRecords { .. } | Self::Stuck(_) | Self::Map(_) | Self::Guarded { .. } => {
-                ErrorKind::Data
-            }
+            Self::Decode { .. }
+            | Self::NoRecords { .. }
+            | Self::NextUrl { .. }
+            | Self::Stuck(_)
+            | Self::Map(_)
+            | Self::Guarded { .. } => ErrorKind::Data,
             Self::Store(
                 store::Error::SchemaConflict { .. }
                 | store::Error::Missing { .. }
@@ -145,6 +156,7 @@ impl Error {
             Self::Decode { .. } => "not_decodable",
             Self::ErrorInBody { .. } => "error_in_body",
             Self::NoRecords { .. } => "no_records",
+            Self::NextUrl { .. } => "bad_next_url",
             Self::Stuck(Stuck::Cycle { .. }) => "cursor_cycle",
             Self::Stuck(Stuck::PagesMax { .. }) => "pages_max",
             Self::Stuck(Stuck::EmptyPages { .. }) => "empty_pages",
@@ -162,6 +174,10 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Remote(error) => return error.hint(),
+            // said first: a 403 can be a used-up rate limit as well as a lack of rights
+            Self::Status { reason: GiveUpReason::ComeBack { .. } | GiveUpReason::AttemptsUsed { .. }, .. } => {
+                "the next run goes on behind the last committed page".into()
+            }
             Self::Status { status: 401 | 403, .. } => {
                 "check the credentials of the connection and what they are allowed to do".into()
             }
@@ -173,6 +189,7 @@ impl Error {
             Self::NoRecords { .. } => {
                 "check `response.records`; where the API leaves the list out when it is empty, say `optional: true`".into()
             }
+            Self::NextUrl { .. } => "check where `pagination` takes the URL of the next page from".into(),
             Self::Stuck(stuck) => stuck.hint().into(),
             Self::Template { .. } | Self::Url { .. } => return None,
             Self::Map(error) => error.hint().into(),

@@ -73,7 +73,7 @@ pub async fn preview(plan: &Arc<SyncPlan>, pages_max: u64, observer: &Observer) 
         let facts = told.await.map_err(|_| Error::Bug("a page was neither read nor refused".into()))??;
         shown.records = facts.records;
         preview.requests.push(shown);
-        preview.more = scan.advance(&plan.pagination, &facts)? == Step::More;
+        preview.more = reader.advance(&mut scan, &facts)? == Step::More;
         if let Some(batch) = batch.await.map_err(|error| Error::Bug(error.to_string()))? {
             preview.batches.push(batch?);
         }

@@ -98,23 +98,44 @@ impl Task {
         let resumed = checkpoint.scan.is_some();
         checkpoint.scan = checkpoint.scan.map(ScanState::resumed);
         if checkpoint.scan.is_none() {
-            let since = match checkpoint.watermark.clone() {
-                Some(mark) => Some(mark),
-                None => first_mark(&self.plan, at)?,
-            };
-            let id = xxh3_64(format!("{}{}{}", self.run_id, self.plan.id, at).as_bytes());
-            checkpoint.scan = Some(ScanState::begin(id, at, since));
-            if matches!(self.plan.deletes, DeletePlan::Absence { .. }) {
-                let plan = Arc::clone(&self.plan);
-                self.writer.call(move |store| store.discard_scans(&plan.id, &plan.model, None)).await?;
-            }
+            checkpoint = self.fresh_scan(checkpoint).await?;
         }
         report.resumed = resumed;
         (self.observer)(Some(&self.plan.id), Event::Started { resumed, restarted });
         Ok(checkpoint)
     }
 
+    /// The checkpoint with a scan at its first page; what scans before it had seen is forgotten.
+    async fn fresh_scan(&self, checkpoint: Checkpoint) -> Result<Checkpoint, Error> {
+        let at = now();
+        let since = match checkpoint.watermark.clone() {
+            Some(mark) => Some(mark),
+            None => first_mark(&self.plan, at)?,
+        };
+        let id = xxh3_64(format!("{}{}{}", self.run_id, self.plan.id, at).as_bytes());
+        if matches!(self.plan.deletes, DeletePlan::Absence { .. }) {
+            let plan = Arc::clone(&self.plan);
+            self.writer.call(move |store| store.discard_scans(&plan.id, &plan.model, None)).await?;
+        }
+        Ok(Checkpoint { scan: Some(ScanState::begin(id, at, since)), ..checkpoint })
+    }
+
+    /// Scans; a scan whose saved place the API refuses begins again at its first page, once.
     async fn scan(&self, checkpoint: Checkpoint, report: &mut SyncReport) -> Result<Outcome, Error> {
+        let pages_before = report.pages;
+        match self.scan_once(checkpoint.clone(), report).await {
+            Err(Error::Status { status: 400 | 404 | 410 | 422, .. }) if report.resumed && report.pages == pages_before => {
+                report.resumed = false;
+                let restarted = Some("the API no longer knows the page to go on from".to_owned());
+                (self.observer)(Some(&self.plan.id), Event::Started { resumed: false, restarted });
+                let fresh = self.fresh_scan(checkpoint).await?;
+                self.scan_once(fresh, report).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn scan_once(&self, checkpoint: Checkpoint, report: &mut SyncReport) -> Result<Outcome, Error> {
         let Some(scan) = checkpoint.scan.clone() else { return Err(Error::Bug("a scan without a state".into())) };
         let mut checkpoint = checkpoint;
         let mut stopped = false;
@@ -198,7 +219,7 @@ impl Task {
                 }
             }
         };
-        let step = scan.advance(&self.plan.pagination, &facts)?;
+        let step = reader.advance(scan, &facts)?;
         (self.observer)(Some(&self.plan.id), Event::Page { records: facts.records, total: facts.total });
         Ok(Page { batch, after: scan.clone(), done: step == Step::Done })
     }
@@ -249,6 +270,22 @@ impl Task {
             return Ok(());
         }
         self.writer.call(move |store| store.log_requests(&run_id, &log)).await
+    }
+
+    /// The checkpoint as it may be written down. A position that holds a secret (some APIs put the account's id or key into their next links)
+    /// is not: another run begins the scan at its first page.
+    fn kept(&self, checkpoint: &Checkpoint) -> Checkpoint {
+        let mut kept = checkpoint.clone();
+        let Some(scan) = &mut kept.scan else { return kept };
+        let text = match &scan.position {
+            Position::Url(url) => url.clone(),
+            Position::Cursor(cursor) => cursor.to_string(),
+            Position::Start | Position::Page(_) | Position::Offset(_) | Position::End => return kept,
+        };
+        if self.client.as_ref().is_ok_and(|client| client.redact(&text) != text) {
+            *scan = ScanState { position: Position::Start, pages: 0, records: 0, total: None, ..scan.clone() };
+        }
+        kept
     }
 
     /// A group that moves the checkpoint and nothing else.
@@ -416,7 +453,7 @@ impl<'t> OpenGroup<'t> {
             run_id: self.task.run_id.clone(),
             model: Arc::clone(&plan.model),
             batches,
-            checkpoint: self.checkpoint.clone(),
+            checkpoint: self.task.kept(&self.checkpoint),
             track_seen: scan_id.filter(|_| matches!(plan.deletes, DeletePlan::Absence { .. })),
             pages,
             now: now(),

@@ -4,18 +4,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::connection::{self, ProviderDraft};
 use super::place::{Document, Place, Sink};
+use super::read::read;
 use super::sync::{self, SyncDraft};
 use super::{ConnectionPlan, DeletePlan, ModelPlan, Plan, PublishPlan, SyncId, SyncPlan, request, table, words};
 use crate::diagnostic::{Diagnostic, Severity, Source, suggest};
-use crate::spec::schema::{self, Kind};
+use crate::spec::schema::Kind;
 use crate::spec::{
-    ConnectionSpec, ConnectionSyncSpec, ModelSpec, ProjectSpec, ProviderSpec, PublishSpec, SyncSpec, VariantSpec, yaml,
+    ConnectionSpec, ConnectionSyncSpec, ModelSpec, ProjectSpec, ProviderSpec, PublishSpec, SyncSpec, VariantSpec,
 };
 
 /// One YAML file to compile.
@@ -29,6 +29,8 @@ pub struct Input {
     pub integration: Option<String>,
     /// from the built-in catalogue: a project's own file of the same name wins, and it is compiled only where it is used
     pub builtin: bool,
+    /// it stands in no folder that is read: it is only told of
+    pub stray: bool,
 }
 
 /// What came of it.
@@ -47,35 +49,20 @@ impl Compiled {
     }
 }
 
-struct Typed<T> {
-    document: Document,
-    spec: T,
-    builtin: bool,
+/// A document with its type.
+pub(super) struct Typed<T> {
+    pub(super) document: Document,
+    pub(super) spec: T,
+    pub(super) builtin: bool,
 }
 
+/// All documents by name; those of an integration by provider and name.
 #[derive(Default)]
-struct Documents {
-    projects: Vec<Typed<ProjectSpec>>,
-    providers: BTreeMap<String, Typed<ProviderSpec>>,
-    syncs: BTreeMap<(String, String), Typed<SyncSpec>>,
-    models: BTreeMap<(String, String), Typed<ModelSpec>>,
-    /// kind, integration and name of files that are there and cannot be read: nothing that names them is wrong for it
-    broken: BTreeSet<(Kind, String, String)>,
-}
-
-impl Documents {
-    fn is_broken(&self, kind: Kind, integration: &str, name: &str) -> bool {
-        self.broken.contains(&(kind, integration.to_owned(), name.to_owned()))
-    }
-
-    fn note_broken(&mut self, input: &Input, value: Option<&Value>) {
-        let stem = std::path::Path::new(&input.source.name).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let named = value.and_then(|value| value.get(input.kind.name())).and_then(Value::as_str).map(str::to_owned);
-        let integration = input.integration.clone().unwrap_or_default();
-        for name in [stem, named].into_iter().flatten() {
-            self.broken.insert((input.kind, integration.clone(), name));
-        }
-    }
+pub(super) struct Documents {
+    pub(super) projects: Vec<Typed<ProjectSpec>>,
+    pub(super) providers: BTreeMap<String, Typed<ProviderSpec>>,
+    pub(super) syncs: BTreeMap<(String, String), Typed<SyncSpec>>,
+    pub(super) models: BTreeMap<(String, String), Typed<ModelSpec>>,
 }
 
 /// Compiles a project. `folder` is where its relative paths start. Without a project file among the inputs only the
@@ -106,102 +93,13 @@ pub fn compile(inputs: &[Input], folder: &std::path::Path) -> Compiled {
     Compiled { plan, diagnostics: sink.into_sorted() }
 }
 
-fn read(sink: &mut Sink, inputs: &[Input]) -> Documents {
-    let mut documents = Documents::default();
-    for input in inputs {
-        let Input { source, kind, integration, builtin } = input;
-        let value = match yaml::parse(&source.text) {
-            Ok(value) => value,
-            Err(error) => {
-                sink.unreadable(source, error);
-                documents.note_broken(input, None);
-                continue;
-            }
-        };
-        let document = Document { source: Arc::clone(source), value };
-        let findings = schema::check(*kind, &document.value);
-        let good = findings.is_empty();
-        sink.findings(&Place::top(&document), findings);
-        if !good {
-            documents.note_broken(input, Some(&document.value));
-            continue;
-        }
-        match kind {
-            Kind::Project => documents.projects.extend(typed(sink, document, *builtin)),
-            Kind::Provider => {
-                if let Some(typed) = typed::<ProviderSpec>(sink, document, *builtin) {
-                    let name = typed.spec.provider.clone();
-                    keep(sink, &mut documents.providers, name, typed, "provider", |spec| &spec.provider);
-                }
-            }
-            Kind::Sync => {
-                if let Some(typed) = typed::<SyncSpec>(sink, document, *builtin) {
-                    let name = (integration.clone().unwrap_or_default(), typed.spec.sync.clone());
-                    keep(sink, &mut documents.syncs, name, typed, "sync", |spec| &spec.sync);
-                }
-            }
-            Kind::Model => {
-                if let Some(typed) = typed::<ModelSpec>(sink, document, *builtin) {
-                    let name = (integration.clone().unwrap_or_default(), typed.spec.model.clone());
-                    keep(sink, &mut documents.models, name, typed, "model", |spec| &spec.model);
-                }
-            }
-        }
-    }
-    documents
-}
-
-fn typed<T: DeserializeOwned>(sink: &mut Sink, document: Document, builtin: bool) -> Option<Typed<T>> {
-    match serde_json::from_value(document.value.clone()) {
-        Ok(spec) => Some(Typed { document, spec, builtin }),
-        Err(error) => {
-            // the schema is made from the same types, so this is a disagreement between the two
-            sink.error("E015", &Place::top(&document), error.to_string(), None);
-            None
-        }
-    }
-}
-
-fn keep<K: Ord, T>(
-    sink: &mut Sink,
-    map: &mut BTreeMap<K, Typed<T>>,
-    key: K,
-    typed: Typed<T>,
-    kind: &str,
-    name: impl Fn(&T) -> &String,
-) {
-    match map.get(&key) {
-        Some(first) if typed.builtin => debug_assert!(!first.builtin, "the catalogue has each name once"),
-        Some(first) => {
-            let message = format!("the {kind} `{}` is defined twice", name(&typed.spec));
-            let hint = format!("the other one is in {}", first.document.source.name);
-            sink.error("E024", &Place::top(&typed.document).key(kind), message, Some(hint));
-        }
-        None => drop(map.insert(key, typed)),
-    }
-}
-
 /// Compiles every sync (and every model) of the project and those of the catalogue that are used.
 fn drafts<'d>(
     sink: &mut Sink,
     documents: &'d Documents,
     used: &BTreeSet<&str>,
 ) -> HashMap<(&'d str, &'d str), SyncDraft> {
-    let mut models: HashMap<(&str, &str), Arc<ModelPlan>> = HashMap::new();
-    let mut tables: HashMap<(&str, String), &str> = HashMap::new();
-    for ((provider, name), typed) in &documents.models {
-        if typed.builtin && !used.contains(provider.as_str()) {
-            continue;
-        }
-        let place = Place::top(&typed.document);
-        if let Some(first) = tables.insert((provider, typed.spec.table.clone()), name) {
-            let message = format!("the table `{}` belongs to the model `{first}` already", typed.spec.table);
-            sink.error("E024", &place.key("table"), message, Some("give it a table of its own".into()));
-        }
-        if let Some(plan) = table::model(sink, &place, &typed.spec, provider) {
-            models.insert((provider, name), Arc::new(plan));
-        }
-    }
+    let models = models(sink, documents, used);
     let mut drafts = HashMap::new();
     for ((provider, name), typed) in &documents.syncs {
         if typed.builtin && !used.contains(provider.as_str()) {
@@ -209,18 +107,15 @@ fn drafts<'d>(
         }
         let place = Place::top(&typed.document);
         let Some(provider_document) = documents.providers.get(provider) else {
-            if documents.is_broken(Kind::Provider, "", provider) {
-                continue;
-            }
-            let hint = suggest(provider, documents.providers.keys().map(String::as_str));
-            sink.error("E020", &place.key("sync"), format!("there is no provider `{provider}`, in whose folder this sync stands"), hint);
+            let message = format!("there is no provider `{provider}`, in whose folder this sync stands");
+            let hint = suggest(provider, documents.providers.keys().map(String::as_str))
+                .unwrap_or_else(|| format!("write providers/{provider}.yaml"));
+            sink.error("E020", &place.key("sync"), message, Some(hint));
             continue;
         };
         let model_name = &typed.spec.model;
         let model = models.get(&(provider.as_str(), model_name.as_str())).cloned();
-        if !documents.models.contains_key(&(provider.clone(), model_name.clone()))
-            && !documents.is_broken(Kind::Model, provider, model_name)
-        {
+        if !documents.models.contains_key(&(provider.clone(), model_name.clone())) {
             let names = documents.models.keys().filter(|(of, _)| of == provider).map(|(_, name)| name.as_str());
             let hint = suggest(model_name, names)
                 .unwrap_or_else(|| format!("write integrations/{provider}/models/{model_name}.yaml"));
@@ -234,6 +129,37 @@ fn drafts<'d>(
     }
     absence_owns_its_table(sink, documents, &drafts);
     drafts
+}
+
+fn models<'d>(
+    sink: &mut Sink,
+    documents: &'d Documents,
+    used: &BTreeSet<&str>,
+) -> HashMap<(&'d str, &'d str), Arc<ModelPlan>> {
+    let mut models = HashMap::new();
+    let mut tables: HashMap<(&str, &str), &str> = HashMap::new();
+    let all = documents.models.iter().filter(|((provider, _), typed)| !typed.builtin || used.contains(provider.as_str()));
+    for ((provider, name), typed) in all.clone() {
+        let place = Place::top(&typed.document);
+        if let Some(first) = tables.insert((provider, &typed.spec.table), name) {
+            let message = format!("the table `{}` belongs to the model `{first}` already", typed.spec.table);
+            sink.error("E024", &place.key("table"), message, Some("give it a table of its own".into()));
+        }
+        let config = documents.providers.get(provider).and_then(|typed| typed.spec.config.as_ref());
+        if let Some(plan) = table::model(sink, &place, &typed.spec, provider, config) {
+            models.insert((provider.as_str(), name.as_str()), Arc::new(plan));
+        }
+    }
+    for ((provider, _), typed) in all {
+        if let Some(live) = typed.spec.table.strip_suffix("_live")
+            && let Some(rival) = tables.get(&(provider.as_str(), live))
+        {
+            let message = format!("`{}` is the name of the view on the table of the model `{rival}`", typed.spec.table);
+            let hint = "give the table another name".to_owned();
+            sink.error("E024", &Place::top(&typed.document).key("table"), message, Some(hint));
+        }
+    }
+    models
 }
 
 /// Two syncs that fill one table, one of which deletes what it does not see: each would delete the other's rows.
@@ -263,23 +189,33 @@ fn assemble(
     let ProjectSpec { database, providers: _, integrations: _, connections, publish } = &project.spec;
     let place = Place::top(&project.document);
     let mut plans = Vec::new();
+    if connections.is_empty() {
+        let hint = "name an account under `connections:`".to_owned();
+        sink.warning("W085", &place.key("database"), "the project has no connections, so there is nothing to sync", Some(hint));
+    }
     for (name, spec) in connections {
         let place = place.key("connections").key(name);
-        words::name(sink, &place, name, true);
+        words::key_name(sink, &place, name);
         let Some(provider_document) = documents.providers.get(&spec.provider) else {
-            if documents.is_broken(Kind::Provider, "", &spec.provider) {
-                continue;
-            }
             let hint = suggest(&spec.provider, documents.providers.keys().map(String::as_str))
                 .unwrap_or_else(|| format!("write providers/{}.yaml", spec.provider));
             sink.error("E020", &place.key("provider"), format!("there is no provider `{}`", spec.provider), Some(hint));
             continue;
         };
-        let Some(draft) = providers.get(spec.provider.as_str()) else { continue };
-        let connection = connection::connection(sink, &place, name, spec, &provider_document.spec, draft).map(Arc::new);
+        let credentials = connection::credential_sources(sink, &place.key("credentials"), &spec.credentials);
+        let whole = !Place::top(&provider_document.document).is_broken();
+        let draft = providers.get(spec.provider.as_str()).filter(|_| whole);
+        let connection = draft.and_then(|draft| {
+            let provider = &provider_document.spec;
+            connection::connection(sink, &place, name, spec, provider, draft, credentials).map(Arc::new)
+        });
         plans.extend(connection_syncs(sink, &place, spec, documents, connection.as_ref(), syncs));
     }
     let publish = publish.as_ref().and_then(|spec| publish_plan(sink, &place.key("publish"), spec, folder));
+    if publish.as_ref().is_some_and(|plan| plan.path == resolve(folder, database)) {
+        let hint = "give the copy a path of its own".to_owned();
+        sink.error("E049", &place.key("publish").key("path"), "the copy would replace the database", Some(hint));
+    }
     Plan { database: resolve(folder, database), publish, syncs: plans }
 }
 
@@ -291,7 +227,7 @@ fn publish_plan(sink: &mut Sink, place: &Place<'_>, spec: &PublishSpec, folder: 
     let PublishSpec { path, every } = spec;
     let every = match every.as_deref() {
         None | Some("run") => None,
-        Some(text) => Some(words::duration(sink, &place.key("every"), text)?),
+        Some(text) => Some(words::some_duration(sink, &place.key("every"), text)?),
     };
     Some(PublishPlan { path: resolve(folder, path), every })
 }
@@ -317,17 +253,15 @@ fn connection_syncs(
     }
     let mut plans = Vec::new();
     for (name, sync_spec) in all {
+        let connection_place = place;
         let place = if spec.syncs.is_some() { place.key("syncs").key(name) } else { place.clone() };
-        if documents.is_broken(Kind::Sync, provider, name) {
-            continue;
-        }
         if !available.contains(&name) {
             sink.key_error("E021", &place, format!("`{provider}` has no sync `{name}`"), suggest(name, available.iter().copied()));
             continue;
         }
         let (Some(draft), Some(connection)) = (drafts.get(&(provider, name)), connection) else { continue };
         for credential in request::credentials(&draft.request) {
-            connection::credential_is_given(sink, &place, credential, &connection.credentials);
+            connection::credential_is_given(sink, connection_place, &credential, &connection.credentials);
         }
         let ConnectionSyncSpec { input, variants } = &sync_spec;
         let variants: Vec<(String, Place<'_>, Map<String, Value>)> = match variants {
@@ -335,9 +269,11 @@ fn connection_syncs(
             Some(variants) => variants
                 .iter()
                 .map(|(variant, VariantSpec { input: own })| {
+                    let place = place.key("variants").key(variant);
+                    words::key_name(sink, &place, variant);
                     let mut merged = input.clone();
                     merged.extend(own.clone());
-                    (variant.clone(), place.key("variants").key(variant).key("input"), merged)
+                    (variant.clone(), place.key("input"), merged)
                 })
                 .collect(),
         };

@@ -8,15 +8,16 @@ use minijinja::context;
 use serde_json::{Map, Value};
 use url::Url;
 
-use super::place::{Place, Sink, Variables, template};
+use super::place::{Place, Sink};
+use super::variables::{Variables, template};
 use super::{
-    AuthPlan, ConnectionPlan, CredentialSource, KeyPlace, RatePlan, RetryPlan, Template, limits, words,
+    AuthPlan, ConnectionPlan, CredentialSource, KeyPlace, RatePlan, RetryPlan, Template, limits, paging, request, sync, words,
 };
-use crate::diagnostic::suggest;
-use crate::spec::schema::check_against;
+use crate::diagnostic::{did_you_mean, suggest};
+use crate::spec::finding::check_against;
 use crate::spec::{
-    ApiKeySpec, AuthSpec, BackoffSpec, BasicSpec, BearerSpec, ConnectionSpec, ProviderSpec, RateLimitSpec, RetrySpec,
-    TimeoutSpec,
+    ApiKeySpec, AuthSpec, BackoffSpec, BasicSpec, BearerSpec, ConnectionSpec, PaginationSpec, ProviderSpec, RateLimitSpec,
+    RetrySpec, TimeoutSpec,
 };
 
 const AUTH_VARIABLES: [&str; 3] = ["config", "connection", "credentials"];
@@ -42,21 +43,24 @@ pub(super) fn provider(sink: &mut Sink, place: &Place<'_>, spec: &ProviderSpec) 
         base_url,
         config,
         auth,
-        headers: _,
-        query: _,
+        headers,
+        query,
         rate_limit,
         retry,
         timeout,
-        pagination: _,
+        pagination,
         trusted_origins,
     } = spec;
     words::name(sink, &place.key("provider"), name, true);
-    if let Some(schema) = config
-        && let Err(error) = jsonschema::validator_for(schema)
-    {
-        sink.error("E045", &place.key("config"), format!("`config` is not a JSON Schema: {error}"), None);
-        return None;
+    if RESERVED.contains(&name.as_str()) {
+        let message = format!("`{name}` is a schema that headwater or DuckDB keeps for itself");
+        let hint = format!("name the provider after its API: `{name}-api`");
+        sink.error("E025", &place.key("provider"), message, Some(hint));
     }
+    if let Some(schema) = config {
+        words::json_schema(sink, &place.key("config"), "config", schema)?;
+    }
+    defaults(sink, place, headers, query, pagination.as_ref(), config.as_ref());
     let variables = Variables { names: &["config", "connection"], config: config.as_ref(), input: None };
     let base_url = template(sink, &place.key("base_url"), base_url, variables);
     let is_url = base_url.as_ref().is_none_or(|url| !url.is_fixed() || as_base_url(sink, &place.key("base_url"), url.text()).is_some());
@@ -76,15 +80,20 @@ pub(super) fn provider(sink: &mut Sink, place: &Place<'_>, spec: &ProviderSpec) 
         Some(TimeoutSpec { connect, request }) => (connect.as_ref(), request.as_ref()),
     };
     let place_timeout = place.key("timeout");
-    let timeout_connect = optional_duration(sink, &place_timeout.key("connect"), connect, Duration::from_secs(10));
-    let timeout_request = optional_duration(sink, &place_timeout.key("request"), request, Duration::from_secs(120));
+    let mut seconds = |key: &str, text: Option<&String>, default| match text {
+        None => Some(Duration::from_secs(default)),
+        Some(text) => words::some_duration(sink, &place_timeout.key(key), text),
+    };
+    let timeout_connect = seconds("connect", connect, 10);
+    let timeout_request = seconds("request", request, 120);
     let mut origins = Vec::with_capacity(trusted_origins.len());
     for (index, origin) in trusted_origins.iter().enumerate() {
-        match Url::parse(origin).ok().filter(|url| url.has_host() && url.path() == "/" && url.query().is_none()) {
+        match http_url(origin).filter(|url| url.path() == "/" && is_plain(url)) {
             Some(url) => origins.push(url.origin().ascii_serialization()),
             None => {
                 let hint = "an origin is scheme and host: `https://files.example.com`".to_owned();
-                sink.error("E040", &place.key("trusted_origins").index(index), format!("`{origin}` is not an origin"), Some(hint));
+                let message = format!("`{}` is not an origin", words::shorten(origin));
+                sink.error("E040", &place.key("trusted_origins").index(index), message, Some(hint));
             }
         }
     }
@@ -100,6 +109,39 @@ pub(super) fn provider(sink: &mut Sink, place: &Place<'_>, spec: &ProviderSpec) 
     (good && is_url).then_some(draft)
 }
 
+/// Schemas that are taken.
+const RESERVED: [&str; 6] = ["headwater", "main", "temp", "system", "information_schema", "pg_catalog"];
+
+/// What the provider says for all its syncs is checked here too: it may have no sync yet.
+fn defaults(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    headers: &IndexMap<String, String>,
+    query: &IndexMap<String, Value>,
+    pagination: Option<&PaginationSpec>,
+    config: Option<&Value>,
+) {
+    let secret = Variables { names: &sync::SECRET, config, input: None };
+    for (name, text) in headers {
+        request::header(sink, &place.key("headers").key(name), name, text, secret);
+    }
+    for (name, given) in query {
+        request::parameter(sink, &place.key("query").key(name), given, secret.with(&sync::OPEN), secret);
+    }
+    if let Some(spec) = pagination {
+        paging::pagination(sink, &place.key("pagination"), spec, secret.with(&sync::OPEN));
+    }
+}
+
+fn http_url(text: &str) -> Option<Url> {
+    Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+}
+
+/// Nothing but scheme, host, port and path.
+fn is_plain(url: &Url) -> bool {
+    url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none()
+}
+
 fn auth_plan(sink: &mut Sink, place: &Place<'_>, spec: &AuthSpec, variables: Variables<'_>) -> Option<AuthPlan> {
     let mut text = |key: &str, kind: &str, given: Option<&String>, default: &str| {
         template(sink, &place.key(kind).key(key), given.map_or(default, String::as_str), variables)
@@ -109,12 +151,20 @@ fn auth_plan(sink: &mut Sink, place: &Place<'_>, spec: &AuthSpec, variables: Var
         AuthSpec::ApiKey(ApiKeySpec { header, query, cookie, value }) => {
             let value = text("value", "api_key", value.as_ref(), "{{ credentials.api_key }}");
             let place = match (header, query, cookie) {
-                (Some(name), None, None) => KeyPlace::Header(name.clone()),
+                (Some(name), None, None) => {
+                    KeyPlace::Header(words::header_name(sink, &place.key("api_key").key("header"), name)?)
+                }
                 (None, Some(name), None) => KeyPlace::Query(name.clone()),
                 (None, None, Some(name)) => KeyPlace::Cookie(name.clone()),
+                (None, None, None) => {
+                    let message = "it is not said where the key goes: `header`, `query` or `cookie`";
+                    let hint = "name the header that takes it: `header: X-Api-Key`".to_owned();
+                    sink.key_error("E062", &place.key("api_key"), message, Some(hint));
+                    return None;
+                }
                 _ => {
-                    let message = "name exactly one place where the key goes: `header`, `query` or `cookie`";
-                    sink.key_error("E062", &place.key("api_key"), message, None);
+                    let message = "the key goes to one place only: `header`, `query` or `cookie`";
+                    sink.key_error("E062", &place.key("api_key"), message, Some("keep one of them".to_owned()));
                     return None;
                 }
             };
@@ -176,12 +226,12 @@ pub(super) fn connection(
     spec: &ConnectionSpec,
     provider_spec: &ProviderSpec,
     draft: &ProviderDraft,
+    credentials: BTreeMap<String, CredentialSource>,
 ) -> Option<ConnectionPlan> {
-    let ConnectionSpec { provider, auth, base_url, credentials, config, syncs: _ } = spec;
+    let ConnectionSpec { provider, auth, base_url, credentials: _, config, syncs: _ } = spec;
     let auth = pick_auth(sink, place, auth.as_ref(), draft);
-    let credentials = credential_sources(sink, &place.key("credentials"), credentials);
-    if let Some(auth) = &auth {
-        credentials_are_given(sink, place, auth, &credentials);
+    for credential in auth.iter().flat_map(auth_credentials) {
+        credential_is_given(sink, place, credential, &credentials);
     }
     let config = settings(sink, &place.key("config"), config, provider_spec.config.as_ref(), "E045");
     let variables = context! {
@@ -189,12 +239,16 @@ pub(super) fn connection(
         connection => context! { name },
     };
     let (url_place, rendered) = match base_url {
-        Some(url) => (place.key("base_url"), Ok(url.clone())),
+        Some(url) => {
+            no_environment(sink, &place.key("base_url"), &Value::String(url.clone()))?;
+            (place.key("base_url"), Ok(url.clone()))
+        }
         None => (place.clone(), base_url_text(&draft.base_url, &variables)),
     };
     let base_url = match rendered {
         Err(error) => {
-            sink.key_error("E040", &url_place, format!("the base URL of `{provider}` has no value: {error}"), Some("give it in `config`".into()));
+            let message = format!("the base URL of `{provider}` has no value: {error}");
+            sink.key_error("E040", &url_place, message, Some("give it in `config`".into()));
             None
         }
         Ok(text) => as_base_url(sink, &url_place, &text),
@@ -216,12 +270,25 @@ pub(super) fn connection(
 }
 
 fn as_base_url(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Url> {
-    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if url.is_none() {
-        let hint = "a base URL looks like `https://api.example.com/v2`".to_owned();
-        sink.error("E040", place, format!("`{text}` is not a base URL"), Some(hint));
+    let url = http_url(text);
+    if let Some(url) = url.as_ref().filter(|url| is_plain(url)) {
+        return Some(url.clone());
     }
-    url
+    let (message, hint) = match url {
+        Some(url) if !url.username().is_empty() || url.password().is_some() => (
+            "a base URL holds no user name or password".to_owned(),
+            "send them with `basic` under `auth:` of the provider",
+        ),
+        Some(_) => (
+            format!("the base URL `{}` has a query or a fragment", words::shorten(text)),
+            "parameters of every request stand under `query:` of the provider",
+        ),
+        None => {
+            (format!("`{}` is not a base URL", words::shorten(text)), "a base URL looks like `https://api.example.com/v2`")
+        }
+    };
+    sink.error("E040", place, message, Some(hint.to_owned()));
+    None
 }
 
 /// A value in a base URL must not move it to another host or path: it is encoded as in a path, and a host takes no such characters.
@@ -248,7 +315,7 @@ fn pick_auth(sink: &mut Sink, place: &Place<'_>, wanted: Option<&String>, draft:
     }
 }
 
-fn credential_sources(sink: &mut Sink, place: &Place<'_>, given: &IndexMap<String, String>) -> BTreeMap<String, CredentialSource> {
+pub(super) fn credential_sources(sink: &mut Sink, place: &Place<'_>, given: &IndexMap<String, String>) -> BTreeMap<String, CredentialSource> {
     let mut sources = BTreeMap::new();
     for (name, text) in given {
         let source = match text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
@@ -256,7 +323,8 @@ fn credential_sources(sink: &mut Sink, place: &Place<'_>, given: &IndexMap<Strin
                 CredentialSource::Environment(variable.to_owned())
             }
             Some(_) => {
-                sink.error("E046", &place.key(name), format!("`{text}` does not name an environment variable"), None);
+                let hint = "a reference is `${NAME}`: letters, digits and `_`, and nothing around it".to_owned();
+                sink.error("E046", &place.key(name), "this names no environment variable", Some(hint));
                 continue;
             }
             None => {
@@ -270,29 +338,51 @@ fn credential_sources(sink: &mut Sink, place: &Place<'_>, given: &IndexMap<Strin
     sources
 }
 
-fn credentials_are_given(sink: &mut Sink, place: &Place<'_>, auth: &AuthPlan, given: &BTreeMap<String, CredentialSource>) {
+fn auth_credentials(auth: &AuthPlan) -> impl Iterator<Item = &str> {
     let templates: Vec<&Template> = match auth {
         AuthPlan::None => Vec::new(),
         AuthPlan::ApiKey { place: _, value } => vec![value],
         AuthPlan::Basic { username, password } => vec![username, password],
         AuthPlan::Bearer { token } => vec![token],
     };
-    let names = templates.into_iter().flat_map(Template::variables);
-    for name in names.filter_map(|name| name.strip_prefix("credentials.")) {
-        credential_is_given(sink, place, name, given);
-    }
+    templates.into_iter().flat_map(Template::variables).filter_map(|name| name.strip_prefix("credentials."))
 }
 
-/// A credential that some template names must be one of the connection's.
+/// A credential that some template names must be one of the connection's, which stands at `place`.
 pub(super) fn credential_is_given(
     sink: &mut Sink,
     place: &Place<'_>,
     name: &str,
     given: &BTreeMap<String, CredentialSource>,
 ) {
-    if !given.contains_key(name) {
-        let hint = format!("add `credentials: {{ {name}: \"${{{}}}\" }}`", name.to_uppercase());
-        sink.key_error("E047", place, format!("the credential `{name}` is not given"), Some(hint));
+    if given.contains_key(name) {
+        return;
+    }
+    let hint = match did_you_mean(name, given.keys().map(String::as_str)) {
+        Some(near) => format!("rename `{near}` to `{name}`"),
+        None => format!("add `credentials: {{ {name}: \"${{{}}}\" }}`", name.to_uppercase()),
+    };
+    sink.key_error("E047", place, format!("the credential `{name}` is not given"), Some(hint));
+}
+
+/// `${NAME}` is read under `credentials` alone; elsewhere it would be sent as it stands.
+fn no_environment(sink: &mut Sink, place: &Place<'_>, value: &Value) -> Option<()> {
+    match value {
+        Value::String(text) if text.contains("${") => {
+            let hint = "settings are written into the file; secrets go under `credentials`".to_owned();
+            let message = format!("the environment is not read here: `{}`", words::shorten(text));
+            sink.error("E046", place, message, Some(hint));
+            None
+        }
+        Value::Array(items) => {
+            let wrong = items.iter().enumerate().filter(|(index, item)| no_environment(sink, &place.index(*index), item).is_none());
+            (wrong.count() == 0).then_some(())
+        }
+        Value::Object(members) => {
+            let wrong = members.iter().filter(|(name, item)| no_environment(sink, &place.key(name), item).is_none());
+            (wrong.count() == 0).then_some(())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Some(()),
     }
 }
 
@@ -305,6 +395,9 @@ pub(super) fn settings(
     code: &'static str,
 ) -> Option<Value> {
     let mut settings = given.clone();
+    for (name, value) in given {
+        no_environment(sink, &place.key(name), value)?;
+    }
     let Some(schema) = schema else { return Some(Value::Object(settings)) };
     for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
         if let Some(default) = property.get("default")
@@ -319,8 +412,7 @@ pub(super) fn settings(
         Ok(findings) => {
             for mut finding in findings {
                 finding.code = code;
-                if given.is_empty() {
-                    // the node may not be there to point at
+                if place.node().is_none() {
                     sink.key_error(code, place, finding.message, finding.hint);
                 } else {
                     sink.findings(place, vec![finding]);

@@ -9,6 +9,19 @@ pub const FILES_MAX: usize = 20_000;
 /// Diagnostics printed before the rest is only counted.
 pub const DIAGNOSTICS_MAX: usize = 200;
 
+/// Mistakes told of one file before the rest is only counted.
+pub const MISTAKES_PER_FILE_MAX: usize = 100;
+/// Bytes of YAML read again to find the places of the mistakes of one file: each place costs one reading.
+pub const LOCATE_BYTES_MAX: usize = 8 << 20;
+/// The longest duration a YAML file can name.
+pub const DURATION_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3_600);
+
+/// Bytes of one path; the parser of paths recurses.
+pub const PATH_BYTES_MAX: usize = 2_000;
+/// Bytes of one `{{ … }}`; the parser of expressions recurses.
+pub const EXPRESSION_BYTES_MAX: usize = 2_000;
+/// Expressions in one template.
+pub const EXPRESSIONS_MAX: usize = 200;
 /// Instructions one template may run (minijinja's fuel).
 pub const TEMPLATE_FUEL: u64 = 50_000;
 /// Bytes one template may yield.

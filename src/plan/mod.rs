@@ -11,11 +11,13 @@ mod moment;
 mod paging;
 mod path;
 mod place;
+mod read;
 mod request;
 mod select;
 mod sync;
 mod table;
 mod template;
+mod variables;
 mod words;
 
 pub use column_type::ColumnType;

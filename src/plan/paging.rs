@@ -1,6 +1,7 @@
 //! Pagination: what was written to what will run.
 
-use super::place::{Place, Sink, Variables, template};
+use super::place::{Place, Sink};
+use super::variables::{Variables, template};
 use super::{CursorSource, Fact, PageKind, PagePlan, Path, Target, Template, limits, words};
 use crate::spec::{
     CursorSpec, LinkSpec, NextUrlSpec, OffsetSpec, PageSpec, PaginationSpec, RelaySpec, StopSpec,
@@ -67,10 +68,14 @@ impl Context<'_, '_> {
     ) -> Option<Fact> {
         match (from, header) {
             (Some(from), None) => words::path(self.sink, &place.key("from"), from).map(Fact::Body),
-            (None, Some(header)) => Some(Fact::Header(header.to_lowercase())),
-            _ => {
+            (None, Some(header)) => {
+                let name = words::header_name(self.sink, &place.key(header_key), header)?;
+                Some(Fact::Header(name.to_lowercase()))
+            }
+            given => {
                 let message = format!("name exactly one of `from` (a path into the body) and `{header_key}`");
-                self.sink.key_error("E062", place, message, None);
+                let hint = if given.0.is_some() { "keep one of them" } else { "add `from: $.next`" };
+                self.sink.key_error("E062", place, message, Some(hint.to_owned()));
                 None
             }
         }
@@ -79,11 +84,17 @@ impl Context<'_, '_> {
     fn target(&mut self, place: &Place<'_>, query: Option<&String>, header: Option<&String>, body: Option<&String>) -> Option<Target> {
         match (query, header, body) {
             (Some(name), None, None) => Some(Target::Query(name.clone())),
-            (None, Some(name), None) => Some(Target::Header(name.clone())),
+            (None, Some(name), None) => words::header_name(self.sink, &place.key("header"), name).map(Target::Header),
             (None, None, Some(name)) => Some(Target::Body(name.clone())),
+            (None, None, None) => {
+                let message = "it is not said where the position of the page goes: `query`, `header` or `body`";
+                let hint = "name the parameter that takes it: `query: page`".to_owned();
+                self.sink.key_error("E062", place, message, Some(hint));
+                None
+            }
             _ => {
-                let message = "name exactly one place where it goes: `query`, `header` or `body`";
-                self.sink.key_error("E062", place, message, None);
+                let message = "the position of the page goes to one place only: `query`, `header` or `body`";
+                self.sink.key_error("E062", place, message, Some("keep one of them".to_owned()));
                 None
             }
         }
@@ -107,9 +118,15 @@ impl Context<'_, '_> {
             (None, None, Some(path)) => {
                 words::path(self.sink, &place.key("last_record"), path).map(CursorSource::LastRecord)
             }
+            (None, None, None) => {
+                let message = "it is not said where the cursor comes from: `from`, `from_header` or `last_record`";
+                let hint = "name the path to it in the answer: `from: $.paging.next`".to_owned();
+                self.sink.key_error("E062", place, message, Some(hint));
+                None
+            }
             _ => {
-                let message = "name exactly one place where the cursor comes from: `from`, `from_header` or `last_record`";
-                self.sink.key_error("E062", place, message, None);
+                let message = "the cursor comes from one place only: `from`, `from_header` or `last_record`";
+                self.sink.key_error("E062", place, message, Some("keep one of them".to_owned()));
                 None
             }
         };
@@ -147,7 +164,7 @@ impl Context<'_, '_> {
         let total = self.sign(place, "total", total.as_ref());
         let has_more = self.sign(place, "has_more", has_more.as_ref());
         if size_param.is_some() && size.is_none() {
-            self.sink.key_error("E062", &place.key("size_param"), "`size_param` needs `size`: how many to ask for", None);
+            self.sink.key_error("E062", &place.key("size_param"), "`size_param` needs `size`: how many to ask for", Some("add `size: 100`".to_owned()));
         }
         let kind = (|| {
             let page = page?;

@@ -3,6 +3,8 @@
 use jsonpath_rust::parser::model::{JpQuery, Segment, Selector};
 use jsonpath_rust::parser::parse_json_path;
 
+use super::limits;
+
 /// A parsed path. Plain member paths such as `$.a.b[0]` become direct look-ups; all else is a query for the crate.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Path {
@@ -43,7 +45,10 @@ impl Path {
         if !text.starts_with('$') {
             return Err("a path starts with `$`".into());
         }
-        let query = parse_json_path(text).map_err(|error| first_line(&error.to_string()))?;
+        if text.len() > limits::PATH_BYTES_MAX {
+            return Err(format!("it is longer than {} bytes", limits::PATH_BYTES_MAX));
+        }
+        let query = parse_json_path(text).map_err(|error| reason(text, &error.to_string()))?;
         let form = plain(&query).unwrap_or(PathForm::Query(query));
         Ok(Self { text: text.to_owned(), form })
     }
@@ -74,10 +79,18 @@ impl Path {
     }
 }
 
-fn first_line(text: &str) -> String {
-    // pest prints the place as a picture of several lines; its last line says what was expected
-    let expected = text.lines().rev().find_map(|line| line.trim().strip_prefix("= "));
-    expected.or(text.lines().next()).unwrap_or("not a JSONPath").trim().to_owned()
+/// The crate prints the place as a picture of several lines (` --> 1:9`) and then names of its grammar.
+fn reason(text: &str, error: &str) -> String {
+    if error.contains("nesting depth") {
+        return "it is nested too deeply".to_owned();
+    }
+    let column = error.lines().find_map(|line| line.trim().strip_prefix("--> 1:")?.trim().parse::<usize>().ok());
+    let rest: String = column.map(|column| text.chars().skip(column - 1).take(20).collect()).unwrap_or_default();
+    match (column, rest.trim()) {
+        (Some(_), "") => "it ends too early".to_owned(),
+        (Some(_), rest) => format!("`{rest}` is not understood"),
+        (None, _) => error.lines().next().unwrap_or("it is no JSONPath").trim().to_owned(),
+    }
 }
 
 fn plain(query: &JpQuery) -> Option<PathForm> {

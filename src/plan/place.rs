@@ -1,21 +1,27 @@
 //! Places in documents, and the sink their mistakes go into.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::Template;
-use crate::diagnostic::{Diagnostic, Segment, Severity, Source, suggest};
-use crate::spec::schema::Finding;
+use super::limits;
+use crate::diagnostic::{Diagnostic, Position, Segment, Severity, Source};
+use crate::spec::finding::Finding;
+use crate::spec::schema::Kind;
 use crate::spec::yaml::{self, Part};
 
 /// A document as it was read, before it is anything else.
 #[derive(Debug, Clone)]
 pub(super) struct Document {
-    /// its text and name
+    /// its name and what of its text may be shown
     pub(super) source: Arc<Source>,
+    /// what it is
+    pub(super) kind: Kind,
     /// its content
     pub(super) value: Value,
+    /// where the content is not what was written, because that had mistakes
+    pub(super) holes: Vec<Vec<Segment>>,
 }
 
 /// A node of a document.
@@ -43,52 +49,109 @@ impl<'a> Place<'a> {
         path.push(segment);
         Self { document: self.document, path }
     }
+
+    /// What stands there, if anything.
+    pub(super) fn node(&self) -> Option<&'a Value> {
+        self.path.iter().try_fold(&self.document.value, |node, segment| match segment {
+            Segment::Key(key) => node.get(key),
+            Segment::Index(index) => node.get(index),
+        })
+    }
+
+    /// Whether the document has mistakes of form, so that what it lacks may be what was misspelt.
+    pub(super) fn is_broken(&self) -> bool {
+        !self.document.holes.is_empty()
+    }
+
+    /// Whether a mistake here is only the consequence of one of form: the node or something just below it was taken out.
+    pub(super) fn is_hole(&self) -> bool {
+        self.document.holes.iter().any(|hole| {
+            self.path.starts_with(hole) || hole.split_last().is_some_and(|(_, parent)| !parent.is_empty() && parent == self.path)
+        })
+    }
+
+    fn is_secret(&self) -> bool {
+        self.document.kind == Kind::Project && self.path.contains(&Segment::Key("credentials".to_owned()))
+    }
 }
 
-/// Collects mistakes. Each is kept once, however many syncs meet it.
+/// Collects mistakes. Each is kept once, however many syncs meet it, and of one file no more than can be read.
 #[derive(Debug, Default)]
 pub(super) struct Sink {
     diagnostics: Vec<Diagnostic>,
+    seen: HashSet<(usize, Vec<Segment>, &'static str, String)>,
+    files: HashMap<usize, Tally>,
+    errors: bool,
+}
+
+#[derive(Debug)]
+struct Tally {
+    source: Arc<Source>,
+    told: usize,
+    untold: usize,
 }
 
 impl Sink {
     pub(super) fn into_sorted(mut self) -> Vec<Diagnostic> {
+        for Tally { source, untold, .. } in self.files.into_values().filter(|tally| tally.untold > 0) {
+            self.diagnostics.push(Diagnostic {
+                code: "E005",
+                severity: Severity::Error,
+                source,
+                position: None,
+                message: format!("this file has {untold} more mistakes"),
+                hint: Some("they are told when those above are gone".to_owned()),
+            });
+        }
         self.diagnostics.sort_by(|a, b| {
-            (&a.source.name, a.position, a.severity, a.code).cmp(&(&b.source.name, b.position, b.severity, b.code))
+            let order = |diagnostic: &Diagnostic| (diagnostic.code == "E005", diagnostic.position, diagnostic.severity);
+            (&a.source.name, order(a), a.code).cmp(&(&b.source.name, order(b), b.code))
         });
         self.diagnostics
     }
 
     pub(super) fn has_errors(&self) -> bool {
-        self.diagnostics.iter().any(|diagnostic| diagnostic.severity == Severity::Error)
+        self.errors
     }
 
     /// A mistake in the value at `place`.
     pub(super) fn error(&mut self, code: &'static str, place: &Place<'_>, message: impl Into<String>, hint: Option<String>) {
-        self.add(code, Severity::Error, place, Part::Value, message.into(), hint);
+        if !place.is_hole() {
+            self.add(code, Severity::Error, place, Part::Value, message.into(), hint);
+        }
     }
 
     /// A mistake in the key at `place`.
     pub(super) fn key_error(&mut self, code: &'static str, place: &Place<'_>, message: impl Into<String>, hint: Option<String>) {
-        self.add(code, Severity::Error, place, Part::Key, message.into(), hint);
+        if !place.is_hole() {
+            self.add(code, Severity::Error, place, Part::Key, message.into(), hint);
+        }
     }
 
-    /// Something that is probably not meant.
+    /// Something that is probably not meant. A document with mistakes of form gets none: they may be the reason.
     pub(super) fn warning(&mut self, code: &'static str, place: &Place<'_>, message: impl Into<String>, hint: Option<String>) {
-        self.add(code, Severity::Warning, place, Part::Key, message.into(), hint);
+        if !place.is_broken() {
+            self.add(code, Severity::Warning, place, Part::Key, message.into(), hint);
+        }
     }
 
     /// A mistake in a text that is no document at all.
     pub(super) fn unreadable(&mut self, source: &Arc<Source>, error: yaml::Error) {
         let yaml::Error { code, message, position, hint } = error;
-        self.keep(Diagnostic { code, severity: Severity::Error, source: Arc::clone(source), position, message, hint });
+        self.errors = true;
+        let source = Arc::clone(source);
+        self.diagnostics.push(Diagnostic { code, severity: Severity::Error, source, position, message, hint });
     }
 
     /// What a schema found below `place`.
     pub(super) fn findings(&mut self, place: &Place<'_>, findings: Vec<Finding>) {
-        for Finding { code, path, part, message, hint } in findings {
+        for Finding { code, path, part, missing: _, mut message, mut hint } in findings {
             let mut at = place.clone();
             at.path.extend(path);
+            if at.is_secret() && code == "E012" {
+                message = message.split(", found").next().unwrap_or_default().to_owned();
+                hint = Some("name an environment variable that holds it: `api_key: \"${API_KEY}\"`".to_owned());
+            }
             self.add(code, Severity::Error, &at, part, message, hint);
         }
     }
@@ -102,93 +165,39 @@ impl Sink {
         message: String,
         hint: Option<String>,
     ) {
-        let source = &place.document.source;
-        let position = if place.path.is_empty() { None } else { yaml::locate(&source.text, &place.path, part) };
-        self.keep(Diagnostic { code, severity, source: Arc::clone(source), position, message, hint });
-    }
-
-    fn keep(&mut self, diagnostic: Diagnostic) {
-        if !self.diagnostics.contains(&diagnostic) {
-            self.diagnostics.push(diagnostic);
+        let Document { source, .. } = place.document;
+        let file = Arc::as_ptr(source).addr();
+        if !self.seen.insert((file, place.path.clone(), code, message.clone())) {
+            return;
         }
-    }
-}
-
-/// The variables a template may name at one kind of place, and the members of those whose members are known.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Variables<'a> {
-    /// names of variables
-    pub(super) names: &'a [&'a str],
-    /// the `config` schema of the provider
-    pub(super) config: Option<&'a Value>,
-    /// the `input` schema of the sync
-    pub(super) input: Option<&'a Value>,
-}
-
-impl<'a> Variables<'a> {
-    pub(super) fn with(self, names: &'a [&'a str]) -> Self {
-        Self { names, ..self }
-    }
-}
-
-/// Every variable of the language, to tell "not here" from "nowhere".
-const ALL_VARIABLES: [&str; 10] =
-    ["config", "input", "variant", "connection", "watermark", "page", "run", "record", "response", "credentials"];
-
-/// Parses a template and checks that what it names is known at this place.
-pub(super) fn template(sink: &mut Sink, place: &Place<'_>, text: &str, variables: Variables<'_>) -> Option<Template> {
-    let template = match Template::parse(text) {
-        Ok(template) => template,
-        Err(error) => {
-            let hint = filter_hint(&error.0);
-            sink.error("E031", place, format!("the template does not parse: {error}"), hint);
-            return None;
+        self.errors |= severity == Severity::Error;
+        let tally = self.files.entry(file).or_insert_with(|| Tally { source: Arc::clone(source), told: 0, untold: 0 });
+        let most = (limits::LOCATE_BYTES_MAX / source.text.len().max(1)).clamp(1, limits::MISTAKES_PER_FILE_MAX);
+        if tally.told >= most {
+            tally.untold += 1;
+            return;
         }
-    };
-    let mut good = true;
-    for name in template.variables() {
-        let root = name.split('.').next().unwrap_or(name);
-        if !variables.names.contains(&root) {
-            good = false;
-            if root == "credentials" {
-                let hint = "secrets can be named only in `auth`, `headers` and `query`".to_owned();
-                sink.error("E033", place, "`credentials` cannot be used here", Some(hint));
-            } else if ALL_VARIABLES.contains(&root) {
-                let message = format!("the variable `{root}` has no value here");
-                sink.error("E032", place, message, suggest("", variables.names.iter().copied()));
-            } else {
-                let hint = suggest(root, variables.names.iter().copied());
-                sink.error("E032", place, format!("there is no variable `{root}`"), hint);
-            }
-            continue;
+        tally.told += 1;
+        let position = yaml::locate(&source.text, &place.path, part);
+        let hint = position.and_then(|at| hint_of_line(source, at, code, place)).or(hint);
+        self.diagnostics.push(Diagnostic { code, severity, source: Arc::clone(source), position, message, hint });
+    }
+}
+
+/// What only the line as it was written tells: a comment where a value was meant, the digits of a number that wants quotes.
+fn hint_of_line(source: &Source, at: Position, code: &str, place: &Place<'_>) -> Option<String> {
+    if code != "E012" || place.is_secret() {
+        return None;
+    }
+    let line = source.line(at.line);
+    match place.node() {
+        Some(Value::Null) if line.contains(" #") => {
+            Some("`#` begins a comment; a value that begins with it needs quotes".to_owned())
         }
-        let schema = match root {
-            "config" => variables.config,
-            "input" => variables.input,
-            _ => None,
-        };
-        good &= member_is_known(sink, place, name, schema);
+        Some(Value::Number(_) | Value::Bool(_)) => {
+            let written = source.word(at);
+            Some(format!("put it in quotes: `\"{written}\"`"))
+        }
+        _ => None,
     }
-    good.then_some(template)
-}
-
-fn member_is_known(sink: &mut Sink, place: &Place<'_>, name: &str, schema: Option<&Value>) -> bool {
-    let (Some(schema), Some(member)) = (schema, name.split('.').nth(1)) else { return true };
-    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return true };
-    if properties.contains_key(member) || schema.get("additionalProperties").is_some_and(|more| more != &Value::Bool(false)) {
-        return true;
-    }
-    let root = name.split('.').next().unwrap_or_default();
-    let hint = suggest(member, properties.keys().map(String::as_str));
-    sink.error("E032", place, format!("`{root}` has no member `{member}`"), hint);
-    false
-}
-
-fn filter_hint(message: &str) -> Option<String> {
-    const FILTERS: [&str; 20] = [
-        "rfc3339", "epoch", "epoch_ms", "date", "add", "base64", "json", "slug", "urlencode", "default", "lower", "upper",
-        "trim", "replace", "join", "first", "last", "length", "int", "string",
-    ];
-    let wrong = message.split("no filter `").nth(1)?.trim_end_matches('`');
-    crate::diagnostic::did_you_mean(wrong, FILTERS).map(|name| format!("did you mean `{name}`?"))
 }

@@ -1,9 +1,12 @@
 //! Requests: provider defaults merged under the sync's own words, templates parsed.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
-use super::place::{Place, Sink, Variables, template};
-use super::{BodyPlan, Method, RequestPlan, ValuePlan};
+use super::place::{Place, Sink};
+use super::variables::{Variables, template};
+use super::{BodyPlan, Method, RequestPlan, Template, ValuePlan, words};
 use crate::spec::{BodySpec, GraphqlSpec, ProviderSpec, RequestSpec};
 
 /// Compiles a request. `place` is the request's node, `provider` the node and words of its provider.
@@ -24,15 +27,23 @@ pub(super) fn request(
         (Method::Delete, "delete", delete),
     ];
     let mut named = methods.into_iter().filter_map(|(method, key, path)| Some((method, key, path.as_ref()?)));
-    let (Some((method, key, path)), None) = (named.next(), named.next()) else {
-        let hint = "write the method with its path: `get: /contacts`".to_owned();
-        sink.key_error("E060", place, "a request has exactly one of `get`, `post`, `put`, `patch` and `delete`", Some(hint));
-        return None;
+    let (method, key, path) = match (named.next(), named.next()) {
+        (Some(one), None) => one,
+        (Some((_, first, _)), Some((_, second, _))) => {
+            let message = format!("a request has one method, and this one has `{first}` and `{second}`");
+            sink.key_error("E060", &place.key(second), message, Some("keep one of them".to_owned()));
+            return None;
+        }
+        (None, _) => {
+            let hint = "write the method with its path: `get: /contacts`".to_owned();
+            sink.key_error("E060", place, "the request has no method: `get`, `post`, `put`, `patch` or `delete`", Some(hint));
+            return None;
+        }
     };
     let path_place = place.key(key);
     if !["/", "http://", "https://", "{{"].iter().any(|start| path.starts_with(start)) {
-        let hint = format!("a path under `base_url` starts with `/`: `/{path}`");
-        sink.error("E040", &path_place, format!("`{path}` is neither a path nor a URL"), Some(hint));
+        let hint = format!("a path under `base_url` starts with `/`: `/{}`", words::shorten(path));
+        sink.error("E040", &path_place, format!("`{}` is neither a path nor a URL", words::shorten(path)), Some(hint));
         return None;
     }
     let path = template(sink, &path_place, path, open);
@@ -54,9 +65,7 @@ pub(super) fn request(
     let mut query_plans: Vec<(String, ValuePlan)> = Vec::new();
     for (place, map) in [(provider_place.key("query"), &provider.query), (place.key("query"), query)] {
         for (name, given) in map {
-            // a secret is a parameter of its own, never inside a list or a map, where it could not be kept apart
-            let variables = if given.is_string() { secret } else { open };
-            if let Some(parsed) = value(sink, &place.key(name), given, variables) {
+            if let Some(parsed) = parameter(sink, &place.key(name), given, open, secret) {
                 query_plans.retain(|(known, _)| known != name);
                 query_plans.push((name.clone(), parsed));
             } else {
@@ -76,18 +85,14 @@ pub(super) fn request(
     good.then_some(plan)
 }
 
-fn header(
+pub(super) fn header(
     sink: &mut Sink,
     place: &Place<'_>,
     name: &str,
     text: &str,
     variables: Variables<'_>,
-) -> Option<super::Template> {
-    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    if name.is_empty() || !name.chars().all(token) {
-        sink.key_error("E065", place, format!("`{name}` cannot be a header's name (RFC 9110, 5.6.2)"), None);
-        return None;
-    }
+) -> Option<Template> {
+    words::header_name(sink, place, name)?;
     template(sink, place, text, variables)
 }
 
@@ -122,6 +127,17 @@ fn values(
     parsed.into_iter().collect()
 }
 
+/// A query parameter. A secret is one of its own, never inside a list or a map, where it could not be kept apart.
+pub(super) fn parameter(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    given: &Value,
+    open: Variables<'_>,
+    secret: Variables<'_>,
+) -> Option<ValuePlan> {
+    value(sink, place, given, if given.is_string() { secret } else { open })
+}
+
 /// A value with templates anywhere inside.
 pub(super) fn value(sink: &mut Sink, place: &Place<'_>, given: &Value, variables: Variables<'_>) -> Option<ValuePlan> {
     match given {
@@ -147,40 +163,39 @@ pub(super) fn value(sink: &mut Sink, place: &Place<'_>, given: &Value, variables
     }
 }
 
-/// Whether a value names a variable anywhere inside.
-pub(super) fn names(plan: &ValuePlan, variable: &str) -> bool {
+/// Every template inside.
+fn templates<'p>(plan: &'p ValuePlan, found: &mut Vec<&'p Template>) {
     match plan {
-        ValuePlan::Fixed(_) => false,
-        ValuePlan::Template(template) => template.names(variable),
-        ValuePlan::List(items) => items.iter().any(|item| names(item, variable)),
-        ValuePlan::Map(members) => members.iter().any(|(_, item)| names(item, variable)),
+        ValuePlan::Fixed(_) => {}
+        ValuePlan::Template(template) => found.push(template),
+        ValuePlan::List(items) => items.iter().for_each(|item| templates(item, found)),
+        ValuePlan::Map(members) => members.iter().for_each(|(_, item)| templates(item, found)),
     }
 }
 
-/// The credentials that headers and query name, as `credentials.<name>`.
-pub(super) fn credentials(plan: &RequestPlan) -> impl Iterator<Item = &str> {
-    let in_query = plan.query.iter().filter_map(|(_, value)| match value {
-        ValuePlan::Template(template) => Some(template),
-        ValuePlan::Fixed(_) | ValuePlan::List(_) | ValuePlan::Map(_) => None,
-    });
-    let templates = plan.headers.iter().map(|(_, template)| template).chain(in_query);
-    templates.flat_map(super::Template::variables).filter_map(|name| name.strip_prefix("credentials."))
+fn request_templates(plan: &RequestPlan) -> Vec<&Template> {
+    let RequestPlan { method: _, path, query, headers, body } = plan;
+    let mut found = vec![path];
+    match body {
+        BodyPlan::None => {}
+        BodyPlan::Json(value) => templates(value, &mut found),
+        BodyPlan::Form(members) | BodyPlan::Graphql { variables: members, query: _ } => {
+            members.iter().for_each(|(_, item)| templates(item, &mut found));
+        }
+        BodyPlan::Text(template) => found.push(template),
+    }
+    found.extend(headers.iter().map(|(_, template)| template));
+    query.iter().for_each(|(_, value)| templates(value, &mut found));
+    found
 }
 
 /// Whether the request names a variable anywhere.
 pub(super) fn request_names(plan: &RequestPlan, variable: &str) -> bool {
-    let RequestPlan { method: _, path, query, headers, body } = plan;
-    let in_body = match body {
-        BodyPlan::None => false,
-        BodyPlan::Json(value) => names(value, variable),
-        BodyPlan::Form(members) | BodyPlan::Graphql { variables: members, query: _ } => {
-            members.iter().any(|(_, item)| names(item, variable))
-        }
-        BodyPlan::Text(template) => template.names(variable),
-    };
-    path.names(variable)
-        || in_body
-        || headers.iter().any(|(_, template)| template.names(variable))
-        || query.iter().any(|(_, value)| names(value, variable))
+    request_templates(plan).into_iter().any(|template| template.names(variable))
 }
 
+/// The credentials that the request names beside those of `auth`.
+pub(super) fn credentials(plan: &RequestPlan) -> BTreeSet<String> {
+    let variables = request_templates(plan).into_iter().flat_map(Template::variables);
+    variables.filter_map(|name| name.strip_prefix("credentials.")).map(str::to_owned).collect()
+}

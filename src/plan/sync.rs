@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::place::{Place, Sink, Variables, template};
+use super::place::{Place, Sink};
+use super::variables::{Variables, template};
 use super::{
     BodyPlan, DeletePlan, Guard, IncrementalPlan, MarkKind, ModelPlan, Order, PageKind, PagePlan, RequestPlan, ResponsePlan,
     Target, TimeFormat, paging, request, table, words,
@@ -30,8 +31,8 @@ pub(super) struct SyncDraft {
     pub(super) essence: Value,
 }
 
-const OPEN: [&str; 6] = ["config", "input", "variant", "connection", "run", "watermark"];
-const SECRET: [&str; 7] = ["config", "input", "variant", "connection", "run", "watermark", "credentials"];
+pub(super) const OPEN: [&str; 6] = ["config", "input", "variant", "connection", "run", "watermark"];
+pub(super) const SECRET: [&str; 7] = ["config", "input", "variant", "connection", "run", "watermark", "credentials"];
 
 /// The variables without `watermark` where there is no `incremental`.
 fn scope<'n>(all: &'n [&'n str], incremental: bool) -> Vec<&'n str> {
@@ -61,13 +62,12 @@ pub(super) fn sync(
         deletes: deletes_spec,
     } = spec;
     words::name(sink, &place.key("sync"), name, true);
-    if let Some(schema) = input
-        && let Err(error) = jsonschema::validator_for(schema)
-    {
-        sink.error("E045", &place.key("input"), format!("`input` is not a JSON Schema: {error}"), None);
+    if let Some(schema) = input {
+        words::json_schema(sink, &place.key("input"), "input", schema)?;
     }
-    let (open_names, secret_names) =
-        (scope(&OPEN, incremental_spec.is_some()), scope(&SECRET, incremental_spec.is_some()));
+    // a misspelt `incremental` is mistake enough
+    let watermark = incremental_spec.is_some() || place.is_broken();
+    let (open_names, secret_names) = (scope(&OPEN, watermark), scope(&SECRET, watermark));
     let open = Variables { names: &open_names, config: provider.1.config.as_ref(), input: input.as_ref() };
     let secret = open.with(&secret_names);
     let request = request::request(sink, &place.key("request"), request_spec, provider, open, secret);
@@ -140,15 +140,23 @@ fn cross_rules(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) -> bool {
         PageKind::Page { page, .. } => matches!(page, Target::Body(_)),
         PageKind::None | PageKind::Link { .. } | PageKind::NextUrl { .. } | PageKind::Relay { .. } => false,
     };
-    if to_body && !matches!(draft.request.body, BodyPlan::Json(_) | BodyPlan::Form(_)) {
+    if to_body && !place.is_broken() && !matches!(draft.request.body, BodyPlan::Json(_) | BodyPlan::Form(_)) {
         let hint = "add `body: { json: {…} }` to the request, or send the position in the `query`".to_owned();
         sink.key_error("E063", &place.key("pagination"), "the page position goes into the body, and the request has no json or form body", Some(hint));
         good = false;
     }
-    if matches!(draft.pagination.kind, PageKind::Relay { .. }) && !matches!(draft.request.body, BodyPlan::Graphql { .. }) {
+    if matches!(draft.pagination.kind, PageKind::Relay { .. }) && !place.is_broken() && !matches!(draft.request.body, BodyPlan::Graphql { .. }) {
         let hint = "add `body: { graphql: { query: …, variables: {} } }`".to_owned();
         sink.key_error("E063", &place.key("pagination"), "`relay` pages need a graphql body", Some(hint));
         good = false;
+    }
+    if let [records] = draft.response.records.as_slice()
+        && records.is_singular()
+        && !matches!(draft.pagination.kind, PageKind::None)
+    {
+        let message = format!("`{}` leads to one value, so each page would be one record", records.text());
+        let hint = format!("for each item of a list write `{}[*]`", records.text());
+        sink.warning("W084", &place.key("response").key("records"), message, Some(hint));
     }
     if draft.incremental.is_none() && matches!(draft.deletes, DeletePlan::None) {
         let hint = "add `deletes: { absence: {} }` if the list is complete, or `flag` if records say it themselves".to_owned();
@@ -191,12 +199,7 @@ fn incremental(
         MarkTypeSpec::Integer => MarkKind::Integer,
         MarkTypeSpec::Text => MarkKind::Text,
     };
-    let field = words::path(sink, &place.key("field"), field);
-    if let Some(path) = &field
-        && !path.is_singular()
-    {
-        sink.error("E030", &place.key("field"), format!("`{}` can lead to more than one value", path.text()), None);
-    }
+    let field = words::singular_path(sink, &place.key("field"), field);
     let format = match format {
         Some(_) if !matches!(kind, MarkKind::Timestamp | MarkKind::Date) => {
             sink.key_error("E044", &place.key("format"), "only a timestamp or a date has a `format`", None);
@@ -221,7 +224,7 @@ fn incremental(
         Some(text) => words::duration(sink, &place.key("lookback"), text),
     };
     Some(IncrementalPlan {
-        field: field.filter(super::Path::is_singular)?,
+        field: field?,
         kind,
         format: format?,
         order: match order {

@@ -2,7 +2,10 @@
 
 use std::collections::HashSet;
 
-use super::place::{Place, Sink, Variables, template};
+use serde_json::Value;
+
+use super::place::{Place, Sink};
+use super::variables::{Variables, template};
 use super::{ColumnPlan, ColumnSource, ColumnType, ModelPlan, OnInvalid, TimeFormat, words};
 use crate::diagnostic::suggest;
 use crate::spec::{ColumnSpec, ModelSpec, OnInvalidSpec};
@@ -10,47 +13,55 @@ use crate::spec::{ColumnSpec, ModelSpec, OnInvalidSpec};
 /// What a column's template may name.
 pub(super) const RECORD_VARIABLES: [&str; 6] = ["record", "config", "input", "variant", "connection", "run"];
 
-/// Compiles a model of `provider`; `None` where a mistake was found.
-pub(super) fn model(sink: &mut Sink, place: &Place<'_>, spec: &ModelSpec, provider: &str) -> Option<ModelPlan> {
+/// Compiles a model of `provider`, whose `config` schema is given; `None` where a mistake was found.
+pub(super) fn model(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &ModelSpec,
+    provider: &str,
+    config: Option<&Value>,
+) -> Option<ModelPlan> {
     let ModelSpec { model: name, table, description, key, columns, volatile, on_invalid } = spec;
     words::name(sink, &place.key("table"), table, false);
-    if provider == "headwater" || provider == "main" || provider == "information_schema" {
-        sink.error("E025", &place.key("table"), format!("`{provider}` is a schema that headwater or DuckDB keeps for itself"), None);
-    }
+    let columns_place = place.key("columns");
     let column_names: Vec<&str> = columns.keys().map(String::as_str).collect();
     let mut plans = Vec::with_capacity(columns.len());
     let mut seen = HashSet::new();
     for (column_name, column_spec) in columns {
-        let place = place.key("columns").key(column_name);
+        let place = columns_place.key(column_name);
         if !seen.insert(column_name.to_lowercase()) {
             let message = format!("the column `{column_name}` stands twice; DuckDB does not tell upper from lower case");
-            sink.key_error("E052", &place, message, None);
+            sink.key_error("E052", &place, message, Some("give one of the two another name".to_owned()));
         }
         let is_key = key.contains(column_name);
         let is_volatile = volatile.contains(column_name);
-        plans.extend(column(sink, &place, column_name, column_spec, is_key, is_volatile));
+        plans.extend(column(sink, &place, column_name, column_spec, config, is_key, is_volatile));
     }
     let mut key_positions = Vec::with_capacity(key.len());
     for (index, column_name) in key.iter().enumerate() {
         let place = place.key("key").index(index);
         match columns.get_index_of(column_name.as_str()) {
+            None if columns_place.key(column_name).is_hole() => {}
             None => {
                 let hint = suggest(column_name, column_names.iter().copied());
                 sink.error("E050", &place, format!("there is no column `{column_name}`"), hint);
             }
             Some(position) if key_positions.contains(&position) => {
-                sink.error("E050", &place, format!("`{column_name}` stands twice in the key"), None);
+                sink.error("E050", &place, format!("`{column_name}` stands twice in the key"), Some("keep one of the two".to_owned()));
             }
             Some(position) => key_positions.push(position),
         }
     }
     for (index, column_name) in volatile.iter().enumerate() {
         let place = place.key("volatile").index(index);
+        if columns_place.key(column_name).is_hole() {
+            continue;
+        }
         if !columns.contains_key(column_name.as_str()) {
             let hint = suggest(column_name, column_names.iter().copied());
             sink.error("E051", &place, format!("there is no column `{column_name}`"), hint);
         } else if key.contains(column_name) {
-            sink.error("E051", &place, format!("the key column `{column_name}` cannot be volatile"), None);
+            sink.error("E051", &place, format!("the key column `{column_name}` cannot be volatile"), Some("take it out of `volatile`".to_owned()));
         }
     }
     if plans.len() != columns.len() || key_positions.len() != key.len() {
@@ -76,6 +87,7 @@ fn column(
     place: &Place<'_>,
     name: &str,
     spec: &ColumnSpec,
+    config: Option<&Value>,
     is_key: bool,
     volatile: bool,
 ) -> Option<ColumnPlan> {
@@ -84,7 +96,7 @@ fn column(
         let hint = "names that begin with `_` are kept for headwater's own columns".to_owned();
         sink.key_error("E054", place, format!("`{name}` cannot be a column's name"), Some(hint));
     } else if name.is_empty() || name.len() > 63 || name.chars().any(char::is_control) {
-        sink.key_error("E054", place, "a column's name has 1 to 63 characters", None);
+        sink.key_error("E054", place, "a column's name has 1 to 63 characters", Some("shorten it".to_owned()));
     }
     let column_type = match column_type {
         Some(text) => words::column_type(sink, &place.key("type"), text)?,
@@ -105,7 +117,8 @@ fn column(
     let format = match format {
         Some(_) if !takes_format => {
             let message = format!("`format` says how a time is written; the column is `{column_type}`");
-            sink.key_error("E044", &place.key("format"), message, None);
+            let hint = "take `format` out, or make the column a date or time: `type: timestamptz`".to_owned();
+            sink.key_error("E044", &place.key("format"), message, Some(hint));
             return None;
         }
         Some(text) => words::time_format(sink, &place.key("format"), text)?,
@@ -113,11 +126,11 @@ fn column(
     };
     let source = match (path, value) {
         (Some(path), None) => {
-            let place = if matches!(spec.column_type, None) && spec.description.is_none() { place.clone() } else { place.key("path") };
+            let place = if place.node().is_some_and(Value::is_string) { place.clone() } else { place.key("path") };
             ColumnSource::Path(words::path(sink, &place, path)?)
         }
         (None, Some(value)) => {
-            let variables = Variables { names: &RECORD_VARIABLES, config: None, input: None };
+            let variables = Variables { names: &RECORD_VARIABLES, config, input: None };
             ColumnSource::Template(template(sink, &place.key("value"), value, variables)?)
         }
         (None, None) | (Some(_), Some(_)) => {

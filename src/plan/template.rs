@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::limits;
 use super::moment::{Moment, Span, moment};
+use crate::diagnostic::did_you_mean;
 use crate::plan::TimeFormat;
 
 /// A parsed template. A template that is one single `{{ … }}` keeps the expression's type; anything else yields text.
@@ -31,6 +32,30 @@ enum Part {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct TemplateError(pub String);
+
+impl TemplateError {
+    /// The likely fix, where there is one.
+    pub fn hint(&self) -> Option<String> {
+        let between = |before: &str| self.0.split_once(before)?.1.split('`').next();
+        if let Some(wrong) = between("there is no filter `") {
+            return did_you_mean(wrong, FILTERS).map(|name| format!("did you mean `{name}`?"));
+        }
+        if let Some(wrong) = between("there is no test `") {
+            return did_you_mean(wrong, TESTS).map(|name| format!("did you mean `{name}`?"));
+        }
+        None
+    }
+}
+
+/// Filters of the language and the best known of minijinja's, for "did you mean".
+const FILTERS: [&str; 24] = [
+    "rfc3339", "epoch", "epoch_ms", "date", "add", "base64", "json", "slug", "urlencode", "default", "lower", "upper",
+    "trim", "replace", "join", "first", "last", "length", "int", "string", "float", "round", "split", "sort",
+];
+const TESTS: [&str; 12] = [
+    "defined", "undefined", "none", "string", "number", "mapping", "sequence", "true", "false", "in", "startingwith",
+    "endingwith",
+];
 
 /// All that may stay as it is in one path segment (RFC 3986: unreserved).
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -108,10 +133,16 @@ impl Template {
             let close = end_of_expression(inside)
                 .ok_or_else(|| TemplateError("`{{` is never closed with `}}`".to_owned()))?;
             let source = inside[..close].trim();
+            if source.len() > limits::EXPRESSION_BYTES_MAX || parts.len() >= 2 * limits::EXPRESSIONS_MAX {
+                let (bytes, many) = (limits::EXPRESSION_BYTES_MAX, limits::EXPRESSIONS_MAX);
+                let message = format!("it is too long (at most {many} times `{{{{ … }}}}` of at most {bytes} bytes)");
+                return Err(TemplateError(message));
+            }
             check_filters(source)?;
+            check_tests(source)?;
             let compiled = ENVIRONMENT
                 .compile_expression_owned(source.to_owned())
-                .map_err(|error| TemplateError(format!("`{source}`: {}", reason(&error))))?;
+                .map_err(|error| TemplateError(format!("`{}`: {}", shorten(source), reason(&error))))?;
             variables.extend(compiled.undeclared_variables(true));
             parts.push(Part::Expression { source: source.to_owned(), compiled });
             rest = &inside[close + 2..];
@@ -305,6 +336,38 @@ fn check_filters(source: &str) -> Result<(), TemplateError> {
     Ok(())
 }
 
+/// The same for tests (`x is defined`).
+fn check_tests(source: &str) -> Result<(), TemplateError> {
+    let code: Vec<(usize, char)> = outside_literals(source).collect();
+    let words = code.chunk_by(|a, b| is_word(a.1) && is_word(b.1) && a.0 + a.1.len_utf8() == b.0);
+    let words: Vec<String> = words.map(|word| word.iter().map(|(_, c)| *c).collect()).collect();
+    let mut words = words.iter().map(String::as_str).filter(|word| !word.trim().is_empty()).peekable();
+    while let Some(word) = words.next() {
+        if word != "is" {
+            continue;
+        }
+        words.next_if_eq(&"not");
+        if let Some(name) = words.peek().filter(|name| name.starts_with(|c: char| c.is_alphabetic() || c == '_'))
+            && let Err(error) = ENVIRONMENT.empty_state().perform_test(name, &[])
+            && error.kind() == ErrorKind::UnknownTest
+        {
+            return Err(TemplateError(format!("there is no test `{name}`")));
+        }
+    }
+    Ok(())
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn shorten(source: &str) -> String {
+    match source.char_indices().nth(limits::QUOTED_CHARS_MAX) {
+        Some((at, _)) => format!("{}…", &source[..at]),
+        None => source.to_owned(),
+    }
+}
+
 fn evaluate(
     source: &str,
     compiled: &Expression<'static, 'static>,
@@ -373,6 +436,15 @@ mod tests {
         assert!(message("{{ a").contains("never closed"));
         assert!(message("{% if a %}").contains("blocks"));
         assert!(message("{{ a b }}").contains("`a b`"));
+        assert!(message("{{ a is not definde }}").contains("no test `definde`"));
+        assert!(Template::parse("{{ a is defined and this.is == 'is it' and b is not none }}").is_ok());
+        let deep = ["not ", "-", "a.", "a|", "a if b else ", "a ~ ", "a ** ", "(", "[", "{1:"];
+        for piece in deep {
+            for times in [100, 100_000] {
+                drop(Template::parse(&format!("{{{{ {}a }}}}", piece.repeat(times))));
+            }
+        }
+        assert!(message(&"{{ a }}".repeat(10_000)).contains("too long"));
     }
 
     #[test]

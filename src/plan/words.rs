@@ -2,36 +2,97 @@
 
 use std::time::Duration;
 
-use super::place::{Place, Sink, Variables, template};
-use super::{ColumnType, Path, Predicate, Quota, TimeFormat};
+use super::place::{Place, Sink};
+use super::variables::{Variables, template};
+use super::{ColumnType, Path, Predicate, Quota, TimeFormat, limits};
 use crate::diagnostic::did_you_mean;
+
+fn is_name(text: &str, dash: bool) -> bool {
+    text.len() <= 63
+        && text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || (dash && c == '-'))
+}
+
+/// A name that is a key: see [`name`], dashes allowed.
+pub(super) fn key_name(sink: &mut Sink, place: &Place<'_>, text: &str) {
+    if !is_name(text, true) {
+        sink.key_error("E025", place, format!("`{}` cannot be a name here", shorten(text)), Some(name_hint(true)));
+    }
+}
+
+fn name_hint(dash: bool) -> String {
+    let characters = if dash { "digits, `_` and `-`" } else { "digits and `_`" };
+    format!("use lowercase letters, {characters}, beginning with a letter, at most 63 characters")
+}
 
 /// A name that becomes part of SQL, URLs and files: `[a-z][a-z0-9_-]*`, at most 63 characters.
 pub(super) fn name(sink: &mut Sink, place: &Place<'_>, text: &str, dash: bool) {
-    let good = text.len() <= 63
-        && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || (dash && c == '-'));
-    if !good {
-        let characters = if dash { "digits, `_` and `-`" } else { "digits and `_`" };
-        let hint = format!("use lowercase letters, {characters}, beginning with a letter, at most 63 characters");
-        sink.error("E025", place, format!("`{text}` cannot be a name here"), Some(hint));
+    if !is_name(text, dash) {
+        let hint = name_hint(dash);
+        sink.error("E025", place, format!("`{}` cannot be a name here", shorten(text)), Some(hint));
     }
 }
 
 pub(super) fn path(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Path> {
     if !text.trim_start().starts_with('$') {
-        let hint = format!("a JSONPath starts with `$`: `$.{}`", text.trim_start_matches('.'));
-        sink.error("E030", place, format!("`{text}` is not a path"), Some(hint));
+        let hint = match text.trim() {
+            template if template.contains("{{") => "a path is no template; it starts with `$`: `$.items[*]`".to_owned(),
+            "" => "a JSONPath starts with `$`: `$.items[*]`".to_owned(),
+            rest => format!("a JSONPath starts with `$`: `$.{}`", rest.trim_start_matches(['.', '@', '/'])),
+        };
+        sink.error("E030", place, format!("`{}` is not a path", shorten(text)), Some(hint));
         return None;
     }
     match Path::parse(text) {
         Ok(path) => Some(path),
         Err(reason) => {
-            let hint = "paths follow RFC 9535: `$.items[*]`, `$['a key']`, `$[?@.type == 'person']`".to_owned();
-            sink.error("E030", place, format!("the path `{text}` does not parse: {reason}"), Some(hint));
+            sink.error("E030", place, format!("the path `{}` does not parse: {reason}", shorten(text)), Some(path_hint(text)));
             None
         }
     }
+}
+
+/// What people write who know paths from other tools.
+fn path_hint(text: &str) -> String {
+    let compares = |operator: &str| text.contains("[?") && text.contains(operator);
+    if text.contains("[]") {
+        return "every item of a list is `[*]`: `$.items[*]`".to_owned();
+    }
+    if compares(" and ") || compares(" or ") || compares(" not ") {
+        return "conditions are joined with `&&` and `||`, and denied with `!`".to_owned();
+    }
+    let single = |(at, _): (usize, &str)| {
+        !text[..at].ends_with(['=', '!', '<', '>']) && !text[at + 1..].starts_with('=')
+    };
+    if text.contains("[?") && text.match_indices('=').any(single) {
+        return "two values are compared with `==`".to_owned();
+    }
+    if text.contains("[?") && !text.contains('@') {
+        return "a condition names the record as `@`: `$[?@.type == 'person']`".to_owned();
+    }
+    let odd = |name: &&str| !name.is_empty() && !name.contains(['[', '\'', '"', '*', '?']) && name.contains(|c: char| !c.is_alphanumeric() && c != '_');
+    match text.trim_start_matches('$').split('.').find(odd) {
+        Some(name) => format!("a name with other characters than letters, digits and `_` stands in brackets: `['{name}']`"),
+        None => "paths follow RFC 9535: `$.items[*]`, `$['a key']`, `$[?@.type == 'person']`".to_owned(),
+    }
+}
+
+pub(super) fn shorten(text: &str) -> String {
+    match text.char_indices().nth(limits::QUOTED_CHARS_MAX) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text.to_owned(),
+    }
+}
+
+/// A path that leads to one value at most.
+pub(super) fn singular_path(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Path> {
+    let path = path(sink, place, text)?;
+    if path.is_singular() {
+        return Some(path);
+    }
+    let hint = "a field of the record is named by members alone: `$.updated_at`".to_owned();
+    sink.error("E030", place, format!("`{}` can lead to more than one value", shorten(text)), Some(hint));
+    None
 }
 
 pub(super) fn optional_path(sink: &mut Sink, place: &Place<'_>, key: &str, text: Option<&String>) -> Option<Path> {
@@ -46,7 +107,7 @@ pub(super) fn predicate(sink: &mut Sink, place: &Place<'_>, text: &str, variable
     let path = path(sink, place, text)?;
     if !path.is_filter() {
         let hint = "a condition on the record has the form `$[?@.field == 'value']`".to_owned();
-        sink.error("E034", place, format!("`{text}` leads to a value; a filter is needed here"), Some(hint));
+        sink.error("E034", place, format!("`{}` leads to a value; a condition is needed here", shorten(text)), Some(hint));
         return None;
     }
     Some(Predicate::Path(path))
@@ -54,13 +115,38 @@ pub(super) fn predicate(sink: &mut Sink, place: &Place<'_>, text: &str, variable
 
 pub(super) fn duration(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Duration> {
     match humantime::parse_duration(text.trim()) {
+        Ok(duration) if duration > limits::DURATION_MAX => {
+            sink.error("E041", place, format!("`{}` is too long", shorten(text)), Some("ten years are the most".to_owned()));
+            None
+        }
         Ok(duration) => Some(duration),
         Err(_) => {
             let hint = "write a number and a unit: `500ms`, `10s`, `5m`, `1h30m`, `2days`".to_owned();
-            sink.error("E041", place, format!("`{text}` is not a duration"), Some(hint));
+            sink.error("E041", place, format!("`{}` is not a duration", shorten(text)), Some(hint));
             None
         }
     }
+}
+
+/// A duration of some length.
+pub(super) fn some_duration(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Duration> {
+    let duration = duration(sink, place, text)?;
+    if duration.is_zero() {
+        sink.error("E041", place, format!("`{text}` is no time at all"), Some("leave the line out for the default".to_owned()));
+        return None;
+    }
+    Some(duration)
+}
+
+/// A header's name (RFC 9110, 5.6.2).
+pub(super) fn header_name(sink: &mut Sink, place: &Place<'_>, name: &str) -> Option<String> {
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if name.is_empty() || !name.chars().all(token) {
+        let hint = "a header's name has letters, digits and `-` (RFC 9110, 5.6.2)".to_owned();
+        sink.error("E065", place, format!("`{}` cannot be a header's name", shorten(name)), Some(hint));
+        return None;
+    }
+    Some(name.to_owned())
 }
 
 /// `100 per 10s`, `25000 per day`.
@@ -73,13 +159,13 @@ pub(super) fn quota(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Qu
             "minute" => Duration::from_secs(60),
             "hour" => Duration::from_secs(3_600),
             "day" => Duration::from_secs(86_400),
-            other => humantime::parse_duration(other).ok().filter(|per| !per.is_zero())?,
+            other => humantime::parse_duration(other).ok().filter(|per| !per.is_zero() && *per <= limits::DURATION_MAX)?,
         };
         Some(Quota { requests, per })
     })();
     if parsed.is_none() {
         let hint = "write `<requests> per <duration>`: `100 per 10s`, `25000 per day`".to_owned();
-        sink.error("E042", place, format!("`{text}` is not a quota"), Some(hint));
+        sink.error("E042", place, format!("`{}` is not a quota", shorten(text)), Some(hint));
     }
     parsed
 }
@@ -104,7 +190,7 @@ pub(super) fn column_type(sink: &mut Sink, place: &Place<'_>, text: &str) -> Opt
             Some(name) => format!("did you mean `{name}`?"),
             None => format!("the types are {}, and lists of them: `varchar[]`", ColumnType::NAMES.join(", ")),
         };
-        sink.error("E043", place, format!("`{text}` is not a column type"), Some(hint));
+        sink.error("E043", place, format!("`{}` is not a column type", shorten(text)), Some(hint));
     }
     parsed
 }
@@ -120,10 +206,22 @@ pub(super) fn time_format(sink: &mut Sink, place: &Place<'_>, text: &str) -> Opt
                 && !chrono::format::StrftimeItems::new(custom).any(|item| item == chrono::format::Item::Error);
             if !known {
                 let hint = "use `rfc3339`, `epoch_s`, `epoch_ms`, `epoch_us`, or strftime directives such as `%d/%m/%Y %H:%M`";
-                sink.error("E044", place, format!("`{custom}` is not a time format"), Some(hint.to_owned()));
+                sink.error("E044", place, format!("`{}` is not a time format", shorten(custom)), Some(hint.to_owned()));
                 return None;
             }
             TimeFormat::Custom(custom.to_owned())
         }
     })
+}
+
+/// A JSON Schema that a YAML file holds under `key`.
+pub(super) fn json_schema(sink: &mut Sink, place: &Place<'_>, key: &str, schema: &serde_json::Value) -> Option<()> {
+    let hint = "write it as any JSON Schema: `type: object`, `properties: { region: { type: string } }`".to_owned();
+    match jsonschema::validator_for(schema) {
+        Ok(_) => Some(()),
+        Err(error) => {
+            sink.error("E045", place, format!("`{key}` is not a JSON Schema: {error}"), Some(hint));
+            None
+        }
+    }
 }

@@ -136,6 +136,13 @@ impl Client {
         self.0.identity.without_secrets(request, url)
     }
 
+    /// A URL from an answer as it is asked next: without the parameters that are filled in when it is sent and, where credentials do not go,
+    /// without any secret. Elsewhere it may hold one that the server has put there (the account's id in the path, say): not fit to be kept.
+    pub fn next_url(&self, request: &Request, url: &Url) -> Url {
+        let identity = &self.0.identity;
+        if identity.trusts(url) { identity.without_secret_parameters(request, url) } else { identity.without_secrets(request, url) }
+    }
+
     /// Whether credentials go over a network without TLS. Worth a warning.
     pub fn sends_secrets_in_clear(&self) -> bool {
         self.0.identity.sends_secrets_in_clear()

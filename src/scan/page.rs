@@ -132,9 +132,17 @@ impl ScanState {
 
     /// The state as another run goes on with it. What a run gave up as stuck may be mended by then, so that it is looked for anew: a circle
     /// that was left behind must not make a token suspect that now leads on.
+    ///
+    /// A list that is read by position may have moved between the runs, and a record with it across the border of two pages. Without a
+    /// total that would show it, the end of such a scan proves nothing.
     #[must_use]
     pub fn resumed(self) -> Self {
-        Self { tortoise: None, empty_pages: 0, ..self }
+        let mut resumed = Self { tortoise: None, empty_pages: 0, ..self };
+        let by_position = matches!(resumed.position, Position::Page(_) | Position::Offset(_) | Position::Url(_));
+        if by_position && resumed.total.is_none() {
+            resumed.doubt("the list was read in two runs by position, and may have moved between them");
+        }
+        resumed
     }
 
     /// The first reason is kept: an end proves nothing once anything was in doubt.
@@ -155,7 +163,8 @@ impl ScanState {
     }
 
     fn next_position(&mut self, kind: &PageKind, page: &PageFacts) -> Result<Option<Position>, Stuck> {
-        let token = page.next.clone().filter(|token| !token.is_null() && token != &Value::String(String::new()));
+        let is_none = |token: &Value| matches!(token, Value::Null | Value::Bool(false)) || token.as_str() == Some("");
+        let token = page.next.clone().filter(|token| !is_none(token));
         Ok(match kind {
             PageKind::None => None,
             PageKind::Link { .. } | PageKind::NextUrl { .. } => match token {

@@ -140,3 +140,14 @@ fn a_promise_without_a_token_and_too_many_pages_are_errors() {
     assert_eq!(state.advance(&plan, &facts(1)), Ok(Step::More));
     assert_eq!(state.advance(&plan, &facts(2)), Err(Stuck::PagesMax { pages: 2 }));
 }
+
+#[test]
+fn a_list_that_is_read_by_position_in_two_runs_proves_nothing_unless_a_total_does() {
+    let at = |position: Position, total| ScanState { position, total, ..begin() }.resumed().unproven;
+    assert_eq!(at(Position::Cursor(json!("c")), None), None);
+    assert_eq!(at(Position::End, None), None);
+    assert_eq!(at(Position::Page(3), Some(100)), None);
+    assert!(at(Position::Page(3), None).is_some());
+    assert!(at(Position::Offset(30), None).is_some());
+    assert!(at(Position::Url("https://a.example/?page=3".into()), None).is_some());
+}

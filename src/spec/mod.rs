@@ -1,8 +1,12 @@
 //! What a person wrote. One file per YAML construct, 1:1 with `schemas/`; no behaviour.
 //!
-//! A document goes text → JSON value ([`yaml`]) → checked against the JSON Schema made from these types ([`schema`]) → these types.
+//! A document goes text → JSON value ([`yaml`]) → checked ([`finding`]) against the JSON Schema made from these types ([`schema`])
+//! → these types. One with mistakes is mended ([`mend`]), so that the rest of it is checked in the same go.
 
+pub mod finding;
+pub mod mend;
 pub mod schema;
+pub mod secret;
 pub mod yaml;
 
 mod auth;

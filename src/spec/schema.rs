@@ -1,17 +1,14 @@
-//! JSON Schemas made from the spec types, and what they say of a document.
+//! JSON Schemas made from the spec types.
 
 use std::fmt;
 use std::sync::LazyLock;
 
-use jsonschema::error::{TypeKind, ValidationErrorKind};
-use jsonschema::paths::LocationSegment;
-use jsonschema::{ValidationError, Validator};
+use jsonschema::Validator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::yaml::Part;
 use super::{ModelSpec, ProjectSpec, ProviderSpec, SyncSpec};
-use crate::diagnostic::{Segment, suggest};
+use crate::diagnostic::Segment;
 
 /// The kinds of YAML documents. A document's kind is told by the key that names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,12 +37,38 @@ impl Kind {
         }
     }
 
+    /// The folder its documents stand in, for people.
+    pub fn folder(self) -> &'static str {
+        match self {
+            Self::Project => "the top folder of a project, as `headwater.yaml`",
+            Self::Provider => "`providers/`",
+            Self::Sync => "`integrations/<provider>/syncs/`",
+            Self::Model => "`integrations/<provider>/models/`",
+        }
+    }
+
+    /// The kind a document was probably meant to be, by the keys that only one kind has.
+    pub fn guess(document: &Value) -> Option<Self> {
+        let has = |key| document.get(key).is_some();
+        if has("sync") || (has("request") && has("response")) {
+            Some(Self::Sync)
+        } else if has("columns") || has("table") {
+            Some(Self::Model)
+        } else if has("connections") || has("database") {
+            Some(Self::Project)
+        } else if has("base_url") {
+            Some(Self::Provider)
+        } else {
+            None
+        }
+    }
+
     /// The JSON Schema (draft 2020-12) of its documents.
     pub fn schema(self) -> &'static Value {
         &self.compiled().0
     }
 
-    fn compiled(self) -> &'static (Value, Validator) {
+    pub(super) fn compiled(self) -> &'static (Value, Validator) {
         static COMPILED: LazyLock<[(Value, Validator); 4]> = LazyLock::new(|| {
             Kind::ALL.map(|kind| {
                 let schema = kind.generate();
@@ -149,196 +172,44 @@ fn merge_names(map: &mut Map<String, Value>) {
     }
 }
 
-/// What a schema says of a document: one mistake.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    /// the diagnostic's code
-    pub code: &'static str,
-    /// the node
-    pub path: Vec<Segment>,
-    /// its key or its value
-    pub part: Part,
-    /// a lowercase fragment
-    pub message: String,
-    /// the likely fix
-    pub hint: Option<String>,
-}
-
-/// Checks a document: all mistakes, in the order of the document's schema.
-pub fn check(kind: Kind, document: &Value) -> Vec<Finding> {
-    let (schema, validator) = kind.compiled();
-    let mut findings = Vec::new();
-    for error in validator.iter_errors(document) {
-        translate(schema, &error, &[], &mut findings);
-    }
-    findings
-}
-
-/// Checks a value against a JSON Schema that a YAML file holds (`config`, `input`).
-///
-/// # Errors
-/// When the schema itself is none.
-pub fn check_against(schema: &Value, value: &Value) -> Result<Vec<Finding>, String> {
-    let validator = jsonschema::validator_for(schema).map_err(|error| error.to_string())?;
-    let mut findings = Vec::new();
-    for error in validator.iter_errors(value) {
-        translate(schema, &error, &[], &mut findings);
-    }
-    Ok(findings)
-}
-
-fn translate(schema: &Value, error: &ValidationError<'_>, base: &[Segment], findings: &mut Vec<Finding>) {
-    let mut path = base.to_vec();
-    path.extend(error.instance_path().iter().map(|segment| match segment {
-        LocationSegment::Property(name) => Segment::Key(name.to_string()),
-        LocationSegment::Index(index) => Segment::Index(index),
-    }));
-    let mut push = |code, part, path: Vec<Segment>, message, hint| {
-        findings.push(Finding { code, path, part, message, hint });
-    };
-    match error.kind() {
-        ValidationErrorKind::AdditionalProperties { unexpected } => {
-            let known = known_keys(schema, error.schema_path().as_str());
-            for key in unexpected {
-                let mut path = path.clone();
-                path.push(Segment::Key(key.clone()));
-                let message = format!("`{key}` is not a key here");
-                push("E010", Part::Key, path, message, suggest(key, known.iter().map(String::as_str)));
+/// What a JSON Schema says of the node at `path`: references followed, of several branches the one for maps.
+pub(super) fn schema_at<'s>(root: &'s Value, path: &[Segment]) -> Option<&'s Value> {
+    let mut node = resolve(root, root)?;
+    for segment in path {
+        let next = match segment {
+            Segment::Key(key) => {
+                let named = node.get("properties").and_then(|properties| properties.get(key));
+                named.or_else(|| node.get("additionalProperties").filter(|more| more.is_object()))
             }
-        }
-        ValidationErrorKind::Required { property } => {
-            let name = property.as_str().unwrap_or_default();
-            push("E011", Part::Value, path, format!("the key `{name}` is missing"), None);
-        }
-        ValidationErrorKind::Type { kind } => {
-            let expected = match kind {
-                TypeKind::Single(one) => in_words(&one.to_string()),
-                TypeKind::Multiple(many) => {
-                    many.iter().map(|one| in_words(&one.to_string())).collect::<Vec<_>>().join(" or ")
-                }
-            };
-            let message = format!("expected {expected}, found {}", found(error.instance()));
-            let hint = type_hint(&expected, error.instance());
-            push("E012", Part::Value, path, message, hint);
-        }
-        ValidationErrorKind::Enum { options } => {
-            let names: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
-            let wrong = error.instance().as_str().unwrap_or_default().to_owned();
-            let message = format!("{} is not one of the choices", found(error.instance()));
-            push("E013", Part::Value, path, message, suggest(&wrong, names));
-        }
-        ValidationErrorKind::MaxProperties { limit: 1 } | ValidationErrorKind::MinProperties { limit: 1 } => {
-            let known = known_keys(schema, error.schema_path().as_str());
-            let count = error.instance().as_object().map_or(0, Map::len);
-            let message = match count {
-                0 => "this map is empty".to_owned(),
-                _ => format!("this map takes exactly one key and has {count}"),
-            };
-            push("E014", Part::Value, path, message, suggest("", known.iter().map(String::as_str)));
-        }
-        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
-            // the branch that is meant is the one whose type the value has
-            let branch = context.iter().find(|errors| {
-                !errors.iter().any(|inner| {
-                    matches!(inner.kind(), ValidationErrorKind::Type { .. })
-                        && inner.instance_path().as_str() == error.instance_path().as_str()
-                })
-            });
-            match branch {
-                Some(errors) => {
-                    for inner in errors {
-                        translate(schema, inner, base, findings);
-                    }
-                }
-                None => {
-                    let types: Vec<String> = context
-                        .iter()
-                        .flatten()
-                        .filter_map(|inner| match inner.kind() {
-                            ValidationErrorKind::Type { kind: TypeKind::Single(one) } => {
-                                Some(in_words(&one.to_string()))
-                            }
-                            _ => None,
-                        })
-                        .collect();
-                    let message = format!("expected {}, found {}", types.join(" or "), found(error.instance()));
-                    push("E012", Part::Value, path, message, None);
-                }
-            }
-        }
-        _ => {
-            let text = error.to_string();
-            push("E015", Part::Value, path, lower_first(&text.replace('"', "`")), None);
-        }
-    }
-}
-
-/// The keys the schema allows where an error's keyword stands.
-fn known_keys(schema: &Value, keyword_path: &str) -> Vec<String> {
-    let mut node = schema;
-    let mut segments: Vec<String> =
-        keyword_path.split('/').skip(1).map(|segment| segment.replace("~1", "/").replace("~0", "~")).collect();
-    segments.pop();
-    for segment in &segments {
-        let next = match node {
-            Value::Array(items) => segment.parse().ok().and_then(|index: usize| items.get(index)),
-            _ if segment == "$ref" => node
-                .get("$ref")
-                .and_then(Value::as_str)
-                .and_then(|reference| schema.pointer(reference.trim_start_matches('#'))),
-            _ => node.get(segment),
+            Segment::Index(_) => node.get("items"),
         };
-        match next {
-            Some(next) => node = next,
-            None => return Vec::new(),
+        node = resolve(root, next?)?;
+    }
+    Some(node)
+}
+
+/// Follows references, and goes into the branch that says more than a type.
+pub(super) fn resolve<'s>(root: &'s Value, mut node: &'s Value) -> Option<&'s Value> {
+    const STEPS_MAX: usize = 16;
+    for _ in 0..STEPS_MAX {
+        if let Some(reference) = node.get("$ref").and_then(Value::as_str) {
+            node = root.pointer(reference.trim_start_matches('#'))?;
+        } else if let Some(branches) = node.get("anyOf").and_then(Value::as_array) {
+            node = branches.iter().find(|branch| branch.get("$ref").is_some()).or(branches.last())?;
+        } else {
+            return Some(node);
         }
     }
-    node.get("properties").and_then(Value::as_object).map(|map| map.keys().cloned().collect()).unwrap_or_default()
+    None
 }
 
-fn in_words(json_type: &str) -> String {
-    let words = match json_type {
-        "object" => "a map",
-        "array" => "a list",
-        "string" => "text",
-        "integer" => "a whole number",
-        "number" => "a number",
-        "boolean" => "true or false",
-        other => other,
-    };
-    words.to_owned()
+/// The keys a node may have, as far as its schema names them.
+pub(super) fn keys(node: Option<&Value>) -> Vec<&str> {
+    let properties = node.and_then(|node| node.get("properties")).and_then(Value::as_object);
+    properties.map(|map| map.keys().map(String::as_str).collect()).unwrap_or_default()
 }
 
-fn found(value: &Value) -> String {
-    match value {
-        Value::Null => "nothing".into(),
-        Value::Bool(value) => format!("`{value}`"),
-        Value::Number(value) => format!("the number `{value}`"),
-        Value::String(value) => format!("the text `{}`", shorten(value)),
-        Value::Array(_) => "a list".into(),
-        Value::Object(_) => "a map".into(),
-    }
-}
-
-fn type_hint(expected: &str, value: &Value) -> Option<String> {
-    match (expected, value) {
-        ("text", Value::Number(_) | Value::Bool(_)) => Some(format!("put it in quotes: \"{value}\"")),
-        ("a map", Value::String(kind)) if !kind.contains([' ', '{']) && kind.len() < 32 => {
-            Some(format!("a choice is a map with one key: `{{ {kind}: {{}} }}`"))
-        }
-        ("text", Value::Object(_)) => Some("a template or path with `{`, `:` or `#` in it needs quotes".into()),
-        _ => None,
-    }
-}
-
-fn shorten(text: &str) -> String {
-    match text.char_indices().nth(60) {
-        Some((at, _)) => format!("{}…", &text[..at]),
-        None => text.to_owned(),
-    }
-}
-
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    chars.next().map(|first| first.to_lowercase().collect::<String>() + chars.as_str()).unwrap_or_default()
+/// Whether a node takes exactly one of its keys.
+pub(super) fn is_choice(node: Option<&Value>) -> bool {
+    node.is_some_and(|node| node.get("maxProperties") == Some(&json!(1)) && node.get("properties").is_some())
 }

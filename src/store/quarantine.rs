@@ -9,7 +9,7 @@ use super::error::Error;
 use super::layout::own;
 use super::ledger::{OF_SYNC, stamp};
 use super::sql::{joined, literal};
-use super::stage::{self, ROWS, Staged};
+use super::stage::{self, KEYS, Staged};
 use crate::plan::{ModelPlan, SyncId};
 use crate::record::{Batch, Quarantined};
 
@@ -64,14 +64,14 @@ fn count(db: &Connection, id: &SyncId) -> Result<i64, Error> {
 }
 
 fn release(db: &Connection, model: &ModelPlan, id: &SyncId, staged: &Staged) -> Result<(), Error> {
-    let same = staged.key(model).into_iter().zip(&model.key).enumerate().map(|(place, (value, &at))| {
+    let same = staged.key.iter().zip(&model.key).enumerate().map(|(place, (value, &at))| {
         let path = literal(&format!("$[{place}]"));
         let column_type = &model.columns[at].column_type;
         format!("TRY_CAST(json_extract_string(q.key, {path}) AS {column_type}) = {value}")
     });
     let delete = format!(
-        "DELETE FROM {} q WHERE {OF_SYNC} AND model = ? AND q.key IS NOT NULL AND json_valid(q.key) \
-         AND EXISTS (SELECT 1 FROM {ROWS} s WHERE {})",
+        "DELETE FROM {} q WHERE {OF_SYNC} AND model = ? AND json_valid(q.key) \
+         AND EXISTS (SELECT 1 FROM {KEYS} s WHERE {})",
         own("quarantine"),
         joined(same, " AND ")
     );

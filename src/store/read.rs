@@ -144,9 +144,10 @@ impl ReadStore {
         mut each: impl FnMut(Map<String, Value>) -> ControlFlow<()>,
     ) -> Result<(), Error> {
         let table = self.table(table)?;
-        let limit = limit.and_then(|limit| i64::try_from(limit).ok()).unwrap_or(i64::MAX);
-        let select = format!("SELECT * FROM {table} WHERE _change > ? ORDER BY _change LIMIT ?");
-        query::stream(self.warehouse.connection(), &select, [after, limit], |columns, values| {
+        // no limit at all sorts on disk where a huge one would be kept in memory
+        let limit = limit.map(|limit| format!(" LIMIT {limit}")).unwrap_or_default();
+        let select = format!("SELECT * FROM {table} WHERE _change > ? ORDER BY _change{limit}");
+        query::stream(self.warehouse.connection(), &select, [after], |columns, values| {
             each(columns.iter().map(|column| column.name.clone()).zip(values).collect())
         })?;
         Ok(())

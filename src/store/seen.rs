@@ -66,13 +66,13 @@ pub fn note(
         .map_err(Error::database("note the seen keys"))
     };
     if staged.rows > 0 {
-        insert(&list(staged.key(model)), stage::ROWS)?;
+        insert(&list(&staged.key), stage::KEYS)?;
     }
     let keys: Vec<_> = batches.iter().map(|batch| &batch.quarantined_keys).filter(|keys| keys.num_rows() > 0).collect();
     if !keys.is_empty() {
-        let values = stage::stage_keys(db, model, &keys)?;
-        insert(&list(values), stage::KEYS)?;
-        stage::drop(db, stage::KEYS)?;
+        let values = stage::stage_other_keys(db, model, &keys)?;
+        insert(&list(values), stage::OTHER_KEYS)?;
+        stage::drop(db, stage::OTHER_KEYS)?;
     }
     Ok(())
 }

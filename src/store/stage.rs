@@ -1,7 +1,8 @@
-//! Mapped rows on their way into a table: appended to a temporary table of the in-memory database, one row per key.
+//! Mapped rows on their way into a table, in temporary tables of the in-memory database: the keys of a group first, and then only those
+//! rows that will be written.
 //!
-//! Columns have positions instead of names there (`c0`, `c1`, …) and the types of their Arrow arrays. What has another type in the model
-//! (hugeint, uuid and json travel as text) is cast when it is read.
+//! Columns are named by their position in the model there (`c0`, `c1`, …) and have the types of their Arrow arrays. What has another type
+//! in the model (hugeint, uuid and json travel as text) is cast when it is read.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,20 +10,23 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt64Array};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit};
+use arrow::error::ArrowError;
 use duckdb::Connection;
 
 use super::error::Error;
 use super::sql::list;
 use super::tables::table_of;
-use crate::plan::{ColumnType, ModelPlan};
+use crate::plan::ModelPlan;
 use crate::record::{Batch, Fate};
 
-/// The temporary table of staged rows: `_ord`, `_hash`, `_gone`, `_gone_at`, `c0`, `c1`, …
-pub const ROWS: &str = "temp.main.headwater_rows";
-/// The temporary table of staged keys: `c0`, `c1`, …
+/// The temporary table of a group's keys: `_ord`, `_hash`, `_gone`, `_gone_at` and the key's columns; one row per key.
 pub const KEYS: &str = "temp.main.headwater_keys";
+/// The temporary table of the rows to write: `_ord` and all columns.
+pub const ROWS: &str = "temp.main.headwater_rows";
+/// The temporary table of keys of quarantined records: the key's columns.
+pub const OTHER_KEYS: &str = "temp.main.headwater_other_keys";
 
-/// What was staged.
+/// A group's rows, one per key, of which the keys are staged.
 #[derive(Debug, Default)]
 pub struct Staged {
     /// rows, one per key
@@ -31,67 +35,88 @@ pub struct Staged {
     pub gone: u64,
     /// rows that a later one of the same key replaced
     pub duplicates: u64,
-    /// per model column, the expression over `s` that gives its value
-    pub values: Vec<String>,
+    /// in key order, the expression over a row `s` of [`KEYS`] that gives the key's value
+    pub key: Vec<String>,
+    /// per batch and row, its `_ord`; none when a later row of the same key replaced it
+    ords: Vec<Vec<Option<i64>>>,
 }
 
-impl Staged {
-    /// The expressions of the key columns, in key order.
-    pub fn key(&self, model: &ModelPlan) -> Vec<String> {
-        model.key.iter().map(|&at| self.values[at].clone()).collect()
-    }
-}
-
-/// Stages the rows of a group. The batches keep everything but their rows.
+/// Stages the keys of a group, the last row of each key.
 ///
 /// # Errors
 /// [`Error::Rows`] when a batch does not have the shape of the model.
-pub fn stage(db: &Connection, model: &ModelPlan, batches: &mut [Batch]) -> Result<Staged, Error> {
-    let total: usize = batches.iter().map(|batch| batch.key_hashes.len()).sum();
-    let mut staged = Staged::default();
-    let Some(first) = batches.iter().find(|batch| !batch.key_hashes.is_empty()) else { return Ok(staged) };
+pub fn stage_keys(db: &Connection, model: &ModelPlan, batches: &[Batch]) -> Result<Staged, Error> {
+    let Some(first) = batches.iter().find(|batch| batch.rows.num_rows() > 0) else { return Ok(Staged::default()) };
     let shape = first.rows.schema();
-    let columns = staged_columns(model, shape.fields(), model.columns.iter().map(|column| &column.column_type))?;
-    let definitions = columns.iter().enumerate().map(|(at, column)| format!("c{at} {}", column.sql));
-    create(
-        db,
-        ROWS,
-        &format!("_ord BIGINT, _hash UBIGINT, _gone BOOLEAN, _gone_at TIMESTAMPTZ, {}", list(definitions)),
-    )?;
-    staged.values = columns.into_iter().map(|column| column.value).collect();
-
-    let keep = last_of_each_key(batches, total);
-    let mut appender = appender(db, ROWS)?;
-    for (batch, keep) in batches.iter_mut().zip(keep) {
+    for batch in batches {
         check(model, batch, &shape)?;
-        let next = i64::try_from(staged.rows).expect("a group's rows are counted in memory");
-        let rows = with_fates(batch, keep.as_ref(), next).map_err(|error| misfit(model, &error))?;
+    }
+    let columns = staged_columns(model, model.key.iter().map(|&at| (at, &shape.fields()[at])))?;
+    let facts = ["_ord BIGINT", "_hash UBIGINT", "_gone BOOLEAN", "_gone_at TIMESTAMPTZ"].map(str::to_owned);
+    create(db, KEYS, facts.into_iter().chain(columns.iter().map(StagedColumn::definition)))?;
+    let mut staged = Staged { ords: number_last_of_each_key(batches), ..Staged::default() };
+    let mut appender = appender(db, KEYS)?;
+    for (batch, ords) in batches.iter().zip(&staged.ords).filter(|(_, ords)| !ords.is_empty()) {
+        let rows = keys_of(model, batch, ords).map_err(|error| misfit(model, &error))?;
         let kept = rows.num_rows() as u64;
-        staged.duplicates += batch.key_hashes.len() as u64 - kept;
         staged.rows += kept;
-        staged.gone += gone_among(batch, keep.as_ref());
-        batch.rows = RecordBatch::new_empty(batch.rows.schema());
+        staged.duplicates += ords.len() as u64 - kept;
+        let gone = batch.fates.iter().zip(ords).filter(|(fate, ord)| **fate != Fate::Live && ord.is_some());
+        staged.gone += gone.count() as u64;
         append(&mut appender, rows)?;
     }
-    appender.flush().map_err(Error::database("stage the rows"))?;
+    appender.flush().map_err(Error::database("stage the keys"))?;
+    staged.key = columns.iter().map(|column| column.value("s")).collect();
     Ok(staged)
 }
 
-/// Stages keys (the model's key columns in key order); gives the expressions over `s` of their values.
+/// Stages the rows of a group whose `_ord` is `wanted`, and takes all rows out of the batches. Gives, per model column, the expression
+/// over a row `r` of [`ROWS`] that gives its value.
+///
+/// # Errors
+/// DuckDB refuses.
+pub fn stage_rows(
+    db: &Connection,
+    model: &ModelPlan,
+    batches: &mut [Batch],
+    staged: &Staged,
+    wanted: impl Fn(i64) -> bool,
+) -> Result<Vec<String>, Error> {
+    let Some(first) = batches.iter().find(|batch| batch.rows.num_rows() > 0) else { return Ok(Vec::new()) };
+    let columns = staged_columns(model, first.rows.schema().fields().iter().enumerate())?;
+    create(db, ROWS, std::iter::once("_ord BIGINT".to_owned()).chain(columns.iter().map(StagedColumn::definition)))?;
+    let mut appender = appender(db, ROWS)?;
+    for (batch, ords) in batches.iter_mut().zip(&staged.ords).filter(|(_, ords)| !ords.is_empty()) {
+        let empty = RecordBatch::new_empty(batch.rows.schema());
+        let rows = std::mem::replace(&mut batch.rows, empty);
+        let keep: BooleanArray = ords.iter().map(|ord| Some(ord.is_some_and(&wanted))).collect();
+        let ord: ArrayRef = Arc::new(ords.iter().copied().collect::<Int64Array>());
+        let rows = with_columns(vec![(Field::new("_ord", DataType::Int64, true), ord)], &rows)
+            .and_then(|rows| kept(rows, &keep))
+            .map_err(|error| misfit(model, &error))?;
+        append(&mut appender, rows)?;
+    }
+    appender.flush().map_err(Error::database("stage the rows"))?;
+    Ok(columns.iter().map(|column| column.value("r")).collect())
+}
+
+/// Stages keys of quarantined records (the model's key columns in key order); gives the expressions over `s` of their values.
 ///
 /// # Errors
 /// [`Error::Rows`] when the columns are not the model's key.
-pub fn stage_keys(db: &Connection, model: &ModelPlan, keys: &[&RecordBatch]) -> Result<Vec<String>, Error> {
+pub fn stage_other_keys(db: &Connection, model: &ModelPlan, keys: &[&RecordBatch]) -> Result<Vec<String>, Error> {
     let Some(first) = keys.first() else { return Ok(Vec::new()) };
-    let types = model.key.iter().map(|&at| &model.columns[at].column_type);
-    let columns = staged_columns(model, first.schema().fields(), types)?;
-    create(db, KEYS, &list(columns.iter().enumerate().map(|(at, column)| format!("c{at} {}", column.sql))))?;
-    let mut appender = appender(db, KEYS)?;
+    if first.num_columns() != model.key.len() {
+        return Err(misfit(model, &format!("{} key columns instead of {}", first.num_columns(), model.key.len())));
+    }
+    let columns = staged_columns(model, model.key.iter().copied().zip(first.schema().fields()))?;
+    create(db, OTHER_KEYS, columns.iter().map(StagedColumn::definition))?;
+    let mut appender = appender(db, OTHER_KEYS)?;
     for keys in keys {
         append(&mut appender, (*keys).clone())?;
     }
-    appender.flush().map_err(Error::database("stage the seen keys"))?;
-    Ok(columns.into_iter().map(|column| column.value).collect())
+    appender.flush().map_err(Error::database("stage the keys of quarantined records"))?;
+    Ok(columns.iter().map(|column| column.value("s")).collect())
 }
 
 /// Drops a temporary table, so that its memory is free.
@@ -99,8 +124,8 @@ pub fn drop(db: &Connection, table: &str) -> Result<(), Error> {
     db.execute_batch(&format!("DROP TABLE IF EXISTS {table}")).map_err(Error::database("drop a temporary table"))
 }
 
-fn create(db: &Connection, table: &str, columns: &str) -> Result<(), Error> {
-    db.execute_batch(&format!("CREATE OR REPLACE TEMP TABLE {table} ({columns})"))
+fn create(db: &Connection, table: &str, columns: impl IntoIterator<Item = String>) -> Result<(), Error> {
+    db.execute_batch(&format!("CREATE OR REPLACE TEMP TABLE {table} ({})", list(columns)))
         .map_err(Error::database("create a temporary table"))
 }
 
@@ -113,65 +138,49 @@ fn append(appender: &mut duckdb::Appender<'_>, rows: RecordBatch) -> Result<(), 
     appender.append_record_batch(rows).map_err(Error::database("stage the rows"))
 }
 
-/// Per batch, which rows stay: the last of each key in the whole group. `None` when all do.
-fn last_of_each_key(batches: &[Batch], total: usize) -> Vec<Option<BooleanArray>> {
-    let mut seen = HashSet::with_capacity(total);
-    let mut keep: Vec<_> = batches
-        .iter()
-        .rev()
-        .map(|batch| {
-            let mut last: Vec<bool> = batch.key_hashes.iter().rev().map(|key| seen.insert(*key)).collect();
-            last.reverse();
-            last.contains(&false).then(|| BooleanArray::from(last))
+/// Numbers the last row of each key in the order in which they came.
+fn number_last_of_each_key(batches: &[Batch]) -> Vec<Vec<Option<i64>>> {
+    let mut seen = HashSet::with_capacity(batches.iter().map(|batch| batch.key_hashes.len()).sum());
+    let is_last = |batch: &Batch| batch.key_hashes.iter().rev().map(|key| seen.insert(*key)).collect::<Vec<_>>();
+    let last: Vec<Vec<bool>> = batches.iter().rev().map(is_last).collect();
+    let mut ord = -1;
+    let mut number = |last: bool| {
+        last.then(|| {
+            ord += 1;
+            ord
         })
-        .collect();
-    keep.reverse();
-    keep
+    };
+    last.into_iter().rev().map(|last| last.into_iter().rev().map(&mut number).collect()).collect()
 }
 
-/// The batch's rows with `_ord`, `_hash`, `_gone` and `_gone_at` before them, without those that do not stay.
-fn with_fates(
-    batch: &Batch,
-    keep: Option<&BooleanArray>,
-    first_ord: i64,
-) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let rows = batch.rows.num_rows();
-    let hashes = UInt64Array::from(batch.row_hashes.clone());
+/// The batch's keys with what is known of their rows, without those that were replaced.
+fn keys_of(model: &ModelPlan, batch: &Batch, ords: &[Option<i64>]) -> Result<RecordBatch, ArrowError> {
+    let gone_at = |fate: &Fate| match fate {
+        Fate::Deleted(at) => *at,
+        Fate::Live => None,
+    };
+    let gone_at: TimestampMicrosecondArray = batch.fates.iter().map(gone_at).collect();
     let gone: BooleanArray = batch.fates.iter().map(|fate| Some(*fate != Fate::Live)).collect();
-    let gone_at: TimestampMicrosecondArray = batch
-        .fates
-        .iter()
-        .map(|fate| match fate {
-            Fate::Deleted(at) => *at,
-            Fate::Live => None,
-        })
-        .collect();
-    let fields = [
-        Field::new("_hash", DataType::UInt64, false),
-        Field::new("_gone", DataType::Boolean, false),
-        Field::new("_gone_at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true),
+    let moment = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let facts: Vec<(Field, ArrayRef)> = vec![
+        (Field::new("_ord", DataType::Int64, true), Arc::new(ords.iter().copied().collect::<Int64Array>())),
+        (Field::new("_hash", DataType::UInt64, false), Arc::new(UInt64Array::from(batch.row_hashes.clone()))),
+        (Field::new("_gone", DataType::Boolean, true), Arc::new(gone)),
+        (Field::new("_gone_at", moment, true), Arc::new(gone_at.with_timezone("UTC"))),
     ];
-    let columns: [ArrayRef; 3] = [Arc::new(hashes), Arc::new(gone), Arc::new(gone_at.with_timezone("UTC"))];
-    let schema = batch.rows.schema();
-    let fields = fields.into_iter().map(Arc::new).chain(schema.fields().iter().cloned());
-    let columns = columns.into_iter().chain(batch.rows.columns().iter().cloned()).collect();
-    let mut all = RecordBatch::try_new(Arc::new(Schema::new(fields.collect::<Vec<_>>())), columns)?;
-    if let Some(keep) = keep {
-        all = filter_record_batch(&all, keep)?;
-    }
-    debug_assert!(all.num_rows() <= rows);
-    let count = i64::try_from(all.num_rows()).expect("rows in memory");
-    let ord: ArrayRef = Arc::new(Int64Array::from_iter_values(first_ord..first_ord + count));
-    let fields = std::iter::once(Arc::new(Field::new("_ord", DataType::Int64, false)))
-        .chain(all.schema().fields().iter().cloned())
-        .collect::<Vec<_>>();
-    let columns = std::iter::once(ord).chain(all.columns().iter().cloned()).collect();
-    RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)
+    let keep: BooleanArray = ords.iter().map(|ord| Some(ord.is_some())).collect();
+    kept(with_columns(facts, &batch.rows.project(&model.key)?)?, &keep)
 }
 
-fn gone_among(batch: &Batch, keep: Option<&BooleanArray>) -> u64 {
-    let kept = |at: usize| keep.is_none_or(|keep| keep.value(at));
-    batch.fates.iter().enumerate().filter(|(at, fate)| **fate != Fate::Live && kept(*at)).count() as u64
+fn with_columns(before: Vec<(Field, ArrayRef)>, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let (fields, arrays): (Vec<_>, Vec<_>) = before.into_iter().map(|(field, array)| (Arc::new(field), array)).unzip();
+    let fields: Vec<FieldRef> = fields.into_iter().chain(rows.schema().fields().iter().cloned()).collect();
+    let arrays = arrays.into_iter().chain(rows.columns().iter().cloned()).collect();
+    RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
+}
+
+fn kept(rows: RecordBatch, keep: &BooleanArray) -> Result<RecordBatch, ArrowError> {
+    if keep.true_count() == keep.len() { Ok(rows) } else { filter_record_batch(&rows, keep) }
 }
 
 fn check(model: &ModelPlan, batch: &Batch, shape: &Arc<Schema>) -> Result<(), Error> {
@@ -179,6 +188,10 @@ fn check(model: &ModelPlan, batch: &Batch, shape: &Arc<Schema>) -> Result<(), Er
     let lengths = [batch.key_hashes.len(), batch.row_hashes.len(), batch.fates.len()];
     if lengths.iter().any(|length| *length != rows) {
         return Err(misfit(model, &format!("{rows} rows have {lengths:?} key hashes, row hashes and fates")));
+    }
+    if shape.fields().len() != model.columns.len() {
+        let (found, wanted) = (shape.fields().len(), model.columns.len());
+        return Err(misfit(model, &format!("{found} columns instead of {wanted}")));
     }
     if rows > 0 && batch.rows.schema() != *shape {
         return Err(misfit(model, &"the pages of one group have different columns"));
@@ -188,25 +201,37 @@ fn check(model: &ModelPlan, batch: &Batch, shape: &Arc<Schema>) -> Result<(), Er
 
 /// A column of a temporary table.
 struct StagedColumn {
+    name: String,
     sql: String,
-    value: String,
+    /// the model's type, if it is another
+    cast: Option<String>,
 }
 
+impl StagedColumn {
+    fn definition(&self) -> String {
+        format!("{} {}", self.name, self.sql)
+    }
+
+    /// The expression over `row` that gives the value in the model's type.
+    fn value(&self, row: &str) -> String {
+        match &self.cast {
+            None => format!("{row}.{}", self.name),
+            Some(wanted) => format!("CAST({row}.{} AS {wanted})", self.name),
+        }
+    }
+}
+
+/// The columns of a temporary table for model columns, given by their position and the field of their array.
 fn staged_columns<'a>(
     model: &ModelPlan,
-    fields: &[FieldRef],
-    types: impl ExactSizeIterator<Item = &'a ColumnType>,
+    fields: impl IntoIterator<Item = (usize, &'a FieldRef)>,
 ) -> Result<Vec<StagedColumn>, Error> {
-    if fields.len() != types.len() {
-        return Err(misfit(model, &format!("{} columns instead of {}", fields.len(), types.len())));
-    }
-    let column = |(at, (field, wanted)): (usize, (&FieldRef, &ColumnType))| {
+    let column = |(place, field): (usize, &'a FieldRef)| {
+        let wanted = model.columns[place].column_type.to_string();
         let sql = sql_type(field).ok_or_else(|| misfit(model, &format!("Arrow type {}", field.data_type())))?;
-        let wanted = wanted.to_string();
-        let value = if sql == wanted { format!("s.c{at}") } else { format!("CAST(s.c{at} AS {wanted})") };
-        Ok(StagedColumn { sql, value })
+        Ok(StagedColumn { name: format!("c{place}"), cast: (sql != wanted).then_some(wanted), sql })
     };
-    fields.iter().zip(types).enumerate().map(column).collect()
+    fields.into_iter().map(column).collect()
 }
 
 /// DuckDB's type for an Arrow array, in the spelling of [`ColumnType`].

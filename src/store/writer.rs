@@ -189,15 +189,16 @@ impl Store {
     /// # Errors
     /// Nothing of the group is committed then; the store can be used on.
     pub fn commit(&mut self, mut group: Group) -> Result<Committed, Error> {
-        // staged before the file is taken: others can read it meanwhile
-        let staged = stage::stage(self.warehouse.connection(), &group.model, &mut group.batches)?;
-        let Group { id, run_id, model, batches, checkpoint, track_seen, pages, now } = &group;
+        // before the file is taken: others can read it meanwhile
+        let staged = stage::stage_keys(self.warehouse.connection(), &group.model, &group.batches)?;
+        let mut batches = std::mem::take(&mut group.batches);
+        let Group { id, run_id, model, batches: _, checkpoint, track_seen, pages, now } = &group;
         let committed = self.transaction("commit the pages", |db| {
-            let merged = merge::merge(db, model, id, &staged, *now)?;
+            let merged = merge::merge(db, model, id, &mut batches, &staged, *now)?;
             if let Some(scan_id) = track_seen {
-                seen::note(db, model, id, *scan_id, &staged, batches)?;
+                seen::note(db, model, id, *scan_id, &staged, &batches)?;
             }
-            let quarantined = quarantine::update(db, model, id, &staged, batches, run_id, *now)?;
+            let quarantined = quarantine::update(db, model, id, &staged, &batches, run_id, *now)?;
             ledger::write_checkpoint(db, id, &table_of(model), checkpoint, *now)?;
             let counts = Counts {
                 pages: *pages,
@@ -214,7 +215,7 @@ impl Store {
             ledger::count(db, id, run_id, &counts, merged.changes)?;
             Ok((counts, merged.changes))
         });
-        let dropped = stage::drop(self.warehouse.connection(), stage::ROWS);
+        let dropped = stage::drop(self.warehouse.connection(), stage::KEYS);
         let (counts, changes) = committed?;
         dropped?;
         let Counts { added, updated, deleted, unchanged, duplicates, quarantined, .. } = counts;

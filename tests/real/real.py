@@ -1,8 +1,7 @@
 """Compares what headwater brings into DuckDB with what the API servers themselves say.
 
-Run by run.sh, which installs and starts the servers. It writes no YAML but a project file: providers, syncs and models are
-the shipped ones. The tables of columns below are the second opinion: they say independently of the models where each value
-stands in the API's answer.
+Run by run.sh, which installs and starts the servers. The projects made here use the shipped providers, syncs and
+models; apis.py knows the servers.
 
     real.py stripe FOLDER LOCALSTRIPE_PORT EMULATE_PORT
     real.py github FOLDER EMULATE_PORT
@@ -11,511 +10,20 @@ stands in the API's answer.
     real.py localstripe PORT          serves localstripe (with the Python that has it)
 """
 
-import datetime
-import decimal
 import json
 import os
 import pathlib
+import signal
 import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
 
-HERE = pathlib.Path(__file__).resolve().parent
-SHIPPED = HERE.parent.parent / "integrations"
-EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
-ODD_TEXT = "Zoë \"Q\" O'Neil\\ 東京 🚀\n\tsecond line"
+from apis import READ, EmulateStripe, Failed, GitHub, LocalStripe, Stripe, at
+
 DIFFERENCES_SHOWN = 20
-
-
-# ---- values ---------------------------------------------------------------------------------------------------------
-
-
-def moment(value):
-    """Microseconds since 1970 of an RFC 3339 text or of epoch seconds."""
-    if value is None:
-        return None
-    if isinstance(value, int):
-        return value * 1_000_000
-    text = value.replace("Z", "+00:00")
-    if "." in text:  # before Python 3.11, fromisoformat takes exactly six digits
-        whole, rest = text.split(".", 1)
-        digits = rest[: len(rest) - 6]
-        text = f"{whole}.{digits[:6]:0<6}{rest[-6:]}"
-    return (datetime.datetime.fromisoformat(text) - EPOCH) // datetime.timedelta(microseconds=1)
-
-
-def number(value):
-    return None if value is None else decimal.Decimal(str(value))
-
-
-def same(value):
-    return value
-
-
-# How to read a value so that the API's spelling and DuckDB's compare equal.
-READ = {"text": same, "integer": same, "boolean": same, "json": same, "list": same,
-        "double": lambda value: None if value is None else float(value), "decimal": number, "time": moment}
+# What `headwater query --json` gives for each kind of column, where it is one Python type.
 PYTHON_TYPE = {"text": str, "integer": int, "boolean": bool, "double": float, "time": str, "decimal": str, "list": list}
-
-
-def at(record, path):
-    """The value at a dotted path; `a[].b` gives the `b` of all `a`, and nothing where there is no `a`."""
-    if callable(path):
-        return path(record)
-    if "[]." in path:
-        first, rest = path.split("[].", 1)
-        values = [at(item, rest) for item in at(record, first) or []]
-        return [value for value in values if value is not None] or None
-    for name in path.split("."):
-        if record is None:
-            return None
-        if isinstance(record, list):
-            record = record[int(name)] if int(name) < len(record) else None
-        else:
-            record = record.get(name)
-    return record
-
-
-def columns(kind, names="", **renamed):
-    """Columns of one kind: names that stand in the record as they are, and `column="path"`."""
-    return {name: (kind, path) for name, path in {**{name: name for name in names.split()}, **renamed}.items()}
-
-
-# ---- what each table should hold ------------------------------------------------------------------------------------
-
-META = columns("json", "metadata")
-OBJECT = {**META, **columns("boolean", "livemode"), **columns("time", "created")}
-
-STRIPE = {
-    "customers": {
-        **columns("text", "id email name description phone currency default_source invoice_prefix tax_exempt",
-                  default_payment_method="invoice_settings.default_payment_method", country="address.country"),
-        **columns("integer", "balance"), **columns("boolean", "delinquent"), **columns("list", "preferred_locales"),
-        **columns("json", "address shipping"), **OBJECT},
-    "products": {
-        **columns("text", "id name description type default_price statement_descriptor tax_code unit_label url"),
-        **columns("boolean", "active shippable"), **columns("list", "images"), **columns("time", "updated"), **OBJECT},
-    "prices": {
-        **columns("text", "id product nickname lookup_key type currency billing_scheme tax_behavior tiers_mode",
-                  recurring_interval="recurring.interval", recurring_usage_type="recurring.usage_type"),
-        **columns("integer", "unit_amount", recurring_interval_count="recurring.interval_count"),
-        **columns("decimal", "unit_amount_decimal"), **columns("boolean", "active"), **OBJECT},
-    "plans": {
-        **columns("text", "id product nickname currency billing_scheme interval usage_type tiers_mode"),
-        **columns("integer", "amount interval_count trial_period_days"),
-        **columns("decimal", "amount_decimal"), **columns("boolean", "active"), **OBJECT},
-    "charges": {
-        **columns("text", "id customer payment_intent payment_method balance_transaction status currency description "
-                  "failure_code failure_message receipt_email statement_descriptor", outcome_type="outcome.type",
-                  outcome_reason="outcome.reason", card_brand="payment_method_details.card.brand",
-                  card_last4="payment_method_details.card.last4", card_country="payment_method_details.card.country"),
-        **columns("integer", "amount amount_captured amount_refunded"),
-        **columns("boolean", "paid captured refunded disputed"), **columns("json", "billing_details"), **OBJECT},
-    "refunds": {
-        **columns("text", "id charge payment_intent balance_transaction status currency reason failure_reason "
-                  "receipt_number"),
-        **columns("integer", "amount"), **META, **columns("time", "created")},
-    "subscriptions": {
-        **columns("text", "id customer status currency description collection_method default_payment_method "
-                  "latest_invoice"),
-        **columns("list", price_ids="items.data[].price.id"), **columns("json", items="items.data"),
-        **columns("time", "start_date billing_cycle_anchor trial_start trial_end cancel_at canceled_at ended_at",
-                  current_period_start="items.data.0.current_period_start",
-                  current_period_end="items.data.0.current_period_end"),
-        **columns("boolean", "cancel_at_period_end"), **OBJECT},
-    "invoices": {
-        **columns("text", "id number customer customer_email status billing_reason collection_method currency "
-                  "description", subscription="parent.subscription_details.subscription"),
-        **columns("integer", "subtotal total amount_due amount_paid amount_remaining starting_balance ending_balance "
-                  "attempt_count"),
-        **columns("time", "next_payment_attempt period_start period_end due_date",
-                  finalized_at="status_transitions.finalized_at", paid_at="status_transitions.paid_at",
-                  voided_at="status_transitions.voided_at"),
-        **columns("boolean", "attempted"), **OBJECT},
-    "coupons": {
-        **columns("text", "id name currency duration"), **columns("double", "percent_off"),
-        **columns("integer", "amount_off duration_in_months max_redemptions times_redeemed"),
-        **columns("boolean", "valid"), **columns("time", "redeem_by"), **OBJECT},
-    "balance_transactions": {
-        **columns("text", "id type reporting_category source status currency description"),
-        **columns("integer", "amount fee net"), **columns("double", "exchange_rate"), **columns("json", "fee_details"),
-        **columns("time", "available_on created")},
-}
-
-# `_repository` is not GitHub's: the reader below adds it.
-NUMBERED = {**columns("integer", "id number"), **columns("text", "title html_url", repository="_repository")}
-DATED = columns("time", "created_at updated_at closed_at")
-BY_USER = {**columns("integer", user_id="user.id"), **columns("text", "author_association", user_login="user.login")}
-
-GITHUB = {
-    "issues": {
-        **NUMBERED, **DATED, **BY_USER,
-        **columns("text", "body state state_reason active_lock_reason", milestone_title="milestone.title",
-                  closed_by_login="closed_by.login"),
-        **columns("integer", "comments", reactions="reactions.total_count", milestone_number="milestone.number"),
-        **columns("boolean", "locked"), **columns("list", labels="labels[].name", assignees="assignees[].login")},
-    "issue_comments": {
-        **columns("integer", "id", reactions="reactions.total_count",
-                  issue_number=lambda record: int(record["issue_url"].rsplit("/", 1)[1])),
-        **columns("text", "body html_url", repository="_repository"), **columns("time", "created_at updated_at"),
-        **BY_USER},
-    "pull_requests": {
-        **NUMBERED, **DATED, **BY_USER,
-        **columns("text", "body state merge_commit_sha", head_ref="head.ref", head_sha="head.sha", base_ref="base.ref",
-                  base_sha="base.sha"),
-        **columns("integer", milestone_number="milestone.number"), **columns("boolean", "draft locked"),
-        **columns("time", "merged_at"),
-        **columns("list", labels="labels[].name", assignees="assignees[].login",
-                  requested_reviewers="requested_reviewers[].login")},
-    "labels": {
-        **columns("integer", "id"), **columns("text", "name description color", repository="_repository"),
-        **columns("boolean", is_default="default")},
-    "milestones": {
-        **NUMBERED, **DATED, **columns("text", "description state", creator_login="creator.login"),
-        **columns("integer", "open_issues closed_issues"), **columns("time", "due_on")},
-    "releases": {
-        **columns("integer", "id"), **columns("boolean", "draft prerelease"), **columns("list", assets="assets[].name"),
-        **columns("text", "tag_name target_commitish name body html_url", repository="_repository",
-                  author_login="author.login"),
-        **columns("time", "created_at published_at")},
-}
-
-
-# ---- an API, read and changed without headwater ---------------------------------------------------------------------
-
-
-class Api:
-    """A server as any HTTP client sees it."""
-
-    def __init__(self, base, token, form):
-        self.base, self.token, self.form = base, token, form
-
-    def ask(self, method, path, data=None):
-        """Gives the status, the headers and the body."""
-        headers = {"Authorization": f"Bearer {self.token}"}
-        body = None
-        if data is not None and self.form:
-            body = urllib.parse.urlencode(data).encode()
-        elif data is not None:
-            body, headers["Content-Type"] = json.dumps(data).encode(), "application/json"
-        request = urllib.request.Request(self.base + path, method=method, data=body, headers=headers)
-        try:
-            with urllib.request.urlopen(request, timeout=60) as answer:
-                status, text = answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            status, text = error.code, error.read()
-        return status, text
-
-    def call(self, method, path, data=None):
-        """Gives the answer of a call that must succeed."""
-        status, text = self.ask(method, path, data)
-        if status >= 300:
-            raise Failed(f"{method} {path} answered {status}: {text[:300]!r}")
-        return json.loads(text) if text.strip() else None
-
-    def get(self, path):
-        return self.call("GET", path)
-
-    def post(self, path, **data):
-        # the members of a form can have names that Python's arguments cannot: `items__0__plan` is `items[0][plan]`
-        names = {name: name.split("__") for name in data}
-        flat = {first + "".join(f"[{part}]" for part in rest): data[name] for name, (first, *rest) in names.items()}
-        return self.call("POST", path, flat)
-
-    def delete(self, path):
-        """Deletes something; gives nothing. Where the API can be asked for it, it must say now that it is not there."""
-        self.call("DELETE", path)
-
-
-class Failed(Exception):
-    """Something is not as it must be."""
-
-
-def edited(name, old, new):
-    """A shipped file with one place changed."""
-    text = (SHIPPED / name).read_text()
-    if text.count(old) != 1:
-        raise Failed(f"{name} has `{old.strip()}` {text.count(old)} times")
-    return text.replace(old, new)
-
-
-class Stripe:
-    """One connection to a server that speaks as Stripe does."""
-
-    schema, columns, volatile = "stripe", STRIPE, {}
-    token = "sk_test_51Real7c0ffee"
-
-    def __init__(self, connection, port, tables):
-        self.connection, self.tables = connection, tables
-        self.base = f"http://127.0.0.1:{port}"
-        self.api = Api(self.base, self.token, form=True)
-
-    def records(self, table):
-        """All records of a table by identity, read in pages of another size than headwater's."""
-        query = {"limit": 37, **({"status": "all"} if table == "subscriptions" else {})}
-        found = {}
-        while True:
-            page = self.api.get(f"/v1/{table}?{urllib.parse.urlencode(query)}")
-            for record in page["data"]:
-                if record["id"] in found:
-                    raise Failed(f"the reader met {record['id']} twice")
-                found[record["id"]] = record
-            if not page["has_more"]:
-                break
-            query["starting_after"] = page["data"][-1]["id"]
-        if page.get("total_count", len(found)) != len(found):
-            raise Failed(f"{table}: the server counts {page['total_count']} and listed {len(found)}")
-        return {(self.connection, "", key): record for key, record in found.items()}
-
-    def remove(self, path):
-        self.api.delete(path)
-        status, _ = self.api.ask("GET", path)
-        if status != 404:
-            raise Failed(f"{path} was deleted, and the server answers {status}")
-
-    def yaml(self):
-        syncs = "\n".join(f"      {table}: {{}}" for table in self.tables)
-        return (f"  {self.connection}:\n    provider: stripe\n    base_url: {self.base}\n"
-                f"    credentials: {{ secret_key: \"${{REAL_STRIPE_KEY}}\" }}\n    syncs:\n{syncs}\n")
-
-
-class LocalStripe(Stripe):
-    """https://pypi.org/project/localstripe: oldest first, deletes for good."""
-
-    def __init__(self, port):
-        super().__init__("localstripe", port, [table for table in STRIPE if table != "prices"])
-
-    def customer(self, number, **more):
-        data = {"name": f"Customer {number:05d}", "email": f"c{number:05d}@example.test", "metadata__n": number, **more}
-        return self.api.post("/v1/customers", **data)["id"]
-
-    def charge(self, customer, amount):
-        token = self.api.post("/v1/tokens", card__number="4242424242424242", card__exp_month=12, card__exp_year=2035,
-                              card__cvc="123")
-        self.api.post(f"/v1/customers/{customer}/sources", source=token["id"])
-        return self.api.post("/v1/charges", amount=amount, currency="eur", customer=customer, metadata__order=amount)["id"]
-
-    def seed(self):
-        post = self.api.post
-        for number in range(12):
-            post("/v1/products", id=f"prod_{number}", name=f"Product {number}", type="service", metadata__tier=number % 3)
-            post("/v1/plans", id=f"plan_{number}", amount=900 + number, currency="eur", interval="month",
-                 product=f"prod_{number}", nickname=f"Plan {number}")
-        post("/v1/products", id="prod_spare", name="Nobody sells it", type="service")
-        for number in range(130):
-            post("/v1/coupons", id=f"coupon_{number:03d}", percent_off=5 + number / 4, duration="once")
-        post("/v1/coupons", id="coupon_amount", amount_off=500, currency="eur", duration="repeating", duration_in_months=3)
-        self.customers = [self.customer(number, **({"description": ODD_TEXT} if number % 50 == 0 else {}))
-                          for number in range(430)]
-        self.charges = [self.charge(customer, 1000 + number) for number, customer in enumerate(self.customers[:110])]
-        for charge in self.charges[:20]:
-            post("/v1/refunds", charge=charge, amount=300)
-        self.subscriptions = [post("/v1/subscriptions", customer=customer, items__0__plan=f"plan_{number % 10}")["id"]
-                              for number, customer in enumerate(self.customers[:45])]
-
-    def change(self):
-        post = self.api.post
-        for number, customer in enumerate(self.customers[::5]):
-            post(f"/v1/customers/{customer}", name=f"{ODD_TEXT} {number}", metadata__round=2)
-        for customer in self.customers[9::10]:
-            self.remove(f"/v1/customers/{customer}")
-        new = [self.customer(number) for number in range(1000, 1012)]
-        self.charge(new[0], 99_999_999)
-        for charge in self.charges[15:40]:
-            post("/v1/refunds", charge=charge, amount=250)
-        post("/v1/subscriptions", customer=self.customers[100], items__0__plan="plan_0", items__0__quantity=3)
-        for subscription in self.subscriptions[3:9]:
-            self.api.delete(f"/v1/subscriptions/{subscription}")  # canceled, and still there
-        post("/v1/products/prod_1", name="Product 1, second edition", metadata__tier="gold")
-        self.remove("/v1/products/prod_spare")
-        post("/v1/plans/plan_2", nickname="Plan 2, renamed")
-        self.remove("/v1/plans/plan_11")
-        for number in range(0, 130, 13):
-            self.remove(f"/v1/coupons/coupon_{number:03d}")
-        post("/v1/coupons", id="coupon_new", percent_off=33.3, duration="forever")
-
-    def bring_back(self):
-        """A deleted record comes back under the same key."""
-        self.api.post("/v1/coupons", id="coupon_013", percent_off=13, duration="forever")
-
-
-class EmulateStripe(Stripe):
-    """https://www.npmjs.com/package/emulate: newest first, as the real one."""
-
-    def __init__(self, port):
-        super().__init__("emulate", port, ["customers", "products", "prices", "charges"])
-
-    def charge(self, number):
-        intent = self.api.post("/v1/payment_intents", amount=2000 + number, currency="usd", customer=self.customers[number])
-        self.api.post(f"/v1/payment_intents/{intent['id']}/confirm", payment_method="pm_card_visa")
-
-    def seed(self):
-        post = self.api.post
-        self.customers = [post("/v1/customers", name=f"Kunde {number}", email=f"k{number}@example.test", metadata__n=number)["id"]
-                          for number in range(230)]
-        self.products = [post("/v1/products", name=f"Ware {number}", description=ODD_TEXT)["id"] for number in range(5)]
-        for number in range(120):
-            recurring = {"recurring__interval": "month"} if number % 2 else {}
-            post("/v1/prices", product=self.products[number % 5], currency="usd", unit_amount=100 * number, **recurring)
-        for number in range(15):
-            self.charge(number)
-
-    def change(self):
-        for number, customer in enumerate(self.customers[::7]):
-            self.api.post(f"/v1/customers/{customer}", name=f"Kunde {number} heißt jetzt anders")
-        for customer in self.customers[3::11]:
-            self.remove(f"/v1/customers/{customer}")
-        self.api.post("/v1/customers", name="Neu", email="neu@example.test")
-        self.api.post("/v1/prices", product=self.products[0], currency="usd", unit_amount=1)
-        self.charge(20)
-
-    def bring_back(self):
-        pass
-
-
-class GitHub:
-    """https://www.npmjs.com/package/emulate: two repositories, as variants of the same syncs."""
-
-    schema, columns, connection = "github", GITHUB, "emulate"
-    tables = list(GITHUB)
-    volatile = {"milestones": {"updated_at"}}
-    token = "ghp_headwater_7a3b"
-    repositories = {"hello": "octocat/hello-world", "spoon": "octocat/spoon-knife"}
-    # the issue whose comments are read: emulate answers 404 to the list of all comments of a repository
-    discussed = 1
-
-    def __init__(self, port):
-        self.base = f"http://127.0.0.1:{port}"
-        self.api = Api(self.base, "ghp_writer_4f1d", form=False)
-        self.reader = Api(self.base, "ghp_reader_9c2e", form=False)
-
-    def variants(self, table):
-        return self.repositories if table in ("issues", "labels") else {"": self.repositories["hello"]}
-
-    def records(self, table):
-        """All records of a table by identity, read by page number and not by the Link header."""
-        paths = {"issue_comments": f"issues/{self.discussed}/comments", "pull_requests": "pulls"}
-        found = {}
-        for variant, repository in self.variants(table).items():
-            number = 1
-            while True:
-                query = urllib.parse.urlencode({"state": "all", "per_page": 31, "page": number})
-                page = self.reader.get(f"/repos/{repository}/{paths.get(table, table)}?{query}")
-                for record in page:
-                    if table == "issues" and "pull_request" in record:
-                        continue
-                    found[(self.connection, variant, record["id"])] = {**record, "_repository": repository}
-                if not page:
-                    break
-                number += 1
-        return found
-
-    def yaml(self):
-        lines = [f"  {self.connection}:", "    provider: github", f"    base_url: {self.base}",
-                 "    credentials: { token: \"${REAL_GITHUB_TOKEN}\" }", "    syncs:"]
-        for table in self.tables:
-            inputs = {}
-            for variant, repository in self.variants(table).items():
-                owner, repo = repository.split("/")
-                inputs[variant] = f"input: {{ owner: {owner}, repo: {repo} }}"
-            if list(inputs) == [""]:
-                lines.append(f"      {table}: {{ {inputs['']} }}")
-            else:
-                lines.append(f"      {table}:\n        variants:")
-                lines += [f"          {variant}: {{ {words} }}" for variant, words in inputs.items()]
-        return "\n".join(lines) + "\n"
-
-    def local_files(self):
-        """Files of the project that take the place of shipped ones, which they differ from in one line each.
-
-        emulate has the route of one issue in the way of the one for all comments of a repository. And it writes a new
-        `updated_at` into every milestone that it is asked for, which the real one does not.
-        """
-        comments, milestone = "github/syncs/issue_comments.yaml", "github/models/Milestone.yaml"
-        return {
-            f"integrations/{comments}": edited(comments, "/issues/comments\"", f"/issues/{self.discussed}/comments\""),
-            f"integrations/{milestone}": edited(milestone, "key: [id]\n", "key: [id]\nvolatile: [updated_at]\n"),
-        }
-
-    def repo(self, variant="hello"):
-        return f"/repos/{self.repositories[variant]}"
-
-    def create(self, path, **data):
-        return self.api.call("POST", path, data)
-
-    def patch(self, path, **data):
-        return self.api.call("PATCH", path, data)
-
-    def remove(self, path):
-        self.api.delete(path)
-        status, _ = self.reader.ask("GET", path)
-        if status != 404:
-            raise Failed(f"{path} was deleted, and the server answers {status}")
-
-    def pull_request(self, number):
-        repo = self.repo()
-        head = self.api.get(f"{repo}/git/ref/heads/main")["object"]["sha"]
-        self.create(f"{repo}/git/refs", ref=f"refs/heads/topic-{number}", sha=head)
-        self.api.call("PUT", f"{repo}/contents/file-{number}.txt",
-                      {"message": f"Add file {number}", "content": "aGVsbG8=", "branch": f"topic-{number}"})
-        return self.create(f"{repo}/pulls", title=f"Pull request {number}", body=ODD_TEXT, head=f"topic-{number}",
-                           base="main", draft=number % 3 == 0)["number"]
-
-    def seed(self):
-        repo = self.repo()
-        for number in range(125):
-            self.create(f"{repo}/labels", name=f"label-{number:03d}", color=f"{number:06x}", description=f"Label {number}")
-        for number in range(7):
-            self.create(f"{repo}/milestones", title=f"Milestone {number}", description=ODD_TEXT,
-                        due_on=f"2030-01-{number + 1:02d}T00:00:00Z")
-        self.issues = [self.create(f"{repo}/issues", title=f"Issue {number:04d}", body=f"{ODD_TEXT} {number}",
-                                   labels=[f"label-{number % 5:03d}", "label-007"][: number % 3],
-                                   assignees=["hubot"] if number % 4 == 0 else [],
-                                   **({"milestone": number % 7 + 1} if number % 9 == 0 else {}))["number"]
-                       for number in range(1600)]
-        self.comments = [self.create(f"{repo}/issues/{self.discussed}/comments", body=f"Comment {number}")["id"]
-                         for number in range(900)]
-        self.releases = [self.create(f"{repo}/releases", tag_name=f"v{number}", name=f"Release {number}", body=ODD_TEXT,
-                                     draft=number % 10 == 0, prerelease=number % 4 == 0)["id"] for number in range(105)]
-        self.pulls = [self.pull_request(number) for number in range(8)]
-        for number in range(40):
-            self.create(f"{self.repo('spoon')}/issues", title=f"Spoon {number}")
-        self.create(f"{self.repo('spoon')}/labels", name="only here", color="ffffff")
-
-    def change(self):
-        repo = self.repo()
-        for number, issue in enumerate(self.issues[::6]):
-            self.patch(f"{repo}/issues/{issue}", title=f"Issue {issue}, again", body=None)
-            if number % 2:
-                self.patch(f"{repo}/issues/{issue}", state="closed", state_reason="not_planned", assignees=[])
-        for number in range(5):
-            self.create(f"{repo}/issues", title=f"Late issue {number}")
-        self.patch(f"{self.repo('spoon')}/issues/3", body="changed in the other repository")
-        for comment in self.comments[::20]:
-            self.patch(f"{repo}/issues/comments/{comment}", body=f"{ODD_TEXT} {comment}")
-        for comment in self.comments[5::25]:
-            self.remove(f"{repo}/issues/comments/{comment}")
-        self.create(f"{repo}/issues/{self.discussed}/comments", body="the last word")
-        # no issue has these: a renamed or deleted label changes issues, and GitHub does not count that as a change of them
-        for number in range(50, 60):
-            self.patch(f"{repo}/labels/label-{number:03d}", new_name=f"renamed-{number}", color="0000ff")
-        for number in range(100, 120):
-            self.remove(f"{repo}/labels/label-{number:03d}")
-        self.create(f"{repo}/labels", name="new", color="123456")
-        self.patch(f"{repo}/milestones/7", state="closed", description=None)
-        for release in self.releases[::9]:
-            self.remove(f"{repo}/releases/{release}")
-        self.patch(f"{repo}/releases/{self.releases[1]}", name="Release 1, repaired", prerelease=True)
-        self.api.call("PUT", f"{repo}/pulls/{self.pulls[1]}/merge", {})
-        self.patch(f"{repo}/pulls/{self.pulls[2]}", state="closed", title="Not today")
-        self.pull_request(99)
-
-    def bring_back(self):
-        pass
 
 
 # ---- headwater ------------------------------------------------------------------------------------------------------
@@ -559,15 +67,19 @@ class Headwater:
         process = subprocess.Popen(self.command("run", "--json", "--commit-every", "1ms"), env=self.environment,
                                    stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         seen = 0
-        for line in process.stdout:
-            event = json.loads(line)
-            seen += event["event"] == "committed" and event["sync"] == sync
-            if seen == commits:
-                process.kill()
-                break
-        process.stdout.close()
+        try:
+            for line in process.stdout:
+                event = json.loads(line)
+                seen += event["event"] == "committed" and event["sync"] == sync
+                if seen == commits:
+                    break
+            else:
+                process.wait()
+        finally:
+            process.kill()
+            process.stdout.close()
         if process.wait() != -9:
-            raise Failed(f"the run ended by itself, with {process.returncode}, before {sync} had committed {commits} times")
+            raise Failed(f"the run ended with {process.returncode} before {sync} had committed {commits} times")
 
     def query(self, sql):
         return self.call("query", "--json", sql)
@@ -624,8 +136,9 @@ class Comparison:
         self.headwater = Headwater(folder, sources)
         names = [name for name in sources[0].columns if any(name in source.tables for source in sources)]
         self.tables = [Table(sources[0].schema, name, sources) for name in names]
-        self.api, self.database, self.high = ({table.name: {} for table in self.tables} for _ in range(3))
-        self.high, self.runs = 0, set()
+        # what the API said and what DuckDB held after the last step, and the highest change number in it
+        (self.api, self.database), self.high = ({table.name: {} for table in self.tables} for _ in range(2)), 0
+        self.runs = set()
         self.differences, self.compared = [], 0
 
     def differ(self, text):
@@ -635,8 +148,9 @@ class Comparison:
         if not holds:
             self.differ(text)
 
-    def step(self, title, kill=None):
-        """Runs headwater, compares everything, and prints what was compared."""
+    def step(self, title, kill=None, interfaces=False):
+        """Runs headwater, compares everything, and prints what was compared; the `_live` views and `headwater changes`
+        only if `interfaces` says so."""
         started = time.time()
         if kill:
             self.kill_run(*kill)
@@ -646,12 +160,16 @@ class Comparison:
             self.expect(reports[kill[0]]["resumed"], f"{kill[0]} did not go on where it was killed")
         print(f"\n{title}  ({took:.1f} s)")
         counts = self.counts()
-        lines = [("table", "in the API", "live rows", "values equal", "added", "updated", "deleted", "left alone", "records read", "")]
-        changes = []
-        for table in self.tables:
-            lines.append(self.compare(table, counts.get(table.name, (0, 0, 0, 0)), changes))
-        self.compare_changes(changes)
+        lines = [("table", "in the API", "live rows", "values equal", "added", "updated", "deleted", "left alone",
+                  "records read", "")]
+        lines += [self.compare(table, counts.get(table.name, (0, 0, 0, 0))) for table in self.tables]
         show(lines)
+        if interfaces:
+            self.compare_views()
+            self.compare_changes()
+        numbers = [row["_change"] for rows in self.database.values() for row in rows.values()]
+        self.expect(len(numbers) == len(set(numbers)), "a change number was given out twice")
+        self.high = max(numbers, default=0)
         self.expect(self.headwater.query("select 1 from headwater.quarantine") == [], "there are records in quarantine")
         for sync, report in reports.items():
             self.expect(report["state"] == "completed", f"{sync}: {report['state']}")
@@ -671,12 +189,13 @@ class Comparison:
         pages = self.headwater.query(
             "select arg_max(pages, started_at) as n from headwater.runs where "
             f"connection = '{connection}' and sync = '{name}' and variant = '{variant}'")[0]["n"]
-        print(f"\nkill -9 in the middle of {sync}, with {pages} pages committed; the next run goes on there")
+        print(f"\nkill -9 in the middle of {sync}, pages committed: {pages}; the next run goes on there")
 
     def counts(self):
-        """Added, updated, deleted and read by table, as headwater recorded them since the last step, killed runs included."""
+        """Added, updated, deleted and read, as headwater recorded them since the last step, killed runs included."""
         counted = {}
-        rows = self.headwater.query("select run_id, provider, sync, added, updated, deleted, records from headwater.runs")
+        wanted = "run_id, provider, sync, added, updated, deleted, records"
+        rows = self.headwater.query(f"select {wanted} from headwater.runs")
         for row in rows:
             if row["run_id"] not in self.runs:
                 name = f"{row['provider']}.{row['sync']}"
@@ -685,7 +204,9 @@ class Comparison:
         self.runs |= {row["run_id"] for row in rows}
         return counted
 
-    def compare(self, table, counted, changes):
+    def compare(self, table, counted):
+        """Compares a table with the API, and with itself after the last step; gives the line to print."""
+        known = len(self.differences)
         before, api_before = self.database[table.name], self.api[table.name]
         now, api = table.held(self.headwater), table.expected()
         live = {identity: row for identity, row in now.items() if row["_deleted_at"] is None}
@@ -696,55 +217,59 @@ class Comparison:
         equal = 0
         for identity in api.keys() & live.keys():
             for name, value in api[identity].items():
-                equal += live[identity][name] == value
-                if live[identity][name] != value:
-                    self.differ(f"{table.name}: {name} of {identity} is {value!r} in the API, {live[identity][name]!r} in DuckDB")
-        view = self.headwater.query(f"select * from {table.name}_live")
-        self.expect(all(set(row) == set(table.columns) for row in view) and len(view) == len(live),
-                    f"{table.name}_live does not hold the live rows without metadata")
+                held = live[identity][name]
+                equal += held == value
+                self.expect(held == value, f"{table.name}: {name} of {identity}: API {value!r}, DuckDB {held!r}")
         was_live = {identity for identity, row in before.items() if row["_deleted_at"] is None}
         added = api.keys() - was_live
         deleted = was_live - api.keys()
         updated = {identity for identity in api.keys() & was_live if api[identity] != api_before[identity]}
         alone = now.keys() - added - deleted - updated
-        for identity in now.keys():
-            kind = "ADDED" if identity in added else "DELETED" if identity in deleted else "UPDATED" if identity in updated else None
-            self.compare_metadata(table, identity, kind, before.get(identity), now[identity])
+        for kind, identities in (("ADDED", added), ("UPDATED", updated), ("DELETED", deleted), (None, alone)):
+            for identity in identities & now.keys():
+                self.compare_metadata(table, identity, kind, before.get(identity), now[identity])
         did = (len(added), len(updated), len(deleted))
-        self.expect(did == counted[:3], f"{table.name}: added, updated, deleted are {did} in the API, {counted[:3]} in headwater.runs")
-        changes += [(row["_change"], table.name, identity) for identity, row in now.items()]
+        self.expect(did == counted[:3],
+                    f"{table.name}: added, updated, deleted: API {did}, headwater.runs {counted[:3]}")
         self.database[table.name], self.api[table.name] = now, api
         self.compared += equal
         numbers = (len(api), len(live), equal, *did, len(alone), counted[3])
-        return (table.name, *(f"{n:,}" for n in numbers), "differs" if self.differences else "ok")
+        return (table.name, *(f"{n:,}" for n in numbers), "ok" if len(self.differences) == known else "differs")
 
     def compare_metadata(self, table, identity, kind, before, row):
         """Whether a row's metadata tell what happened to it since the last step."""
         if kind is None:
-            self.expect(row == before, f"{table.name}: {identity} did not change in the API, and its row did: {changed(before, row)}")
+            self.expect(row == before, f"{table.name}: {identity} is as it was, its row is not: {changed(before, row)}")
             return
         place = f"{table.name}: {identity} was {kind.lower()}, and"
         self.expect(row["_last_action"] == kind, f"{place} its _last_action is {row['_last_action']}")
         self.expect(row["_change"] > self.high, f"{place} its _change {row['_change']} is not above {self.high}")
-        self.expect((row["_deleted_at"] is not None) == (kind == "DELETED"), f"{place} its _deleted_at is {row['_deleted_at']}")
+        is_deleted = row["_deleted_at"] is not None
+        self.expect(is_deleted == (kind == "DELETED"), f"{place} its _deleted_at is {row['_deleted_at']}")
         if kind == "ADDED":
-            self.expect(row["_first_seen_at"] == row["_last_modified_at"], f"{place} it was first seen and modified at two times")
-            self.expect(before is None or row["_first_seen_at"] > before["_deleted_at"], f"{place} was seen before it came back")
+            came, changed_at = row["_first_seen_at"], row["_last_modified_at"]
+            self.expect(came == changed_at, f"{place} was first seen at {came} and last modified at {changed_at}")
+            self.expect(before is None or came > before["_deleted_at"], f"{place} was first seen before it came back")
             return
         self.expect(row["_first_seen_at"] == before["_first_seen_at"], f"{place} its _first_seen_at moved")
-        self.expect(row["_last_modified_at"] > before["_last_modified_at"], f"{place} its _last_modified_at did not move")
+        moved = row["_last_modified_at"] > before["_last_modified_at"]
+        self.expect(moved, f"{place} its _last_modified_at did not move")
         if kind == "DELETED":
             self.expect(table.values(row) == table.values(before), f"{place} it lost its last values")
 
-    def compare_changes(self, changes):
-        """Change numbers are unique, and `headwater changes` prints the new ones in their order."""
-        numbers = [number for number, _, _ in changes]
-        self.expect(len(numbers) == len(set(numbers)), "a change number was given out twice")
+    def compare_views(self):
+        """The view of each table holds its live rows, without metadata."""
         for table in self.tables:
-            wanted = sorted(number for number, name, _ in changes if name == table.name and number > self.high)
+            view = sorted((row["id"], sorted(row)) for row in self.headwater.query(f"select * from {table.name}_live"))
+            live = sorted((identity[2], sorted(table.columns)) for identity in self.api[table.name])
+            self.expect(view == live, f"{table.name}_live does not hold the live rows without metadata")
+
+    def compare_changes(self):
+        """`headwater changes` prints what has changed since the last step, in the order of the change numbers."""
+        for table in self.tables:
+            wanted = sorted(row["_change"] for row in self.database[table.name].values() if row["_change"] > self.high)
             printed = [row["_change"] for row in self.headwater.call("changes", table.name, "--after", str(self.high))]
-            self.expect(printed == wanted, f"`headwater changes {table.name} --after {self.high}` prints other rows or another order")
-        self.high = max(numbers, default=0)
+            self.expect(printed == wanted, f"`headwater changes {table.name} --after {self.high}` prints other rows")
 
     def all(self):
         seeded = time.time()
@@ -754,7 +279,7 @@ class Comparison:
         self.step("run 1: everything is new", kill=self.killed[0])
         for source in self.sources:
             source.change()
-        self.step("run 2: after records were created, changed and deleted", kill=self.killed[1])
+        self.step("run 2: after records were created, changed and deleted", kill=self.killed[1], interfaces=True)
         reports = self.step("run 3: nothing has changed")
         quiet = all(not report[name] for report in reports.values() for name in ("added", "updated", "deleted"))
         self.expect(quiet, "run 3 changed something")
@@ -762,8 +287,8 @@ class Comparison:
             source.bring_back()
         if self.api.get("stripe.coupons"):
             self.step("run 4: a deleted coupon is back under its old id")
-        leaked = [secret for secret in self.headwater.secrets.values()
-                  for file in self.headwater.folder.rglob("*") if file.is_file() and secret.encode() in file.read_bytes()]
+        files = [file.read_bytes() for file in self.headwater.folder.rglob("*") if file.is_file()]
+        leaked = any(secret.encode() in file for file in files for secret in self.headwater.secrets.values())
         self.expect(not leaked, "a file of the project holds a secret")
         if self.differences:
             raise Failed(differences_text(self.differences))
@@ -772,7 +297,8 @@ class Comparison:
 
 
 def changed(before, row):
-    return {name: (before.get(name), row[name]) for name in row if row[name] != before.get(name)} if before else "it is new"
+    """The columns that differ, each with both values."""
+    return {name: (before[name], row[name]) for name in row if row[name] != before[name]} if before else "it is new"
 
 
 def differences_text(differences):
@@ -784,8 +310,8 @@ def differences_text(differences):
 def show(lines):
     widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
     for line in lines:
-        cells = [cell.ljust(width) if at in (0, len(line) - 1) else cell.rjust(width) for at, (cell, width) in enumerate(zip(line, widths))]
-        print("  " + "  ".join(cells).rstrip())
+        name, *numbers, verdict = (cell.rjust(width) for cell, width in zip(line, widths))
+        print("  " + "  ".join([line[0].ljust(len(name)), *numbers, verdict.strip()]).rstrip())
     sys.stdout.flush()
 
 
@@ -840,6 +366,8 @@ def main(command, *arguments):
 
 
 if __name__ == "__main__":
+    # run.sh ends this with SIGTERM; as an exception, it also ends the headwater that runs at the moment
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         main(*sys.argv[1:])
     except Failed as failed:

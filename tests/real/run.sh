@@ -86,11 +86,19 @@ start() {
     say "$name answers on 127.0.0.1:$port"
 }
 
+# The comparison, in the background: a shell that waits for it takes signals at once.
+compare() {
+    python3 "$here/real.py" "$@" &
+    comparison=$!
+    wait "$comparison"
+    comparison=
+}
+
 stop() {
     status=$?
     trap - EXIT HUP INT TERM
-    for server in $servers; do kill "$server" 2>/dev/null || true; done
-    for server in $servers; do wait "$server" 2>/dev/null || true; done
+    for process in $comparison $servers; do kill "$process" 2>/dev/null || true; done
+    for process in $comparison $servers; do wait "$process" 2>/dev/null || true; done
     if [ "$status" -eq 0 ]; then rm -rf "$work"; else say "the project and the servers' logs are left in $work"; fi
     exit "$status"
 }
@@ -105,7 +113,7 @@ test_stripe() {
     port=$(python3 "$here/real.py" port)
     start emulate-stripe "$port" "$node" "$cache/emulate-$emulate_version/node_modules/emulate/dist/index.js" start \
         --port "$port" --host 127.0.0.1 --service stripe --base-url "http://127.0.0.1:$port"
-    python3 "$here/real.py" stripe "$work/stripe" "$localstripe_port" "$port"
+    compare stripe "$work/stripe" "$localstripe_port" "$port"
 }
 
 test_github() {
@@ -113,8 +121,9 @@ test_github() {
     install "emulate-$emulate_version" fill_emulate
     port=$(python3 "$here/real.py" port)
     start emulate-github "$port" "$node" "$cache/emulate-$emulate_version/node_modules/emulate/dist/index.js" start \
-        --port "$port" --host 127.0.0.1 --service github --base-url "http://127.0.0.1:$port" --seed "$here/emulate/github.yaml"
-    python3 "$here/real.py" github "$work/github" "$port"
+        --port "$port" --host 127.0.0.1 --service github --base-url "http://127.0.0.1:$port" \
+        --seed "$here/emulate/github.yaml"
+    compare github "$work/github" "$port"
 }
 
 what=${1:-all}
@@ -124,11 +133,12 @@ stripe | github | all) ;;
 esac
 HEADWATER=${HEADWATER:-${CARGO_TARGET_DIR:-$here/../../target}/debug/headwater}
 [ -x "$HEADWATER" ] || die "there is no program at $HEADWATER; \`./dev real\` builds it"
-export HEADWATER
+export HEADWATER PYTHONDONTWRITEBYTECODE=1
 command -v python3 >/dev/null || die "python3 is not installed"
 command -v npm >/dev/null || die "npm is not installed; it comes with Node (https://nodejs.org)"
 
 servers=
+comparison=
 work=$(mktemp -d "${TMPDIR:-/tmp}/headwater-real.XXXXXX")
 trap stop EXIT
 trap 'exit 129' HUP

@@ -123,8 +123,12 @@ fn between_commits_anybody_can_open_the_file() {
     assert_eq!(other.let_go(), "1");
     bench.commit(2, &[live(json!([1, "b"]))]);
     assert_eq!(bench.value("SELECT name FROM shop.customers"), "b");
-    assert!(!bench.folder.path().join("w.duckdb.wal").exists());
-    assert!(!bench.folder.path().join("w.duckdb.tmp").exists());
+    // ending without letting go leaves nothing beside the database either
+    bench.commit(3, &[live(json!([2, "c"]))]);
+    let Bench { store, folder, .. } = bench;
+    drop(store);
+    assert!(!folder.path().join("w.duckdb.wal").exists());
+    assert!(!folder.path().join("w.duckdb.tmp").exists());
 }
 
 #[test]
@@ -139,7 +143,7 @@ fn a_commit_waits_for_another_process_and_says_so() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let other = Arc::new(Mutex::new(None));
     let waiting = {
-        let (told, other) = (told.clone(), other.clone());
+        let (told, other) = (Arc::clone(&told), Arc::clone(&other));
         Box::new(move |message: &str| {
             told.lock().expect("one thread").push(message.to_owned());
             // the other program lets go as soon as we complain

@@ -206,7 +206,7 @@ proptest! {
         let (mut mirror, mut read_up_to) = (BTreeMap::new(), 0);
         for (number, taken) in (1..).zip(&history) {
             step(&mut bench, &mut simple, number, taken)?;
-            if taken.read || number as usize == history.len() {
+            if taken.read || usize::try_from(number) == Ok(history.len()) {
                 for row in bench.changes(read_up_to) {
                     let change = row["_change"].as_i64().expect("a number");
                     prop_assert!(change > read_up_to, "the feed goes back from {} to {}", read_up_to, change);

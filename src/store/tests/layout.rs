@@ -10,7 +10,7 @@ use crate::store::{Error, SchemaChange};
 
 fn prepare(bench: &mut Bench, model: ModelPlan, run_id: &str) -> Result<Vec<SchemaChange>, Error> {
     let model = Arc::new(model);
-    let changes = bench.store.prepare(&[model.clone(), model.clone()], run_id, at(1))?;
+    let changes = bench.store.prepare(&[Arc::clone(&model), Arc::clone(&model)], run_id, at(1))?;
     bench.model = model;
     Ok(changes)
 }
@@ -37,7 +37,7 @@ fn preparing_what_is_prepared_does_not_touch_the_file() {
     drop(store);
     let path = folder.path().join("w.duckdb");
     let mut bench = Bench { store: open(&path), folder, model, id };
-    assert_eq!(bench.store.prepare(&[bench.model.clone()], "r2", at(9)).expect("prepared"), []);
+    assert_eq!(bench.store.prepare(&[Arc::clone(&bench.model)], "r2", at(9)).expect("prepared"), []);
     assert_eq!(bench.store.checkpoint(&bench.id).expect("read"), Some(super::support::mark(1)));
     bench.store.discard_scans(&bench.id, &bench.model, None).expect("nothing to forget");
     bench.store.release().expect("released");
@@ -245,7 +245,7 @@ fn a_table_or_view_that_was_dropped_by_hand_is_made_again() {
     for (drop, rows) in [("DROP VIEW shop.customers_live", 1), ("DROP TABLE shop.customers", 0)] {
         bench.store.release().expect("released");
         duckdb::Connection::open(bench.path()).expect("opened").execute_batch(drop).expect("dropped");
-        bench.store.prepare(&[bench.model.clone()], "r2", at(2)).expect("prepared");
+        bench.store.prepare(&[Arc::clone(&bench.model)], "r2", at(2)).expect("prepared");
         assert_eq!(bench.rows("FROM shop.customers_live").len(), rows);
     }
 }

@@ -1,9 +1,13 @@
 //! What becomes of a row when its record arrives again, changed, deleted, or twice.
 
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use serde_json::{Value, json};
 
 use super::support::{Bench, Record, at, batch, customers, gone, live, model, sync_of};
-use crate::record::Fate;
+use crate::record::{Batch, Fate};
 use crate::store::Committed;
 
 /// id, name, action, deleted at, first seen at, modified at, change; times in minutes since the beginning.
@@ -116,7 +120,7 @@ fn the_last_of_a_group_with_the_same_key_wins() {
     let pages = |bench: &Bench| {
         vec![
             batch(&bench.model, &[live(json!([1, "first"])), live(json!([2, "only"])), live(json!([1, "second"]))]),
-            batch(&bench.model, &[]),
+            Batch { rows: RecordBatch::new_empty(Schema::empty().into()), ..batch(&bench.model, &[]) },
             batch(&bench.model, &[gone(json!([3, "x"])), live(json!([1, "third"])), live(json!([3, "last"]))]),
         ]
     };
@@ -222,8 +226,8 @@ fn names_and_values_cannot_break_out() {
     let mut bench = Bench::new(model.into());
     bench.id = sync_of("o'connection\"", "v\\'");
     let page = [live(json!(["1", "'; --\u{0}", ["\"", null]]))];
-    assert_eq!(bench.scan(1, 1, vec![batch(&bench.model.clone(), &page)]).added, 1);
-    assert_eq!(bench.scan(2, 1, vec![batch(&bench.model.clone(), &page)]).unchanged, 1);
+    assert_eq!(bench.scan(1, 1, vec![batch(&Arc::clone(&bench.model), &page)]).added, 1);
+    assert_eq!(bench.scan(2, 1, vec![batch(&Arc::clone(&bench.model), &page)]).unchanged, 1);
     let feed = bench.changes(0);
     assert_eq!(feed.len(), 1);
     assert_eq!((&feed[0][evil], &feed[0]["it's"]), (&json!("'; --\u{0}"), &json!(["\"", null])));

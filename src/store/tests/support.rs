@@ -67,11 +67,18 @@ pub fn customers() -> Arc<ModelPlan> {
 pub struct Record(pub Vec<Value>, pub Fate);
 
 pub fn live(values: Value) -> Record {
-    Record(values.as_array().expect("values").clone(), Fate::Live)
+    Record(listed(values), Fate::Live)
 }
 
 pub fn gone(values: Value) -> Record {
-    Record(values.as_array().expect("values").clone(), Fate::Deleted(None))
+    Record(listed(values), Fate::Deleted(None))
+}
+
+fn listed(values: Value) -> Vec<Value> {
+    match values {
+        Value::Array(values) => values,
+        other => panic!("{other} is no list of values"),
+    }
 }
 
 pub fn batch(model: &ModelPlan, records: &[Record]) -> Batch {
@@ -227,7 +234,7 @@ impl Bench {
     pub fn new(model: Arc<ModelPlan>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut store = open(&folder.path().join("w.duckdb"));
-        store.prepare(&[model.clone()], "r0", at(0)).expect("prepared");
+        store.prepare(&[Arc::clone(&model)], "r0", at(0)).expect("prepared");
         Self { folder, store, model, id: id() }
     }
 
@@ -239,7 +246,7 @@ impl Bench {
         Group {
             id: self.id.clone(),
             run_id: "r1".into(),
-            model: self.model.clone(),
+            model: Arc::clone(&self.model),
             pages: batches.len() as u64,
             batches,
             checkpoint: mark(minutes),

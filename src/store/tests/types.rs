@@ -1,5 +1,7 @@
 //! Every column type keeps its values, on the way in and on the way to JSON.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::support::{Bench, batch, live, model};
@@ -108,7 +110,7 @@ fn keys_of_every_scalar_type_find_their_row() {
         assert_eq!(bench.commit(1, &page("a")).added, 2, "{name}");
         assert_eq!(bench.commit(2, &page("a")).unchanged, 2, "{name}");
         assert_eq!(bench.commit(3, &page("b")).updated, 2, "{name}");
-        let scan = bench.scan(4, 1, vec![batch(&bench.model.clone(), &page("b")[..1])]);
+        let scan = bench.scan(4, 1, vec![batch(&Arc::clone(&bench.model), &page("b")[..1])]);
         assert_eq!(scan.unchanged, 1, "{name}");
         let end = crate::store::ScanEnd { scan_id: 1, records_seen: 1, guard: super::support::FREE, accept: false };
         assert!(matches!(bench.finish(5, end), crate::store::Absence::Deleted { rows: 1, .. }), "{name}");

@@ -1,0 +1,115 @@
+//! What templates may name, and where.
+
+use serde_json::Value;
+
+use super::Template;
+use super::place::{Place, Sink};
+use crate::diagnostic::suggest;
+
+/// The variables a template may name at one kind of place, and the members of those whose members are known.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Variables<'a> {
+    /// names of variables
+    pub(super) names: &'a [&'a str],
+    /// the `config` schema of the provider
+    pub(super) config: Option<&'a Value>,
+    /// the `input` schema of the sync
+    pub(super) input: Option<&'a Value>,
+}
+
+impl<'a> Variables<'a> {
+    pub(super) fn with(self, names: &'a [&'a str]) -> Self {
+        Self { names, ..self }
+    }
+}
+
+/// Every variable of the language, to tell "not here" from "nowhere".
+const ALL: [&str; 9] =
+    ["config", "input", "variant", "connection", "watermark", "run", "record", "response", "credentials"];
+
+/// The variables whose members are always the same.
+const MEMBERS: [(&str, &[&str]); 3] =
+    [("connection", &["name"]), ("run", &["started_at"]), ("response", &["body", "headers", "status"])];
+
+/// What other tools call the variables.
+const ELSEWHERE: [(&str, &[&str]); 5] = [
+    ("run.started_at", &["now", "today", "utcnow"]),
+    ("credentials", &["env", "secrets", "secret", "auth"]),
+    ("watermark", &["since", "state", "last_run", "last_sync", "window", "updated_since"]),
+    ("input", &["params", "parameters", "args", "metadata"]),
+    ("record", &["row", "item", "object"]),
+];
+
+/// Parses a template and checks that what it names is known at this place.
+pub(super) fn template(sink: &mut Sink, place: &Place<'_>, text: &str, variables: Variables<'_>) -> Option<Template> {
+    let template = match Template::parse(text) {
+        Ok(template) => template,
+        Err(error) => {
+            let hint = error.hint();
+            sink.error("E031", place, format!("the template does not parse: {error}"), hint);
+            return None;
+        }
+    };
+    let mut good = true;
+    for name in template.variables() {
+        let root = name.split('.').next().unwrap_or(name);
+        good &= match variables.names.contains(&root) {
+            true => member_is_known(sink, place, name, variables),
+            false => {
+                unknown(sink, place, root, variables.names);
+                false
+            }
+        };
+    }
+    good.then_some(template)
+}
+
+fn unknown(sink: &mut Sink, place: &Place<'_>, root: &str, names: &[&str]) {
+    match root {
+        "credentials" => {
+            let hint = "secrets can be named only in `auth`, `headers` and `query`".to_owned();
+            sink.error("E033", place, "`credentials` cannot be used here", Some(hint));
+        }
+        "watermark" => {
+            let hint = "there is a watermark in the request of a sync that has `incremental: { field: $.updated_at }`".to_owned();
+            sink.error("E032", place, "the variable `watermark` has no value here", Some(hint));
+        }
+        root if ALL.contains(&root) => {
+            let message = format!("the variable `{root}` has no value here");
+            sink.error("E032", place, message, suggest("", names.iter().copied()));
+        }
+        root => {
+            let here = ELSEWHERE.iter().find(|(_, words)| words.contains(&root)).map(|(name, _)| *name);
+            let here = here.filter(|name| names.contains(&name.split('.').next().unwrap_or(name)));
+            let hint = match here {
+                Some(name) => Some(format!("did you mean `{name}`?")),
+                None => suggest(root, names.iter().copied()),
+            };
+            sink.error("E032", place, format!("there is no variable `{root}`"), hint);
+        }
+    }
+}
+
+fn member_is_known(sink: &mut Sink, place: &Place<'_>, name: &str, variables: Variables<'_>) -> bool {
+    let mut segments = name.split('.');
+    let (Some(root), Some(member)) = (segments.next(), segments.next()) else { return true };
+    let schema = match root {
+        "config" => variables.config,
+        "input" => variables.input,
+        _ => None,
+    };
+    let fixed = MEMBERS.iter().find(|(name, _)| *name == root).map(|(_, members)| members.to_vec());
+    let Some(known) = fixed.or_else(|| members(schema?)) else { return true };
+    if known.contains(&member) {
+        return true;
+    }
+    sink.error("E032", place, format!("`{root}` has no member `{member}`"), suggest(member, known));
+    false
+}
+
+/// The members a JSON Schema names, if it names all.
+fn members(schema: &Value) -> Option<Vec<&str>> {
+    let more = schema.get("additionalProperties").is_some_and(|more| more != &Value::Bool(false));
+    let properties = schema.get("properties").and_then(Value::as_object).filter(|_| !more)?;
+    Some(properties.keys().map(String::as_str).collect())
+}

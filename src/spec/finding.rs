@@ -1,0 +1,350 @@
+//! What a JSON Schema says of a document, in the words of the domain.
+
+use jsonschema::ValidationError;
+use jsonschema::error::{TypeKind, ValidationErrorKind};
+use jsonschema::paths::LocationSegment;
+use serde_json::Value;
+
+use super::schema::{Kind, is_choice, keys, schema_at};
+use super::syntax::shorten;
+use super::yaml::Part;
+use crate::diagnostic::{Segment, did_you_mean, suggest};
+
+/// One mistake.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// the diagnostic's code
+    pub code: &'static str,
+    /// the node
+    pub path: Vec<Segment>,
+    /// its key or its value
+    pub part: Part,
+    /// the key that the node lacks, where that is the mistake
+    pub missing: Option<String>,
+    /// a lowercase fragment
+    pub message: String,
+    /// the likely fix
+    pub hint: Option<String>,
+}
+
+impl Finding {
+    fn value(code: &'static str, path: Vec<Segment>, message: String, hint: Option<String>) -> Self {
+        Self { code, path, part: Part::Value, missing: None, message, hint }
+    }
+
+    fn key(code: &'static str, mut path: Vec<Segment>, key: &str, message: String, hint: Option<String>) -> Self {
+        path.push(Segment::Key(key.to_owned()));
+        Self { code, path, part: Part::Key, missing: None, message, hint }
+    }
+}
+
+/// Checks a document: all mistakes, in the order of the document's schema.
+pub fn check(kind: Kind, document: &Value) -> Vec<Finding> {
+    let (schema, validator) = kind.compiled();
+    let mut findings = Vec::new();
+    for error in validator.iter_errors(document) {
+        translate(schema, &error, &mut findings);
+    }
+    points_in_whole_numbers(schema, document, &mut Vec::new(), &mut findings);
+    findings
+}
+
+/// To JSON Schema `100.0` is a whole number, to the spec types it is none.
+fn points_in_whole_numbers(schema: &Value, value: &Value, path: &mut Vec<Segment>, findings: &mut Vec<Finding>) {
+    let mut inside = |segment: Segment, value: &Value| {
+        path.push(segment);
+        points_in_whole_numbers(schema, value, path, findings);
+        path.pop();
+    };
+    match value {
+        Value::Object(members) => members.iter().for_each(|(key, value)| inside(Segment::Key(key.clone()), value)),
+        Value::Array(items) => items.iter().enumerate().for_each(|(index, value)| inside(Segment::Index(index), value)),
+        Value::Number(number) if number.is_f64() => {
+            let node = schema_at(schema, path);
+            if node.and_then(|node| node.get("type")).is_some_and(|of| of == "integer") && number.as_f64().is_some_and(|n| n.fract() == 0.0) {
+                let message = format!("expected a whole number, found the number `{number}`");
+                findings.push(Finding::value("E015", path.clone(), message, Some("write it without a point".to_owned())));
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// Checks a value against a JSON Schema that a YAML file holds (`config`, `input`).
+///
+/// # Errors
+/// When the schema itself is none.
+pub fn check_against(schema: &Value, value: &Value) -> Result<Vec<Finding>, String> {
+    let validator = jsonschema::validator_for(schema).map_err(|error| error.to_string())?;
+    let mut findings = Vec::new();
+    for error in validator.iter_errors(value) {
+        translate(schema, &error, &mut findings);
+    }
+    Ok(findings)
+}
+
+fn translate(schema: &Value, error: &ValidationError<'_>, findings: &mut Vec<Finding>) {
+    let path: Vec<Segment> = error
+        .instance_path()
+        .iter()
+        .map(|segment| match segment {
+            LocationSegment::Property(name) => Segment::Key(name.to_string()),
+            LocationSegment::Index(index) => Segment::Index(index),
+        })
+        .collect();
+    let value: &Value = error.instance();
+    let node = schema_at(schema, &path);
+    match error.kind() {
+        ValidationErrorKind::AdditionalProperties { unexpected } if is_choice(node) => {
+            unknown_choice(schema, path, value, unexpected, findings);
+        }
+        ValidationErrorKind::AdditionalProperties { unexpected } => {
+            for key in unexpected {
+                let hint = unknown_key_hint(schema, &path, key);
+                findings.push(Finding::key("E010", path.clone(), key, unknown(key), hint));
+            }
+        }
+        ValidationErrorKind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            let mut finding =
+                Finding::value("E011", path, format!("the key `{name}` is missing"), missing_hint(node, name));
+            finding.missing = Some(name.to_owned());
+            findings.push(finding);
+        }
+        ValidationErrorKind::Type { kind } => {
+            let expected = match kind {
+                TypeKind::Single(one) => in_words(&one.to_string()),
+                TypeKind::Multiple(many) => either(many.iter().map(|one| in_words(&one.to_string()))),
+            };
+            findings.push(wrong_type(node, path, &expected, value));
+        }
+        ValidationErrorKind::Enum { options } => {
+            let names: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+            let message = format!("{} is not one of the choices", found(value));
+            let hint = suggest(value.as_str().unwrap_or_default(), names);
+            findings.push(Finding::value("E013", path, message, hint));
+        }
+        // one that has unknown keys is spoken of above
+        ValidationErrorKind::MaxProperties { limit: 1 } | ValidationErrorKind::MinProperties { limit: 1 }
+            if is_choice(node) =>
+        {
+            choice_of_none_or_many(node, path, value, findings);
+        }
+        ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
+            branches(schema, error, context, path, findings);
+        }
+        other => findings.push(Finding::value("E015", path, out_of_bounds(other, value, error), None)),
+    }
+}
+
+fn unknown(key: &str) -> String {
+    format!("`{}` is not a key here", shorten(key))
+}
+
+/// Words that other tools use for the key that names a choice.
+const KIND_WORDS: [&str; 6] = ["type", "kind", "strategy", "method", "mode", "name"];
+
+/// A choice with a key that is none of its kinds.
+fn unknown_choice(schema: &Value, path: Vec<Segment>, value: &Value, unexpected: &[String], findings: &mut Vec<Finding>) {
+    let node = schema_at(schema, &path);
+    let kinds = keys(node);
+    let named = unexpected.iter().find_map(|key| {
+        let wrong = value.get(key).and_then(Value::as_str).filter(|_| KIND_WORDS.contains(&key.as_str()))?;
+        let kind = kinds.iter().find(|kind| **kind == wrong).copied();
+        Some((key, kind.or_else(|| did_you_mean(wrong, kinds.iter().copied()))?))
+    });
+    if let Some((key, kind)) = named {
+        let message = format!("the kind is a key here, never the value of `{key}`");
+        let hint = Some(match unexpected.len() {
+            1 => format!("write `{{ {kind}: {{}} }}`"),
+            _ => format!("write `{{ {kind}: {{ … }} }}`, with the other keys inside"),
+        });
+        findings.push(Finding::key("E014", path, key, message, hint));
+        return;
+    }
+    for key in unexpected {
+        let chosen = value.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| kinds.contains(&name.as_str()));
+        let inside = chosen.filter(|chosen| {
+            let mut inner = path.clone();
+            inner.push(Segment::Key((*chosen).clone()));
+            keys(schema_at(schema, &inner)).contains(&key.as_str())
+        });
+        let hint = match (inside, path.last()) {
+            (Some(chosen), _) => Some(format!("it belongs inside `{chosen}: {{ … }}`")),
+            (None, Some(Segment::Key(name))) if kinds.contains(&name.as_str()) => Some(name_first(name)),
+            (None, _) => unknown_key_hint(schema, &path, key),
+        };
+        findings.push(Finding::key("E010", path.clone(), key, unknown(key), hint));
+    }
+}
+
+/// `auth: { bearer: {} }`: the kind stands where a name belongs.
+fn name_first(kind: &str) -> String {
+    format!("`{kind}` stands where a name of your choice belongs: `main: {{ {kind}: {{ … }} }}`")
+}
+
+fn choice_of_none_or_many(node: Option<&Value>, path: Vec<Segment>, value: &Value, findings: &mut Vec<Finding>) {
+    let kinds = keys(node);
+    let given: Vec<&str> = value.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
+    if given.iter().any(|name| !kinds.contains(name)) {
+        return;
+    }
+    let (message, hint) = match (given.as_slice(), path.last()) {
+        ([], Some(Segment::Key(name))) if kinds.contains(&name.as_str()) => {
+            ("a map with exactly one key belongs here".to_owned(), Some(name_first(name)))
+        }
+        ([], _) => ("this map is empty; it takes exactly one key".to_owned(), suggest("", kinds)),
+        (many, _) => {
+            let names = many.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(" and ");
+            (format!("this map takes exactly one key, and has {names}"), Some("keep one of them".to_owned()))
+        }
+    };
+    findings.push(Finding::value("E014", path, message, hint));
+}
+
+fn unknown_key_hint(schema: &Value, path: &[Segment], key: &str) -> Option<String> {
+    let known = keys(schema_at(schema, path));
+    if let Some(name) = did_you_mean(key, known.iter().copied()) {
+        return Some(format!("did you mean `{name}`?"));
+    }
+    if key == "<<" {
+        return Some("merging maps with `<<` is not part of the language".to_owned());
+    }
+    if let Some((name, _)) = key.split_once(':').filter(|(name, _)| known.contains(name)) {
+        return Some(format!("a space belongs after the `:` of `{name}:`"));
+    }
+    // a key that was indented too far, or not far enough
+    for up in (0..path.len()).rev() {
+        if keys(schema_at(schema, &path[..up])).contains(&key)
+            && let Segment::Key(beside) = &path[up]
+        {
+            return Some(format!("it belongs beside `{beside}:`, in the same column"));
+        }
+    }
+    let below = known.iter().find(|child| {
+        let mut inner = path.to_vec();
+        inner.push(Segment::Key((**child).to_owned()));
+        let node = schema_at(schema, &inner);
+        !is_choice(node) && keys(node).contains(&key)
+    });
+    match below {
+        Some(child) => Some(format!("it belongs inside `{child}:`")),
+        None => suggest(key, known),
+    }
+}
+
+fn missing_hint(node: Option<&Value>, name: &str) -> Option<String> {
+    let description = node?.get("properties")?.get(name)?.get("description")?.as_str()?;
+    let first = description.split(". ").next().unwrap_or(description).trim_end_matches('.').replace('\n', " ");
+    Some(format!("`{name}`: {}", lower_first(&first)))
+}
+
+fn wrong_type(node: Option<&Value>, path: Vec<Segment>, expected: &str, value: &Value) -> Finding {
+    let kinds = if is_choice(node) { keys(node) } else { Vec::new() };
+    let message = match kinds.is_empty() {
+        true => format!("expected {expected}, found {}", found(value)),
+        false => format!("expected a map with exactly one key, found {}", found(value)),
+    };
+    let hint = match (expected, value) {
+        (_, Value::String(text)) if !kinds.is_empty() => match did_you_mean(text, kinds.iter().copied()) {
+            Some(kind) => Some(format!("write `{{ {kind}: {{}} }}`")),
+            None => suggest("", kinds),
+        },
+        (_, Value::Null) => Some("write the value, or take the line out".to_owned()),
+        ("text", Value::Number(_) | Value::Bool(_)) => Some(format!("put it in quotes: \"{value}\"")),
+        ("text", Value::Object(_)) => {
+            Some("a template or path with `{`, `[`, `: ` or ` #` in it needs quotes".to_owned())
+        }
+        ("a list", Value::String(text)) => Some(format!("write it as a list: `[{}]`", shorten(text))),
+        ("a map", Value::Array(_)) => Some("write `name: …` lines, without `-`".to_owned()),
+        ("true or false", Value::String(_)) => Some("write `true` or `false`".to_owned()),
+        ("a whole number" | "a number", Value::String(text)) if text.parse::<f64>().is_ok() => {
+            Some("take the quotes off".to_owned())
+        }
+        ("a map", Value::String(text)) if text.contains(':') => {
+            Some("a space belongs after the `:` of a key".to_owned())
+        }
+        _ => None,
+    };
+    Finding::value("E012", path, message, hint)
+}
+
+/// None of several branches holds: what the branch that was meant says, which is the one whose type the value has.
+fn branches(
+    schema: &Value,
+    error: &ValidationError<'_>,
+    context: &[Vec<ValidationError<'static>>],
+    path: Vec<Segment>,
+    findings: &mut Vec<Finding>,
+) {
+    let is_type_of_node = |inner: &&ValidationError<'static>| {
+        matches!(inner.kind(), ValidationErrorKind::Type { .. })
+            && inner.instance_path().as_str() == error.instance_path().as_str()
+    };
+    if let Some(errors) = context.iter().find(|errors| !errors.iter().any(|inner| is_type_of_node(&inner))) {
+        for inner in errors {
+            translate(schema, inner, findings);
+        }
+        return;
+    }
+    let types = context.iter().flatten().filter(is_type_of_node).filter_map(|inner| match inner.kind() {
+        ValidationErrorKind::Type { kind: TypeKind::Single(one) } => Some(in_words(&one.to_string())),
+        _ => None,
+    });
+    findings.push(wrong_type(None, path, &either(types), error.instance()));
+}
+
+/// The rarer rules: bounds of numbers, lists, maps and texts.
+fn out_of_bounds(kind: &ValidationErrorKind, value: &Value, error: &ValidationError<'_>) -> String {
+    match kind {
+        ValidationErrorKind::Minimum { limit } => format!("`{value}` is too small; {limit} is the least"),
+        ValidationErrorKind::Maximum { limit } => format!("`{value}` is too large; {limit} is the most"),
+        ValidationErrorKind::ExclusiveMinimum { limit } => format!("`{value}` is too small; it must be more than {limit}"),
+        ValidationErrorKind::ExclusiveMaximum { limit } => format!("`{value}` is too large; it must be less than {limit}"),
+        ValidationErrorKind::MinItems { limit: 1 } => "this list is empty".to_owned(),
+        ValidationErrorKind::MinProperties { limit: 1 } => "this map is empty".to_owned(),
+        ValidationErrorKind::MinLength { limit: 1 } => "this text is empty".to_owned(),
+        ValidationErrorKind::Pattern { pattern } => format!("{} does not match the pattern `{pattern}`", found(value)),
+        ValidationErrorKind::Constant { expected_value } => format!("expected `{expected_value}`, found {}", found(value)),
+        _ => lower_first(&error.masked_with("this").to_string().replace('"', "`")),
+    }
+}
+
+fn in_words(json_type: &str) -> String {
+    let words = match json_type {
+        "object" => "a map",
+        "array" => "a list",
+        "string" => "text",
+        "integer" => "a whole number",
+        "number" => "a number",
+        "boolean" => "true or false",
+        other => other,
+    };
+    words.to_owned()
+}
+
+fn either(words: impl Iterator<Item = String>) -> String {
+    words.collect::<Vec<_>>().join(" or ")
+}
+
+fn found(value: &Value) -> String {
+    match value {
+        Value::Null => "nothing".into(),
+        Value::Bool(value) => format!("`{value}`"),
+        Value::Number(value) => format!("the number `{value}`"),
+        Value::String(value) => format!("the text `{}`", shorten(value)),
+        Value::Array(_) => "a list".into(),
+        Value::Object(_) => "a map".into(),
+    }
+}
+
+fn lower_first(text: &str) -> String {
+    // `GET …` and `${NAME}` stay as they are
+    let mut chars = text.chars();
+    match (chars.next(), chars.clone().next()) {
+        (Some(first), Some(second)) if second.is_lowercase() || second == ' ' => {
+            first.to_lowercase().collect::<String>() + chars.as_str()
+        }
+        _ => text.to_owned(),
+    }
+}
