@@ -104,9 +104,11 @@ fn load(settings: &Settings) -> ExitCode {
     );
     let changed = (1..=*records).filter(|id| changes(*id)).count() as u64;
     let mut all_right = true;
-    for (name, counts) in
-        [("first", [*records, 0, 0]), ("nothing changed", [0, 0, *records]), ("1 % changed", [0, changed, records - changed])]
-    {
+    for (name, counts) in [
+        ("first", [*records, 0, 0]),
+        ("nothing changed", [0, 0, *records]),
+        ("1 % changed", [0, changed, records - changed]),
+    ] {
         if name == "1 % changed" {
             api.change();
         }
@@ -340,7 +342,8 @@ fn answer(mut stream: &TcpStream, records: u64, changed: &AtomicBool) -> std::io
             false => body.extend_from_slice(b"null"),
         }
         body.push(b'}');
-        let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head =
+            format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
         stream.write_all(head.as_bytes())?;
         stream.write_all(&body)?;
     }
@@ -412,7 +415,10 @@ fn write_record(out: &mut Vec<u8>, id: u64, changed: bool) {
     text("-", Some((noise % 28 + 1, 2)));
     text("T", Some(((noise >> 20) % 24, 2)));
     text(":", Some(((noise >> 28) % 60, 2)));
-    text(if changed { ":00Z\",\"updated_at\":\"2026-" } else { ":00Z\",\"updated_at\":\"2025-" }, Some((noise % 12 + 1, 2)));
+    text(
+        if changed { ":00Z\",\"updated_at\":\"2026-" } else { ":00Z\",\"updated_at\":\"2025-" },
+        Some((noise % 12 + 1, 2)),
+    );
     text("-", Some((noise % 28 + 1, 2)));
     text("T", Some(((noise >> 32) % 24, 2)));
     text(":", Some(((noise >> 36) % 60, 2)));

@@ -334,9 +334,12 @@ fn publish_makes_a_copy_that_opens() {
     left.retain(|name| name.starts_with("copy"));
     assert_eq!(left, ["copy.duckdb"], "nothing half is left beside it");
 
-    for path in ["nowhere/copy.duckdb", "test.duckdb"] {
+    for (path, code, words) in [
+        ("nowhere/copy.duckdb", 5, ["the copy was not made", "completed"]),
+        ("test.duckdb", 2, ["publish", "mistake in the YAML"]),
+    ] {
         project.write("headwater.yaml", &format!("database: test.duckdb\nconnections:\n  acme: {{ provider: api }}\npublish: {{ path: {path} }}\n"));
-        says(&project.headwater(&["run"]), 5, &["the copy was not made", "completed"]);
+        says(&project.headwater(&["run"]), code, &words);
         assert_eq!(project.column("select count(*) from api.items_live"), [2], "the database itself is whole");
     }
 }

@@ -1,9 +1,14 @@
-//! The one thread that holds the store. Commits of all syncs queue here; the file is let go when nothing waits.
+//! The one thread that holds the store. Commits of all syncs queue here; the file is let go when nothing comes for a moment.
+//!
+//! Letting go folds the write-ahead log into the file, and that rewrites the row group that is being filled. Done after each commit it
+//! took half the CPU time of a first load and made the file 1.7 times as large, so commits that follow each other quickly share one.
 
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::Error;
 use crate::plan::limits;
@@ -19,12 +24,10 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Opens the database and starts the thread.
-    pub(super) async fn start(
-        path: PathBuf,
-        waiting: store::WaitObserver,
-    ) -> Result<(Self, JoinHandle<()>), Error> {
-        let (jobs, mut queue) = mpsc::channel::<Job>(limits::GROUPS_IN_FLIGHT);
+    pub(super) async fn start(path: PathBuf, waiting: store::WaitObserver) -> Result<(Self, JoinHandle<()>), Error> {
+        let (jobs, queue) = mpsc::channel::<Job>(limits::GROUPS_IN_FLIGHT);
         let (opened, open) = oneshot::channel();
+        let runtime = Handle::current();
         let thread = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || {
@@ -35,13 +38,7 @@ impl Writer {
                 if opened.send(Ok(())).is_err() {
                     return;
                 }
-                while let Some(job) = queue.blocking_recv() {
-                    job(&mut store);
-                    if queue.is_empty() {
-                        // what is committed is safe in the file's log; the next job attaches again and says what is wrong
-                        drop(store.release());
-                    }
-                }
+                work(&mut store, queue, &runtime);
             })
             .map_err(|error| Error::Bug(format!("no thread for the store: {error}")))?;
         open.await.map_err(|_| lost())??;
@@ -58,6 +55,34 @@ impl Writer {
         self.jobs.send(job).await.map_err(|_| lost())?;
         Ok(result.await.map_err(|_| lost())??)
     }
+}
+
+/// Runs jobs until no one can send another.
+fn work(store: &mut Store, mut queue: mpsc::Receiver<Job>, runtime: &Handle) {
+    while let Some(job) = queue.blocking_recv() {
+        let taken = now();
+        job(store);
+        while let Some(job) = next(&mut queue, taken, runtime) {
+            job(store);
+        }
+        // what is committed is safe in the file's log; the next job attaches again and says what is wrong
+        drop(store.release());
+    }
+}
+
+/// A job that comes soon enough to keep the file for it, which was taken at `taken`. However many wait, the file is let go now and then.
+fn next(queue: &mut mpsc::Receiver<Job>, taken: Instant, runtime: &Handle) -> Option<Job> {
+    let left = limits::FILE_HELD_MAX.saturating_sub(taken.elapsed());
+    if left.is_zero() {
+        return None;
+    }
+    let wait = limits::FILE_HELD_IDLE_MAX.min(left);
+    runtime.block_on(async { tokio::time::timeout(wait, queue.recv()).await }).ok().flatten()
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long others are kept out of the file is measured by the engine")]
+fn now() -> Instant {
+    Instant::now()
 }
 
 fn lost() -> Error {

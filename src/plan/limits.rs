@@ -71,6 +71,10 @@ pub const SYNCS_AT_ONCE: usize = 4;
 
 /// How long a commit waits for another process to let go of the DuckDB file.
 pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long the writer keeps the DuckDB file for a commit that has not come yet. Others can open the file once it lets go.
+pub const FILE_HELD_IDLE_MAX: Duration = Duration::from_millis(250);
+/// How long the writer keeps the file at most while commits follow each other.
+pub const FILE_HELD_MAX: Duration = Duration::from_secs(2);
 /// DuckDB's own memory limit inside headwater.
 pub const DUCKDB_MEMORY: &str = "160MB";
 /// Keys that the end of a scan compares at once with the table; their join fits into `DUCKDB_MEMORY`.

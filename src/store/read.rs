@@ -93,7 +93,7 @@ impl ReadStore {
         // times print as UTC where DuckDB has time zones at all, which depends on how it was built
         drop(db.execute_batch("SET TimeZone = 'UTC'"));
         db.execute_batch(&format!(
-            "USE {CATALOG}; SET arrow_large_buffer_size = true; SET enable_external_access = false; SET lock_configuration = true;"
+            "USE {CATALOG}; SET threads = 2; SET arrow_large_buffer_size = true; SET enable_external_access = false; SET lock_configuration = true;"
         ))
         .map_err(Error::database("close the reader's doors"))?;
         Ok(Self { warehouse, laid_out })

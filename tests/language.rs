@@ -1,0 +1,186 @@
+//! What the language says about mistakes: a case is a file in `language/invalid/`, what `check` prints for it is a snapshot.
+//!
+//! A case begins with a line that says what somebody did, then come the files that are not as in `language/base/`:
+//! `=== <path>`, or `=== <path> is not there`. Its name begins with the codes that it must show.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+
+use headwater::diagnostic::{Diagnostic, Severity};
+use headwater::files;
+use headwater::plan::{Compiled, compile};
+
+use crate::support::Project;
+
+mod robust;
+
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/language");
+
+/// Codes that a case would be too large for.
+const SHOWN_ELSEWHERE: [(&str, &str); 1] = [("E005", "robust.rs: a file with more mistakes than are told")];
+
+pub fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
+    }
+    files.sort();
+    files
+}
+
+fn base() -> BTreeMap<String, Vec<u8>> {
+    let root = Path::new(ROOT).join("base");
+    let name = |path: &Path| path.strip_prefix(&root).expect("below").to_str().expect("a name").to_owned();
+    files_below(&root).into_iter().map(|path| (name(&path), std::fs::read(&path).expect("a file"))).collect()
+}
+
+/// A project with the files of `case` over those of the base.
+fn project(case: &[u8]) -> Project {
+    let mut files = base();
+    let mut current: Option<String> = None;
+    for line in case.split_inclusive(|byte| *byte == b'\n') {
+        match line.strip_prefix(b"=== ").and_then(|head| str::from_utf8(head).ok()).map(str::trim) {
+            Some(head) => match head.strip_suffix(" is not there") {
+                Some(gone) => drop(files.remove(gone)),
+                None => {
+                    files.insert(head.to_owned(), Vec::new());
+                    current = Some(head.to_owned());
+                }
+            },
+            None => {
+                if let Some(file) = &current {
+                    files.get_mut(file).expect("begun").extend_from_slice(line);
+                }
+            }
+        }
+    }
+    let project = Project::empty();
+    for (name, text) in files {
+        project.write(&name, text);
+    }
+    project
+}
+
+pub fn compiled(project: &Project) -> Compiled {
+    compile(&files::read_project(project.path()).expect("the files are read"), project.path())
+}
+
+/// As `check` prints it.
+pub fn rendered(diagnostics: &[Diagnostic]) -> String {
+    let mut text: String = diagnostics.iter().map(|diagnostic| diagnostic.render(false) + "\n\n").collect();
+    let count = |severity| diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
+    text += &format!("{} errors, {} warnings\n", count(Severity::Error), count(Severity::Warning));
+    text
+}
+
+fn is_code(text: &str) -> bool {
+    text.len() == 4 && text.starts_with(['E', 'W']) && text[1..].bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn codes_of(case: &Path) -> Vec<String> {
+    let stem = case.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+    let codes = stem.split('-').next().expect("a first word");
+    codes.split('.').map(str::to_owned).collect()
+}
+
+/// Every code that the sources can tell, outside of their tests.
+fn codes_in_sources() -> BTreeSet<String> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let sources = files_below(&src).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    sources
+        .flat_map(|path| {
+            let text = std::fs::read_to_string(path).expect("a source");
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+            code.split('"').filter(|text| is_code(text)).map(str::to_owned).collect::<Vec<_>>()
+        })
+        .collect()
+}
+
+fn cases() -> Vec<PathBuf> {
+    let cases = files_below(&Path::new(ROOT).join("invalid"));
+    assert!(cases.iter().all(|case| case.extension().is_some_and(|extension| extension == "case")), "{cases:?}");
+    cases
+}
+
+#[test]
+fn every_mistake_is_told_as_a_person_needs_it() {
+    let mut failed = Vec::new();
+    let settings = || {
+        let mut settings = insta::Settings::clone_current();
+        settings.set_snapshot_path("language/snapshots");
+        settings.set_prepend_module_to_snapshot(false);
+        settings.set_omit_expression(true);
+        settings
+    };
+    for case in cases() {
+        let bytes = std::fs::read(&case).expect("a case");
+        let about = String::from_utf8_lossy(bytes.split(|byte| *byte == b'\n').next().expect("a line")).into_owned();
+        let compiled = compiled(&project(&bytes));
+        let name = case.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
+        let checked = catch_unwind(AssertUnwindSafe(|| {
+            for code in codes_of(&case) {
+                assert!(compiled.diagnostics.iter().any(|diagnostic| diagnostic.code == code), "{name} does not show {code}");
+            }
+            for Diagnostic { code, position, hint, message, .. } in &compiled.diagnostics {
+                assert!(position.is_some(), "{name}: {code} has no place: {message}");
+                assert!(hint.is_some() || *code == "E015" || *code == "E003", "{name}: {code} says not what to do: {message}");
+            }
+            assert_eq!(compiled.plan.is_none(), compiled.has_errors());
+            let mut settings = settings();
+            settings.set_description(about.as_str());
+            settings.bind(|| insta::assert_snapshot!(name.as_str(), rendered(&compiled.diagnostics)));
+        }));
+        if checked.is_err() {
+            failed.push(name);
+        }
+    }
+    assert!(failed.is_empty(), "{} cases differ: {failed:#?}", failed.len());
+}
+
+#[test]
+fn every_code_has_a_case_and_every_case_a_code() {
+    let known = codes_in_sources();
+    assert!(known.len() > 40, "the sources are searched in the right place: {known:?}");
+    let cases = cases();
+    let shown: BTreeSet<String> = cases.iter().flat_map(|case| codes_of(case)).collect();
+    let elsewhere: BTreeSet<String> = SHOWN_ELSEWHERE.iter().map(|(code, _)| (*code).to_owned()).collect();
+    let missing: Vec<_> = known.iter().filter(|code| !shown.contains(*code) && !elsewhere.contains(*code)).collect();
+    assert!(missing.is_empty(), "write a case in tests/language/invalid/ for {missing:?}");
+    let unknown: Vec<_> = shown.union(&elsewhere).filter(|code| !known.contains(*code)).collect();
+    assert!(unknown.is_empty(), "cases name codes that no source tells: {unknown:?}");
+}
+
+#[test]
+fn every_snapshot_has_a_case() {
+    let names = |paths: Vec<PathBuf>| -> BTreeSet<String> {
+        paths.iter().map(|path| path.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned()).collect()
+    };
+    let snapshots = files_below(&Path::new(ROOT).join("snapshots"));
+    assert!(snapshots.iter().all(|path| path.extension().is_some_and(|extension| extension == "snap")), "{snapshots:?}");
+    assert_eq!(names(snapshots), names(cases()));
+}
+
+#[test]
+fn the_program_prints_what_the_snapshots_hold() {
+    for name in ["E001.E010.E012.E022.E030.E031.E043-many-files-at-once", "W081-secret-in-yaml"] {
+        let case = std::fs::read(Path::new(ROOT).join(format!("invalid/{name}.case"))).expect("a case");
+        let project = project(&case);
+        let output = project.headwater(&["check"]);
+        let compiled = compiled(&project);
+        let diagnostics = &compiled.diagnostics;
+        let expected: String = diagnostics.iter().map(|diagnostic| diagnostic.render(false) + "\n\n").collect();
+        assert_eq!(output.stderr, expected);
+        assert_eq!(output.code, if compiled.has_errors() { 2 } else { 0 });
+        let lines = project.headwater(&["check", "--json"]);
+        assert_eq!(lines.json(), diagnostics.iter().map(Diagnostic::to_json).collect::<Vec<_>>());
+    }
+}
+
+#[test]
+fn the_base_of_the_cases_has_no_mistake() {
+    let compiled = compiled(&project(b""));
+    assert!(compiled.diagnostics.is_empty(), "{}", rendered(&compiled.diagnostics));
+    assert_eq!(compiled.plan.expect("a plan").syncs.len(), 1);
+}
