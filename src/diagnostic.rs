@@ -44,7 +44,7 @@ impl Source {
             Err(error) => {
                 let good = error.utf8_error().valid_up_to();
                 let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-                let position = Position::of(&text, text[..good].chars().count());
+                let position = Position::of(&text, good);
                 (text, Some(position))
             }
         };
@@ -82,18 +82,11 @@ pub struct Position {
 }
 
 impl Position {
-    /// The place of the character `index` (from 0) of a text. Lines end with a line feed.
-    pub fn of(text: &str, index: usize) -> Self {
-        let (mut line, mut column) = (1, 1);
-        for c in text.chars().take(index) {
-            if c == '\n' {
-                line += 1;
-                column = 1;
-            } else {
-                column += 1;
-            }
-        }
-        Self { line, column }
+    /// The place of the byte `offset` of a text. Lines end with a line feed.
+    pub fn of(text: &str, offset: usize) -> Self {
+        let before = text.get(..offset).unwrap_or(text);
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        Self { line: before.matches('\n').count() + 1, column: before[line_start..].chars().count() + 1 }
     }
 }
 
@@ -223,7 +216,11 @@ pub fn did_you_mean<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -
     let wrong = wrong.to_lowercase();
     let distance = |name: &str| {
         // an abbreviation is as good as a slip of one letter
-        if wrong.len() > 2 && name.starts_with(&wrong) { 1 } else { strsim::damerau_levenshtein(&wrong, &name.to_lowercase()) }
+        if wrong.len() > 2 && name.starts_with(&wrong) {
+            1
+        } else {
+            strsim::damerau_levenshtein(&wrong, &name.to_lowercase())
+        }
     };
     names
         .into_iter()
@@ -245,7 +242,13 @@ pub fn suggest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         many if many.len() <= 24 => {
             let mut text = "there are ".to_owned();
             for (at, name) in many.iter().enumerate() {
-                let separator = if at == 0 { "" } else if at + 1 == many.len() { " and " } else { ", " };
+                let separator = if at == 0 {
+                    ""
+                } else if at + 1 == many.len() {
+                    " and "
+                } else {
+                    ", "
+                };
                 write!(text, "{separator}`{name}`").expect("writing to a string");
             }
             Some(text)

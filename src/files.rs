@@ -60,8 +60,10 @@ pub fn read_project(folder: &Path) -> Result<Vec<Input>, Error> {
         return Err(Error::NoProject(folder.display().to_string()));
     }
     let project = read(&file, folder)?;
-    let (providers, integrations) = (folders(folder, &project, "providers")?, folders(folder, &project, "integrations")?);
-    let mut inputs = vec![Input { source: project, kind: Kind::Project, integration: None, builtin: false, stray: false }];
+    let (providers, integrations) =
+        (folders(folder, &project, "providers")?, folders(folder, &project, "integrations")?);
+    let mut inputs =
+        vec![Input { source: project, kind: Kind::Project, integration: None, builtin: false, stray: false }];
     for root in providers {
         add(&mut inputs, folder, &root, Kind::Provider, None, false)?;
         for inner in subfolders(&root)? {

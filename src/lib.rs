@@ -10,7 +10,13 @@
 
 #![cfg_attr(
     test,
-    allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "tests are the outer world")
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "tests are the outer world"
+    )
 )]
 
 pub mod diagnostic;

@@ -16,7 +16,8 @@ const MODEL: &str = "key: [id]\ncolumns:\n  id: { path: $.id, type: bigint }\n  
 /// Page `after` of an API with six records on three pages.
 fn good(request: &Request) -> Reply {
     let after = request.number("after", 0);
-    let items: Vec<Value> = (after + 1..=after + 2).map(|id| json!({ "id": id, "name": format!("item {id}") })).collect();
+    let items: Vec<Value> =
+        (after + 1..=after + 2).map(|id| json!({ "id": id, "name": format!("item {id}") })).collect();
     let next = if after < 4 { json!(after + 2) } else { Value::Null };
     Reply::json(&json!({ "items": items, "next": next }))
 }
@@ -105,20 +106,26 @@ fn json_that_ends_too_early() {
 #[test]
 fn html_instead_of_json() {
     let refusal = Refusal { says: &[PAGE, "HTML", "titled `Sign in`"], ..Refusal::default() };
-    refusal.of(|| Reply::text("text/html", "<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>hello</body></html>"));
+    refusal.of(|| {
+        Reply::text("text/html", "<!DOCTYPE html>\n<html><head><title>Sign in</title></head><body>hello</body></html>")
+    });
 }
 
 #[test]
 fn a_truncated_body_is_asked_for_again_and_then_an_error() {
-    let refusal =
-        Refusal { exit: 3, code: "truncated", attempts: 3, says: &[PAGE, "the answer ended before its end"] };
+    let refusal = Refusal { exit: 3, code: "truncated", attempts: 3, says: &[PAGE, "the answer ended before its end"] };
     // what came of it would be whole JSON: it must not count
     refusal.of(|| Reply::text("application/json", "{\"items\": [{\"id\": 3}], \"next\": null}          ").cut_at(38));
 }
 
 #[test]
 fn an_error_object_with_status_200() {
-    let refusal = Refusal { exit: 3, code: "error_in_body", says: &[PAGE, "error in the body", "quota is used up"], ..Refusal::default() };
+    let refusal = Refusal {
+        exit: 3,
+        code: "error_in_body",
+        says: &[PAGE, "error in the body", "quota is used up"],
+        ..Refusal::default()
+    };
     refusal.of(|| Reply::json(&json!({ "error": { "code": 7, "message": "quota is used up" } })));
 }
 
@@ -143,7 +150,9 @@ fn invalid_utf8() {
 #[test]
 fn half_a_character() {
     // what servers send that cut text by UTF-16 units
-    let api = second_page_is(|| Reply::text("application/json", r#"{"items": [{"id": 3, "name": "cut \ud83d"}], "next": 4}"#));
+    let api = second_page_is(|| {
+        Reply::text("application/json", r#"{"items": [{"id": 3, "name": "cut \ud83d"}], "next": 4}"#)
+    });
     let project = Project::simple(&api.url(), SYNC, MODEL);
     assert_eq!(project.run()["added"], 5);
     assert_eq!(project.column("select name from api.items where id = 3"), ["cut \u{fffd}"]);
@@ -166,13 +175,15 @@ fn deep_nesting() {
 
 #[test]
 fn no_records_where_they_should_be() {
-    let refusal = Refusal { code: "no_records", says: &[PAGE, "nothing at `$.items[*]`", "{\"data\":[]}"], ..Refusal::default() };
+    let refusal =
+        Refusal { code: "no_records", says: &[PAGE, "nothing at `$.items[*]`", "{\"data\":[]}"], ..Refusal::default() };
     refusal.of(|| Reply::json(&json!({ "data": [] })));
 }
 
 #[test]
 fn a_scalar_where_the_records_should_be() {
-    let refusal = Refusal { code: "no_records", says: &[PAGE, "`$.items[*]`", "text", "maintenance"], ..Refusal::default() };
+    let refusal =
+        Refusal { code: "no_records", says: &[PAGE, "`$.items[*]`", "text", "maintenance"], ..Refusal::default() };
     refusal.of(|| Reply::json(&json!({ "items": "maintenance" })));
 }
 
@@ -209,7 +220,12 @@ fn no_content_is_the_empty_last_page() {
 
 #[test]
 fn unauthorized() {
-    let refusal = Refusal { exit: 3, code: "http_status", says: &[PAGE, "401 Unauthorized", "token expired"], ..Refusal::default() };
+    let refusal = Refusal {
+        exit: 3,
+        code: "http_status",
+        says: &[PAGE, "401 Unauthorized", "token expired"],
+        ..Refusal::default()
+    };
     let error = refusal.of(|| Reply::status(401, r#"{"message":"token expired"}"#));
     assert!(error["hint"].as_str().expect("a hint").contains("credentials"));
 }
@@ -224,13 +240,15 @@ fn not_found() {
 #[test]
 fn too_many_requests_without_end() {
     let says = &[PAGE, "429 Too Many Requests", "3 attempts"];
-    Refusal { exit: 3, code: "http_status", attempts: 3, says }.of(|| Reply::status(429, "{}").with("retry-after", "0"));
+    Refusal { exit: 3, code: "http_status", attempts: 3, says }
+        .of(|| Reply::status(429, "{}").with("retry-after", "0"));
 }
 
 #[test]
 fn a_pause_longer_than_a_run_waits_names_the_time_to_come_back() {
     let says = &[PAGE, "429 Too Many Requests", "come back at 20"];
-    Refusal { exit: 3, code: "http_status", attempts: 1, says }.of(|| Reply::status(429, "{}").with("retry-after", "86400"));
+    Refusal { exit: 3, code: "http_status", attempts: 1, says }
+        .of(|| Reply::status(429, "{}").with("retry-after", "86400"));
 }
 
 #[test]
@@ -258,12 +276,15 @@ fn a_response_that_grows_too_large() {
 fn an_invalid_record_where_the_model_says_fail() {
     let says = &["`[3]`", "column `small`", "`\"many\"` does not fit `INTEGER`"];
     let refusal = Refusal { code: "invalid_record", says, ..Refusal::default() };
-    refusal.with_model(&format!("{MODEL}\non_invalid: fail"), || items(json!([{ "id": 4 }, { "id": 3, "small": "many" }])));
+    refusal.with_model(&format!("{MODEL}\non_invalid: fail"), || {
+        items(json!([{ "id": 4 }, { "id": 3, "small": "many" }]))
+    });
 }
 
 #[test]
 fn an_invalid_value_where_the_model_says_set_null() {
-    let api = second_page_is(|| items(json!([{ "id": 3, "name": "kept", "small": "many", "price": true }, { "small": 1 }])));
+    let api =
+        second_page_is(|| items(json!([{ "id": 3, "name": "kept", "small": "many", "price": true }, { "small": 1 }])));
     let project = Project::simple(&api.url(), SYNC, &format!("{MODEL}\non_invalid: set_null"));
     let report = project.run();
     assert_eq!((&report["added"], &report["nulled"], &report["quarantined"]), (&json!(5), &json!(2), &json!(1)));
@@ -297,7 +318,8 @@ fn accepted(page: Value) -> (Value, Vec<Value>, Vec<Value>) {
     let report = project.run();
     assert_eq!((&report["pages"], &report["state"]), (&json!(3), &json!("completed")));
     let rows = project.rows("select id, name, small, big, price from api.items where id in (3, 4) order by id");
-    let quarantine = project.rows("select key, column_name, code, reason, record from headwater.quarantine order by all");
+    let quarantine =
+        project.rows("select key, column_name, code, reason, record from headwater.quarantine order by all");
 
     api.becomes(good);
     let healed = project.run();
@@ -330,7 +352,10 @@ fn a_key_that_stands_on_two_pages() {
 #[test]
 fn a_member_that_stands_twice_in_an_object() {
     let api = second_page_is(|| {
-        Reply::text("application/json", r#"{"items": [], "items": [{"id": 9, "name": "a", "id": 3, "name": "b"}], "next": 4}"#)
+        Reply::text(
+            "application/json",
+            r#"{"items": [], "items": [{"id": 9, "name": "a", "id": 3, "name": "b"}], "next": 4}"#,
+        )
     });
     let project = Project::simple(&api.url(), SYNC, MODEL);
     project.run();
@@ -350,10 +375,14 @@ fn a_record_without_its_key() {
 
 #[test]
 fn a_number_too_large_for_its_column() {
-    let (report, rows, quarantine) = accepted(json!([{ "id": 3, "small": 2_147_483_648_i64 }, { "id": 4, "small": 2_147_483_647 }]));
+    let (report, rows, quarantine) =
+        accepted(json!([{ "id": 3, "small": 2_147_483_648_i64 }, { "id": 4, "small": 2_147_483_647 }]));
     assert_eq!((&report["quarantined"], rows.len()), (&json!(1), 1));
     assert_eq!(rows[0]["small"], 2_147_483_647);
-    assert_eq!((&quarantine[0]["key"], &quarantine[0]["column_name"], &quarantine[0]["code"]), (&json!("[3]"), &json!("small"), &json!("out_of_range")));
+    assert_eq!(
+        (&quarantine[0]["key"], &quarantine[0]["column_name"], &quarantine[0]["code"]),
+        (&json!("[3]"), &json!("small"), &json!("out_of_range"))
+    );
     assert_eq!(
         quarantine[0]["reason"],
         "`2147483648` does not fit `INTEGER`: it is not within -2147483648 to 2147483647"
@@ -371,7 +400,10 @@ fn numbers_too_large_for_anything() {
     let project = Project::simple(&api.url(), SYNC, MODEL);
     let report = project.run();
     assert_eq!((&report["quarantined"], &report["added"]), (&json!(3), &json!(5)));
-    assert_eq!(project.rows("select price, big::integer as big from api.items where id = 8"), [json!({ "price": 0.0, "big": 100 })]);
+    assert_eq!(
+        project.rows("select price, big::integer as big from api.items where id = 8"),
+        [json!({ "price": 0.0, "big": 100 })]
+    );
     let found = project.rows("select key, code from headwater.quarantine order by key");
     let found: Vec<_> = found.iter().map(|row| (row["key"].as_str().unwrap(), row["code"].as_str().unwrap())).collect();
     assert_eq!(found, [("[3]", "out_of_range"), ("[4]", "out_of_range"), ("[5e30]", "missing_key")]);
@@ -380,7 +412,9 @@ fn numbers_too_large_for_anything() {
 #[test]
 fn a_number_of_a_million_digits() {
     let refusal = Refusal { says: &[PAGE, "4300 digits"], ..Refusal::default() };
-    refusal.of(|| Reply::text("application/json", &format!(r#"{{"items": [{{"id": 3, "big": {}}}]}}"#, "9".repeat(1_000_000))));
+    refusal.of(|| {
+        Reply::text("application/json", &format!(r#"{{"items": [{{"id": 3, "big": {}}}]}}"#, "9".repeat(1_000_000)))
+    });
 }
 
 #[test]
@@ -395,7 +429,8 @@ fn records_that_are_no_objects() {
 
 #[test]
 fn ten_megabytes_of_text_in_one_record() {
-    let (report, rows, quarantine) = accepted(json!([{ "id": 3, "name": "é".repeat(5 << 20) }, { "id": 4, "name": "x".repeat(7 << 20) }]));
+    let (report, rows, quarantine) =
+        accepted(json!([{ "id": 3, "name": "é".repeat(5 << 20) }, { "id": 4, "name": "x".repeat(7 << 20) }]));
     assert_eq!((&report["quarantined"], &report["added"]), (&json!(1), &json!(5)));
     assert_eq!(rows[0]["name"].as_str().map(str::len), Some(7 << 20), "what fits is a row");
     let record = &quarantine[0];
@@ -414,7 +449,8 @@ fn many_huge_records_do_not_fill_the_memory() {
     let api = Api::start(move |request| {
         let page = request.number("after", 0);
         if page == 11 {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", child.load(Ordering::SeqCst))).expect("a process");
+            let status =
+                std::fs::read_to_string(format!("/proc/{}/status", child.load(Ordering::SeqCst))).expect("a process");
             *seen.lock().unwrap() = status.lines().find(|line| line.starts_with("VmHWM")).expect("a peak").to_owned();
         }
         let records = json!([{ "id": page * 2, "name": "x".repeat(10 << 20) }, { "id": page * 2 + 1, "name": "y".repeat(10 << 20) }]);
@@ -510,7 +546,8 @@ fn empty_pages_without_end() {
 #[test]
 fn a_next_url_that_leads_to_itself() {
     let api = Api::start(|_| Reply::json(&json!({ "items": [{ "id": 1 }], "next": "/items?page=2" })));
-    let sync = "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\npagination: { next_url: { from: $.next } }";
+    let sync =
+        "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\npagination: { next_url: { from: $.next } }";
     let report = Project::simple(&api.url(), sync, MODEL).run_fails(4);
     assert_eq!((&report["error"]["code"], api.asked().len()), (&json!("cursor_cycle"), 2));
 }
@@ -539,15 +576,57 @@ const MISTAKES: [(&str, &str, &str, Option<(u64, u64)>, &str); 14] = [
     ("headwater.yaml", "database: test.duckdb\nconections: {}", "E010", Some((2, 1)), "did you mean `connections`?"),
     ("headwater.yaml", "- a list", "E012", None, "a map"),
     ("headwater.yaml", "database: 17", "E012", Some((1, 11)), "put it in quotes"),
-    ("headwater.yaml", "database: test.duckdb\nconnections:\n  acme: { provider: apis }", "E020", Some((3, 21)), "did you mean `api`?"),
+    (
+        "headwater.yaml",
+        "database: test.duckdb\nconnections:\n  acme: { provider: apis }",
+        "E020",
+        Some((3, 21)),
+        "did you mean `api`?",
+    ),
     ("providers/api.yaml", "provider: api\nbase_url: not a url", "E040", None, "is not a base URL"),
     ("providers/api.yaml", "\tprovider: api", "E001", Some((1, 1)), "spaces"),
-    ("integrations/api/syncs/items.yaml", "sync: items\nmodel: Item\nrequest: { get: /items, query: { since: \"{{ watermrk }}\" } }\nresponse: { records: \"$[*]\" }", "E032", Some((3, 41)), "`watermrk`"),
-    ("integrations/api/syncs/items.yaml", "sync: items\nmodel: Item\nrequest: { get: /items }\nresponse: { records: \"$.items[\" }", "E030", Some((4, 22)), "does not parse"),
-    ("integrations/api/syncs/items.yaml", "sync: items\nmodel: Itm\nrequest: { get: /items }\nresponse: { records: \"$[*]\" }", "E022", Some((2, 8)), "did you mean `Item`?"),
-    ("integrations/api/models/Item.yaml", "model: Item\ntable: items\nkey: [id]\ncolumns: { id: { path: $.id, type: bigin } }", "E043", Some((4, 36)), "did you mean `bigint`?"),
-    ("integrations/api/models/Item.yaml", "model: Item\ntable: items\nkey: [ident]\ncolumns: { id: $.id }", "E050", Some((3, 7)), "there is no column `ident`"),
-    ("integrations/api/models/Item.yaml", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[", "E003", None, "nested too deeply"),
+    (
+        "integrations/api/syncs/items.yaml",
+        "sync: items\nmodel: Item\nrequest: { get: /items, query: { since: \"{{ watermrk }}\" } }\nresponse: { records: \"$[*]\" }",
+        "E032",
+        Some((3, 41)),
+        "`watermrk`",
+    ),
+    (
+        "integrations/api/syncs/items.yaml",
+        "sync: items\nmodel: Item\nrequest: { get: /items }\nresponse: { records: \"$.items[\" }",
+        "E030",
+        Some((4, 22)),
+        "does not parse",
+    ),
+    (
+        "integrations/api/syncs/items.yaml",
+        "sync: items\nmodel: Itm\nrequest: { get: /items }\nresponse: { records: \"$[*]\" }",
+        "E022",
+        Some((2, 8)),
+        "did you mean `Item`?",
+    ),
+    (
+        "integrations/api/models/Item.yaml",
+        "model: Item\ntable: items\nkey: [id]\ncolumns: { id: { path: $.id, type: bigin } }",
+        "E043",
+        Some((4, 36)),
+        "did you mean `bigint`?",
+    ),
+    (
+        "integrations/api/models/Item.yaml",
+        "model: Item\ntable: items\nkey: [ident]\ncolumns: { id: $.id }",
+        "E050",
+        Some((3, 7)),
+        "there is no column `ident`",
+    ),
+    (
+        "integrations/api/models/Item.yaml",
+        "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
+        "E003",
+        None,
+        "nested too deeply",
+    ),
 ];
 
 #[test]
@@ -558,7 +637,8 @@ fn wrong_yaml() {
         let output = project.headwater(&["check", "--json"]);
         assert_eq!(output.code, 2, "{text}");
         let found = output.json();
-        let mistake = found.iter().find(|mistake| mistake["code"] == code).unwrap_or_else(|| panic!("{code} in {found:?}"));
+        let mistake =
+            found.iter().find(|mistake| mistake["code"] == code).unwrap_or_else(|| panic!("{code} in {found:?}"));
         assert_eq!(mistake["file"], file);
         if let Some((line, column)) = place {
             assert_eq!((mistake["line"].as_u64(), mistake["column"].as_u64()), (Some(line), Some(column)), "{mistake}");
@@ -571,7 +651,8 @@ fn wrong_yaml() {
 fn all_mistakes_of_all_files_are_told_at_once_and_nothing_runs() {
     let api = Api::start(good);
     let project = Project::simple(&api.url(), SYNC, MODEL);
-    let mended = [("integrations/api/syncs/items.yaml", "modle: Item"), ("integrations/api/models/Item.yaml", "kye: [id]")];
+    let mended =
+        [("integrations/api/syncs/items.yaml", "modle: Item"), ("integrations/api/models/Item.yaml", "kye: [id]")];
     for (file, extra) in mended {
         let text = std::fs::read_to_string(project.path().join(file)).expect("a file");
         project.write(file, &format!("{text}\n{extra}\n"));

@@ -12,7 +12,9 @@ const SYNC: &str = "request: { get: /items }\nresponse: { records: \"$.items[*]\
 const MODEL: &str = "key: [id]\ncolumns: { id: { path: $.id, type: bigint }, name: $.name }";
 
 fn three(_: &Request) -> Reply {
-    Reply::json(&json!({ "items": [{ "id": 1, "name": "one" }, { "id": 2, "name": "two" }, { "id": 3, "name": "three" }] }))
+    Reply::json(
+        &json!({ "items": [{ "id": 1, "name": "one" }, { "id": 2, "name": "two" }, { "id": 3, "name": "three" }] }),
+    )
 }
 
 /// A project whose API has three records, after one run.
@@ -38,10 +40,16 @@ fn init_makes_a_project_that_checks_and_leaves_what_is_there() {
     project.write(".gitignore", "mine\n");
     says(&project.headwater(&["init"]), 0, &["written  headwater.yaml", "kept     .gitignore", "headwater check"]);
     says(&project.headwater(&["check", "--strict"]), 0, &["ok: 1 sync of 1 connection, 0 warnings"]);
-    says(&project.headwater(&["explain"]), 0, &["GET https://api.example.com/v1/contacts", "bearer {{ credentials.token }}"]);
+    says(
+        &project.headwater(&["explain"]),
+        0,
+        &["GET https://api.example.com/v1/contacts", "bearer {{ credentials.token }}"],
+    );
     assert_eq!(std::fs::read_to_string(project.path().join(".gitignore")).expect("a file"), "mine\n");
     // editors find the schemas where the first lines of the files say
-    for (file, schema) in [("headwater.yaml", "schemas/project.json"), ("integrations/example/models/Contact.yaml", "schemas/model.json")] {
+    for (file, schema) in
+        [("headwater.yaml", "schemas/project.json"), ("integrations/example/models/Contact.yaml", "schemas/model.json")]
+    {
         let text = std::fs::read_to_string(project.path().join(file)).expect("a file");
         assert!(text.starts_with("# yaml-language-server: $schema=") && text.lines().next().unwrap().ends_with(schema));
         let schema = std::fs::read(project.path().join(schema)).expect("a schema");
@@ -50,13 +58,24 @@ fn init_makes_a_project_that_checks_and_leaves_what_is_there() {
 
     project.write("headwater.yaml", "database: mine.duckdb\n");
     says(&project.headwater(&["init"]), 2, &["there is a project in", "headwater check"]);
-    assert_eq!(std::fs::read_to_string(project.path().join("headwater.yaml")).expect("a file"), "database: mine.duckdb\n");
+    assert_eq!(
+        std::fs::read_to_string(project.path().join("headwater.yaml")).expect("a file"),
+        "database: mine.duckdb\n"
+    );
 }
 
 #[test]
 fn a_folder_without_a_project_says_what_to_do() {
     let project = Project::empty();
-    for command in [vec!["check"], vec!["run"], vec!["status"], vec!["explain"], vec!["query", "select 1"], vec!["changes", "t"], vec!["dry-run"]] {
+    for command in [
+        vec!["check"],
+        vec!["run"],
+        vec!["status"],
+        vec!["explain"],
+        vec!["query", "select 1"],
+        vec!["changes", "t"],
+        vec!["dry-run"],
+    ] {
         says(&project.headwater(&command), 2, &["there is no `headwater.yaml` in", "headwater init"]);
     }
     assert_eq!(std::fs::read_dir(project.path()).expect("a folder").count(), 0);
@@ -84,11 +103,17 @@ fn the_worst_of_all_syncs_decides_the_exit_code() {
     for name in ["gone", "odd"] {
         project.write(
             &format!("integrations/api/syncs/{name}.yaml"),
-            &format!("sync: {name}\nmodel: Item\nrequest: {{ get: /{name} }}\nresponse: {{ records: \"$.items[*]\" }}\n"),
+            &format!(
+                "sync: {name}\nmodel: Item\nrequest: {{ get: /{name} }}\nresponse: {{ records: \"$.items[*]\" }}\n"
+            ),
         );
     }
     says(&project.headwater(&["run", "api/items"]), 0, &["completed", "acme/items: 3 rows committed"]);
-    says(&project.headwater(&["run", "api/items", "acme/gone"]), 3, &["completed", "404 Not Found", "hint: check `base_url`"]);
+    says(
+        &project.headwater(&["run", "api/items", "acme/gone"]),
+        3,
+        &["completed", "404 Not Found", "hint: check `base_url`"],
+    );
     says(&project.headwater(&["run"]), 4, &["completed", "404 Not Found", "no JSON"]);
     assert_eq!(project.column("select count(*) from api.items"), [3], "a failing sync does not stop the others");
     says(&project.headwater(&["status"]), 0, &["acme/gone", "failed", "404 Not Found"]);
@@ -144,7 +169,11 @@ fn selectors_name_providers_connections_syncs_and_variants() {
         assert_eq!(named, expected, "{selectors:?}");
     }
     for command in ["run", "dry-run", "explain"] {
-        says(&project.headwater(&[command, "acme/itms"]), 2, &["`acme/itms` names no sync", "did you mean `acme/items`?"]);
+        says(
+            &project.headwater(&[command, "acme/itms"]),
+            2,
+            &["`acme/itms` names no sync", "did you mean `acme/items`?"],
+        );
     }
     says(&project.headwater(&["run", "acme", "gamma"]), 2, &["`gamma` names no sync"]);
     assert!(api.requests().is_empty() && !project.database().exists(), "nothing runs where one selector is wrong");
@@ -154,7 +183,10 @@ fn selectors_name_providers_connections_syncs_and_variants() {
 fn run_json_is_one_object_a_line_and_the_report_last() {
     let (api, project) = loaded();
     api.becomes(|_| Reply::json(&json!({ "items": [{ "id": 1, "name": "one" }, { "id": 2, "name": "new" }, { "id": 4, "name": 4 }, { "id": "x" }] })));
-    project.write("integrations/api/syncs/items.yaml", &format!("sync: items\nmodel: Item\n{}\n", SYNC.replace("absence: {}", "flag: { when: \"$[?@.gone]\" }")));
+    project.write(
+        "integrations/api/syncs/items.yaml",
+        &format!("sync: items\nmodel: Item\n{}\n", SYNC.replace("absence: {}", "flag: { when: \"$[?@.gone]\" }")),
+    );
     let output = project.headwater(&["run", "--json"]);
     assert_eq!((output.code, output.stderr.as_str()), (0, ""));
     let mut lines = output.json();
@@ -169,15 +201,30 @@ fn run_json_is_one_object_a_line_and_the_report_last() {
     {"event":"report","report":{"run_id":null,"syncs":[{"sync":"acme/items","state":"completed","resumed":false,"requests":1,"pages":1,"records":4,"added":1,"updated":1,"deleted":0,"unchanged":1,"duplicates":0,"quarantined":1,"filtered":0,"nulled":0,"change_from":4,"change_to":5,"deletes_skipped":null,"error":null}],"publish_error":null}}
     "#);
     let rows = project.rows("select run_id, records, added, updated, quarantined, requests, error from headwater.runs order by started_at desc limit 1");
-    assert_eq!(rows, [json!({ "run_id": run_id, "records": 4, "added": 1, "updated": 1, "quarantined": 1, "requests": 1, "error": null })]);
+    assert_eq!(
+        rows,
+        [
+            json!({ "run_id": run_id, "records": 4, "added": 1, "updated": 1, "quarantined": 1, "requests": 1, "error": null })
+        ]
+    );
 }
 
 #[test]
 fn run_says_in_words_what_it_did() {
     let (api, project) = loaded();
-    api.becomes(|_| Reply::json(&json!({ "items": [{ "id": 1, "name": "uno" }, { "id": 1, "name": "one" }, { "name": "who?" }] })));
+    api.becomes(|_| {
+        Reply::json(&json!({ "items": [{ "id": 1, "name": "uno" }, { "id": 1, "name": "one" }, { "name": "who?" }] }))
+    });
     let output = project.headwater(&["run"]);
-    says(&output, 0, &["1 record is in quarantine", "1 records had a key that came again", "nothing was deleted, because the scan proves nothing"]);
+    says(
+        &output,
+        0,
+        &[
+            "1 record is in quarantine",
+            "1 records had a key that came again",
+            "nothing was deleted, because the scan proves nothing",
+        ],
+    );
     assert!(!output.stdout.contains('\u{1b}') && !output.stderr.contains('\u{1b}'), "no colours in a pipe");
 }
 
@@ -191,11 +238,16 @@ fn status_knows_syncs_before_and_after_their_runs() {
     says(&project.headwater(&["status"]), 0, &["acme/items", "completed", "3"]);
     let mut status = project.headwater(&["status", "--json"]).json();
     let run = status[0]["last_run"].take();
-    assert_eq!((&run["state"], &run["records"], &run["added"], &run["error"]), (&json!("completed"), &json!(3), &json!(3), &Value::Null));
+    assert_eq!(
+        (&run["state"], &run["records"], &run["added"], &run["error"]),
+        (&json!("completed"), &json!(3), &json!(3), &Value::Null)
+    );
     assert!(run["started_at"].as_str() <= run["ended_at"].as_str());
     assert_eq!(
         status,
-        [json!({ "sync": "acme/items", "last_run": null, "table": "api.items", "watermark": null, "rows_live": 3, "rows_deleted": 0, "quarantined": 0 })]
+        [
+            json!({ "sync": "acme/items", "last_run": null, "table": "api.items", "watermark": null, "rows_live": 3, "rows_deleted": 0, "quarantined": 0 })
+        ]
     );
 }
 
@@ -207,7 +259,13 @@ fn changes_are_printed_in_order_from_a_number_on() {
     let printed = |arguments: &[&str]| -> Vec<(i64, i64, String)> {
         let output = project.headwater(&[&["changes"], arguments].concat());
         assert_eq!((output.code, output.stderr.as_str()), (0, ""));
-        let row = |row: Value| (row["_change"].as_i64().unwrap(), row["id"].as_i64().unwrap(), row["_last_action"].as_str().unwrap().to_owned());
+        let row = |row: Value| {
+            (
+                row["_change"].as_i64().unwrap(),
+                row["id"].as_i64().unwrap(),
+                row["_last_action"].as_str().unwrap().to_owned(),
+            )
+        };
         output.json().into_iter().map(row).collect()
     };
     let all = [(2, 2, "ADDED".to_owned()), (4, 3, "UPDATED".to_owned()), (5, 1, "DELETED".to_owned())];
@@ -222,7 +280,8 @@ fn changes_are_printed_in_order_from_a_number_on() {
 #[test]
 fn queries_answer_as_a_table_and_as_json() {
     let (_api, project) = loaded();
-    let output = project.headwater(&["query", "select id, name, null as nothing, 1.5::double as d from api.items order by id"]);
+    let output =
+        project.headwater(&["query", "select id, name, null as nothing, 1.5::double as d from api.items order by id"]);
     says(&output, 0, &["id", "nothing", "three", "1.5"]);
     let output = project.headwater(&["query", "from api.items order by id", "--limit", "2"]);
     says(&output, 0, &["one", "two", "the first 2 rows"]);
@@ -286,10 +345,23 @@ fn dry_run_asks_and_writes_nothing() {
         let page = request.number("page", 0);
         Reply::json(&json!({ "items": [{ "id": page, "name": "a\u{1b}[31mb" }, { "id": "no" }], "next": page + 1 }))
     });
-    let sync = SYNC.replace("/items }", "/items, headers: { X-Plain: seen } }") + "\npagination: { cursor: { from: $.next, query: page } }";
+    let sync = SYNC.replace("/items }", "/items, headers: { X-Plain: seen } }")
+        + "\npagination: { cursor: { from: $.next, query: page } }";
     let project = Project::simple(&api.url(), &sync, MODEL);
     let output = project.headwater(&["dry-run"]);
-    says(&output, 0, &["acme/items", &format!("GET {}/items", api.url()), "x-plain: seen", "→ 200", "2 records", "nothing was written", "there are more pages"]);
+    says(
+        &output,
+        0,
+        &[
+            "acme/items",
+            &format!("GET {}/items", api.url()),
+            "x-plain: seen",
+            "→ 200",
+            "2 records",
+            "nothing was written",
+            "there are more pages",
+        ],
+    );
     says(&output, 0, &["quarantine: [\"no\"]: id:"]);
     assert!(!output.stdout.contains('\u{1b}'), "what a terminal would obey is made visible: {}", output.stdout);
     assert_eq!(api.asked(), ["GET /items"]);
@@ -303,10 +375,17 @@ fn dry_run_asks_and_writes_nothing() {
     assert_eq!(sync["requests"][2]["status"], 200);
 
     api.becomes(|_| Reply::status(403, r#"{"message":"not yours"}"#));
-    says(&project.headwater(&["dry-run"]), 3, &["acme/items: GET", "403 Forbidden", "not yours", "hint: check the credentials"]);
+    says(
+        &project.headwater(&["dry-run"]),
+        3,
+        &["acme/items: GET", "403 Forbidden", "not yours", "hint: check the credentials"],
+    );
     api.becomes(|_| Reply::text("text/html", "<html>hello</html>"));
     says(&project.headwater(&["dry-run"]), 4, &["HTML"]);
-    let mut left: Vec<String> = std::fs::read_dir(project.path()).expect("a folder").map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut left: Vec<String> = std::fs::read_dir(project.path())
+        .expect("a folder")
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     left.sort();
     assert_eq!(left, ["headwater.yaml", "integrations", "providers"]);
 }
@@ -323,14 +402,20 @@ fn names_in(path: &std::path::Path) -> Vec<String> {
 fn publish_makes_a_copy_that_opens() {
     let api = Api::start(three);
     let project = Project::simple(&api.url(), SYNC, MODEL);
-    project.write("headwater.yaml", "database: test.duckdb\nconnections:\n  acme: { provider: api }\npublish: { path: copy.duckdb }\n");
+    project.write(
+        "headwater.yaml",
+        "database: test.duckdb\nconnections:\n  acme: { provider: api }\npublish: { path: copy.duckdb }\n",
+    );
     project.run();
     let copy = project.path().join("copy.duckdb");
     assert_eq!(names_in(&copy), ["one", "two", "three"]);
     api.becomes(|_| Reply::json(&json!({ "items": [{ "id": 1, "name": "uno" }, { "id": 3, "name": "three" }] })));
     project.run();
     assert_eq!(names_in(&copy), ["uno", "three"]);
-    let mut left: Vec<String> = std::fs::read_dir(project.path()).expect("a folder").map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut left: Vec<String> = std::fs::read_dir(project.path())
+        .expect("a folder")
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     left.retain(|name| name.starts_with("copy"));
     assert_eq!(left, ["copy.duckdb"], "nothing half is left beside it");
 
@@ -338,7 +423,10 @@ fn publish_makes_a_copy_that_opens() {
         ("nowhere/copy.duckdb", 5, ["the copy was not made", "completed"]),
         ("test.duckdb", 2, ["publish", "mistake in the YAML"]),
     ] {
-        project.write("headwater.yaml", &format!("database: test.duckdb\nconnections:\n  acme: {{ provider: api }}\npublish: {{ path: {path} }}\n"));
+        project.write(
+            "headwater.yaml",
+            &format!("database: test.duckdb\nconnections:\n  acme: {{ provider: api }}\npublish: {{ path: {path} }}\n"),
+        );
         says(&project.headwater(&["run"]), code, &words);
         assert_eq!(project.column("select count(*) from api.items_live"), [2], "the database itself is whole");
     }
@@ -376,7 +464,10 @@ fn a_file_that_another_program_has_open_is_waited_for() {
 
     drop(holder);
     let report = event(&mut lines, "report");
-    assert_eq!((&report["report"]["syncs"][0]["added"], &report["report"]["syncs"][0]["deleted"]), (&json!(1), &json!(2)));
+    assert_eq!(
+        (&report["report"]["syncs"][0]["added"], &report["report"]["syncs"][0]["deleted"]),
+        (&json!(1), &json!(2))
+    );
     assert!(running.wait().expect("it ends").success());
     let mut answer = String::new();
     asking.stdout.take().expect("piped").read_to_string(&mut answer).expect("text");
@@ -410,14 +501,22 @@ fn held() -> Held {
 #[test]
 fn a_second_run_says_who_is_at_work_and_readers_read_on() {
     let Held { api, asked, go } = held();
-    let project = Project::simple(&api.url(), &format!("{SYNC}\npagination: {{ cursor: {{ from: $.next, query: page }} }}"), MODEL);
+    let project = Project::simple(
+        &api.url(),
+        &format!("{SYNC}\npagination: {{ cursor: {{ from: $.next, query: page }} }}"),
+        MODEL,
+    );
     let mut first = project.spawn_piped(&["run", "--json", "--commit-every", "1ms"]);
     let mut lines = BufReader::new(first.stdout.take().expect("piped")).lines();
     event(&mut lines, "committed");
     asked.recv().expect("the second page is asked for");
 
     let second = project.headwater(&["run"]);
-    says(&second, 5, &[&format!("another `headwater run` (process {}) is working on", first.id()), "hint: wait for it to end"]);
+    says(
+        &second,
+        5,
+        &[&format!("another `headwater run` (process {}) is working on", first.id()), "hint: wait for it to end"],
+    );
     // the file is free while the run waits for its API
     assert_eq!(project.query("select count(*) as n from api.items")[0]["n"], 1);
     says(&project.headwater(&["status"]), 0, &["running"]);

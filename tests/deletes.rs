@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Api, Project, Reply, Request};
 
-const MODEL: &str = "key: [id]\ncolumns: { id: { path: $.id, type: bigint }, name: $.name, size: { path: $.size, type: integer } }";
+const MODEL: &str =
+    "key: [id]\ncolumns: { id: { path: $.id, type: bigint }, name: $.name, size: { path: $.size, type: integer } }";
 
 /// A sync with pages by cursor and these words about deletes.
 fn sync(deletes: &str) -> String {
@@ -52,7 +53,10 @@ fn what_a_complete_scan_does_not_return_is_deleted() {
     let (api, project) = loaded("{ absence: {} }", records(1..=5));
     api.becomes(pages(records([2, 3, 5]), None));
     let report = project.run();
-    assert_eq!((&report["deleted"], &report["unchanged"], &report["deletes_skipped"]), (&json!(2), &json!(3), &Value::Null));
+    assert_eq!(
+        (&report["deleted"], &report["unchanged"], &report["deletes_skipped"]),
+        (&json!(2), &json!(3), &Value::Null)
+    );
     assert_eq!(live(&project), [2, 3, 5]);
     let gone = project.rows(
         "select id, name, _last_action as action, _deleted_at is not null as at, _deleted_at = _last_modified_at as same, \
@@ -88,7 +92,10 @@ fn a_failed_scan_deletes_nothing_and_the_scan_that_goes_on_deletes_right() {
     api.asked();
     let report = project.run();
     assert_eq!(api.asked(), ["GET /items?page=2"]);
-    assert_eq!((&report["resumed"], &report["deleted"], &report["deletes_skipped"]), (&json!(true), &json!(2), &Value::Null));
+    assert_eq!(
+        (&report["resumed"], &report["deleted"], &report["deletes_skipped"]),
+        (&json!(true), &json!(2), &Value::Null)
+    );
     assert_eq!(live(&project), [1, 3, 4, 5, 7]);
     assert_eq!(project.column("select count(*) from headwater.\"seen_api.items\""), [0], "the seen keys are forgotten");
 }
@@ -122,7 +129,10 @@ fn a_record_without_a_key_stops_the_deletes() {
     for keyless in [json!({ "name": "who?" }), json!("no object")] {
         api.becomes(pages(vec![records([1])[0].clone(), keyless], None));
         let report = project.run();
-        assert_eq!((&report["state"], &report["deleted"], &report["quarantined"]), (&json!("completed"), &json!(0), &json!(1)));
+        assert_eq!(
+            (&report["state"], &report["deleted"], &report["quarantined"]),
+            (&json!("completed"), &json!(0), &json!(1))
+        );
         assert!(report["deletes_skipped"].as_str().expect("a reason").contains("without a readable key"), "{report}");
         assert_eq!(live(&project), [1, 2, 3]);
     }
@@ -221,7 +231,10 @@ fn what_is_accepted_once_is_not_accepted_for_ever() {
     let output = project.headwater(&["run", "--accept-deletes", "--json"]);
     assert_eq!(output.report()[0]["deleted"], 2, "accepted before the guard has spoken");
     api.becomes(pages(records(1..=1), None));
-    assert_eq!(project.run_fails(4)["error"]["message"], "1 of 2 rows would be deleted, more than the guard allows; nothing was");
+    assert_eq!(
+        project.run_fails(4)["error"]["message"],
+        "1 of 2 rows would be deleted, more than the guard allows; nothing was"
+    );
 }
 
 #[test]
@@ -239,7 +252,10 @@ fn a_plain_run_after_the_guard_reads_the_list_again() {
     assert_eq!(output.report()[0]["deleted"], 1);
     // and a run that is refused again can be accepted
     api.becomes(pages(records(1..=3), None));
-    project.write("integrations/api/syncs/items.yaml", &format!("sync: items\nmodel: Item\n{}\n", sync("{ absence: { guard: { max_fraction: 0, min_rows: 1 } } }")));
+    project.write(
+        "integrations/api/syncs/items.yaml",
+        &format!("sync: items\nmodel: Item\n{}\n", sync("{ absence: { guard: { max_fraction: 0, min_rows: 1 } } }")),
+    );
     let report = project.run_fails(4);
     assert_eq!(report["error"]["message"], "6 of 9 rows would be deleted, more than the guard allows; nothing was");
 }
@@ -256,7 +272,10 @@ fn a_list_that_is_empty_at_once_deletes_nothing_unless_it_may() {
     let (api, project) = loaded("{ absence: {} }", records(1..=3));
     api.becomes(|_| Reply::json(&json!({ "items": [], "next": null })));
     let report = project.run_fails(4);
-    assert_eq!(report["error"]["message"], "the API returned no record at all, and 3 rows would be deleted; nothing was");
+    assert_eq!(
+        report["error"]["message"],
+        "the API returned no record at all, and 3 rows would be deleted; nothing was"
+    );
     assert_eq!(live(&project), [1, 2, 3]);
     api.becomes(|_| Reply::status(204, ""));
     assert_eq!(project.run_fails(4)["error"]["code"], "deletes_guarded");
@@ -282,7 +301,10 @@ fn a_flag_says_that_a_record_is_gone_and_since_when() {
         assert_eq!(project.run()["deleted"], 1);
         let gone = "select id, name, epoch(_deleted_at)::bigint as at, _last_action as it, _deleted_at < _last_modified_at as earlier \
                     from api.items where _deleted_at is not null";
-        assert_eq!(project.rows(gone), [json!({ "id": 1, "name": "item 1", "at": 1_706_929_506, "it": "DELETED", "earlier": true })]);
+        assert_eq!(
+            project.rows(gone),
+            [json!({ "id": 1, "name": "item 1", "at": 1_706_929_506, "it": "DELETED", "earlier": true })]
+        );
         let before = everything(&project);
         let report = project.run();
         assert_eq!((&report["deleted"], &report["unchanged"]), (&json!(0), &json!(3)), "it is gone already");
@@ -307,7 +329,10 @@ fn records_that_are_not_returned_stay_where_a_flag_tells() {
 fn a_tombstone_with_only_its_key_keeps_the_last_values() {
     let (api, project) = loaded("{ flag: { when: \"$[?@.deleted]\", at: $.deleted } }", records(1..=2));
     // 2 is gone since an epoch, 9 was never seen
-    api.becomes(pages(vec![json!({ "id": 2, "deleted": 1_706_929_506 }), json!({ "id": 9, "deleted": "no time" })], None));
+    api.becomes(pages(
+        vec![json!({ "id": 2, "deleted": 1_706_929_506 }), json!({ "id": 9, "deleted": "no time" })],
+        None,
+    ));
     let report = project.run();
     assert_eq!((&report["deleted"], &report["added"], &report["quarantined"]), (&json!(2), &json!(0), &json!(0)));
     assert_eq!(live(&project), [1]);
@@ -326,7 +351,10 @@ fn a_tombstone_with_only_its_key_keeps_the_last_values() {
 #[test]
 fn a_flag_that_cannot_be_read_sends_the_record_to_quarantine() {
     let (api, project) = loaded("{ flag: { when: \"{{ record.kind | length > 2 }}\" } }", vec![]);
-    api.becomes(pages(vec![json!({ "id": 1, "kind": 5 }), json!({ "id": 2, "kind": "gone" }), json!({ "id": 3, "kind": "" })], None));
+    api.becomes(pages(
+        vec![json!({ "id": 1, "kind": 5 }), json!({ "id": 2, "kind": "gone" }), json!({ "id": 3, "kind": "" })],
+        None,
+    ));
     let report = project.run();
     assert_eq!((&report["quarantined"], &report["deleted"], &report["added"]), (&json!(1), &json!(1), &json!(1)));
     let found = project.rows("select key, code, reason from headwater.quarantine");

@@ -40,7 +40,11 @@ fn pages(records: Vec<Value>, failing: Option<usize>) -> impl Fn(&Request) -> Re
 
 /// Records 1, 2, 3 … changed in these minutes of one hour.
 fn changed_at(minutes: &[u64]) -> Vec<Value> {
-    minutes.iter().zip(1..).map(|(minute, id)| json!({ "id": id, "at": format!("2024-05-01T10:{minute:02}:00Z") })).collect()
+    minutes
+        .iter()
+        .zip(1..)
+        .map(|(minute, id)| json!({ "id": id, "at": format!("2024-05-01T10:{minute:02}:00Z") }))
+        .collect()
 }
 
 #[test]
@@ -170,7 +174,8 @@ fn the_mark_stays_until_the_scan_is_complete_where_no_order_is_promised() {
 fn a_later_scan_that_fails_keeps_its_own_mark() {
     let (.., project, api) = fails_at_the_third_page("none");
     let mut records = changed_at(&[1, 2, 3, 3, 4, 5, 6]);
-    records.extend([json!({ "id": 8, "at": "2024-05-01T11:00:00Z" }), json!({ "id": 9, "at": "2024-05-01T12:00:00Z" })]);
+    records
+        .extend([json!({ "id": 8, "at": "2024-05-01T11:00:00Z" }), json!({ "id": 9, "at": "2024-05-01T12:00:00Z" })]);
     api.becomes(pages(records.clone(), Some(1)));
     project.run_fails(3);
     assert_eq!(watermark(&project), "2024-05-01T10:06:00Z", "8 is in the table, and the mark has not moved past 9");
@@ -217,7 +222,9 @@ fn records_without_a_mark_are_rows_and_move_nothing() {
 
 #[test]
 fn a_mark_that_cannot_be_read_sends_its_record_to_quarantine() {
-    let api = Api::start(|_| Reply::json(&json!({ "items": [{ "id": 1, "at": "yesterday" }, { "id": 2, "at": "2024-05-01T10:09:00Z" }] })));
+    let api = Api::start(|_| {
+        Reply::json(&json!({ "items": [{ "id": 1, "at": "yesterday" }, { "id": 2, "at": "2024-05-01T10:09:00Z" }] }))
+    });
     let project = Project::simple(&api.url(), &sync(""), MODEL);
     let report = project.run();
     assert_eq!((&report["added"], &report["quarantined"]), (&json!(1), &json!(1)));
@@ -228,7 +235,8 @@ fn a_mark_that_cannot_be_read_sends_its_record_to_quarantine() {
 
 #[test]
 fn a_record_from_the_future_does_not_move_the_mark_past_now() {
-    let records = vec![json!({ "id": 1, "at": "2024-05-01T10:09:00Z" }), json!({ "id": 2, "at": "2999-01-01T00:00:00Z" })];
+    let records =
+        vec![json!({ "id": 1, "at": "2024-05-01T10:09:00Z" }), json!({ "id": 2, "at": "2999-01-01T00:00:00Z" })];
     let api = Api::start(pages(records, None));
     let project = Project::simple(&api.url(), &sync(""), MODEL);
     project.run();
@@ -245,7 +253,10 @@ fn a_changed_request_starts_over_and_says_so() {
     let before = project.rows("select rowid, * from api.items order by id");
     project.write(
         "integrations/api/syncs/items.yaml",
-        &format!("sync: items\nmodel: Item\n{}\n", sync("").replace("get: /items, query: {", "get: /items, query: { with: more,")),
+        &format!(
+            "sync: items\nmodel: Item\n{}\n",
+            sync("").replace("get: /items, query: {", "get: /items, query: { with: more,")
+        ),
     );
     api.asked();
     let explained = project.headwater(&["explain"]);
@@ -266,7 +277,10 @@ fn a_changed_description_or_bound_starts_nothing_over() {
     project.run();
     project.write(
         "integrations/api/syncs/items.yaml",
-        &format!("sync: items\nmodel: Item\ndescription: All items.\n{}\n", sync("").replace("query: page }", "query: page, max_pages: 9 }")),
+        &format!(
+            "sync: items\nmodel: Item\ndescription: All items.\n{}\n",
+            sync("").replace("query: page }", "query: page, max_pages: 9 }")
+        ),
     );
     api.asked();
     project.run();

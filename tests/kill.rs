@@ -30,7 +30,9 @@ fn records(generation: usize) -> Vec<Value> {
         0 => Some(json!({ "id": id, "name": format!("item {id}"), "tags": ["a"] })),
         _ if id.is_multiple_of(11) => None,
         _ if id == 50 => Some(json!({ "id": id, "tags": [] })),
-        _ if id.is_multiple_of(7) => Some(json!({ "id": id, "name": format!("item {id}, changed"), "tags": ["a", "b"] })),
+        _ if id.is_multiple_of(7) => {
+            Some(json!({ "id": id, "name": format!("item {id}, changed"), "tags": ["a", "b"] }))
+        }
         _ => Some(json!({ "id": id, "name": format!("item {id}"), "tags": ["a"] })),
     };
     (0..RECORDS + 10 * generation).filter_map(item).collect()
@@ -55,7 +57,9 @@ fn outcome(project: &Project) -> (Vec<String>, i64, Vec<String>) {
         "select sum(added) as added, sum(updated) as updated, sum(deleted) as deleted, sum(quarantined) > 0 as quarantined \
          from headwater.runs",
     );
-    let text = |rows: Vec<_>| rows.into_iter().map(|row: serde_json::Map<String, Value>| Value::from(row).to_string()).collect();
+    let text = |rows: Vec<_>| {
+        rows.into_iter().map(|row: serde_json::Map<String, Value>| Value::from(row).to_string()).collect()
+    };
     (text(rows), counter, text(counted))
 }
 

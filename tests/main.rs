@@ -1,12 +1,19 @@
 //! The integration tests: one binary, real processes, real files, a loopback server for an API.
 
 #![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::disallowed_macros,
     clippy::disallowed_methods,
     clippy::disallowed_types,
-    clippy::unwrap_used,
     clippy::expect_used,
+    clippy::needless_borrows_for_generic_args,
+    clippy::needless_pass_by_value,
     clippy::panic,
-    reason = "tests are the outer world"
+    clippy::too_many_lines,
+    clippy::type_complexity,
+    clippy::unwrap_used,
+    reason = "tests are the outer world, and brief"
 )]
 
 mod support;

@@ -151,7 +151,9 @@ fn link_headers_with_relative_urls_in_several_headers() {
             let reply = Reply::json(&Value::Array(slice((page - 1) * 3, 3)));
             match page {
                 // a path, a query alone: RFC 3986, 5.2
-                1 => reply.with("link", "</help>; rel=help").with("Link", "</v2/items?page=2>; title=\"a, <b>\"; rel=\"x more\""),
+                1 => reply
+                    .with("link", "</help>; rel=help")
+                    .with("Link", "</v2/items?page=2>; title=\"a, <b>\"; rel=\"x more\""),
                 2 => reply.with("link", "<?page=3>; rel=MORE"),
                 _ => reply,
             }
@@ -608,7 +610,8 @@ fn relay_connections() {
             let body: Value = serde_json::from_str(&request.body).expect("JSON");
             assert!(body["query"].as_str().expect("a query").starts_with("query($after"));
             let variables = &body["variables"];
-            let (page, more) = behind(variables["after"].as_str(), variables["first"].as_u64().expect("a size") as usize);
+            let (page, more) =
+                behind(variables["after"].as_str(), variables["first"].as_u64().expect("a size") as usize);
             let info = json!({ "hasNextPage": more, "endCursor": last(&page).to_string() });
             let edges: Vec<Value> = page.into_iter().map(|node| json!({ "node": node })).collect();
             Reply::json(&json!({ "data": { "items": { "edges": edges, "pageInfo": info } } }))
@@ -627,12 +630,17 @@ fn relay_connections() {
 fn with_provider_default(api: &Api, sync: &str) -> Project {
     let project = Project::simple(
         &api.url(),
-        &format!("deletes: {{ absence: {{}} }}\nrequest: {{ get: /items }}\nresponse: {{ records: \"$.items[*]\" }}\n{sync}"),
+        &format!(
+            "deletes: {{ absence: {{}} }}\nrequest: {{ get: /items }}\nresponse: {{ records: \"$.items[*]\" }}\n{sync}"
+        ),
         MODEL,
     );
     project.write(
         "providers/api.yaml",
-        &format!("provider: api\nbase_url: {}\npagination: {{ cursor: {{ from: $.next, query: after }} }}\n", api.url()),
+        &format!(
+            "provider: api\nbase_url: {}\npagination: {{ cursor: {{ from: $.next, query: after }} }}\n",
+            api.url()
+        ),
     );
     project
 }
@@ -677,7 +685,9 @@ fn stop_when_ends_the_scan_early_and_proves_nothing() {
 
 #[test]
 fn stop_when_sees_headers_and_status() {
-    let api = Api::start(|request| by_cursor(request).with("x-end", if request.param("after").is_some() { "yes" } else { "no" }));
+    let api = Api::start(|request| {
+        by_cursor(request).with("x-end", if request.param("after").is_some() { "yes" } else { "no" })
+    });
     let stop = "pagination: { cursor: { last_record: $.id, query: after, stop: { when: \"{{ response.headers['x-end'] == 'yes' and response.status == 200 }}\" } } }";
     let project = with_provider_default(&api, stop);
     assert_eq!(project.run()["added"], 7);

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use crate::support::{Api, Project, Reply, Request};
 
 /// Longer than any excerpt, and with characters that URLs, JSON and base64 write in another way.
-const SECRET: &str = "sk/live+0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ\"0123456789abcdefghijklmnopqrstuvwxyz&=end";
+const SECRET: &str =
+    "sk/live+0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ\"0123456789abcdefghijklmnopqrstuvwxyz&=end";
 
 /// The ways to hand it over.
 const AUTH: [(&str, &str); 6] = [
@@ -31,15 +32,16 @@ fn echo(request: &Request) -> Reply {
         "/missing" => ok(json!({ "you": SECRET })),
         "/redirect" => Reply::status(302, "").with("location", &format!("http://elsewhere.invalid/?given={encoded}")),
         "/odd_redirect" => Reply::status(302, "").with("location", &format!("http://[{SECRET}")),
-        "/next" if request.param("page").is_none() => {
-            ok(json!({ "items": [{ "id": 1 }], "next": format!("/next?page=2&key={encoded}&signature={encoded}&seen={encoded}") }))
-        }
-        "/link" if request.param("page").is_none() => {
-            ok(json!({ "items": [{ "id": 2 }] })).with("link", &format!("</link?page=2&key={encoded}&seen={encoded}>; rel=next"))
-        }
+        "/next" if request.param("page").is_none() => ok(
+            json!({ "items": [{ "id": 1 }], "next": format!("/next?page=2&key={encoded}&signature={encoded}&seen={encoded}") }),
+        ),
+        "/link" if request.param("page").is_none() => ok(json!({ "items": [{ "id": 2 }] }))
+            .with("link", &format!("</link?page=2&key={encoded}&seen={encoded}>; rel=next")),
         "/next" | "/link" => Reply::status(500, "{}"),
         "/circle" => ok(json!({ "items": [{ "id": 3 }], "next": SECRET })),
-        "/invalid" | "/strict" => ok(json!({ "items": [{ "id": 4, "size": SECRET, "beside": SECRET }, { "id": 5, "beside": SECRET }, { "id": SECRET }] })),
+        "/invalid" | "/strict" => ok(
+            json!({ "items": [{ "id": 4, "size": SECRET, "beside": SECRET }, { "id": 5, "beside": SECRET }, { "id": SECRET }] }),
+        ),
         "/mark" => ok(json!({ "items": [{ "id": 6, "at": SECRET }] })),
         "/stop" => ok(json!({ "items": [], "next": "x", "key": SECRET })),
         other => panic!("{other}"),
@@ -62,7 +64,10 @@ const MODES: [(&str, &str); 16] = [
     ("invalid", ""),
     ("strict", ""),
     ("mark", "incremental: { field: $.at }"),
-    ("stop", "pagination: { cursor: { from: $.next, query: after, stop: { when: \"{{ response.body.key | date('%Y') }}\" } } }"),
+    (
+        "stop",
+        "pagination: { cursor: { from: $.next, query: after, stop: { when: \"{{ response.body.key | date('%Y') }}\" } } }",
+    ),
 ];
 
 fn project(api: &Api, auth: &str) -> Project {
@@ -73,7 +78,10 @@ fn project(api: &Api, auth: &str) -> Project {
     );
     project.write(
         "providers/api.yaml",
-        &format!("provider: api\nbase_url: {}\nretry: {{ attempts: 2, backoff: {{ base: 1ms }} }}\n{auth}\n", api.url()),
+        &format!(
+            "provider: api\nbase_url: {}\nretry: {{ attempts: 2, backoff: {{ base: 1ms }} }}\n{auth}\n",
+            api.url()
+        ),
     );
     for (name, words) in MODES {
         let model = if name == "strict" { "Strict" } else { "Item" };
@@ -84,7 +92,10 @@ fn project(api: &Api, auth: &str) -> Project {
     }
     let columns = "key: [id]\ncolumns: { id: { path: $.id, type: bigint }, size: { path: $.size, type: integer } }";
     project.write("integrations/api/models/Item.yaml", &format!("model: Item\ntable: items\n{columns}\n"));
-    project.write("integrations/api/models/Strict.yaml", &format!("model: Strict\ntable: strict\n{columns}\non_invalid: fail\n"));
+    project.write(
+        "integrations/api/models/Strict.yaml",
+        &format!("model: Strict\ntable: strict\n{columns}\non_invalid: fail\n"),
+    );
     project
 }
 
@@ -95,7 +106,7 @@ fn pieces() -> Vec<Vec<u8>> {
     let spellings = [
         SECRET.to_owned(),
         url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect(),
-        serde_json::Value::from(SECRET).to_string(),
+        Value::from(SECRET).to_string(),
         base64(SECRET),
         base64(&format!("me:{SECRET}")),
     ];
@@ -130,7 +141,12 @@ fn no_secret_is_shown_or_kept(which: usize) {
         shows_no_secret(&format!("stdout of {arguments:?}, {name}"), output.stdout.as_bytes(), &pieces);
         shows_no_secret(&format!("stderr of {arguments:?}, {name}"), output.stderr.as_bytes(), &pieces);
         if arguments.contains(&"--log-requests") {
-            assert_eq!(output.report().iter().filter(|sync| sync["state"] == "failed").count(), 14, "{:#?}", output.report());
+            assert_eq!(
+                output.report().iter().filter(|sync| sync["state"] == "failed").count(),
+                14,
+                "{:#?}",
+                output.report()
+            );
         }
     }
     // it was sent, so that the server could echo it
@@ -187,7 +203,10 @@ fn account(api: &Api, provider: &str, sync: &str) -> Project {
     );
     project.write(
         "providers/api.yaml",
-        &format!("provider: api\nbase_url: {}\nretry: {{ attempts: 2, backoff: {{ base: 1ms }} }}\n{provider}\n", api.url()),
+        &format!(
+            "provider: api\nbase_url: {}\nretry: {{ attempts: 2, backoff: {{ base: 1ms }} }}\n{provider}\n",
+            api.url()
+        ),
     );
     project
 }
@@ -207,8 +226,11 @@ fn next_links_with_the_account_in_them_work_and_are_not_kept() {
         let next = if page < 3 { json!(format!("/accounts/AC12345678/items?page={}", page + 1)) } else { Value::Null };
         Reply::json(&json!({ "items": [{ "id": page }], "next": next }))
     };
-    let api = Api::start(move |request| if request.param("page") == Some("3") { Reply::status(500, "{}") } else { page(request) });
-    let auth = "auth: { key: { basic: { username: \"{{ credentials.id }}\", password: \"{{ credentials.api_key }}\" } } }";
+    let api = Api::start(
+        move |request| if request.param("page") == Some("3") { Reply::status(500, "{}") } else { page(request) },
+    );
+    let auth =
+        "auth: { key: { basic: { username: \"{{ credentials.id }}\", password: \"{{ credentials.api_key }}\" } } }";
     let project = account(&api, auth, NEXT);
     let report = run(&project, 3);
     assert!(!report.to_string().contains("AC12345678"), "{report}");
@@ -219,7 +241,11 @@ fn next_links_with_the_account_in_them_work_and_are_not_kept() {
     api.asked();
     run(&project, 0);
     let account = "/accounts/AC12345678/items?page=";
-    assert_eq!(api.asked(), ["GET /items".to_owned(), format!("GET {account}2"), format!("GET {account}3")], "from the first page again");
+    assert_eq!(
+        api.asked(),
+        ["GET /items".to_owned(), format!("GET {account}2"), format!("GET {account}3")],
+        "from the first page again"
+    );
     assert_eq!(project.column("select id from api.items order by id"), [1, 2, 3]);
 }
 
@@ -233,17 +259,22 @@ fn leads_elsewhere(lead: impl Fn(&str) -> Reply + Send + Sync + 'static) -> (Api
 #[test]
 fn another_origin_gets_no_credentials_unless_it_is_trusted() {
     for (name, auth) in AUTH {
-        for (words, trusted) in [("next_url: { from: $.next }", false), ("link: {}", false), ("next_url: { from: $.next }", true)] {
+        for (words, trusted) in
+            [("next_url: { from: $.next }", false), ("link: {}", false), ("next_url: { from: $.next }", true)]
+        {
             let by_link = words.starts_with("link");
             let (api, other) = leads_elsewhere(move |url| {
                 let encoded: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();
                 // with the key copied into it, as some servers do
                 let url = format!("{url}&key={encoded}&signature={encoded}");
-                let reply = Reply::json(&json!({ "items": [{ "id": 1 }], "next": if by_link { Value::Null } else { json!(url) } }));
+                let reply = Reply::json(
+                    &json!({ "items": [{ "id": 1 }], "next": if by_link { Value::Null } else { json!(url) } }),
+                );
                 if by_link { reply.with("link", &format!("<{url}>; rel=next")) } else { reply }
             });
             let trust = if trusted { format!("trusted_origins: [\"{}\"]", other.url()) } else { String::new() };
-            let project = account(&api, &format!("{auth}\n{trust}"), &NEXT.replace("next_url: { from: $.next }", words));
+            let project =
+                account(&api, &format!("{auth}\n{trust}"), &NEXT.replace("next_url: { from: $.next }", words));
             assert_eq!(run(&project, 0)["added"], 2);
             let asked = other.requests();
             assert_eq!(asked.len(), 1);
@@ -276,7 +307,10 @@ fn a_missing_environment_variable_is_named() {
             let output = project.headwater_with(&arguments, &environment);
             assert_eq!(output.code, 2, "{}{}", output.stdout, output.stderr);
             let said = format!("{}{}", output.stdout, output.stderr);
-            assert!(said.contains("credential `api_key` needs the environment variable `HEADWATER_TEST_KEY`"), "{said}");
+            assert!(
+                said.contains("credential `api_key` needs the environment variable `HEADWATER_TEST_KEY`"),
+                "{said}"
+            );
             assert!(said.contains("export HEADWATER_TEST_KEY="), "{said}");
         }
     }
@@ -286,7 +320,8 @@ fn a_missing_environment_variable_is_named() {
 }
 
 /// Values that try to be more than one segment of a path, more than one parameter, or another host.
-const ODD: [&str; 9] = ["a/b", "a?x=1", "a#b", "a@evil.example", "a\\r\\nHost: evil", "%2e%2e%2f", "..a", "é ü/☃", "a&b=c;d"];
+const ODD: [&str; 9] =
+    ["a/b", "a?x=1", "a#b", "a@evil.example", "a\\r\\nHost: evil", "%2e%2e%2f", "..a", "é ü/☃", "a&b=c;d"];
 
 #[test]
 fn config_values_stay_in_their_segment_and_their_parameter() {
@@ -294,10 +329,19 @@ fn config_values_stay_in_their_segment_and_their_parameter() {
     let sync = "request:\n  get: \"/orgs/{{ config.org }}/items\"\n  query: { q: \"{{ config.org }}\" }\n  headers: { X-Plain: one }\n\
                 response: { records: \"$.items[*]\" }\ndeletes: { absence: {} }";
     for odd in ODD {
-        let project = Project::simple(&format!("{}/v1/{{{{ config.org }}}}", api.url()), sync, "key: [id]\ncolumns: { id: $.id }");
+        let project = Project::simple(
+            &format!("{}/v1/{{{{ config.org }}}}", api.url()),
+            sync,
+            "key: [id]\ncolumns: { id: $.id }",
+        );
         let provider = std::fs::read_to_string(project.path().join("providers/api.yaml")).expect("a file");
         project.write("providers/api.yaml", &provider.replace("base_url: ", "base_url: \"").replace("}}\n", "}}\"\n"));
-        project.write("headwater.yaml", &format!("database: test.duckdb\nconnections:\n  acme: {{ provider: api, config: {{ org: \"{odd}\" }} }}\n"));
+        project.write(
+            "headwater.yaml",
+            &format!(
+                "database: test.duckdb\nconnections:\n  acme: {{ provider: api, config: {{ org: \"{odd}\" }} }}\n"
+            ),
+        );
         project.run();
         let request = api.requests().pop().expect("a request");
         api.asked();
@@ -310,7 +354,11 @@ fn config_values_stay_in_their_segment_and_their_parameter() {
 }
 
 fn decoded(segment: &str) -> String {
-    url::form_urlencoded::parse(format!("x={}", segment.replace('+', "%2B")).as_bytes()).next().expect("a pair").1.into_owned()
+    url::form_urlencoded::parse(format!("x={}", segment.replace('+', "%2B")).as_bytes())
+        .next()
+        .expect("a pair")
+        .1
+        .into_owned()
 }
 
 #[test]
@@ -329,7 +377,12 @@ fn config_values_that_would_move_the_path_or_the_host_are_refused() {
         let sync = "request: { get: /items }\nresponse: { records: \"$.items[*]\" }";
         let project = Project::simple("http://127.0.0.1:9", sync, "key: [id]\ncolumns: { id: $.id }");
         project.write("providers/api.yaml", &format!("provider: api\nbase_url: \"{base_url}\"\n"));
-        project.write("headwater.yaml", &format!("database: test.duckdb\nconnections:\n  acme: {{ provider: api, config: {{ org: \"{org}\" }} }}\n"));
+        project.write(
+            "headwater.yaml",
+            &format!(
+                "database: test.duckdb\nconnections:\n  acme: {{ provider: api, config: {{ org: \"{org}\" }} }}\n"
+            ),
+        );
         let output = project.headwater(&["check", "--json"]);
         let errors: Vec<Value> = output.json().into_iter().filter(|mistake| mistake["severity"] == "error").collect();
         assert_eq!((output.code, errors.len()), (2, 1), "{base_url} with {org}: {}", output.stdout);
@@ -343,9 +396,17 @@ fn a_segment_that_would_leave_its_path_is_refused_before_anything_is_sent() {
     let sync = "request: { get: \"/orgs/{{ config.org }}/items\" }\nresponse: { records: \"$.items[*]\" }";
     let project = Project::simple(&api.url(), sync, "key: [id]\ncolumns: { id: $.id }");
     for org in ["..", ".", ""] {
-        project.write("headwater.yaml", &format!("database: test.duckdb\nconnections:\n  acme: {{ provider: api, config: {{ org: \"{org}\" }} }}\n"));
+        project.write(
+            "headwater.yaml",
+            &format!(
+                "database: test.duckdb\nconnections:\n  acme: {{ provider: api, config: {{ org: \"{org}\" }} }}\n"
+            ),
+        );
         let report = project.run_fails(2);
-        assert!(report["error"]["message"].as_str().expect("a message").contains("cannot be a part of a path"), "{report}");
+        assert!(
+            report["error"]["message"].as_str().expect("a message").contains("cannot be a part of a path"),
+            "{report}"
+        );
     }
     assert!(api.requests().is_empty());
 }

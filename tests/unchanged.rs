@@ -107,7 +107,9 @@ fn each_kind_of_change_is_seen_and_only_its_row_is_written() {
         assert_eq!((&after[0]["_change"], &after[0]["_last_action"]), (&json!(last_change), &json!("UPDATED")));
         assert_eq!(after[0]["_first_seen_at"], before[0]["_first_seen_at"]);
         assert!(after[0]["_last_modified_at"].as_str() > before[0]["_last_modified_at"].as_str());
-        let without_rowid = |row: &Value| row.as_object().map(|row| row.iter().skip(1).map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>());
+        let without_rowid = |row: &Value| {
+            row.as_object().map(|row| row.iter().skip(1).map(|(k, v)| (k.clone(), v.clone())).collect::<Vec<_>>())
+        };
         assert_eq!(without_rowid(&after[1]), without_rowid(&before[1]), "the other row");
     }
     assert_eq!(counter(&project), [last_change]);
@@ -140,7 +142,10 @@ fn a_record_that_comes_back_is_added_again() {
     assert_eq!(did(&project.run()), [0, 0, 1, 1]);
     let gone = &everything(&project)[1];
     assert_eq!((&gone["name"], &gone["_last_action"], &gone["_change"]), (&json!("b"), &json!("DELETED"), &json!(3)));
-    assert_eq!((&gone["_first_seen_at"], &gone["_last_modified_at"]), (&first[1]["_first_seen_at"], &gone["_deleted_at"]));
+    assert_eq!(
+        (&gone["_first_seen_at"], &gone["_last_modified_at"]),
+        (&first[1]["_first_seen_at"], &gone["_deleted_at"])
+    );
     assert_eq!(project.column("select id from api.items_live"), [1]);
 
     // it stays deleted, untouched, while it is gone
@@ -150,7 +155,10 @@ fn a_record_that_comes_back_is_added_again() {
     api.becomes(serves(both));
     assert_eq!(did(&project.run()), [1, 0, 0, 1], "with the very values it had");
     let back = &everything(&project)[1];
-    assert_eq!((&back["_last_action"], &back["_deleted_at"], &back["_change"]), (&json!("ADDED"), &Value::Null, &json!(4)));
+    assert_eq!(
+        (&back["_last_action"], &back["_deleted_at"], &back["_change"]),
+        (&json!("ADDED"), &Value::Null, &json!(4))
+    );
     assert!(back["_first_seen_at"].as_str() > gone["_deleted_at"].as_str());
     assert_eq!(project.column("select id from api.items_live order by id"), [1, 2]);
     assert_eq!(everything(&project)[0], first[0], "the other row");
@@ -177,12 +185,22 @@ fn a_reader_that_remembers_a_change_number_sees_each_later_change() {
     for (state, expected) in states.into_iter().zip(seen) {
         api.becomes(serves(state));
         let report = project.run();
-        let changed = project.rows(&format!("select id, _last_action, _change from api.items where _change > {last} order by _change"));
-        let mut found: Vec<(u64, &str)> =
-            changed.iter().map(|row| (row["id"].as_u64().expect("an id"), row["_last_action"].as_str().expect("an action"))).collect();
+        let changed = project
+            .rows(&format!("select id, _last_action, _change from api.items where _change > {last} order by _change"));
+        let mut found: Vec<(u64, &str)> = changed
+            .iter()
+            .map(|row| (row["id"].as_u64().expect("an id"), row["_last_action"].as_str().expect("an action")))
+            .collect();
         let numbers: Vec<u64> = changed.iter().map(|row| row["_change"].as_u64().expect("a number")).collect();
-        assert_eq!(numbers, (last + 1..=last + expected.len() as u64).collect::<Vec<_>>(), "one number for each change, without a gap");
-        assert_eq!((report["change_from"].as_u64(), report["change_to"].as_u64()), (Some(last + 1), numbers.last().copied()));
+        assert_eq!(
+            numbers,
+            (last + 1..=last + expected.len() as u64).collect::<Vec<_>>(),
+            "one number for each change, without a gap"
+        );
+        assert_eq!(
+            (report["change_from"].as_u64(), report["change_to"].as_u64()),
+            (Some(last + 1), numbers.last().copied())
+        );
         found.sort_unstable_by_key(|(id, _)| *id);
         let mut expected = expected;
         expected.sort_unstable_by_key(|(id, _)| *id);
@@ -199,7 +217,11 @@ fn two_connections_and_two_variants_in_one_table_leave_each_other_alone() {
         Reply::json(&json!({ "items": [{ "id": 1, "name": whose }, { "id": 2, "name": whose }] }))
     };
     let api = Api::start(page);
-    let project = Project::simple(&api.url(), &SYNC.replace("/items }", "/items, query: { kind: \"{{ input.kind }}\" } }"), MODEL);
+    let project = Project::simple(
+        &api.url(),
+        &SYNC.replace("/items }", "/items, query: { kind: \"{{ input.kind }}\" } }"),
+        MODEL,
+    );
     project.write(
         "headwater.yaml",
         &format!(
@@ -224,7 +246,11 @@ fn two_connections_and_two_variants_in_one_table_leave_each_other_alone() {
 
     // in one variant a row vanishes and one changes
     api.becomes(move |request| {
-        if request.param("kind") == Some("blue") { Reply::json(&json!({ "items": [{ "id": 2, "name": "new" }] })) } else { page(request) }
+        if request.param("kind") == Some("blue") {
+            Reply::json(&json!({ "items": [{ "id": 2, "name": "new" }] }))
+        } else {
+            page(request)
+        }
     });
     let before = project.rows(&format!("select * from ({whose}) where not whose = 'two@blue'"));
     let reports = run(&["two/items@blue"]);

@@ -37,7 +37,11 @@ pub(super) fn run(arguments: &Arguments) -> Done {
 
 async fn serve() -> Done {
     let server = Server::start(demo::Options { port: SHOP_PORT, ..demo::Options::default() }).await?;
-    anstream::println!("the sample shop is at {}; its key is `{}`; Ctrl-C ends it", server.base_url(), server.api_key());
+    anstream::println!(
+        "the sample shop is at {}; its key is `{}`; Ctrl-C ends it",
+        server.base_url(),
+        server.api_key()
+    );
     tokio::signal::ctrl_c().await?;
     Ok(0)
 }
@@ -46,7 +50,11 @@ async fn tour(folder: &Path) -> Done {
     let server = Server::start(demo::Options { throttle_every: Some(15), ..demo::Options::default() }).await?;
     unpack(folder, &server)?;
     let title = bold(anstyle::AnsiColor::Cyan);
-    anstream::println!("{title}A sample shop{title:#} answers at {}; its project is in {}\n", server.base_url(), folder.display());
+    anstream::println!(
+        "{title}A sample shop{title:#} answers at {}; its project is in {}\n",
+        server.base_url(),
+        folder.display()
+    );
     let plan = with_key(project::plan(folder)?, server.api_key());
 
     anstream::println!("{title}First sync:{title:#} everything is new");
@@ -127,7 +135,11 @@ async fn sync(plan: &Plan) -> Result<u8, Failure> {
 fn unpack(folder: &Path, server: &Server) -> Result<(), Failure> {
     let written = |path: &Path| {
         let path = path.display().to_string();
-        move |error: std::io::Error| Failure { code: 2, message: format!("{path} cannot be written: {error}"), hint: None }
+        move |error: std::io::Error| Failure {
+            code: 2,
+            message: format!("{path} cannot be written: {error}"),
+            hint: None,
+        }
     };
     let mut entries: Vec<&DirEntry<'_>> = SHOP.entries().iter().collect();
     while let Some(entry) = entries.pop() {
@@ -162,4 +174,3 @@ fn with_key(plan: Plan, key: &str) -> Plan {
     };
     Plan { syncs: plan.syncs.into_iter().map(with_key).collect(), ..plan }
 }
-

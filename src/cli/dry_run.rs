@@ -68,7 +68,12 @@ fn print(sync: &SyncPlan, preview: &Preview, rows_max: usize) -> Result<(), Fail
     let total: usize = preview.batches.iter().map(|batch| batch.rows.num_rows()).sum();
     anstream::println!("{}", table(&headings, &rows, &[]));
     let more = if preview.more { ", and there are more pages" } else { "" };
-    anstream::println!("{DIM}{} of {total} rows for {}.{}{more}; nothing was written{DIM:#}", rows.len(), sync.model.schema, sync.model.table);
+    anstream::println!(
+        "{DIM}{} of {total} rows for {}.{}{more}; nothing was written{DIM:#}",
+        rows.len(),
+        sync.model.schema,
+        sync.model.table
+    );
     for bad in preview.batches.iter().flat_map(|batch| &batch.quarantined).take(rows_max) {
         let key = bad.key.as_deref().unwrap_or("without key");
         anstream::println!("quarantine: {key}: {}: {}", bad.column.as_deref().unwrap_or("record"), bad.reason);
@@ -118,7 +123,9 @@ fn wire(sync: &SyncPlan, preview: &Preview, rows_max: usize) -> Result<serde_jso
     let names: Vec<&str> = sync.model.columns.iter().map(|column| column.name.as_str()).collect();
     let rows: Vec<serde_json::Value> = rows(preview, rows_max)?
         .into_iter()
-        .map(|row| names.iter().map(|name| (*name).to_owned()).zip(row.into_iter().map(serde_json::Value::from)).collect())
+        .map(|row| {
+            names.iter().map(|name| (*name).to_owned()).zip(row.into_iter().map(serde_json::Value::from)).collect()
+        })
         .collect();
     let quarantined: Vec<_> = preview.batches.iter().flat_map(|batch| &batch.quarantined).collect();
     let quarantined: Vec<_> = quarantined

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::output::{DIM, bold, json_line, table};
 use super::{Done, project, status};
 use crate::plan::{
-    AuthPlan, BodyPlan, ColumnSource, CursorSource, DeletePlan, Fact, KeyPlace, Order, PageKind, Path as JsonPath, Predicate,
-    SyncPlan, Target, ValuePlan,
+    AuthPlan, BodyPlan, ColumnSource, CursorSource, DeletePlan, Fact, KeyPlace, Order, PageKind, Path as JsonPath,
+    Predicate, SyncPlan, Target, ValuePlan,
 };
 use crate::scan::Checkpoint;
 
@@ -145,7 +145,8 @@ fn auth(plan: &AuthPlan) -> String {
 }
 
 fn pages(kind: &PageKind) -> String {
-    let more = |path: &Option<JsonPath>| path.as_ref().map(|path| format!(" while {}", path.text())).unwrap_or_default();
+    let more =
+        |path: &Option<JsonPath>| path.as_ref().map(|path| format!(" while {}", path.text())).unwrap_or_default();
     match kind {
         PageKind::None => "one request".into(),
         PageKind::Link { rel } => format!("Link header, rel={rel}"),
@@ -224,7 +225,8 @@ fn text_of(value: &ValuePlan) -> String {
         ValuePlan::Template(template) => template.text().to_owned(),
         ValuePlan::List(items) => format!("[{}]", items.iter().map(text_of).collect::<Vec<_>>().join(", ")),
         ValuePlan::Map(members) => {
-            let members: Vec<String> = members.iter().map(|(name, value)| format!("{name}: {}", text_of(value))).collect();
+            let members: Vec<String> =
+                members.iter().map(|(name, value)| format!("{name}: {}", text_of(value))).collect();
             format!("{{ {} }}", members.join(", "))
         }
     }

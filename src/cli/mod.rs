@@ -1,7 +1,5 @@
 //! The command line: one file per command. It reads arguments, calls the library and prints; the logic is elsewhere.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the room that prints")]
-
 mod changes;
 mod check;
 mod demo;

@@ -118,7 +118,9 @@ fn lines(sync: Option<&SyncId>, event: &Event) {
 
 fn wire(sync: Option<&SyncId>, event: &Event) -> Value {
     let mut value = match event {
-        Event::Started { resumed, restarted } => json!({ "event": "started", "resumed": resumed, "restarted": restarted }),
+        Event::Started { resumed, restarted } => {
+            json!({ "event": "started", "resumed": resumed, "restarted": restarted })
+        }
         Event::Page { records, total } => json!({ "event": "page", "records": records, "total": total }),
         Event::Waiting { reason, wait } => json!({ "event": "waiting", "reason": reason, "wait_ms": wait.as_millis() }),
         Event::Committed { rows } => json!({ "event": "committed", "rows": rows }),

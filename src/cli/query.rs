@@ -43,7 +43,9 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         ControlFlow::Continue(())
     })?;
     let headings: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-    let is_number = |name: &str| ["INT", "DOUBLE", "FLOAT", "DECIMAL"].iter().any(|kind| name.contains(kind)) && !name.ends_with("[]");
+    let is_number = |name: &str| {
+        ["INT", "DOUBLE", "FLOAT", "DECIMAL"].iter().any(|kind| name.contains(kind)) && !name.ends_with("[]")
+    };
     let right: Vec<usize> =
         columns.iter().enumerate().filter(|(_, column)| is_number(&column.type_name)).map(|(at, _)| at).collect();
     anstream::println!("{}", table(&headings, &rows, &right));

@@ -47,7 +47,12 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
 }
 
 /// Runs syncs of a plan until they end or a signal stops them between two commits.
-fn run_plan(plan: &Plan, syncs: &[Arc<SyncPlan>], arguments: &Arguments, style: Style) -> Result<Report, output::Failure> {
+fn run_plan(
+    plan: &Plan,
+    syncs: &[Arc<SyncPlan>],
+    arguments: &Arguments,
+    style: Style,
+) -> Result<Report, output::Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
@@ -148,7 +153,10 @@ fn notes(sync: &SyncReport) {
         anstream::println!("{yellow}note{yellow:#}: {id}: nothing was deleted, because the scan proves nothing: {why}");
     }
     if sync.duplicates > 0 {
-        anstream::println!("{yellow}note{yellow:#}: {id}: {} records had a key that came again; the last one counts", count(sync.duplicates));
+        anstream::println!(
+            "{yellow}note{yellow:#}: {id}: {} records had a key that came again; the last one counts",
+            count(sync.duplicates)
+        );
     }
     if sync.nulled > 0 {
         anstream::println!("{yellow}note{yellow:#}: {id}: {} values that did not fit became null", count(sync.nulled));
@@ -156,7 +164,11 @@ fn notes(sync: &SyncReport) {
 }
 
 fn records_in_quarantine(number: u64) -> String {
-    if number == 1 { "1 record is in quarantine:".into() } else { format!("{} records are in quarantine:", count(number)) }
+    if number == 1 {
+        "1 record is in quarantine:".into()
+    } else {
+        format!("{} records are in quarantine:", count(number))
+    }
 }
 
 const _: () = assert!(limits::GROUP_AGE_MAX.as_secs() == 2, "the default of --commit-every says the same");

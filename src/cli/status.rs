@@ -50,7 +50,15 @@ pub(super) fn open(database: &Path) -> Result<ReadStore, crate::store::Error> {
 
 fn row(name: &str, status: Option<&SyncStatus>) -> Vec<String> {
     let Some(status) = status else {
-        return vec![name.into(), "never".into(), String::new(), String::new(), String::new(), String::new(), String::new()];
+        return vec![
+            name.into(),
+            "never".into(),
+            String::new(),
+            String::new(),
+            String::new(),
+            String::new(),
+            String::new(),
+        ];
     };
     let (when, state) = match &status.last_run {
         Some(run) => (run.started_at.format("%Y-%m-%d %H:%M:%S UTC").to_string(), run.state.clone()),
@@ -84,4 +92,3 @@ fn wire(name: &str, status: Option<&SyncStatus>) -> serde_json::Value {
         "quarantined": status.map(|status| status.quarantined),
     })
 }
-

@@ -8,7 +8,9 @@ use super::Error;
 use super::render::Variables;
 use crate::plan::{BodyPlan, CursorSource, Fact, PageKind, Path, PathForm, SyncPlan, TemplateError, limits};
 use crate::record::json::Json;
-use crate::record::{Batch, DecodeError, DecodeErrorKind, MapError, Mapper, Quarantined, first, parse, select, surrogate};
+use crate::record::{
+    Batch, DecodeError, DecodeErrorKind, MapError, Mapper, Quarantined, first, parse, select, surrogate,
+};
 use crate::remote::{Client, Request, Response};
 use crate::scan::{PageFacts, ScanState, Step, Stuck};
 
@@ -102,7 +104,10 @@ impl Reader {
         let near = body.get(error.offset.saturating_sub(NEAR_BYTES)..).unwrap_or_default();
         let near = near.get(..2 * NEAR_BYTES).unwrap_or(near);
         let problem = if self.shows_secret(&String::from_utf8_lossy(near)) {
-            format!("the body is no JSON: {} (line {}, column {}, where a secret stands)", error.kind, error.line, error.column)
+            format!(
+                "the body is no JSON: {} (line {}, column {}, where a secret stands)",
+                error.kind, error.line, error.column
+            )
         } else {
             error.to_string()
         };
@@ -115,7 +120,8 @@ impl Reader {
         if clean != record.record || self.shows_secret(&record.reason) {
             record.record = clean;
             record.key = record.key.take().map(|key| self.client.redact(&key));
-            record.reason = "it does not fit; why is not shown, because the record holds a secret of the connection".to_owned();
+            record.reason =
+                "it does not fit; why is not shown, because the record holds a secret of the connection".to_owned();
         }
     }
 
@@ -124,11 +130,16 @@ impl Reader {
         Ok(self.mapper.map(&[], &self.variables.value())?)
     }
 
-    fn records<'j, 'a>(&self, request: &Request, response: &Response, body: &'j Json<'a>) -> Result<Vec<&'j Json<'a>>, Error> {
+    fn records<'j, 'a>(
+        &self,
+        request: &Request,
+        response: &Response,
+        body: &'j Json<'a>,
+    ) -> Result<Vec<&'j Json<'a>>, Error> {
         let excerpt = || self.client.excerpt(response);
         let is_graphql = matches!(self.plan.request.body, BodyPlan::Graphql { .. });
         if is_graphql && body.member("errors").is_some_and(is_something) {
-            return Err(Error::ErrorInBody { request: self.client.masked(request), excerpt: excerpt() });
+            return Err(Error::FailedBody { request: self.client.masked(request), excerpt: excerpt() });
         }
         let mut records = Vec::new();
         let mut missing = None;
@@ -143,13 +154,17 @@ impl Reader {
                 }
                 Container::ListItself => {
                     let problem = format!("`{0}` is a list; its items are `{0}[*]`", path.text());
-                    return Err(Error::NoRecords { request: self.client.masked(request), problem, excerpt: String::new() });
+                    return Err(Error::NoRecords {
+                        request: self.client.masked(request),
+                        problem,
+                        excerpt: String::new(),
+                    });
                 }
                 Container::Missing | Container::There => records.extend(select(path, body)),
             }
         }
         if records.is_empty() && says_error(body) {
-            return Err(Error::ErrorInBody { request: self.client.masked(request), excerpt: excerpt() });
+            return Err(Error::FailedBody { request: self.client.masked(request), excerpt: excerpt() });
         }
         match missing {
             Some(problem) if records.is_empty() => {
@@ -216,11 +231,10 @@ impl Reader {
             let answer = [("body", body.to_value()), ("headers", headers), ("status", response.status.into())];
             let answer = Value::from_pairs(answer);
             let variables = self.variables.with("response", answer);
-            facts.stop =
-                when.is_true(&variables).map_err(|TemplateError(error)| Error::Template {
-                    place: "pagination stop.when",
-                    error: TemplateError(self.client.redact(&error)),
-                })?;
+            facts.stop = when.is_true(&variables).map_err(|TemplateError(error)| Error::Template {
+                place: "pagination stop.when",
+                error: TemplateError(self.client.redact(&error)),
+            })?;
         }
         Ok(facts)
     }
@@ -235,7 +249,14 @@ impl Reader {
     }
 
     fn no_url(&self, request: &Request, text: &str) -> Error {
-        let url = self.client.redact(text).chars().take(limits::QUOTED_CHARS_MAX).collect::<String>().escape_debug().to_string();
+        let url = self
+            .client
+            .redact(text)
+            .chars()
+            .take(limits::QUOTED_CHARS_MAX)
+            .collect::<String>()
+            .escape_debug()
+            .to_string();
         Error::NextUrl { request: self.client.masked(request), url }
     }
 }
@@ -256,7 +277,11 @@ fn container(path: &Path, body: &Json<'_>) -> Container {
     let parent = steps.iter().try_fold(body, |node, step| match (step, node) {
         (crate::plan::Step::Member(name), node) => node.member(name),
         (crate::plan::Step::Index(index), Json::Array(items)) => {
-            let at = if *index < 0 { items.len().checked_add_signed(isize::try_from(*index).ok()?)? } else { usize::try_from(*index).ok()? };
+            let at = if *index < 0 {
+                items.len().checked_add_signed(isize::try_from(*index).ok()?)?
+            } else {
+                usize::try_from(*index).ok()?
+            };
             items.get(at)
         }
         _ => None,
@@ -349,7 +374,8 @@ mod tests {
 
     #[test]
     fn links_are_found_by_relation() {
-        let header = r#"<https://a.example/x?page=1,2&b=<c>; rel="prev", </x?page=3>; title="a, b; c"; rel="next last""#;
+        let header =
+            r#"<https://a.example/x?page=1,2&b=<c>; rel="prev", </x?page=3>; title="a, b; c"; rel="next last""#;
         assert_eq!(link_in(header, "next").as_deref(), Some("/x?page=3"));
         assert_eq!(link_in(header, "first"), None);
         assert_eq!(link_in("<u>; REL=next", "next").as_deref(), Some("u"));

@@ -52,7 +52,7 @@ pub enum Error {
     },
     /// a success that says it failed
     #[error("{request} answered 200 with an error in the body{}", quoted(excerpt))]
-    ErrorInBody {
+    FailedBody {
         /// the request, masked
         request: String,
         /// the beginning of the answer
@@ -127,7 +127,7 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Remote(error) if error.is_local() => ErrorKind::User,
-            Self::Remote(_) | Self::Status { .. } | Self::ErrorInBody { .. } => ErrorKind::Remote,
+            Self::Remote(_) | Self::Status { .. } | Self::FailedBody { .. } => ErrorKind::Remote,
             Self::Template { .. } | Self::Url { .. } => ErrorKind::User,
             Self::Decode { .. }
             | Self::NoRecords { .. }
@@ -154,7 +154,7 @@ impl Error {
             Self::Remote(error) => error.code(),
             Self::Status { .. } => "http_status",
             Self::Decode { .. } => "not_decodable",
-            Self::ErrorInBody { .. } => "error_in_body",
+            Self::FailedBody { .. } => "error_in_body",
             Self::NoRecords { .. } => "no_records",
             Self::NextUrl { .. } => "bad_next_url",
             Self::Stuck(Stuck::Cycle { .. }) => "cursor_cycle",
@@ -182,12 +182,17 @@ impl Error {
                 "check the credentials of the connection and what they are allowed to do".into()
             }
             Self::Status { status: 404 | 410, .. } => "check `base_url` and the path of the request".into(),
-            Self::Status { status: 400 | 422, .. } => "check the parameters of the request: `headwater dry-run` shows them".into(),
+            Self::Status { status: 400 | 422, .. } => {
+                "check the parameters of the request: `headwater dry-run` shows them".into()
+            }
             Self::Status { .. } => "the next run goes on behind the last committed page".into(),
             Self::Decode { .. } => "`headwater dry-run` shows the request; check `base_url` and the path".into(),
-            Self::ErrorInBody { .. } => "check the credentials and the parameters: `headwater dry-run` shows the request".into(),
+            Self::FailedBody { .. } => {
+                "check the credentials and the parameters: `headwater dry-run` shows the request".into()
+            }
             Self::NoRecords { .. } => {
-                "check `response.records`; where the API leaves the list out when it is empty, say `optional: true`".into()
+                "check `response.records`; where the API leaves the list out when it is empty, say `optional: true`"
+                    .into()
             }
             Self::NextUrl { .. } => "check where `pagination` takes the URL of the next page from".into(),
             Self::Stuck(stuck) => stuck.hint().into(),
@@ -195,7 +200,9 @@ impl Error {
             Self::Map(error) => error.hint().into(),
             Self::Store(error) => return error.hint(),
             Self::Guarded { sync, .. } => {
-                format!("if they really are gone: `headwater run {sync} --accept-deletes`; the bound is `deletes.absence.guard`")
+                format!(
+                    "if they really are gone: `headwater run {sync} --accept-deletes`; the bound is `deletes.absence.guard`"
+                )
             }
             Self::Bug(_) => "please report it with the command and the output".into(),
         })

@@ -132,14 +132,16 @@ enum Body {
 impl<'p> Draft<'p> {
     fn new(plan: &'p SyncPlan, variables: &Value) -> Result<Self, Error> {
         let request = &plan.request;
-        let path = request.path.render_path(variables).map_err(|error| Error::Template { place: "request path", error })?;
+        let path =
+            request.path.render_path(variables).map_err(|error| Error::Template { place: "request path", error })?;
         let text = if path.starts_with('/') {
             format!("{}{path}", plan.connection.base_url.as_str().trim_end_matches('/'))
         } else {
             path
         };
         let url = Url::parse(&text).map_err(|_| Error::Url { url: text })?;
-        let secret = |template: &Template| Secret { template: Arc::new(template.clone()), variables: variables.clone() };
+        let secret =
+            |template: &Template| Secret { template: Arc::new(template.clone()), variables: variables.clone() };
         let mut headers = Vec::with_capacity(request.headers.len());
         for (name, template) in &request.headers {
             if template.names("credentials") {
@@ -251,9 +253,7 @@ impl<'p> Draft<'p> {
 fn render(value: &ValuePlan, variables: &Value, place: &'static str) -> Result<Option<Json>, Error> {
     Ok(match value {
         ValuePlan::Fixed(value) => Some(value.clone()),
-        ValuePlan::Template(template) => {
-            template.value(variables).map_err(|error| Error::Template { place, error })?
-        }
+        ValuePlan::Template(template) => template.value(variables).map_err(|error| Error::Template { place, error })?,
         ValuePlan::List(items) => {
             let mut list = Vec::with_capacity(items.len());
             for item in items {

@@ -111,7 +111,8 @@ impl SyncReport {
     }
 
     pub(super) fn add(&mut self, committed: &Committed, pages: u64, filtered: u64, nulled: u64, rows: u64) {
-        let Committed { added, updated, deleted, unchanged, duplicates, quarantined, change_from, change_to } = committed;
+        let Committed { added, updated, deleted, unchanged, duplicates, quarantined, change_from, change_to } =
+            committed;
         self.pages += pages;
         self.records += rows + quarantined + filtered;
         self.added += added;

@@ -52,9 +52,8 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
     let mut running = JoinSet::new();
     let mut reports: Vec<Option<SyncReport>> = vec![None; syncs.len()];
     for (position, plan) in syncs.iter().enumerate() {
-        let connected = clients
-            .entry(plan.id.connection.clone())
-            .or_insert_with(|| connect(&plan.connection).map_err(Arc::new));
+        let connected =
+            clients.entry(plan.id.connection.clone()).or_insert_with(|| connect(&plan.connection).map_err(Arc::new));
         let task = Task {
             plan: Arc::clone(plan),
             client: connected.clone(),

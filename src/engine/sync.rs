@@ -16,8 +16,8 @@ use super::report::{Outcome, SyncReport};
 use super::writer::Writer;
 use super::{Error, Event, Observer};
 use crate::plan::{DeletePlan, Order, PageKind, SyncPlan, TemplateError, limits};
-use crate::record::map::read_start;
 use crate::record::json::Json;
+use crate::record::map::read_start;
 use crate::record::{Batch, Mapper};
 use crate::remote::{self, Client};
 use crate::scan::{Checkpoint, Mark, PageFacts, Position, ScanState, Step};
@@ -92,7 +92,8 @@ impl Task {
             Some(known) => known,
         };
         if checkpoint.scan.as_ref().is_some_and(|scan| scan.guarded && !self.accept_deletes) {
-            restarted = Some("the last scan would have deleted more than the guard allows, so it is made again".to_owned());
+            restarted =
+                Some("the last scan would have deleted more than the guard allows, so it is made again".to_owned());
             checkpoint.scan = None;
         }
         let resumed = checkpoint.scan.is_some();
@@ -124,7 +125,9 @@ impl Task {
     async fn scan(&self, checkpoint: Checkpoint, report: &mut SyncReport) -> Result<Outcome, Error> {
         let pages_before = report.pages;
         match self.scan_once(checkpoint.clone(), report).await {
-            Err(Error::Status { status: 400 | 404 | 410 | 422, .. }) if report.resumed && report.pages == pages_before => {
+            Err(Error::Status { status: 400 | 404 | 410 | 422, .. })
+                if report.resumed && report.pages == pages_before =>
+            {
                 report.resumed = false;
                 let restarted = Some("the API no longer knows the page to go on from".to_owned());
                 (self.observer)(Some(&self.plan.id), Event::Started { resumed: false, restarted });
@@ -169,12 +172,8 @@ impl Task {
     ) -> Result<bool, Error> {
         let variables = Variables::new(&self.plan, scan.started_at, scan.since.as_ref());
         let shared = variables.value();
-        let reader = Arc::new(Reader {
-            plan: Arc::clone(&self.plan),
-            mapper: Mapper::new(&self.plan),
-            client,
-            variables,
-        });
+        let reader =
+            Arc::new(Reader { plan: Arc::clone(&self.plan), mapper: Mapper::new(&self.plan), client, variables });
         let mut stop = self.stop.clone();
         loop {
             let page = tokio::select! {
@@ -215,7 +214,9 @@ impl Task {
                 match told.await {
                     Ok(facts) => (facts?, batch),
                     // nothing was told: reading panicked
-                    Err(_) => return Err(batch.await.err().map_or_else(unexplained, |error| Error::Bug(error.to_string()))),
+                    Err(_) => {
+                        return Err(batch.await.err().map_or_else(unexplained, |error| Error::Bug(error.to_string())));
+                    }
                 }
             }
         };
@@ -351,12 +352,9 @@ impl Task {
                 report.changed(changes.map(|(from, _)| from), changes.map(|(_, to)| to));
                 Ok(Outcome::Complete)
             }
-            Absence::Guarded { would_delete, live, .. } => Err(Error::Guarded {
-                would_delete,
-                live,
-                returned,
-                sync: self.plan.id.to_string(),
-            }),
+            Absence::Guarded { would_delete, live, .. } => {
+                Err(Error::Guarded { would_delete, live, returned, sync: self.plan.id.to_string() })
+            }
         }
     }
 }

@@ -45,8 +45,20 @@ pub enum ColumnType {
 impl ColumnType {
     /// The scalar type names, for "did you mean".
     pub const NAMES: [&'static str; 14] = [
-        "boolean", "integer", "bigint", "hugeint", "double", "decimal", "varchar", "date", "time", "timestamp",
-        "timestamptz", "uuid", "json", "blob",
+        "boolean",
+        "integer",
+        "bigint",
+        "hugeint",
+        "double",
+        "decimal",
+        "varchar",
+        "date",
+        "time",
+        "timestamp",
+        "timestamptz",
+        "uuid",
+        "json",
+        "blob",
     ];
 
     /// Reads `bigint`, `decimal(18,2)`, `varchar[]`, in any case. `None` when it is no type.

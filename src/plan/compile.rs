@@ -85,10 +85,8 @@ pub fn compile(inputs: &[Input], folder: &std::path::Path) -> Compiled {
         })
         .collect();
     let syncs = drafts(&mut sink, &documents, &used);
-    let plan = match documents.projects.first() {
-        Some(project) => Some(assemble(&mut sink, &documents, project, &providers, &syncs, folder)),
-        None => None,
-    };
+    let first = documents.projects.first();
+    let plan = first.map(|project| assemble(&mut sink, &documents, project, &providers, &syncs, folder));
     let plan = plan.filter(|_| !sink.has_errors());
     Compiled { plan, diagnostics: sink.into_sorted() }
 }
@@ -138,7 +136,8 @@ fn models<'d>(
 ) -> HashMap<(&'d str, &'d str), Arc<ModelPlan>> {
     let mut models = HashMap::new();
     let mut tables: HashMap<(&str, &str), &str> = HashMap::new();
-    let all = documents.models.iter().filter(|((provider, _), typed)| !typed.builtin || used.contains(provider.as_str()));
+    let all =
+        documents.models.iter().filter(|((provider, _), typed)| !typed.builtin || used.contains(provider.as_str()));
     for ((provider, name), typed) in all.clone() {
         let place = Place::top(&typed.document);
         if let Some(first) = tables.insert((provider, &typed.spec.table), name) {
@@ -191,7 +190,12 @@ fn assemble(
     let mut plans = Vec::new();
     if connections.is_empty() {
         let hint = "name an account under `connections:`".to_owned();
-        sink.warning("W085", &place.key("database"), "the project has no connections, so there is nothing to sync", Some(hint));
+        sink.warning(
+            "W085",
+            &place.key("database"),
+            "the project has no connections, so there is nothing to sync",
+            Some(hint),
+        );
     }
     for (name, spec) in connections {
         let place = place.key("connections").key(name);
@@ -223,7 +227,12 @@ fn resolve(folder: &std::path::Path, path: &str) -> PathBuf {
     folder.join(path)
 }
 
-fn publish_plan(sink: &mut Sink, place: &Place<'_>, spec: &PublishSpec, folder: &std::path::Path) -> Option<PublishPlan> {
+fn publish_plan(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &PublishSpec,
+    folder: &std::path::Path,
+) -> Option<PublishPlan> {
     let PublishSpec { path, every } = spec;
     let every = match every.as_deref() {
         None | Some("run") => None,
@@ -249,14 +258,24 @@ fn connection_syncs(
     };
     if all.is_empty() {
         let hint = format!("write integrations/{provider}/syncs/<name>.yaml");
-        sink.warning("W082", place, format!("the connection has nothing to sync: `{provider}` has no syncs"), Some(hint));
+        sink.warning(
+            "W082",
+            place,
+            format!("the connection has nothing to sync: `{provider}` has no syncs"),
+            Some(hint),
+        );
     }
     let mut plans = Vec::new();
     for (name, sync_spec) in all {
         let connection_place = place;
         let place = if spec.syncs.is_some() { place.key("syncs").key(name) } else { place.clone() };
         if !available.contains(&name) {
-            sink.key_error("E021", &place, format!("`{provider}` has no sync `{name}`"), suggest(name, available.iter().copied()));
+            sink.key_error(
+                "E021",
+                &place,
+                format!("`{provider}` has no sync `{name}`"),
+                suggest(name, available.iter().copied()),
+            );
             continue;
         }
         let (Some(draft), Some(connection)) = (drafts.get(&(provider, name)), connection) else { continue };
@@ -293,7 +312,8 @@ fn connection_syncs(
 }
 
 fn instance(id: SyncId, draft: &SyncDraft, connection: &Arc<ConnectionPlan>, input: Value) -> SyncPlan {
-    let SyncDraft { description, model, request, response, pagination, incremental, deletes, input: _, essence } = draft;
+    let SyncDraft { description, model, request, response, pagination, incremental, deletes, input: _, essence } =
+        draft;
     let identity = serde_json::json!([essence, connection.base_url.as_str(), connection.config, input]);
     SyncPlan {
         id,

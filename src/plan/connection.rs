@@ -11,13 +11,14 @@ use url::Url;
 use super::place::{Place, Sink};
 use super::variables::{Variables, template};
 use super::{
-    AuthPlan, ConnectionPlan, CredentialSource, KeyPlace, RatePlan, RetryPlan, Template, limits, paging, request, sync, words,
+    AuthPlan, ConnectionPlan, CredentialSource, KeyPlace, RatePlan, RetryPlan, Template, limits, paging, request, sync,
+    words,
 };
 use crate::diagnostic::{did_you_mean, suggest};
 use crate::spec::finding::check_against;
 use crate::spec::{
-    ApiKeySpec, AuthSpec, BackoffSpec, BasicSpec, BearerSpec, ConnectionSpec, PaginationSpec, ProviderSpec, RateLimitSpec,
-    RetrySpec, TimeoutSpec,
+    ApiKeySpec, AuthSpec, BackoffSpec, BasicSpec, BearerSpec, ConnectionSpec, PaginationSpec, ProviderSpec,
+    RateLimitSpec, RetrySpec, TimeoutSpec,
 };
 
 const AUTH_VARIABLES: [&str; 3] = ["config", "connection", "credentials"];
@@ -63,7 +64,9 @@ pub(super) fn provider(sink: &mut Sink, place: &Place<'_>, spec: &ProviderSpec) 
     defaults(sink, place, headers, query, pagination.as_ref(), config.as_ref());
     let variables = Variables { names: &["config", "connection"], config: config.as_ref(), input: None };
     let base_url = template(sink, &place.key("base_url"), base_url, variables);
-    let is_url = base_url.as_ref().is_none_or(|url| !url.is_fixed() || as_base_url(sink, &place.key("base_url"), url.text()).is_some());
+    let is_url = base_url
+        .as_ref()
+        .is_none_or(|url| !url.is_fixed() || as_base_url(sink, &place.key("base_url"), url.text()).is_some());
     let variables = variables.with(&AUTH_VARIABLES);
     let mut ways = IndexMap::new();
     let mut good = true;
@@ -86,17 +89,7 @@ pub(super) fn provider(sink: &mut Sink, place: &Place<'_>, spec: &ProviderSpec) 
     };
     let timeout_connect = seconds("connect", connect, 10);
     let timeout_request = seconds("request", request, 120);
-    let mut origins = Vec::with_capacity(trusted_origins.len());
-    for (index, origin) in trusted_origins.iter().enumerate() {
-        match http_url(origin).filter(|url| url.path() == "/" && is_plain(url)) {
-            Some(url) => origins.push(url.origin().ascii_serialization()),
-            None => {
-                let hint = "an origin is scheme and host: `https://files.example.com`".to_owned();
-                let message = format!("`{}` is not an origin", words::shorten(origin));
-                sink.error("E040", &place.key("trusted_origins").index(index), message, Some(hint));
-            }
-        }
-    }
+    let trusted_origins = origins(sink, &place.key("trusted_origins"), trusted_origins);
     let draft = ProviderDraft {
         base_url: base_url?,
         auth: ways,
@@ -104,7 +97,7 @@ pub(super) fn provider(sink: &mut Sink, place: &Place<'_>, spec: &ProviderSpec) 
         retry: retry?,
         timeout_connect: timeout_connect?,
         timeout_request: timeout_request?,
-        trusted_origins: origins,
+        trusted_origins,
     };
     (good && is_url).then_some(draft)
 }
@@ -140,6 +133,21 @@ fn http_url(text: &str) -> Option<Url> {
 /// Nothing but scheme, host, port and path.
 fn is_plain(url: &Url) -> bool {
     url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none()
+}
+
+fn origins(sink: &mut Sink, place: &Place<'_>, texts: &[String]) -> Vec<String> {
+    let mut origins = Vec::with_capacity(texts.len());
+    for (index, origin) in texts.iter().enumerate() {
+        match http_url(origin).filter(|url| url.path() == "/" && is_plain(url)) {
+            Some(url) => origins.push(url.origin().ascii_serialization()),
+            None => {
+                let hint = "an origin is scheme and host: `https://files.example.com`".to_owned();
+                let message = format!("`{}` is not an origin", words::shorten(origin));
+                sink.error("E040", &place.index(index), message, Some(hint));
+            }
+        }
+    }
+    origins
 }
 
 fn auth_plan(sink: &mut Sink, place: &Place<'_>, spec: &AuthSpec, variables: Variables<'_>) -> Option<AuthPlan> {
@@ -253,7 +261,8 @@ pub(super) fn connection(
         }
         Ok(text) => as_base_url(sink, &url_place, &text),
     };
-    let ProviderDraft { base_url: _, auth: _, rate_limit, retry, timeout_connect, timeout_request, trusted_origins } = draft;
+    let ProviderDraft { base_url: _, auth: _, rate_limit, retry, timeout_connect, timeout_request, trusted_origins } =
+        draft;
     Some(ConnectionPlan {
         name: name.to_owned(),
         provider: provider.clone(),
@@ -283,9 +292,10 @@ fn as_base_url(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Url> {
             format!("the base URL `{}` has a query or a fragment", words::shorten(text)),
             "parameters of every request stand under `query:` of the provider",
         ),
-        None => {
-            (format!("`{}` is not a base URL", words::shorten(text)), "a base URL looks like `https://api.example.com/v2`")
-        }
+        None => (
+            format!("`{}` is not a base URL", words::shorten(text)),
+            "a base URL looks like `https://api.example.com/v2`",
+        ),
     };
     sink.error("E040", place, message, Some(hint.to_owned()));
     None
@@ -302,34 +312,55 @@ fn pick_auth(sink: &mut Sink, place: &Place<'_>, wanted: Option<&String>, draft:
         (None, 0) => Some(AuthPlan::None),
         (None, 1) => draft.auth.first().map(|(_, plan)| plan.clone()),
         (None, _) => {
-            sink.key_error("E023", place, "the provider has several ways in; pick one with `auth:`", suggest("", names()));
+            sink.key_error(
+                "E023",
+                place,
+                "the provider has several ways in; pick one with `auth:`",
+                suggest("", names()),
+            );
             None
         }
         (Some(name), _) => {
             let plan = draft.auth.get(name).cloned();
             if plan.is_none() {
-                sink.error("E023", &place.key("auth"), format!("the provider has no auth `{name}`"), suggest(name, names()));
+                sink.error(
+                    "E023",
+                    &place.key("auth"),
+                    format!("the provider has no auth `{name}`"),
+                    suggest(name, names()),
+                );
             }
             plan
         }
     }
 }
 
-pub(super) fn credential_sources(sink: &mut Sink, place: &Place<'_>, given: &IndexMap<String, String>) -> BTreeMap<String, CredentialSource> {
+pub(super) fn credential_sources(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    given: &IndexMap<String, String>,
+) -> BTreeMap<String, CredentialSource> {
     let mut sources = BTreeMap::new();
     for (name, text) in given {
         let source = match text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}')) {
-            Some(variable) if !variable.is_empty() && variable.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') => {
+            Some(variable)
+                if !variable.is_empty() && variable.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') =>
+            {
                 CredentialSource::Environment(variable.to_owned())
             }
             Some(_) => {
                 let hint = "a reference is `${NAME}`: letters, digits and `_`, and nothing around it".to_owned();
                 sink.error("E046", &place.key(name), "this names no environment variable", Some(hint));
-                continue;
+                CredentialSource::Environment(String::new())
             }
             None => {
                 let hint = format!("put it into the environment and write `${{{}}}`", name.to_uppercase());
-                sink.warning("W081", &place.key(name), format!("the secret `{name}` stands in the YAML file"), Some(hint));
+                sink.warning(
+                    "W081",
+                    &place.key(name),
+                    format!("the secret `{name}` stands in the YAML file"),
+                    Some(hint),
+                );
                 CredentialSource::Literal(text.clone().into())
             }
         };
@@ -355,7 +386,7 @@ pub(super) fn credential_is_given(
     name: &str,
     given: &BTreeMap<String, CredentialSource>,
 ) {
-    if given.contains_key(name) {
+    if given.contains_key(name) || place.key("credentials").key(name).is_hole() {
         return;
     }
     let hint = match did_you_mean(name, given.keys().map(String::as_str)) {
@@ -375,7 +406,10 @@ fn no_environment(sink: &mut Sink, place: &Place<'_>, value: &Value) -> Option<(
             None
         }
         Value::Array(items) => {
-            let wrong = items.iter().enumerate().filter(|(index, item)| no_environment(sink, &place.index(*index), item).is_none());
+            let wrong = items
+                .iter()
+                .enumerate()
+                .filter(|(index, item)| no_environment(sink, &place.index(*index), item).is_none());
             (wrong.count() == 0).then_some(())
         }
         Value::Object(members) => {

@@ -3,9 +3,7 @@
 use super::place::{Place, Sink};
 use super::variables::{Variables, template};
 use super::{CursorSource, Fact, PageKind, PagePlan, Path, Target, Template, limits, words};
-use crate::spec::{
-    CursorSpec, LinkSpec, NextUrlSpec, OffsetSpec, PageSpec, PaginationSpec, RelaySpec, StopSpec,
-};
+use crate::spec::{CursorSpec, LinkSpec, NextUrlSpec, OffsetSpec, PageSpec, PaginationSpec, RelaySpec, StopSpec};
 
 /// What a `stop` may name.
 const STOP_VARIABLES: [&str; 5] = ["response", "config", "input", "variant", "connection"];
@@ -72,28 +70,39 @@ impl Context<'_, '_> {
                 let name = words::header_name(self.sink, &place.key(header_key), header)?;
                 Some(Fact::Header(name.to_lowercase()))
             }
-            given => {
-                let message = format!("name exactly one of `from` (a path into the body) and `{header_key}`");
-                let hint = if given.0.is_some() { "keep one of them" } else { "add `from: $.next`" };
-                self.sink.key_error("E062", place, message, Some(hint.to_owned()));
+            (Some(_), Some(_)) => {
+                let message = format!("the next page comes from one place only: `from` or `{header_key}`");
+                self.sink.key_error("E062", place, message, Some("keep one of them".to_owned()));
+                None
+            }
+            (None, None) => {
+                let message = format!("it is not said where the next page comes from: `from` or `{header_key}`");
+                let hint = "name the path to it in the answer: `from: $.next`".to_owned();
+                self.sink.key_error("E062", place, message, Some(hint));
                 None
             }
         }
     }
 
-    fn target(&mut self, place: &Place<'_>, query: Option<&String>, header: Option<&String>, body: Option<&String>) -> Option<Target> {
+    fn target(
+        &mut self,
+        place: &Place<'_>,
+        query: Option<&String>,
+        header: Option<&String>,
+        body: Option<&String>,
+    ) -> Option<Target> {
         match (query, header, body) {
             (Some(name), None, None) => Some(Target::Query(name.clone())),
             (None, Some(name), None) => words::header_name(self.sink, &place.key("header"), name).map(Target::Header),
             (None, None, Some(name)) => Some(Target::Body(name.clone())),
             (None, None, None) => {
-                let message = "it is not said where the position of the page goes: `query`, `header` or `body`";
-                let hint = "name the parameter that takes it: `query: page`".to_owned();
+                let message = format!("it is not said where the {what} goes: `query`, `header` or `body`");
+                let hint = format!("name the parameter that takes it: `query: {what}`");
                 self.sink.key_error("E062", place, message, Some(hint));
                 None
             }
             _ => {
-                let message = "the position of the page goes to one place only: `query`, `header` or `body`";
+                let message = format!("the {what} goes to one place only: `query`, `header` or `body`");
                 self.sink.key_error("E062", place, message, Some("keep one of them".to_owned()));
                 None
             }
@@ -109,8 +118,18 @@ impl Context<'_, '_> {
     }
 
     fn cursor(&mut self, place: &Place<'_>, spec: &CursorSpec) -> Option<PagePlan> {
-        let CursorSpec { from, from_header, last_record, query, header, body, replaces_params, has_more, stop, max_pages } =
-            spec;
+        let CursorSpec {
+            from,
+            from_header,
+            last_record,
+            query,
+            header,
+            body,
+            replaces_params,
+            has_more,
+            stop,
+            max_pages,
+        } = spec;
         let source = match (from, from_header, last_record) {
             (Some(_), None, None) | (None, Some(_), None) => {
                 self.fact(place, from.as_ref(), from_header.as_ref(), "from_header").map(CursorSource::Fact)
@@ -130,7 +149,7 @@ impl Context<'_, '_> {
                 None
             }
         };
-        let to = self.target(place, query.as_ref(), header.as_ref(), body.as_ref());
+        let to = self.target(place, "cursor", query.as_ref(), header.as_ref(), body.as_ref());
         let has_more = self.sign(place, "has_more", has_more.as_ref());
         let kind = (|| {
             Some(PageKind::Cursor { from: source?, to: to?, replaces_params: *replaces_params, has_more: has_more? })
@@ -140,7 +159,7 @@ impl Context<'_, '_> {
 
     fn offset(&mut self, place: &Place<'_>, spec: &OffsetSpec) -> Option<PagePlan> {
         let OffsetSpec { query, body, limit, limit_param, start, total, has_more, stop, max_pages } = spec;
-        let offset = self.target(place, query.as_ref(), None, body.as_ref());
+        let offset = self.target(place, "offset", query.as_ref(), None, body.as_ref());
         let total = self.sign(place, "total", total.as_ref());
         let has_more = self.sign(place, "has_more", has_more.as_ref());
         let kind = (|| {
@@ -159,12 +178,17 @@ impl Context<'_, '_> {
 
     fn page(&mut self, place: &Place<'_>, spec: &PageSpec) -> Option<PagePlan> {
         let PageSpec { query, body, start, size, size_param, total_pages, total, has_more, stop, max_pages } = spec;
-        let page = self.target(place, query.as_ref(), None, body.as_ref());
+        let page = self.target(place, "page", query.as_ref(), None, body.as_ref());
         let total_pages = self.sign(place, "total_pages", total_pages.as_ref());
         let total = self.sign(place, "total", total.as_ref());
         let has_more = self.sign(place, "has_more", has_more.as_ref());
-        if size_param.is_some() && size.is_none() {
-            self.sink.key_error("E062", &place.key("size_param"), "`size_param` needs `size`: how many to ask for", Some("add `size: 100`".to_owned()));
+        if size_param.is_some() && size.is_none() && !place.key("size").is_hole() {
+            self.sink.key_error(
+                "E062",
+                &place.key("size_param"),
+                "`size_param` needs `size`: how many to ask for",
+                Some("add `size: 100`".to_owned()),
+            );
         }
         let kind = (|| {
             let page = page?;

@@ -84,7 +84,7 @@ fn reason(text: &str, error: &str) -> String {
     if error.contains("nesting depth") {
         return "it is nested too deeply".to_owned();
     }
-    let column = error.lines().find_map(|line| line.trim().strip_prefix("--> 1:")?.trim().parse::<usize>().ok());
+    let column = error.lines().find_map(|line| line.split_once("--> 1:")?.1.trim().parse::<usize>().ok());
     let rest: String = column.map(|column| text.chars().skip(column - 1).take(20).collect()).unwrap_or_default();
     match (column, rest.trim()) {
         (Some(_), "") => "it ends too early".to_owned(),

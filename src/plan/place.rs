@@ -45,8 +45,12 @@ impl<'a> Place<'a> {
     }
 
     fn push(&self, segment: Segment) -> Self {
+        self.below([segment])
+    }
+
+    pub(super) fn below(&self, segments: impl IntoIterator<Item = Segment>) -> Self {
         let mut path = self.path.clone();
-        path.push(segment);
+        path.extend(segments);
         Self { document: self.document, path }
     }
 
@@ -66,7 +70,8 @@ impl<'a> Place<'a> {
     /// Whether a mistake here is only the consequence of one of form: the node or something just below it was taken out.
     pub(super) fn is_hole(&self) -> bool {
         self.document.holes.iter().any(|hole| {
-            self.path.starts_with(hole) || hole.split_last().is_some_and(|(_, parent)| !parent.is_empty() && parent == self.path)
+            self.path.starts_with(hole)
+                || hole.split_last().is_some_and(|(_, parent)| !parent.is_empty() && parent == self.path)
         })
     }
 
@@ -115,21 +120,39 @@ impl Sink {
     }
 
     /// A mistake in the value at `place`.
-    pub(super) fn error(&mut self, code: &'static str, place: &Place<'_>, message: impl Into<String>, hint: Option<String>) {
+    pub(super) fn error(
+        &mut self,
+        code: &'static str,
+        place: &Place<'_>,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
         if !place.is_hole() {
             self.add(code, Severity::Error, place, Part::Value, message.into(), hint);
         }
     }
 
     /// A mistake in the key at `place`.
-    pub(super) fn key_error(&mut self, code: &'static str, place: &Place<'_>, message: impl Into<String>, hint: Option<String>) {
+    pub(super) fn key_error(
+        &mut self,
+        code: &'static str,
+        place: &Place<'_>,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
         if !place.is_hole() {
             self.add(code, Severity::Error, place, Part::Key, message.into(), hint);
         }
     }
 
     /// Something that is probably not meant. A document with mistakes of form gets none: they may be the reason.
-    pub(super) fn warning(&mut self, code: &'static str, place: &Place<'_>, message: impl Into<String>, hint: Option<String>) {
+    pub(super) fn warning(
+        &mut self,
+        code: &'static str,
+        place: &Place<'_>,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
         if !place.is_broken() {
             self.add(code, Severity::Warning, place, Part::Key, message.into(), hint);
         }
@@ -146,8 +169,10 @@ impl Sink {
     /// What a schema found below `place`.
     pub(super) fn findings(&mut self, place: &Place<'_>, findings: Vec<Finding>) {
         for Finding { code, path, part, missing: _, mut message, mut hint } in findings {
-            let mut at = place.clone();
-            at.path.extend(path);
+            let at = place.below(path);
+            if at.is_hole() {
+                continue;
+            }
             if at.is_secret() && code == "E012" {
                 message = message.split(", found").next().unwrap_or_default().to_owned();
                 hint = Some("name an environment variable that holds it: `api_key: \"${API_KEY}\"`".to_owned());

@@ -66,12 +66,16 @@ fn document(sink: &mut Sink, input: &Input) -> Option<Document> {
         let hint = format!("a {kind} begins with `{first}: …`");
         sink.error("E011", &Place::top(&document), "the file is empty", Some(hint));
     } else {
-        sink.findings(&Place::top(&document), findings);
+        sink.findings(&Place::top(&document), finding::causes(findings));
     }
     match mend(document.kind, &document.value) {
         Some(mended) => {
             document.value = mended.value;
             document.holes = mended.holes;
+            let name = document.kind.name();
+            if Place::top(&document).key(name).is_hole() && document.kind != Kind::Project {
+                document.value[name] = stem(source).into();
+            }
             Some(document)
         }
         None => unread(source, document.source, document.kind),
@@ -81,22 +85,32 @@ fn document(sink: &mut Sink, input: &Input) -> Option<Document> {
 fn well_formed(source: &Source) -> Result<Value, yaml::Error> {
     if let Some(position) = source.not_utf8 {
         let hint = Some("save the file as UTF-8".to_owned());
-        return Err(yaml::Error { code: "E004", message: "the file is not UTF-8".into(), position: Some(position), hint });
+        return Err(yaml::Error {
+            code: "E004",
+            message: "the file is not UTF-8".into(),
+            position: Some(position),
+            hint,
+        });
     }
     yaml::parse(&source.text)
 }
 
 /// What stands for a file that could not be read, so that those who name it are not told that it is not there.
 fn unread(source: &Source, shown: Arc<Source>, kind: Kind) -> Option<Document> {
-    let stem = source.name.rsplit(['/', '\\']).next()?.rsplit_once('.')?.0;
     let told = source.text.lines().find_map(|line| line.strip_prefix(kind.name())?.strip_prefix(':'));
     let name = told.map(|name| name.trim().trim_matches(['"', '\''])).filter(|name| !name.is_empty());
     let mut named = Map::new();
     if kind != Kind::Project {
-        named.insert(kind.name().to_owned(), name.unwrap_or(stem).into());
+        named.insert(kind.name().to_owned(), name.unwrap_or(stem(source)).into());
     }
     let value = mend(kind, &Value::Object(named))?.value;
     Some(Document { source: shown, kind, value, holes: vec![Vec::new()] })
+}
+
+/// The name of the file, which usually is the name of what it holds.
+fn stem(source: &Source) -> &str {
+    let name = source.name.rsplit('/').next().unwrap_or_default();
+    name.rsplit_once('.').map_or(name, |(stem, _)| stem)
 }
 
 fn sort_in(sink: &mut Sink, documents: &mut Documents, input: &Input, document: Document) {
@@ -145,7 +159,7 @@ fn keep<K: Ord, T>(
         Some(first) if typed.builtin => debug_assert!(!first.builtin, "the catalogue has each name once"),
         Some(first) => {
             let message = format!("the {kind} `{}` is defined twice", name(&typed.spec));
-            let hint = format!("the other one is in {}", first.document.source.name);
+            let hint = format!("the other one is in `{}`", first.document.source.name);
             sink.error("E024", &Place::top(&typed.document).key(kind), message, Some(hint));
         }
         None => drop(map.insert(key, typed)),

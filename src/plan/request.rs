@@ -36,7 +36,12 @@ pub(super) fn request(
         }
         (None, _) => {
             let hint = "write the method with its path: `get: /contacts`".to_owned();
-            sink.key_error("E060", place, "the request has no method: `get`, `post`, `put`, `patch` or `delete`", Some(hint));
+            sink.key_error(
+                "E060",
+                place,
+                "the request has no method: `get`, `post`, `put`, `patch` or `delete`",
+                Some(hint),
+            );
             return None;
         }
     };
@@ -76,7 +81,12 @@ pub(super) fn request(
     let body = match body {
         None => Some(BodyPlan::None),
         Some(_) if method == Method::Get => {
-            sink.key_error("E061", &place.key("body"), "a GET request has no body", Some("use `post:` or `query:`".into()));
+            sink.key_error(
+                "E061",
+                &place.key("body"),
+                "a GET request has no body",
+                Some("use `post:` or `query:`".into()),
+            );
             None
         }
         Some(spec) => body_plan(sink, &place.key("body"), spec, open),
@@ -92,7 +102,7 @@ pub(super) fn header(
     text: &str,
     variables: Variables<'_>,
 ) -> Option<Template> {
-    words::header_name(sink, place, name)?;
+    words::header_key(sink, place, name)?;
     template(sink, place, text, variables)
 }
 
@@ -122,8 +132,10 @@ fn values(
     map: &indexmap::IndexMap<String, Value>,
     variables: Variables<'_>,
 ) -> Option<Vec<(String, ValuePlan)>> {
-    let parsed: Vec<_> =
-        map.iter().map(|(name, given)| Some((name.clone(), value(sink, &place.key(name), given, variables)?))).collect();
+    let parsed: Vec<_> = map
+        .iter()
+        .map(|(name, given)| Some((name.clone(), value(sink, &place.key(name), given, variables)?)))
+        .collect();
     parsed.into_iter().collect()
 }
 

@@ -26,7 +26,8 @@ impl Plan {
         for selector in selectors {
             if !self.syncs.iter().any(|sync| names(selector, &sync.id)) {
                 let known: Vec<String> = self.syncs.iter().map(|sync| sync.id.to_string()).collect();
-                let owners = self.syncs.iter().flat_map(|sync| [sync.id.connection.as_str(), sync.id.provider.as_str()]);
+                let owners =
+                    self.syncs.iter().flat_map(|sync| [sync.id.connection.as_str(), sync.id.provider.as_str()]);
                 let all: BTreeSet<&str> = known.iter().map(String::as_str).chain(owners).collect();
                 return Err(UnknownSelector { selector: selector.clone(), hint: suggest(selector, all) });
             }

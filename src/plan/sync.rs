@@ -8,12 +8,12 @@ use serde_json::Value;
 use super::place::{Place, Sink};
 use super::variables::{Variables, template};
 use super::{
-    BodyPlan, DeletePlan, Guard, IncrementalPlan, MarkKind, ModelPlan, Order, PageKind, PagePlan, RequestPlan, ResponsePlan,
-    Target, TimeFormat, paging, request, table, words,
+    BodyPlan, DeletePlan, Guard, IncrementalPlan, MarkKind, ModelPlan, Order, PageKind, PagePlan, RequestPlan,
+    ResponsePlan, Target, TimeFormat, paging, request, table, words,
 };
 use crate::spec::{
-    AbsenceSpec, CursorSpec, DeletesSpec, FlagSpec, GuardSpec, IncrementalSpec, LinkSpec, MarkTypeSpec, NextUrlSpec, OffsetSpec,
-    OrderSpec, PageSpec, PaginationSpec, ProviderSpec, RelaySpec, ResponseSpec, SyncSpec,
+    AbsenceSpec, CursorSpec, DeletesSpec, FlagSpec, GuardSpec, IncrementalSpec, LinkSpec, MarkTypeSpec, NextUrlSpec,
+    OffsetSpec, OrderSpec, PageSpec, PaginationSpec, ProviderSpec, RelaySpec, ResponseSpec, SyncSpec,
 };
 
 /// A sync before it has a connection.
@@ -102,8 +102,14 @@ pub(super) fn sync(
 fn essence(document: &Value, pagination: Option<&PaginationSpec>, provider: &ProviderSpec) -> Value {
     let part = |key: &str| document.get(key).cloned().unwrap_or_default();
     serde_json::json!([
-        part("request"), part("response"), part("incremental"), part("deletes"), part("model"),
-        format!("{:?}", pagination.cloned().map(without_bound)), format!("{:?}", provider.query), format!("{:?}", provider.headers),
+        part("request"),
+        part("response"),
+        part("incremental"),
+        part("deletes"),
+        part("model"),
+        format!("{:?}", pagination.cloned().map(without_bound)),
+        format!("{:?}", provider.query),
+        format!("{:?}", provider.headers),
     ])
 }
 
@@ -132,7 +138,12 @@ fn cross_rules(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) -> bool {
     }
     if draft.incremental.is_some() && !request::request_names(&draft.request, "watermark") {
         let hint = "send it: `query: { updated_since: \"{{ watermark }}\" }`".to_owned();
-        sink.warning("W083", &place.key("incremental"), "nothing in the request names `watermark`: every run reads everything", Some(hint));
+        sink.warning(
+            "W083",
+            &place.key("incremental"),
+            "nothing in the request names `watermark`: every run reads everything",
+            Some(hint),
+        );
     }
     let to_body = match &draft.pagination.kind {
         PageKind::Cursor { to, .. } => matches!(to, Target::Body(_)),
@@ -142,10 +153,18 @@ fn cross_rules(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) -> bool {
     };
     if to_body && !place.is_broken() && !matches!(draft.request.body, BodyPlan::Json(_) | BodyPlan::Form(_)) {
         let hint = "add `body: { json: {…} }` to the request, or send the position in the `query`".to_owned();
-        sink.key_error("E063", &place.key("pagination"), "the page position goes into the body, and the request has no json or form body", Some(hint));
+        sink.key_error(
+            "E063",
+            &place.key("pagination"),
+            "the page position goes into the body, and the request has no json or form body",
+            Some(hint),
+        );
         good = false;
     }
-    if matches!(draft.pagination.kind, PageKind::Relay { .. }) && !place.is_broken() && !matches!(draft.request.body, BodyPlan::Graphql { .. }) {
+    if matches!(draft.pagination.kind, PageKind::Relay { .. })
+        && !place.is_broken()
+        && !matches!(draft.request.body, BodyPlan::Graphql { .. })
+    {
         let hint = "add `body: { graphql: { query: …, variables: {} } }`".to_owned();
         sink.key_error("E063", &place.key("pagination"), "`relay` pages need a graphql body", Some(hint));
         good = false;
@@ -159,8 +178,14 @@ fn cross_rules(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) -> bool {
         sink.warning("W084", &place.key("response").key("records"), message, Some(hint));
     }
     if draft.incremental.is_none() && matches!(draft.deletes, DeletePlan::None) {
-        let hint = "add `deletes: { absence: {} }` if the list is complete, or `flag` if records say it themselves".to_owned();
-        sink.warning("W080", &place.key("sync"), "a full sync without `deletes`: rows that vanish from the API stay for ever", Some(hint));
+        let hint =
+            "add `deletes: { absence: {} }` if the list is complete, or `flag` if records say it themselves".to_owned();
+        sink.warning(
+            "W080",
+            &place.key("sync"),
+            "a full sync without `deletes`: rows that vanish from the API stay for ever",
+            Some(hint),
+        );
     }
     good
 }
@@ -179,9 +204,7 @@ fn response(sink: &mut Sink, place: &Place<'_>, spec: &ResponseSpec, open: Varia
         .collect();
     let filter = match filter {
         None => Some(None),
-        Some(text) => {
-            words::predicate(sink, &place.key("where"), text, open.with(&table::RECORD_VARIABLES)).map(Some)
-        }
+        Some(text) => words::predicate(sink, &place.key("where"), text, open.with(&table::RECORD_VARIABLES)).map(Some),
     };
     Some(ResponsePlan { records: parsed.into_iter().collect::<Option<_>>()?, optional: *optional, filter: filter? })
 }
@@ -202,7 +225,7 @@ fn incremental(
     let field = words::singular_path(sink, &place.key("field"), field);
     let format = match format {
         Some(_) if !matches!(kind, MarkKind::Timestamp | MarkKind::Date) => {
-            sink.key_error("E044", &place.key("format"), "only a timestamp or a date has a `format`", None);
+            sink.key_error("E044", &place.key("format"), "only a timestamp or a date has a `format`", Some("take the line out".to_owned()));
             None
         }
         Some(text) => words::time_format(sink, &place.key("format"), text),
@@ -218,7 +241,7 @@ fn incremental(
     let lookback = match lookback {
         None => Some(Duration::ZERO),
         Some(_) if matches!(kind, MarkKind::Integer | MarkKind::Text) => {
-            sink.key_error("E041", &place.key("lookback"), "only a timestamp or a date has a `lookback`", None);
+            sink.key_error("E041", &place.key("lookback"), "only a timestamp or a date has a `lookback`", Some("take the line out".to_owned()));
             None
         }
         Some(text) => words::duration(sink, &place.key("lookback"), text),

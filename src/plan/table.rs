@@ -30,7 +30,8 @@ pub(super) fn model(
     for (column_name, column_spec) in columns {
         let place = columns_place.key(column_name);
         if !seen.insert(column_name.to_lowercase()) {
-            let message = format!("the column `{column_name}` stands twice; DuckDB does not tell upper from lower case");
+            let message =
+                format!("the column `{column_name}` stands twice; DuckDB does not tell upper from lower case");
             sink.key_error("E052", &place, message, Some("give one of the two another name".to_owned()));
         }
         let is_key = key.contains(column_name);
@@ -47,7 +48,12 @@ pub(super) fn model(
                 sink.error("E050", &place, format!("there is no column `{column_name}`"), hint);
             }
             Some(position) if key_positions.contains(&position) => {
-                sink.error("E050", &place, format!("`{column_name}` stands twice in the key"), Some("keep one of the two".to_owned()));
+                sink.error(
+                    "E050",
+                    &place,
+                    format!("`{column_name}` stands twice in the key"),
+                    Some("keep one of the two".to_owned()),
+                );
             }
             Some(position) => key_positions.push(position),
         }
@@ -61,7 +67,12 @@ pub(super) fn model(
             let hint = suggest(column_name, column_names.iter().copied());
             sink.error("E051", &place, format!("there is no column `{column_name}`"), hint);
         } else if key.contains(column_name) {
-            sink.error("E051", &place, format!("the key column `{column_name}` cannot be volatile"), Some("take it out of `volatile`".to_owned()));
+            sink.error(
+                "E051",
+                &place,
+                format!("the key column `{column_name}` cannot be volatile"),
+                Some("take it out of `volatile`".to_owned()),
+            );
         }
     }
     if plans.len() != columns.len() || key_positions.len() != key.len() {
@@ -96,7 +107,8 @@ fn column(
         let hint = "names that begin with `_` are kept for headwater's own columns".to_owned();
         sink.key_error("E054", place, format!("`{name}` cannot be a column's name"), Some(hint));
     } else if name.is_empty() || name.len() > 63 || name.chars().any(char::is_control) {
-        sink.key_error("E054", place, "a column's name has 1 to 63 characters", Some("shorten it".to_owned()));
+        let hint = "give it another name".to_owned();
+        sink.key_error("E054", place, "a column's name has 1 to 63 bytes and no control characters", Some(hint));
     }
     let column_type = match column_type {
         Some(text) => words::column_type(sink, &place.key("type"), text)?,
@@ -134,8 +146,13 @@ fn column(
             ColumnSource::Template(template(sink, &place.key("value"), value, variables)?)
         }
         (None, None) | (Some(_), Some(_)) => {
-            let hint = "a column has either `path: $.field` or `value: \"{{ … }}\"`".to_owned();
-            sink.key_error("E052", place, format!("the column `{name}` needs exactly one of `path` and `value`"), Some(hint));
+            let hint = "a column has one of them: `path: $.field` or `value: \"{{ … }}\"`".to_owned();
+            sink.key_error(
+                "E052",
+                place,
+                format!("the column `{name}` needs exactly one of `path` and `value`"),
+                Some(hint),
+            );
             return None;
         }
     };

@@ -10,7 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::limits;
 use super::moment::{Moment, Span, moment};
-use crate::diagnostic::did_you_mean;
+use crate::diagnostic::suggest;
 use crate::plan::TimeFormat;
 
 /// A parsed template. A template that is one single `{{ … }}` keeps the expression's type; anything else yields text.
@@ -38,22 +38,61 @@ impl TemplateError {
     pub fn hint(&self) -> Option<String> {
         let between = |before: &str| self.0.split_once(before)?.1.split('`').next();
         if let Some(wrong) = between("there is no filter `") {
-            return did_you_mean(wrong, FILTERS).map(|name| format!("did you mean `{name}`?"));
+            return suggest(wrong, FILTERS);
         }
         if let Some(wrong) = between("there is no test `") {
-            return did_you_mean(wrong, TESTS).map(|name| format!("did you mean `{name}`?"));
+            return suggest(wrong, TESTS);
         }
-        None
+        let hint = match self.0.as_str() {
+            text if text.contains("blocks (") => "write `{{ a if condition else b }}`",
+            text if text.contains("never closed") => "close it with `}}`",
+            text if text.contains("without `{{`") => "open it with `{{`",
+            text if text.contains("too long") => "shorten it",
+            _ => "an expression looks like `{{ config.region | lower }}`",
+        };
+        Some(hint.to_owned())
     }
 }
 
 /// Filters of the language and the best known of minijinja's, for "did you mean".
 const FILTERS: [&str; 24] = [
-    "rfc3339", "epoch", "epoch_ms", "date", "add", "base64", "json", "slug", "urlencode", "default", "lower", "upper",
-    "trim", "replace", "join", "first", "last", "length", "int", "string", "float", "round", "split", "sort",
+    "rfc3339",
+    "epoch",
+    "epoch_ms",
+    "date",
+    "add",
+    "base64",
+    "json",
+    "slug",
+    "urlencode",
+    "default",
+    "lower",
+    "upper",
+    "trim",
+    "replace",
+    "join",
+    "first",
+    "last",
+    "length",
+    "int",
+    "string",
+    "float",
+    "round",
+    "split",
+    "sort",
 ];
 const TESTS: [&str; 12] = [
-    "defined", "undefined", "none", "string", "number", "mapping", "sequence", "true", "false", "in", "startingwith",
+    "defined",
+    "undefined",
+    "none",
+    "string",
+    "number",
+    "mapping",
+    "sequence",
+    "true",
+    "false",
+    "in",
+    "startingwith",
     "endingwith",
 ];
 
@@ -67,13 +106,15 @@ static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {
     environment.set_recursion_limit(64);
     environment.add_filter("rfc3339", |value: Value| with_format(&value, TimeFormat::Rfc3339));
     environment.add_filter("epoch", |value: Value| if_present(&value, |v| Ok(moment(v)?.at.timestamp().into())));
-    environment.add_filter("epoch_ms", |value: Value| if_present(&value, |v| Ok(moment(v)?.at.timestamp_millis().into())));
+    environment
+        .add_filter("epoch_ms", |value: Value| if_present(&value, |v| Ok(moment(v)?.at.timestamp_millis().into())));
     environment.add_filter("date", |value: Value, format: String| with_format(&value, TimeFormat::Custom(format)));
     environment.add_filter("add", |value: Value, span: String| {
         if_present(&value, |value| {
             let bad = |text: String| minijinja::Error::new(ErrorKind::InvalidOperation, text);
             let from = moment(value)?;
-            let by = Span::parse(&span).ok_or_else(|| bad(format!("`{span}` is not a span such as `-5m` or `1 month`")))?;
+            let by =
+                Span::parse(&span).ok_or_else(|| bad(format!("`{span}` is not a span such as `-5m` or `1 month`")))?;
             let at = by.after(from.at).ok_or_else(|| bad(format!("`{from}` plus `{span}` is out of range")))?;
             Ok(Value::from_object(Moment { at, day: from.day && matches!(by, Span::Months(_)), ..from }))
         })
@@ -101,7 +142,10 @@ fn with_format(value: &Value, format: TimeFormat) -> Result<Value, minijinja::Er
     if let TimeFormat::Custom(text) = &format
         && chrono::format::StrftimeItems::new(text).any(|item| item == chrono::format::Item::Error)
     {
-        return Err(minijinja::Error::new(ErrorKind::InvalidOperation, format!("`{text}` is not a date format (strftime)")));
+        return Err(minijinja::Error::new(
+            ErrorKind::InvalidOperation,
+            format!("`{text}` is not a date format (strftime)"),
+        ));
     }
     if_present(value, |value| Ok(Value::from_object(Moment { format, day: false, ..moment(value)? })))
 }
@@ -130,8 +174,8 @@ impl Template {
         while let Some(open) = rest.find("{{") {
             push_text(&mut parts, &rest[..open])?;
             let inside = &rest[open + 2..];
-            let close = end_of_expression(inside)
-                .ok_or_else(|| TemplateError("`{{` is never closed with `}}`".to_owned()))?;
+            let close =
+                end_of_expression(inside).ok_or_else(|| TemplateError("`{{` is never closed with `}}`".to_owned()))?;
             let source = inside[..close].trim();
             if source.len() > limits::EXPRESSION_BYTES_MAX || parts.len() >= 2 * limits::EXPRESSIONS_MAX {
                 let (bytes, many) = (limits::EXPRESSION_BYTES_MAX, limits::EXPRESSIONS_MAX);
@@ -164,6 +208,15 @@ impl Template {
     /// Whether it names this variable or a member of it.
     pub fn names(&self, variable: &str) -> bool {
         self.0.variables.iter().any(|name| name.split('.').next() == Some(variable))
+    }
+
+    /// The text with `stand_in` for each expression.
+    pub fn sample(&self, stand_in: &str) -> String {
+        let part = |part: &Part| match part {
+            Part::Text(text) => text.clone(),
+            Part::Expression { .. } => stand_in.to_owned(),
+        };
+        self.0.parts.iter().map(part).collect()
     }
 
     /// Whether it is plain text without any expression.
@@ -240,13 +293,19 @@ impl Template {
                         return Err(TemplateError(format!("`{source}` has no value")));
                     }
                     if matches!(value.kind(), ValueKind::Map | ValueKind::Seq | ValueKind::Iterable) {
-                        return Err(TemplateError(format!("`{source}` is a list or a map; use `| json` or `| join(',')`")));
+                        return Err(TemplateError(format!(
+                            "`{source}` is a list or a map; use `| json` or `| join(',')`"
+                        )));
                     }
                     out.push_str(&each(value.to_string()));
                 }
             }
             if out.len() > limits::TEMPLATE_BYTES_MAX {
-                return Err(TemplateError(format!("`{}` yields more than {} bytes", self.text(), limits::TEMPLATE_BYTES_MAX)));
+                return Err(TemplateError(format!(
+                    "`{}` yields more than {} bytes",
+                    self.text(),
+                    limits::TEMPLATE_BYTES_MAX
+                )));
             }
         }
         Ok(out)
@@ -268,7 +327,7 @@ impl fmt::Debug for Template {
 fn push_text(parts: &mut Vec<Part>, text: &str) -> Result<(), TemplateError> {
     if text.contains("{%") || text.contains("{#") {
         return Err(TemplateError(
-            "blocks (`{% … %}`) are not part of the language; write `{{ a if condition else b }}`".to_owned(),
+            "blocks (`{% … %}`) are not part of the language".to_owned(),
         ));
     }
     if text.contains("}}") {
@@ -368,11 +427,7 @@ fn shorten(source: &str) -> String {
     }
 }
 
-fn evaluate(
-    source: &str,
-    compiled: &Expression<'static, 'static>,
-    variables: &Value,
-) -> Result<Value, TemplateError> {
+fn evaluate(source: &str, compiled: &Expression<'static, 'static>, variables: &Value) -> Result<Value, TemplateError> {
     compiled.eval(variables.clone()).map_err(|error| match error.kind() {
         ErrorKind::OutOfFuel => TemplateError(format!("`{source}` runs too long")),
         _ => TemplateError(format!("`{source}`: {}", reason(&error))),

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::Template;
 use super::place::{Place, Sink};
-use crate::diagnostic::suggest;
+use crate::diagnostic::{did_you_mean, suggest};
 
 /// The variables a template may name at one kind of place, and the members of those whose members are known.
 #[derive(Debug, Clone, Copy)]
@@ -71,7 +71,8 @@ fn unknown(sink: &mut Sink, place: &Place<'_>, root: &str, names: &[&str]) {
             sink.error("E033", place, "`credentials` cannot be used here", Some(hint));
         }
         "watermark" => {
-            let hint = "there is a watermark in the request of a sync that has `incremental: { field: $.updated_at }`".to_owned();
+            let hint = "there is a watermark in the request of a sync that has `incremental: { field: $.updated_at }`"
+                .to_owned();
             sink.error("E032", place, "the variable `watermark` has no value here", Some(hint));
         }
         root if ALL.contains(&root) => {
@@ -83,6 +84,9 @@ fn unknown(sink: &mut Sink, place: &Place<'_>, root: &str, names: &[&str]) {
             let here = here.filter(|name| names.contains(&name.split('.').next().unwrap_or(name)));
             let hint = match here {
                 Some(name) => Some(format!("did you mean `{name}`?")),
+                None if did_you_mean(root, names.iter().copied()).is_none() && names.contains(&"record") => {
+                    Some(format!("a field of the record is `record.{root}`"))
+                }
                 None => suggest(root, names.iter().copied()),
             };
             sink.error("E032", place, format!("there is no variable `{root}`"), hint);

@@ -6,6 +6,7 @@ use super::place::{Place, Sink};
 use super::variables::{Variables, template};
 use super::{ColumnType, Path, Predicate, Quota, TimeFormat, limits};
 use crate::diagnostic::did_you_mean;
+use crate::spec::finding::check_schema;
 
 fn is_name(text: &str, dash: bool) -> bool {
     text.len() <= 63
@@ -46,7 +47,12 @@ pub(super) fn path(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Pat
     match Path::parse(text) {
         Ok(path) => Some(path),
         Err(reason) => {
-            sink.error("E030", place, format!("the path `{}` does not parse: {reason}", shorten(text)), Some(path_hint(text)));
+            sink.error(
+                "E030",
+                place,
+                format!("the path `{}` does not parse: {reason}", shorten(text)),
+                Some(path_hint(text)),
+            );
             None
         }
     }
@@ -61,18 +67,23 @@ fn path_hint(text: &str) -> String {
     if compares(" and ") || compares(" or ") || compares(" not ") {
         return "conditions are joined with `&&` and `||`, and denied with `!`".to_owned();
     }
-    let single = |(at, _): (usize, &str)| {
-        !text[..at].ends_with(['=', '!', '<', '>']) && !text[at + 1..].starts_with('=')
-    };
+    let single =
+        |(at, _): (usize, &str)| !text[..at].ends_with(['=', '!', '<', '>']) && !text[at + 1..].starts_with('=');
     if text.contains("[?") && text.match_indices('=').any(single) {
         return "two values are compared with `==`".to_owned();
     }
     if text.contains("[?") && !text.contains('@') {
         return "a condition names the record as `@`: `$[?@.type == 'person']`".to_owned();
     }
-    let odd = |name: &&str| !name.is_empty() && !name.contains(['[', '\'', '"', '*', '?']) && name.contains(|c: char| !c.is_alphanumeric() && c != '_');
+    let odd = |name: &&str| {
+        !name.is_empty()
+            && !name.contains(['[', '\'', '"', '*', '?'])
+            && name.contains(|c: char| !c.is_alphanumeric() && c != '_')
+    };
     match text.trim_start_matches('$').split('.').find(odd) {
-        Some(name) => format!("a name with other characters than letters, digits and `_` stands in brackets: `['{name}']`"),
+        Some(name) => {
+            format!("a name with other characters than letters, digits and `_` stands in brackets: `['{name}']`")
+        }
         None => "paths follow RFC 9535: `$.items[*]`, `$['a key']`, `$[?@.type == 'person']`".to_owned(),
     }
 }
@@ -107,7 +118,12 @@ pub(super) fn predicate(sink: &mut Sink, place: &Place<'_>, text: &str, variable
     let path = path(sink, place, text)?;
     if !path.is_filter() {
         let hint = "a condition on the record has the form `$[?@.field == 'value']`".to_owned();
-        sink.error("E034", place, format!("`{}` leads to a value; a condition is needed here", shorten(text)), Some(hint));
+        sink.error(
+            "E034",
+            place,
+            format!("`{}` leads to a value; a condition is needed here", shorten(text)),
+            Some(hint),
+        );
         return None;
     }
     Some(Predicate::Path(path))
@@ -116,7 +132,12 @@ pub(super) fn predicate(sink: &mut Sink, place: &Place<'_>, text: &str, variable
 pub(super) fn duration(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Duration> {
     match humantime::parse_duration(text.trim()) {
         Ok(duration) if duration > limits::DURATION_MAX => {
-            sink.error("E041", place, format!("`{}` is too long", shorten(text)), Some("ten years are the most".to_owned()));
+            sink.error(
+                "E041",
+                place,
+                format!("`{}` is too long", shorten(text)),
+                Some("ten years are the most".to_owned()),
+            );
             None
         }
         Ok(duration) => Some(duration),
@@ -132,21 +153,40 @@ pub(super) fn duration(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option
 pub(super) fn some_duration(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Duration> {
     let duration = duration(sink, place, text)?;
     if duration.is_zero() {
-        sink.error("E041", place, format!("`{text}` is no time at all"), Some("leave the line out for the default".to_owned()));
+        sink.error(
+            "E041",
+            place,
+            format!("`{text}` is no time at all"),
+            Some("leave the line out for the default".to_owned()),
+        );
         return None;
     }
     Some(duration)
 }
 
-/// A header's name (RFC 9110, 5.6.2).
-pub(super) fn header_name(sink: &mut Sink, place: &Place<'_>, name: &str) -> Option<String> {
+fn is_header_name(name: &str) -> bool {
     let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    if name.is_empty() || !name.chars().all(token) {
-        let hint = "a header's name has letters, digits and `-` (RFC 9110, 5.6.2)".to_owned();
-        sink.error("E065", place, format!("`{}` cannot be a header's name", shorten(name)), Some(hint));
-        return None;
+    !name.is_empty() && name.chars().all(token)
+}
+
+const HEADER_HINT: &str = "a header's name has letters, digits and `-` (RFC 9110, 5.6.2)";
+
+/// A header's name that is a value.
+pub(super) fn header_name(sink: &mut Sink, place: &Place<'_>, name: &str) -> Option<String> {
+    if is_header_name(name) {
+        return Some(name.to_owned());
     }
-    Some(name.to_owned())
+    sink.error("E065", place, format!("`{}` cannot be a header's name", shorten(name)), Some(HEADER_HINT.to_owned()));
+    None
+}
+
+/// A header's name that is a key.
+pub(super) fn header_key(sink: &mut Sink, place: &Place<'_>, name: &str) -> Option<()> {
+    if is_header_name(name) {
+        return Some(());
+    }
+    sink.key_error("E065", place, format!("`{}` cannot be a header's name", shorten(name)), Some(HEADER_HINT.to_owned()));
+    None
 }
 
 /// `100 per 10s`, `25000 per day`.
@@ -159,7 +199,9 @@ pub(super) fn quota(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Qu
             "minute" => Duration::from_secs(60),
             "hour" => Duration::from_secs(3_600),
             "day" => Duration::from_secs(86_400),
-            other => humantime::parse_duration(other).ok().filter(|per| !per.is_zero() && *per <= limits::DURATION_MAX)?,
+            other => {
+                humantime::parse_duration(other).ok().filter(|per| !per.is_zero() && *per <= limits::DURATION_MAX)?
+            }
         };
         Some(Quota { requests, per })
     })();
@@ -205,7 +247,8 @@ pub(super) fn time_format(sink: &mut Sink, place: &Place<'_>, text: &str) -> Opt
             let known = custom.contains('%')
                 && !chrono::format::StrftimeItems::new(custom).any(|item| item == chrono::format::Item::Error);
             if !known {
-                let hint = "use `rfc3339`, `epoch_s`, `epoch_ms`, `epoch_us`, or strftime directives such as `%d/%m/%Y %H:%M`";
+                let hint =
+                    "use `rfc3339`, `epoch_s`, `epoch_ms`, `epoch_us`, or strftime directives such as `%d/%m/%Y %H:%M`";
                 sink.error("E044", place, format!("`{}` is not a time format", shorten(custom)), Some(hint.to_owned()));
                 return None;
             }
@@ -216,12 +259,8 @@ pub(super) fn time_format(sink: &mut Sink, place: &Place<'_>, text: &str) -> Opt
 
 /// A JSON Schema that a YAML file holds under `key`.
 pub(super) fn json_schema(sink: &mut Sink, place: &Place<'_>, key: &str, schema: &serde_json::Value) -> Option<()> {
+    let Err((path, reason)) = check_schema(schema) else { return Some(()) };
     let hint = "write it as any JSON Schema: `type: object`, `properties: { region: { type: string } }`".to_owned();
-    match jsonschema::validator_for(schema) {
-        Ok(_) => Some(()),
-        Err(error) => {
-            sink.error("E045", place, format!("`{key}` is not a JSON Schema: {error}"), Some(hint));
-            None
-        }
-    }
+    sink.error("E045", &place.below(path), format!("`{key}` is not a JSON Schema: {reason}"), Some(hint));
+    None
 }

@@ -145,6 +145,6 @@ impl<'m> Page<'m> {
 }
 
 fn assemble(schema: &SchemaRef, columns: Vec<ColumnBuilder>) -> RecordBatch {
-    RecordBatch::try_new(schema.clone(), columns.into_iter().map(ColumnBuilder::finish).collect())
+    RecordBatch::try_new(Arc::clone(schema), columns.into_iter().map(ColumnBuilder::finish).collect())
         .expect("the columns are built from the schema's types, a value for each row")
 }

@@ -140,7 +140,11 @@ impl Client {
     /// without any secret. Elsewhere it may hold one that the server has put there (the account's id in the path, say): not fit to be kept.
     pub fn next_url(&self, request: &Request, url: &Url) -> Url {
         let identity = &self.0.identity;
-        if identity.trusts(url) { identity.without_secret_parameters(request, url) } else { identity.without_secrets(request, url) }
+        if identity.trusts(url) {
+            identity.without_secret_parameters(request, url)
+        } else {
+            identity.without_secrets(request, url)
+        }
     }
 
     /// Whether credentials go over a network without TLS. Worth a warning.

@@ -31,7 +31,7 @@ pub(super) struct Rate {
 impl Rate {
     pub fn new(plan: &RatePlan) -> Self {
         Self {
-            budget: Budget::new(&plan.quotas, MonotonicClock),
+            budget: Budget::new(&plan.quotas, &MonotonicClock),
             in_flight: Semaphore::new(plan.concurrency.clamp(1, Semaphore::MAX_PERMITS)),
             gate: tokio::sync::Mutex::new(()),
         }
@@ -66,7 +66,7 @@ struct Budget<C: Clock> {
 }
 
 impl<C: Clock + Clone> Budget<C> {
-    fn new(quotas: &[Quota], clock: C) -> Self {
+    fn new(quotas: &[Quota], clock: &C) -> Self {
         let limiter = |quota: &Quota| {
             let arrival = Arrival::default();
             (RateLimiter::new(gcra(*quota), arrival.clone(), clock.clone()), arrival)
@@ -157,7 +157,7 @@ mod tests {
     /// Sends as fast as the budget lets it, with pauses of the client's own, and gives the time of each request in nanoseconds.
     fn sent(quotas: &[Quota], pauses: &[Duration], until: Duration) -> Vec<u64> {
         let clock = FakeRelativeClock::default();
-        let budget = Budget::new(quotas, clock.clone());
+        let budget = Budget::new(quotas, &clock);
         let mut at = Vec::new();
         let mut pauses = pauses.iter();
         while clock.now() < Nanos::from(until) && at.len() < 5_000 {
@@ -205,7 +205,7 @@ mod tests {
     fn a_request_that_one_quota_turns_away_costs_the_others_nothing() {
         let day = 24 * HOUR;
         let clock = FakeRelativeClock::default();
-        let budget = Budget::new(&[quota(60, Duration::from_secs(60)), quota(1, day)], clock.clone());
+        let budget = Budget::new(&[quota(60, Duration::from_secs(60)), quota(1, day)], &clock);
         assert_eq!(budget.take(), Ok(()));
         for _ in 0..100 {
             assert_eq!(budget.take(), Err(day), "the wait is for the slow quota, and asking does not move it");
@@ -218,7 +218,7 @@ mod tests {
     fn a_turned_away_request_is_given_back() {
         let (slow, fast) = (quota(40, 40 * HOUR), quota(1, HOUR));
         let clock = FakeRelativeClock::default();
-        let budget = Budget::new(&[slow, fast], clock.clone());
+        let budget = Budget::new(&[slow, fast], &clock);
         assert_eq!(budget.take(), Ok(()));
         // the first quota has a burst of 2, and one more in a bit over an hour: it must still have its second
         assert_eq!(budget.take(), Err(HOUR));
@@ -236,7 +236,7 @@ mod tests {
             quota(u32::MAX, Duration::MAX),
         ] {
             let clock = FakeRelativeClock::default();
-            let budget = Budget::new(&[quota], clock.clone());
+            let budget = Budget::new(&[quota], &clock);
             assert_eq!(budget.take(), Ok(()));
             if let Err(wait) = budget.take() {
                 clock.advance(wait);
@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn a_hold_stops_all_and_only_ever_grows() {
         let clock = FakeRelativeClock::default();
-        let budget = Budget::new(&[], clock.clone());
+        let budget = Budget::new(&[], &clock);
         assert_eq!(budget.take(), Ok(()));
         budget.hold(Duration::from_secs(30));
         budget.hold(Duration::from_secs(10));

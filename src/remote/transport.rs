@@ -15,7 +15,7 @@ pub(super) fn fault(error: &reqwest::Error) -> TransportFault {
         let is_final = chain(error).any(|cause| cause.to_string().contains("not known"));
         return if is_final { TransportFault::UnknownHost } else { TransportFault::Dns };
     }
-    if chain(error).any(|cause| cause.is::<rustls::Error>()) {
+    if chain(error).any(<dyn std::error::Error>::is::<rustls::Error>) {
         return TransportFault::Tls;
     }
     if error.is_timeout() {

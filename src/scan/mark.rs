@@ -26,7 +26,8 @@ impl Mark {
             Self::Timestamp(at) => Self::Timestamp(at.checked_sub_signed(delta).unwrap_or(DateTime::<Utc>::MIN_UTC)),
             Self::Date(day) => {
                 // a part of a day re-reads the whole day
-                let days = delta.num_seconds().div_euclid(86_400) + i64::from(delta.num_seconds().rem_euclid(86_400) > 0);
+                let days =
+                    delta.num_seconds().div_euclid(86_400) + i64::from(delta.num_seconds().rem_euclid(86_400) > 0);
                 Self::Date(day.checked_sub_signed(TimeDelta::days(days)).unwrap_or(NaiveDate::MIN))
             }
             other => other.clone(),
@@ -68,7 +69,10 @@ mod tests {
         let at = |text: &str| DateTime::parse_from_rfc3339(text).expect("a time").to_utc();
         let day = |text: &str| Mark::Date(text.parse().expect("a day"));
         let hour = Duration::from_secs(3_600);
-        assert_eq!(Mark::Timestamp(at("2024-03-01T00:30:00Z")).minus(hour), Mark::Timestamp(at("2024-02-29T23:30:00Z")));
+        assert_eq!(
+            Mark::Timestamp(at("2024-03-01T00:30:00Z")).minus(hour),
+            Mark::Timestamp(at("2024-02-29T23:30:00Z"))
+        );
         assert_eq!(day("2024-03-01").minus(hour), day("2024-02-29"));
         assert_eq!(day("2024-03-01").minus(Duration::ZERO), day("2024-03-01"));
         assert_eq!(Mark::Integer(5).minus(hour), Mark::Integer(5));

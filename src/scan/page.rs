@@ -74,7 +74,9 @@ impl Stuck {
             Self::Cycle { .. } => {
                 "check where the cursor comes from and where it goes; a cursor record that was deleted meanwhile can cause it too"
             }
-            Self::PagesMax { .. } => "raise `max_pages` if the list really is that long; the next run goes on from here",
+            Self::PagesMax { .. } => {
+                "raise `max_pages` if the list really is that long; the next run goes on from here"
+            }
             Self::EmptyPages { .. } => "check `response.records` and the pagination words",
             Self::NoToken => "check the path the cursor is taken from",
         }
@@ -230,7 +232,10 @@ impl ScanState {
         let stays = &self.position == next;
         let tortoise = self.tortoise.get_or_insert(Tortoise { token, steps: 0, power: 1 });
         if stays || (tortoise.steps > 0 && tortoise.token == token) {
-            return Err(Stuck::Cycle { token: text.chars().take(limits::QUOTED_CHARS_MAX).collect(), pages: self.pages });
+            return Err(Stuck::Cycle {
+                token: text.chars().take(limits::QUOTED_CHARS_MAX).collect(),
+                pages: self.pages,
+            });
         }
         tortoise.steps += 1;
         if tortoise.steps > tortoise.power {

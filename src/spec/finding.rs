@@ -61,13 +61,58 @@ fn points_in_whole_numbers(schema: &Value, value: &Value, path: &mut Vec<Segment
         Value::Array(items) => items.iter().enumerate().for_each(|(index, value)| inside(Segment::Index(index), value)),
         Value::Number(number) if number.is_f64() => {
             let node = schema_at(schema, path);
-            if node.and_then(|node| node.get("type")).is_some_and(|of| of == "integer") && number.as_f64().is_some_and(|n| n.fract() == 0.0) {
+            if node.and_then(|node| node.get("type")).is_some_and(|of| of == "integer")
+                && number.as_f64().is_some_and(|n| n.fract() == 0.0)
+            {
                 let message = format!("expected a whole number, found the number `{number}`");
-                findings.push(Finding::value("E015", path.clone(), message, Some("write it without a point".to_owned())));
+                findings.push(Finding::value(
+                    "E015",
+                    path.clone(),
+                    message,
+                    Some("write it without a point".to_owned()),
+                ));
             }
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
+}
+
+/// Without those that only follow from another: a key that is missing because it is misspelt or stands elsewhere.
+pub fn causes(findings: Vec<Finding>) -> Vec<Finding> {
+    let unknown: Vec<(Vec<Segment>, String)> = findings
+        .iter()
+        .filter(|finding| finding.code == "E010")
+        .filter_map(|finding| match finding.path.split_last() {
+            Some((Segment::Key(key), parent)) => Some((parent.to_vec(), key.clone())),
+            _ => None,
+        })
+        .collect();
+    let follows = |finding: &Finding| {
+        finding.missing.as_ref().is_some_and(|missing| {
+            let misspelt = |key: &str| did_you_mean(key, [missing.as_str()]).is_some();
+            unknown.iter().any(|(parent, key)| key == missing || (*parent == finding.path && misspelt(key)))
+        })
+    };
+    findings.into_iter().filter(|finding| !follows(finding)).collect()
+}
+
+/// Whether a text is a JSON Schema, and the place in it that is not.
+///
+/// # Errors
+/// The node that cannot stand where it stands, and why, as a fragment.
+pub fn check_schema(schema: &Value) -> Result<(), (Vec<Segment>, String)> {
+    jsonschema::validator_for(schema).map(drop).map_err(|error| {
+        let reason = match error.kind() {
+            ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::OneOfNotValid { .. } | ValidationErrorKind::Enum { .. } => {
+                format!("{} cannot stand here", found(error.instance()))
+            }
+            ValidationErrorKind::Type { kind: TypeKind::Single(one) } => {
+                format!("expected {}, found {}", in_words(&one.to_string()), found(error.instance()))
+            }
+            _ => lower_first(&error.masked_with("this").to_string().replace('"', "`")),
+        };
+        (segments(&error), reason)
+    })
 }
 
 /// Checks a value against a JSON Schema that a YAML file holds (`config`, `input`).
@@ -84,14 +129,7 @@ pub fn check_against(schema: &Value, value: &Value) -> Result<Vec<Finding>, Stri
 }
 
 fn translate(schema: &Value, error: &ValidationError<'_>, findings: &mut Vec<Finding>) {
-    let path: Vec<Segment> = error
-        .instance_path()
-        .iter()
-        .map(|segment| match segment {
-            LocationSegment::Property(name) => Segment::Key(name.to_string()),
-            LocationSegment::Index(index) => Segment::Index(index),
-        })
-        .collect();
+    let path = segments(error);
     let value: &Value = error.instance();
     let node = schema_at(schema, &path);
     match error.kind() {
@@ -133,8 +171,19 @@ fn translate(schema: &Value, error: &ValidationError<'_>, findings: &mut Vec<Fin
         ValidationErrorKind::AnyOf { context } | ValidationErrorKind::OneOfNotValid { context } => {
             branches(schema, error, context, path, findings);
         }
-        other => findings.push(Finding::value("E015", path, out_of_bounds(other, value, error), None)),
+        other => {
+            let hint = description_at(schema, &path);
+            findings.push(Finding::value("E015", path, out_of_bounds(other, value, error), hint));
+        }
     }
+}
+
+fn segments(error: &ValidationError<'_>) -> Vec<Segment> {
+    let segment = |segment| match segment {
+        LocationSegment::Property(name) => Segment::Key(name.to_string()),
+        LocationSegment::Index(index) => Segment::Index(index),
+    };
+    error.instance_path().iter().map(segment).collect()
 }
 
 fn unknown(key: &str) -> String {
@@ -145,7 +194,13 @@ fn unknown(key: &str) -> String {
 const KIND_WORDS: [&str; 6] = ["type", "kind", "strategy", "method", "mode", "name"];
 
 /// A choice with a key that is none of its kinds.
-fn unknown_choice(schema: &Value, path: Vec<Segment>, value: &Value, unexpected: &[String], findings: &mut Vec<Finding>) {
+fn unknown_choice(
+    schema: &Value,
+    path: Vec<Segment>,
+    value: &Value,
+    unexpected: &[String],
+    findings: &mut Vec<Finding>,
+) {
     let node = schema_at(schema, &path);
     let kinds = keys(node);
     let named = unexpected.iter().find_map(|key| {
@@ -163,7 +218,8 @@ fn unknown_choice(schema: &Value, path: Vec<Segment>, value: &Value, unexpected:
         return;
     }
     for key in unexpected {
-        let chosen = value.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| kinds.contains(&name.as_str()));
+        let chosen =
+            value.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| kinds.contains(&name.as_str()));
         let inside = chosen.filter(|chosen| {
             let mut inner = path.clone();
             inner.push(Segment::Key((*chosen).clone()));
@@ -234,6 +290,23 @@ fn unknown_key_hint(schema: &Value, path: &[Segment], key: &str) -> Option<Strin
 }
 
 fn missing_hint(node: Option<&Value>, name: &str) -> Option<String> {
+    describe(node, name).or_else(|| {
+        let property = node?.get("properties")?.get(name)?;
+        let options: Vec<&str> = property.get("enum")?.as_array()?.iter().filter_map(Value::as_str).collect();
+        Some(format!("add `{name}: {}`", options.first()?))
+    })
+}
+
+/// What the nearest key of a path means.
+fn description_at(schema: &Value, path: &[Segment]) -> Option<String> {
+    let last = path.iter().rposition(|segment| matches!(segment, Segment::Key(_)))?;
+    match &path[last] {
+        Segment::Key(name) => describe(schema_at(schema, &path[..last]), name),
+        Segment::Index(_) => None,
+    }
+}
+
+fn describe(node: Option<&Value>, name: &str) -> Option<String> {
     let description = node?.get("properties")?.get(name)?.get("description")?.as_str()?;
     let first = description.split(". ").next().unwrap_or(description).trim_end_matches('.').replace('\n', " ");
     Some(format!("`{name}`: {}", lower_first(&first)))
@@ -251,6 +324,11 @@ fn wrong_type(node: Option<&Value>, path: Vec<Segment>, expected: &str, value: &
             None => suggest("", kinds),
         },
         (_, Value::Null) => Some("write the value, or take the line out".to_owned()),
+        ("a map", Value::String(text)) if text.contains(':') && !text.contains("://") && !text.contains("{{") => {
+            Some("a space belongs after the `:` of a key".to_owned())
+        }
+        ("a map", _) if !keys(node).is_empty() && !value.is_array() => suggest("", keys(node)),
+        ("text", Value::Array(_)) => Some("one text belongs here, without `[ ]`".to_owned()),
         ("text", Value::Number(_) | Value::Bool(_)) => Some(format!("put it in quotes: \"{value}\"")),
         ("text", Value::Object(_)) => {
             Some("a template or path with `{`, `[`, `: ` or ` #` in it needs quotes".to_owned())
@@ -260,9 +338,6 @@ fn wrong_type(node: Option<&Value>, path: Vec<Segment>, expected: &str, value: &
         ("true or false", Value::String(_)) => Some("write `true` or `false`".to_owned()),
         ("a whole number" | "a number", Value::String(text)) if text.parse::<f64>().is_ok() => {
             Some("take the quotes off".to_owned())
-        }
-        ("a map", Value::String(text)) if text.contains(':') => {
-            Some("a space belongs after the `:` of a key".to_owned())
         }
         _ => None,
     };
@@ -299,15 +374,26 @@ fn out_of_bounds(kind: &ValidationErrorKind, value: &Value, error: &ValidationEr
     match kind {
         ValidationErrorKind::Minimum { limit } => format!("`{value}` is too small; {limit} is the least"),
         ValidationErrorKind::Maximum { limit } => format!("`{value}` is too large; {limit} is the most"),
-        ValidationErrorKind::ExclusiveMinimum { limit } => format!("`{value}` is too small; it must be more than {limit}"),
-        ValidationErrorKind::ExclusiveMaximum { limit } => format!("`{value}` is too large; it must be less than {limit}"),
+        ValidationErrorKind::ExclusiveMinimum { limit } => {
+            format!("`{value}` is too small; it must be more than {limit}")
+        }
+        ValidationErrorKind::ExclusiveMaximum { limit } => {
+            format!("`{value}` is too large; it must be less than {limit}")
+        }
         ValidationErrorKind::MinItems { limit: 1 } => "this list is empty".to_owned(),
         ValidationErrorKind::MinProperties { limit: 1 } => "this map is empty".to_owned(),
         ValidationErrorKind::MinLength { limit: 1 } => "this text is empty".to_owned(),
         ValidationErrorKind::Pattern { pattern } => format!("{} does not match the pattern `{pattern}`", found(value)),
-        ValidationErrorKind::Constant { expected_value } => format!("expected `{expected_value}`, found {}", found(value)),
+        ValidationErrorKind::Constant { expected_value } => {
+            format!("expected `{expected_value}`, found {}", found(value))
+        }
         _ => lower_first(&error.masked_with("this").to_string().replace('"', "`")),
     }
+}
+
+/// `1` and not `1.0`
+fn plain(number: &Value) -> String {
+    number.as_f64().map_or_else(|| number.to_string(), |number| number.to_string())
 }
 
 fn in_words(json_type: &str) -> String {

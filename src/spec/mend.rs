@@ -28,6 +28,14 @@ pub fn mend(kind: Kind, document: &Value) -> Option<Mended> {
         }
         for finding in findings {
             let hole = mend_one(kind, &mut mended.value, finding);
+            // beside the kind of a choice: it was probably meant to stand inside it
+            if let Some((Segment::Key(key), parent)) = hole.split_last()
+                && is_choice(schema_at(kind.schema(), parent))
+                && let Some(Value::Object(map)) = node_mut(&mut mended.value, parent)
+            {
+                let inside = map.keys().map(|chosen| [parent, &[Segment::Key(chosen.clone()), Segment::Key(key.clone())]].concat());
+                mended.holes.extend(inside);
+            }
             mended.holes.push(hole);
         }
     }
@@ -86,7 +94,9 @@ fn blank(root: &Value, node: Option<&Value>, depth: usize) -> Value {
             let properties = node.get("properties").and_then(Value::as_object);
             let mut map = Map::new();
             if is_choice(Some(node)) {
-                map.extend(properties.into_iter().flatten().take(1).map(|(name, node)| (name.clone(), inner(Some(node)))));
+                map.extend(
+                    properties.into_iter().flatten().take(1).map(|(name, node)| (name.clone(), inner(Some(node)))),
+                );
                 return Value::Object(map);
             }
             for name in node.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {

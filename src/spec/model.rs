@@ -2,8 +2,8 @@ use std::borrow::Cow;
 
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{self, Deserializer, Visitor};
 use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
 
 /// # Model
 /// A table and how a record becomes its row: `integrations/<provider>/models/<Name>.yaml`.

@@ -1,39 +1,75 @@
 //! What of a project file may be shown: all but the secrets that stand in it.
 
+const KEY: &str = "credentials";
+
 /// The text with every value under `credentials:` made unreadable, `${NAME}` excepted. No character moves, and it is the same YAML.
 ///
 /// It works on text and not on the parsed document, so that it holds for a file that does not parse too.
 pub fn masked(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    // the column of the key `credentials` while its block lasts, and how many brackets of its flow map are open
-    let mut block: Option<usize> = None;
-    let mut brackets = 0_usize;
-    for line in text.split_inclusive('\n') {
-        let indentation = line.len() - line.trim_start().len();
-        if brackets == 0 && block.is_some_and(|column| !line.trim().is_empty() && indentation <= column) {
-            block = None;
-        }
-        if brackets > 0 || block.is_some() {
-            brackets = (brackets + line.matches(['{', '[']).count()).saturating_sub(line.matches(['}', ']']).count());
-            mask(line, true, &mut out);
+    let mut from = 0;
+    while let Some(at) = text[from..].find(KEY).map(|at| from + at) {
+        let line_start = text[..at].rfind('\n').map_or(0, |at| at + 1);
+        let value = at + KEY.len();
+        out.push_str(&text[from..value]);
+        from = value;
+        let line = &text[line_start..at];
+        if line.trim_start().starts_with('#') || line.contains(" #") {
             continue;
         }
-        let Some(at) = line.find("credentials").filter(|_| !line.trim_start().starts_with('#')) else {
-            out.push_str(line);
-            continue;
+        let rest = &text[value..];
+        let behind = rest.trim_start_matches(['"', '\'']).trim_start_matches(':').trim_start();
+        let length = if behind.starts_with('{') {
+            end_of_flow(rest)
+        } else {
+            let indentation = line.len() - line.trim_start().len();
+            end_of_block(rest, indentation)
         };
-        let rest = at + "credentials".len();
-        out.push_str(&line[..rest]);
-        mask(&line[rest..], false, &mut out);
-        brackets = line[rest..].matches(['{', '[']).count().saturating_sub(line[rest..].matches(['}', ']']).count());
-        block = Some(indentation);
+        mask(&rest[..length], &mut out);
+        from = value + length;
     }
+    out.push_str(&text[from..]);
     out
 }
 
+/// Behind the bracket that closes the first one; quoted text is passed over.
+fn end_of_flow(text: &str) -> usize {
+    let mut depth = 0_usize;
+    let mut quote = None;
+    let mut before = ' ';
+    for (at, c) in text.char_indices() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), _) => {}
+            // within a word it is an apostrophe
+            (None, '"' | '\'') if before.is_whitespace() || "{[,:".contains(before) => quote = Some(c),
+            (None, '{' | '[') => depth += 1,
+            (None, '}' | ']') if depth <= 1 => return at + 1,
+            (None, '}' | ']') => depth -= 1,
+            _ => {}
+        }
+        before = c;
+    }
+    text.len()
+}
+
+/// Before the first line below that is indented no more than the line of the key.
+fn end_of_block(text: &str, indentation: usize) -> usize {
+    let mut end = 0;
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let less = line.len() - line.trim_start().len() <= indentation;
+        if index > 0 && less && !line.trim().is_empty() {
+            break;
+        }
+        end += line.len();
+    }
+    end
+}
+
 /// Keeps keys, references to the environment, quotes and brackets; all else becomes dots.
-fn mask(region: &str, mut expects_key: bool, out: &mut String) {
+fn mask(region: &str, out: &mut String) {
     let mut rest = region;
+    let mut expects_key = false;
     while let Some(c) = rest.chars().next() {
         let kept = reference(rest).or_else(|| key(rest).filter(|_| expects_key));
         // the rest of a word that is no key is masked as a whole
@@ -45,7 +81,7 @@ fn mask(region: &str, mut expects_key: bool, out: &mut String) {
             None => out.extend(piece.chars().map(|c| if structure(c) { c } else { '•' })),
         }
         match c {
-            '{' | ',' => expects_key = true,
+            '{' | ',' | '\n' => expects_key = true,
             '"' | '\'' => {}
             c if c.is_whitespace() => {}
             _ => expects_key = false,
@@ -81,12 +117,19 @@ mod tests {
     fn secrets_are_masked_wherever_they_stand() {
         let text = "database: a.duckdb # credentials are below\nconnections:\n  one:\n    provider: p\n    credentials:\n      \
                     token: sk_live-1 # old: sk_0\n      \"user\": \"${USER_1}\"\n      pass: \"p@ss: w'ord\n\n    config: { region: eu }\n  \
-                    two: { credentials: { api_key: k1, other: !x }, provider: p2 }\n  three:\n    credentials: { a: b,\n c: d }\n    provider: q\n";
+                    two: { credentials: { api_key: k1, other: !x, odd: \"a}b\" }, provider: p2 }\n  three:\n    credentials: { a: b,\n c: d }\n    provider: q\n";
         let shown = masked(text);
-        for secret in ["sk_live", "sk_0", "p@ss", "w'ord", "k1", "!x", " b,", " d "] {
+        for secret in ["sk_live", "sk_0", "p@ss", "b\"", "w'ord", "k1", "!x", " b,", " d "] {
             assert!(!shown.contains(secret), "{secret} in {shown}");
         }
-        for kept in ["a.duckdb", "token: •", "\"user\": \"${USER_1}\"", "config: { region: eu }", "api_key: ••", "provider: q\n"] {
+        for kept in [
+            "a.duckdb",
+            "token: •",
+            "\"user\": \"${USER_1}\"",
+            "config: { region: eu }",
+            "api_key: ••",
+            "provider: q\n",
+        ] {
             assert!(shown.contains(kept), "{kept} not in {shown}");
         }
         assert_eq!(shown.chars().count(), text.chars().count());

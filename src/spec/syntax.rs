@@ -61,10 +61,15 @@ fn mean(text: &str, line: &str, Complaint { problem, at, context }: Complaint<'_
     let (before, rest) = split(line, at.column);
     match problem {
         "found character that cannot start any token" => {
-            let hint = "put the value in quotes";
-            meaning(at, format!("a value cannot begin with `{}`", first_of(rest)), hint)
+            let begins = match first_of(rest).as_str() {
+                "`" => "a backtick".to_owned(),
+                other => format!("`{other}`"),
+            };
+            meaning(at, format!("a value cannot begin with {begins}"), "put the value in quotes")
         }
-        "did not find expected ',' or '}'" | "did not find expected ',' or ']'" => flow(text, problem, at, context, rest),
+        "did not find expected ',' or '}'" | "did not find expected ',' or ']'" => {
+            flow(text, problem, at, context, rest)
+        }
         "did not find expected node content" if rest.trim().is_empty() => unclosed(text, at),
         "did not find expected node content" => {
             meaning(at, format!("a value cannot begin with `{}`", first_of(rest)), "put the value in quotes")
@@ -73,7 +78,7 @@ fn mean(text: &str, line: &str, Complaint { problem, at, context }: Complaint<'_
             let at = context.map_or(at, |(_, place)| place);
             meaning(at, "the quote is never closed", "close it, or write a quote inside single quotes twice: `'it''s'`")
         }
-        "mapping values are not allowed in this context" => colon(line, at, before),
+        "mapping values are not allowed in this context" => colon(text, line, at, before),
         "did not find expected key" => no_key(at, before, rest),
         "did not find expected '-' indicator" => {
             let hint = "the items of one list begin with `-` in the same column, and the keys of one item too";
@@ -81,9 +86,7 @@ fn mean(text: &str, line: &str, Complaint { problem, at, context }: Complaint<'_
         }
         "could not find expected ':'" => {
             let at = context.map_or(at, |(_, place)| place);
-            let line = text.split('\n').nth(at.line - 1).unwrap_or_default().trim();
-            let hint = if line.contains(':') { "a space belongs after the `:`" } else { "write `key: value`" };
-            meaning(at, format!("`{}` is no key with a value", shorten(line)), hint)
+            no_pair(at, text.split('\n').nth(at.line - 1).unwrap_or_default())
         }
         "found unknown escape character" => {
             let hint = "in double quotes a backslash is written twice; in single quotes it stands for itself";
@@ -104,16 +107,25 @@ fn tab_in_indentation(line: &str) -> Option<usize> {
 }
 
 /// A `{` or `[` that is not closed where the parser expects it.
-fn flow(text: &str, problem: &str, at: Position, context: Option<(&str, Position)>, rest: &str) -> Meaning {
+fn flow(
+    text: &str,
+    problem: &str,
+    at: Position,
+    context: Option<(&str, Position)>,
+    (before, rest): (&str, &str),
+) -> Meaning {
     let close = if problem.contains('}') { '}' } else { ']' };
     let open = if close == '}' { '{' } else { '[' };
     if let Some((_, opened)) = context
         && opened.line < at.line
     {
-        return meaning(opened, format!("the `{open}` is never closed"), &format!("close it with `{close}`"));
+        return never_closed(text, opened, open);
     }
     if rest.starts_with("{{") {
         return meaning(at, "a template is not quoted", QUOTE_TEMPLATE);
+    }
+    if let Some(meaning) = behind_a_quote(at, before) {
+        return meaning;
     }
     if rest.starts_with(['[', '{']) {
         let message = format!("inside `{open} {close}` a value with `{}` in it needs quotes", first_of(rest));
@@ -122,38 +134,57 @@ fn flow(text: &str, problem: &str, at: Position, context: Option<(&str, Position
     if rest.trim().is_empty() {
         return unclosed(text, at);
     }
-    meaning(at, format!("expected `,` or `{close}` here"), "quote the value before this place, or put a `,` between the two")
+    meaning(
+        at,
+        format!("expected `,` or `{close}` here"),
+        "quote the value before this place, or put a `,` between the two",
+    )
+}
+
+fn never_closed(text: &str, at: Position, open: char) -> Meaning {
+    let close = if open == '{' { '}' } else { ']' };
+    let line = text.split('\n').nth(at.line - 1).unwrap_or_default();
+    let hint = match line.split_once(" #") {
+        Some((_, comment)) if comment.contains(close) => {
+            format!("`#` begins a comment, and the `{close}` is in it; put the value in quotes")
+        }
+        _ => format!("close it with `{close}`"),
+    };
+    meaning(at, format!("the `{open}` is never closed"), &hint)
 }
 
 /// The file ends inside brackets: the innermost one that is open.
 fn unclosed(text: &str, at: Position) -> Meaning {
     let mut open = Vec::new();
-    for (index, c) in text.chars().enumerate() {
+    for (at, c) in text.char_indices() {
         match c {
-            '{' | '[' => open.push((index, c)),
+            '{' | '[' => open.push((at, c)),
             '}' | ']' => drop(open.pop()),
             _ => {}
         }
     }
     match open.pop() {
-        Some((index, c)) => {
-            let close = if c == '{' { '}' } else { ']' };
-            let at = Position::of(text, index);
-            meaning(at, format!("the `{c}` is never closed"), &format!("close it with `{close}`"))
-        }
+        Some((index, c)) => never_closed(text, Position::of(text, index), c),
         None => Meaning { at, message: "the file ends too early".into(), hint: None },
     }
 }
 
-/// A second `:` in a line, or a key below a value.
-fn colon(line: &str, at: Position, before: &str) -> Meaning {
+/// A line that should be a key with a value.
+fn no_pair(at: Position, line: &str) -> Meaning {
+    let hint = if line.contains(':') { "a space belongs after the `:`" } else { "write `key: value`" };
+    meaning(at, format!("`{}` is no key with a value", shorten(line.trim())), hint)
+}
+
+/// A second `:` in a line, or a key below a value, or the line above is no key.
+fn colon(text: &str, line: &str, at: Position, before: &str) -> Meaning {
     if let Some(colon) = before.find(": ") {
         let column = line[..colon].chars().count() + 3;
         let hint = "put the value in quotes; if it is a map, put it on the next line or in `{ }`";
         return meaning(Position { line: at.line, column }, "a value with `: ` in it needs quotes", hint);
     }
     let column = before.chars().take_while(|c| *c == ' ').count() + 1;
-    let hint = "begin it in the column of the keys that it belongs to; a key above that has a value takes no keys below it";
+    let hint =
+        "begin it in the column of the keys that it belongs to; a key above that has a value takes no keys below it";
     meaning(Position { line: at.line, column }, "this key is indented below something that is no map", hint)
 }
 
@@ -163,7 +194,9 @@ fn no_key(at: Position, before: &str, rest: &str) -> Meaning {
         Some(quote @ ('"' | '\'')) => {
             let hint = match quote {
                 '"' => "put the whole value in one pair of quotes; inside double quotes a quote is written `\\\"`",
-                _ => "put the whole value in one pair of quotes; inside single quotes a quote is written twice: `'it''s'`",
+                _ => {
+                    "put the whole value in one pair of quotes; inside single quotes a quote is written twice: `'it''s'`"
+                }
             };
             meaning(at, "text stands behind the closing quote", hint)
         }
@@ -179,6 +212,15 @@ fn no_key(at: Position, before: &str, rest: &str) -> Meaning {
             meaning(at, "the indentation of this line fits no line above it", hint)
         }
     }
+}
+
+fn behind_a_quote(at: Position, before: &str) -> Option<Meaning> {
+    let hint = match before.trim_end().chars().last()? {
+        '"' => "put the whole value in one pair of quotes; inside double quotes a quote is written `\\\"`",
+        '\'' => "put the whole value in one pair of quotes; inside single quotes a quote is written twice: `'it''s'`",
+        _ => return None,
+    };
+    Some(meaning(at, "text stands behind the closing quote", hint))
 }
 
 /// A key that is a map or a list: nearly always a template without quotes.

@@ -37,6 +37,12 @@ const OWN: char = '\u{1}';
 const TWICE: &str = "stands twice in this map";
 const TOO_DEEP: &str = "maps and lists are nested too deeply";
 const TOO_HEAVY: &str = "aliases make the document too large";
+const FLATTER: &str = "is a bracket left open?";
+const NO_ALIASES: &str = "write out what the aliases (`*name`) stand for";
+
+fn too_much(message: String, position: Option<Position>, hint: &str) -> Error {
+    Error { code: "E003", message, position, hint: Some(hint.to_owned()) }
+}
 
 /// Reads one YAML document as a JSON value.
 ///
@@ -45,13 +51,13 @@ const TOO_HEAVY: &str = "aliases make the document too large";
 /// [`DOCUMENT_BYTES_MAX`] bytes or [`DOCUMENT_DEPTH_MAX`] levels, aliases that multiply.
 pub fn parse(text: &str) -> Result<Value, Error> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let too_much = |message: String, position| Error { code: "E003", message, position, hint: None };
     if text.len() > DOCUMENT_BYTES_MAX {
         let message = format!("the file has more than {} KiB", DOCUMENT_BYTES_MAX >> 10);
-        return Err(too_much(message, None));
+        let start = Position { line: 1, column: 1 };
+        return Err(too_much(message, Some(start), "divide it into several documents"));
     }
     if let Some(at) = bracket_too_many(text) {
-        return Err(too_much(format!("{TOO_DEEP} (more than {DOCUMENT_DEPTH_MAX} levels)"), Some(at)));
+        return Err(too_much(format!("{TOO_DEEP} (more than {DOCUMENT_DEPTH_MAX} levels)"), Some(at), FLATTER));
     }
     let weight = Cell::new(0);
     Node { depth: 0, weight: &weight }.deserialize(document(text)).map_err(|error| explain(text, &error))
@@ -64,14 +70,14 @@ fn document(text: &str) -> serde_yaml::Deserializer<'_> {
 
 fn bracket_too_many(text: &str) -> Option<Position> {
     let mut open = 0_usize;
-    for (index, c) in text.chars().enumerate() {
+    for (at, c) in text.char_indices() {
         match c {
             '[' | '{' => open += 1,
             ']' | '}' => open = open.saturating_sub(1),
             _ => {}
         }
         if open > BRACKETS_MAX {
-            return Some(Position::of(text, index));
+            return Some(Position::of(text, at));
         }
     }
     None
@@ -79,26 +85,25 @@ fn bracket_too_many(text: &str) -> Option<Position> {
 
 fn explain(text: &str, error: &serde_yaml::Error) -> Error {
     let full = error.to_string();
-    // the character count is right whatever ends a line; the reader's errors have only an offset in bytes
+    // the errors of the parser's reader have their offset in the text alone
     let offset = full.rsplit_once(" at position ").and_then(|(_, offset)| offset.parse::<usize>().ok());
-    let position = match offset.and_then(|offset| text.get(..offset)) {
-        Some(before) => Some(Position::of(text, before.chars().count())),
-        None => position_of(text, error),
-    };
+    let position = offset.map(|offset| Position::of(text, offset)).or_else(|| position_of(text, error));
     let at = position.unwrap_or(Position { line: 1, column: 1 });
     if let Some((_, own)) = full.rsplit_once(OWN) {
         let message = own.rsplit_once(" at line ").map_or(own, |(message, _)| message).to_owned();
         let (code, hint) = if message.ends_with(TWICE) {
             ("E002", Some("keep one of the two".to_owned()))
-        } else if message.starts_with(TOO_DEEP) || message.starts_with(TOO_HEAVY) {
-            ("E003", None)
+        } else if message.starts_with(TOO_DEEP) {
+            ("E003", Some(FLATTER.to_owned()))
+        } else if message.starts_with(TOO_HEAVY) {
+            ("E003", Some(NO_ALIASES.to_owned()))
         } else {
             ("E001", Some("put the value in quotes if it is text".to_owned()))
         };
         return Error { code, message, position, hint };
     }
     if full.contains("repetition limit") || full.contains("recursion limit") {
-        return Error { code: "E003", message: TOO_HEAVY.to_owned(), position: first_alias(text), hint: None };
+        return too_much(TOO_HEAVY.to_owned(), first_alias(text), NO_ALIASES);
     }
     if full.contains("invalid type: ") {
         return syntax::key_is_no_text(text, at);
@@ -109,6 +114,9 @@ fn explain(text: &str, error: &serde_yaml::Error) -> Error {
     } else if full.contains("unknown anchor") {
         let hint = "a value that begins with `*` needs quotes";
         ("an alias (`*name`) refers to no anchor (`&name`)".to_owned(), position, hint)
+    } else if full.contains(", while scanning an alias") || full.contains(", while scanning an anchor") {
+        let hint = "put the value in quotes; `*name` and `&name` have a meaning of their own in YAML";
+        ("a value cannot begin with `*` or `&`".to_owned(), position.map(before), hint)
     } else if full.contains("control characters are not allowed") {
         let c = offset.and_then(|offset| text.get(offset..)?.chars().next()).unwrap_or_default();
         let hint = "take it out, or write it as an escape in double quotes";
@@ -121,16 +129,21 @@ fn explain(text: &str, error: &serde_yaml::Error) -> Error {
     Error { code: "E001", message, position, hint: Some(hint.to_owned()) }
 }
 
-/// The place of the character that the parser counted to.
+/// One character to the left: the mark behind which the parser found no name.
+fn before(at: Position) -> Position {
+    Position { column: at.column.saturating_sub(1).max(1), ..at }
+}
+
+/// The place of the byte that the parser counted to; its own lines end with other characters than a line feed too.
 fn position_of(text: &str, error: &serde_yaml::Error) -> Option<Position> {
     error.location().map(|at| Position::of(text, at.index()))
 }
 
 fn first_alias(text: &str) -> Option<Position> {
     let mut before = ' ';
-    for (index, c) in text.chars().enumerate() {
+    for (at, c) in text.char_indices() {
         if c == '*' && (before.is_whitespace() || before == '[' || before == ',') {
-            return Some(Position::of(text, index));
+            return Some(Position::of(text, at));
         }
         before = c;
     }

@@ -63,7 +63,13 @@ impl Reply {
     }
 
     pub fn bytes(kind: &str, body: &[u8]) -> Self {
-        Self { status: 200, headers: vec![("content-type".into(), kind.into())], body: body.to_vec(), cut: None, chunks: None }
+        Self {
+            status: 200,
+            headers: vec![("content-type".into(), kind.into())],
+            body: body.to_vec(),
+            cut: None,
+            chunks: None,
+        }
     }
 
     pub fn status(status: u16, body: &str) -> Self {

@@ -44,7 +44,9 @@ impl Project {
         project.write("headwater.yaml", "database: test.duckdb\nconnections:\n  acme: { provider: api }\n");
         project.write(
             "providers/api.yaml",
-            &format!("provider: api\nbase_url: {base_url}\nretry: {{ attempts: 3, backoff: {{ base: 1ms, max: 5ms }} }}\n"),
+            &format!(
+                "provider: api\nbase_url: {base_url}\nretry: {{ attempts: 3, backoff: {{ base: 1ms, max: 5ms }} }}\n"
+            ),
         );
         project.write("integrations/api/syncs/items.yaml", &format!("sync: items\nmodel: Item\n{sync}\n"));
         project.write("integrations/api/models/Item.yaml", &format!("model: Item\ntable: items\n{model}\n"));
@@ -123,7 +125,8 @@ impl Project {
     /// `schema.table`.
     pub fn rows(&self, sql: &str) -> Vec<Value> {
         let settings = duckdb::Config::default().access_mode(duckdb::AccessMode::ReadOnly).and_then(|it| it.threads(1));
-        let database = duckdb::Connection::open_with_flags(self.database(), settings.expect("settings")).expect("a database");
+        let database =
+            duckdb::Connection::open_with_flags(self.database(), settings.expect("settings")).expect("a database");
         let sql = format!("SELECT CAST(to_json(t) AS VARCHAR) FROM ({sql}) t");
         let mut statement = database.prepare(&sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
         let rows = statement.query_map([], |row| row.get::<_, String>(0)).expect("rows");
