@@ -64,9 +64,9 @@ pub(super) fn provider(sink: &mut Sink, place: &Place<'_>, spec: &ProviderSpec) 
     defaults(sink, place, headers, query, pagination.as_ref(), config.as_ref());
     let variables = Variables { names: &["config", "connection"], config: config.as_ref(), input: None };
     let base_url = template(sink, &place.key("base_url"), base_url, variables);
-    let is_url = base_url
-        .as_ref()
-        .is_none_or(|url| !url.is_fixed() || as_base_url(sink, &place.key("base_url"), url.text()).is_some());
+    // what the settings bring is seen where there is a connection; the rest of the URL is judged here
+    let sample = base_url.as_ref().map(|url| url.sample("x")).filter(|sample| sample != "x");
+    let is_url = sample.is_none_or(|sample| as_base_url(sink, &place.key("base_url"), &sample).is_some());
     let variables = variables.with(&AUTH_VARIABLES);
     let mut ways = IndexMap::new();
     let mut good = true;

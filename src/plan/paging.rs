@@ -87,6 +87,7 @@ impl Context<'_, '_> {
     fn target(
         &mut self,
         place: &Place<'_>,
+        (what, example): (&str, &str),
         query: Option<&String>,
         header: Option<&String>,
         body: Option<&String>,
@@ -97,7 +98,7 @@ impl Context<'_, '_> {
             (None, None, Some(name)) => Some(Target::Body(name.clone())),
             (None, None, None) => {
                 let message = format!("it is not said where the {what} goes: `query`, `header` or `body`");
-                let hint = format!("name the parameter that takes it: `query: {what}`");
+                let hint = format!("name the parameter that takes it: `query: {example}`");
                 self.sink.key_error("E062", place, message, Some(hint));
                 None
             }
@@ -149,7 +150,7 @@ impl Context<'_, '_> {
                 None
             }
         };
-        let to = self.target(place, "cursor", query.as_ref(), header.as_ref(), body.as_ref());
+        let to = self.target(place, ("cursor", "after"), query.as_ref(), header.as_ref(), body.as_ref());
         let has_more = self.sign(place, "has_more", has_more.as_ref());
         let kind = (|| {
             Some(PageKind::Cursor { from: source?, to: to?, replaces_params: *replaces_params, has_more: has_more? })
@@ -159,7 +160,7 @@ impl Context<'_, '_> {
 
     fn offset(&mut self, place: &Place<'_>, spec: &OffsetSpec) -> Option<PagePlan> {
         let OffsetSpec { query, body, limit, limit_param, start, total, has_more, stop, max_pages } = spec;
-        let offset = self.target(place, "offset", query.as_ref(), None, body.as_ref());
+        let offset = self.target(place, ("offset", "offset"), query.as_ref(), None, body.as_ref());
         let total = self.sign(place, "total", total.as_ref());
         let has_more = self.sign(place, "has_more", has_more.as_ref());
         let kind = (|| {
@@ -178,7 +179,7 @@ impl Context<'_, '_> {
 
     fn page(&mut self, place: &Place<'_>, spec: &PageSpec) -> Option<PagePlan> {
         let PageSpec { query, body, start, size, size_param, total_pages, total, has_more, stop, max_pages } = spec;
-        let page = self.target(place, "page", query.as_ref(), None, body.as_ref());
+        let page = self.target(place, ("page number", "page"), query.as_ref(), None, body.as_ref());
         let total_pages = self.sign(place, "total_pages", total_pages.as_ref());
         let total = self.sign(place, "total", total.as_ref());
         let has_more = self.sign(place, "has_more", has_more.as_ref());

@@ -77,23 +77,29 @@ pub(super) fn request(
     good.then_some(plan)
 }
 
-pub(super) /// The one method that is named.
+/// The one method that is named.
 fn the_method<'s>(
     sink: &mut Sink,
     place: &Place<'_>,
     methods: [(Method, &'static str, &'s Option<String>); 5],
 ) -> Option<(Method, &'static str, &'s String)> {
     let mut named = methods.into_iter().filter_map(|(method, key, path)| Some((method, key, path.as_ref()?)));
-    if let (Some(one), None) = (named.next(), named.next()) {
-        return Some(one);
+    match (named.next(), named.next()) {
+        (Some(one), None) => return Some(one),
+        (Some((_, first, _)), Some((_, second, _))) => {
+            let message = format!("a request has one method, and this one has `{first}` and `{second}`");
+            sink.key_error("E060", &place.key(second), message, Some("keep one of them".to_owned()));
+        }
+        (None, _) => {
+            let hint = "write the method with its path: `get: /contacts`".to_owned();
+            let message = "the request has no method: `get`, `post`, `put`, `patch` or `delete`";
+            sink.key_error("E060", place, message, Some(hint));
+        }
     }
-    let hint = "write the method with its path: `get: /contacts`".to_owned();
-    let message = "a request has exactly one of `get`, `post`, `put`, `patch` and `delete`";
-    sink.key_error("E060", place, message, Some(hint));
     None
 }
 
-fn header(
+pub(super) fn header(
     sink: &mut Sink,
     place: &Place<'_>,
     name: &str,

@@ -225,7 +225,12 @@ fn incremental(
     let field = words::singular_path(sink, &place.key("field"), field);
     let format = match format {
         Some(_) if !matches!(kind, MarkKind::Timestamp | MarkKind::Date) => {
-            sink.key_error("E044", &place.key("format"), "only a timestamp or a date has a `format`", Some("take the line out".to_owned()));
+            sink.key_error(
+                "E044",
+                &place.key("format"),
+                "only a timestamp or a date has a `format`",
+                Some("take the line out".to_owned()),
+            );
             None
         }
         Some(text) => words::time_format(sink, &place.key("format"), text),
@@ -241,7 +246,12 @@ fn incremental(
     let lookback = match lookback {
         None => Some(Duration::ZERO),
         Some(_) if matches!(kind, MarkKind::Integer | MarkKind::Text) => {
-            sink.key_error("E041", &place.key("lookback"), "only a timestamp or a date has a `lookback`", Some("take the line out".to_owned()));
+            sink.key_error(
+                "E041",
+                &place.key("lookback"),
+                "only a timestamp or a date has a `lookback`",
+                Some("take the line out".to_owned()),
+            );
             None
         }
         Some(text) => words::duration(sink, &place.key("lookback"), text),

@@ -147,12 +147,8 @@ fn column(
         }
         (None, None) | (Some(_), Some(_)) => {
             let hint = "a column has one of them: `path: $.field` or `value: \"{{ … }}\"`".to_owned();
-            sink.key_error(
-                "E052",
-                place,
-                format!("the column `{name}` needs exactly one of `path` and `value`"),
-                Some(hint),
-            );
+            let what = if path.is_some() { "both a `path` and a `value`" } else { "neither a `path` nor a `value`" };
+            sink.key_error("E052", place, format!("the column `{name}` has {what}"), Some(hint));
             return None;
         }
     };

@@ -326,9 +326,7 @@ impl fmt::Debug for Template {
 
 fn push_text(parts: &mut Vec<Part>, text: &str) -> Result<(), TemplateError> {
     if text.contains("{%") || text.contains("{#") {
-        return Err(TemplateError(
-            "blocks (`{% … %}`) are not part of the language".to_owned(),
-        ));
+        return Err(TemplateError("blocks (`{% … %}`) are not part of the language".to_owned()));
     }
     if text.contains("}}") {
         return Err(TemplateError("`}}` without `{{` before it".to_owned()));

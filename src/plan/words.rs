@@ -60,6 +60,9 @@ pub(super) fn path(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Pat
 
 /// What people write who know paths from other tools.
 fn path_hint(text: &str) -> String {
+    if text.matches('[').count() > text.matches(']').count() {
+        return "close the `[` with `]`".to_owned();
+    }
     let compares = |operator: &str| text.contains("[?") && text.contains(operator);
     if text.contains("[]") {
         return "every item of a list is `[*]`: `$.items[*]`".to_owned();
@@ -185,7 +188,12 @@ pub(super) fn header_key(sink: &mut Sink, place: &Place<'_>, name: &str) -> Opti
     if is_header_name(name) {
         return Some(());
     }
-    sink.key_error("E065", place, format!("`{}` cannot be a header's name", shorten(name)), Some(HEADER_HINT.to_owned()));
+    sink.key_error(
+        "E065",
+        place,
+        format!("`{}` cannot be a header's name", shorten(name)),
+        Some(HEADER_HINT.to_owned()),
+    );
     None
 }
 

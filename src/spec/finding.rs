@@ -103,7 +103,9 @@ pub fn causes(findings: Vec<Finding>) -> Vec<Finding> {
 pub fn check_schema(schema: &Value) -> Result<(), (Vec<Segment>, String)> {
     jsonschema::validator_for(schema).map(drop).map_err(|error| {
         let reason = match error.kind() {
-            ValidationErrorKind::AnyOf { .. } | ValidationErrorKind::OneOfNotValid { .. } | ValidationErrorKind::Enum { .. } => {
+            ValidationErrorKind::AnyOf { .. }
+            | ValidationErrorKind::OneOfNotValid { .. }
+            | ValidationErrorKind::Enum { .. } => {
                 format!("{} cannot stand here", found(error.instance()))
             }
             ValidationErrorKind::Type { kind: TypeKind::Single(one) } => {
@@ -291,9 +293,9 @@ fn unknown_key_hint(schema: &Value, path: &[Segment], key: &str) -> Option<Strin
 
 fn missing_hint(node: Option<&Value>, name: &str) -> Option<String> {
     describe(node, name).or_else(|| {
-        let property = node?.get("properties")?.get(name)?;
-        let options: Vec<&str> = property.get("enum")?.as_array()?.iter().filter_map(Value::as_str).collect();
-        Some(format!("add `{name}: {}`", options.first()?))
+        let property = node?.get("properties").and_then(|properties| properties.get(name));
+        let option = property.and_then(|property| property.get("enum")?.get(0)?.as_str()).unwrap_or("…");
+        Some(format!("add `{name}: {option}`"))
     })
 }
 
@@ -372,13 +374,13 @@ fn branches(
 /// The rarer rules: bounds of numbers, lists, maps and texts.
 fn out_of_bounds(kind: &ValidationErrorKind, value: &Value, error: &ValidationError<'_>) -> String {
     match kind {
-        ValidationErrorKind::Minimum { limit } => format!("`{value}` is too small; {limit} is the least"),
-        ValidationErrorKind::Maximum { limit } => format!("`{value}` is too large; {limit} is the most"),
+        ValidationErrorKind::Minimum { limit } => format!("`{value}` is too small; {} is the least", plain(limit)),
+        ValidationErrorKind::Maximum { limit } => format!("`{value}` is too large; {} is the most", plain(limit)),
         ValidationErrorKind::ExclusiveMinimum { limit } => {
-            format!("`{value}` is too small; it must be more than {limit}")
+            format!("`{value}` is too small; it must be more than {}", plain(limit))
         }
         ValidationErrorKind::ExclusiveMaximum { limit } => {
-            format!("`{value}` is too large; it must be less than {limit}")
+            format!("`{value}` is too large; it must be less than {}", plain(limit))
         }
         ValidationErrorKind::MinItems { limit: 1 } => "this list is empty".to_owned(),
         ValidationErrorKind::MinProperties { limit: 1 } => "this map is empty".to_owned(),

@@ -33,7 +33,9 @@ pub fn mend(kind: Kind, document: &Value) -> Option<Mended> {
                 && is_choice(schema_at(kind.schema(), parent))
                 && let Some(Value::Object(map)) = node_mut(&mut mended.value, parent)
             {
-                let inside = map.keys().map(|chosen| [parent, &[Segment::Key(chosen.clone()), Segment::Key(key.clone())]].concat());
+                let inside = map
+                    .keys()
+                    .map(|chosen| [parent, &[Segment::Key(chosen.clone()), Segment::Key(key.clone())]].concat());
                 mended.holes.extend(inside);
             }
             mended.holes.push(hole);

@@ -68,7 +68,7 @@ fn mean(text: &str, line: &str, Complaint { problem, at, context }: Complaint<'_
             meaning(at, format!("a value cannot begin with {begins}"), "put the value in quotes")
         }
         "did not find expected ',' or '}'" | "did not find expected ',' or ']'" => {
-            flow(text, problem, at, context, rest)
+            flow(text, problem, at, context, (before, rest))
         }
         "did not find expected node content" if rest.trim().is_empty() => unclosed(text, at),
         "did not find expected node content" => {
@@ -183,6 +183,14 @@ fn colon(text: &str, line: &str, at: Position, before: &str) -> Meaning {
         return meaning(Position { line: at.line, column }, "a value with `: ` in it needs quotes", hint);
     }
     let column = before.chars().take_while(|c| *c == ' ').count() + 1;
+    let mut above = text.split('\n').enumerate().take(at.line - 1).collect::<Vec<_>>().into_iter().rev();
+    let above = above.find(|(_, line)| !line.trim().is_empty() && !line.trim_start().starts_with('#'));
+    if let Some((index, above)) = above {
+        let indentation = above.chars().take_while(|c| *c == ' ').count() + 1;
+        if indentation == column && !above.contains(": ") && !above.trim_end().ends_with(':') {
+            return no_pair(Position { line: index + 1, column }, above);
+        }
+    }
     let hint =
         "begin it in the column of the keys that it belongs to; a key above that has a value takes no keys below it";
     meaning(Position { line: at.line, column }, "this key is indented below something that is no map", hint)
@@ -190,16 +198,10 @@ fn colon(text: &str, line: &str, at: Position, before: &str) -> Meaning {
 
 /// Something else stands where the next key of a map should.
 fn no_key(at: Position, before: &str, rest: &str) -> Meaning {
+    if let Some(meaning) = behind_a_quote(at, before) {
+        return meaning;
+    }
     match before.trim_end().chars().last() {
-        Some(quote @ ('"' | '\'')) => {
-            let hint = match quote {
-                '"' => "put the whole value in one pair of quotes; inside double quotes a quote is written `\\\"`",
-                _ => {
-                    "put the whole value in one pair of quotes; inside single quotes a quote is written twice: `'it''s'`"
-                }
-            };
-            meaning(at, "text stands behind the closing quote", hint)
-        }
         Some(bracket @ ('}' | ']')) => {
             let hint = "put the whole value in quotes, or take out what is too much";
             meaning(at, format!("text stands behind the closing `{bracket}`"), hint)
