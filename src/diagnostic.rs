@@ -131,11 +131,13 @@ impl Diagnostic {
         let no_elements = Vec::<annotate_snippets::Element<'_>>::new();
         let mut group = level.primary_title(message.as_ref()).id(self.code).elements(no_elements);
         if let Some(position) = self.position {
-            let line = self.source.line(position.line);
+            // the renderer shows the other control characters as pictures
+            let line = self.source.line(position.line).replace(|c| ('\u{7f}'..'\u{a0}').contains(&c), "\u{fffd}");
+            let span = span_of(&line, position.column);
             let snippet = Snippet::source(line)
                 .line_start(position.line)
                 .path(self.source.name.as_str())
-                .annotation(AnnotationKind::Primary.span(span_of(line, position.column)));
+                .annotation(AnnotationKind::Primary.span(span));
             group = group.element(snippet);
         } else {
             group = group.element(annotate_snippets::Origin::path(self.source.name.as_str()));

@@ -15,7 +15,7 @@ use crate::support::Project;
 
 mod robust;
 
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/language");
+pub const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/language");
 
 /// Codes that a case would be too large for.
 const SHOWN_ELSEWHERE: [(&str, &str); 1] = [("E005", "robust.rs: a file with more mistakes than are told")];
@@ -37,7 +37,7 @@ fn base() -> BTreeMap<String, Vec<u8>> {
 }
 
 /// A project with the files of `case` over those of the base.
-fn project(case: &[u8]) -> Project {
+pub fn project(case: &[u8]) -> Project {
     let mut files = base();
     let mut current: Option<String> = None;
     for line in case.split_inclusive(|byte| *byte == b'\n') {
@@ -81,15 +81,16 @@ fn is_code(text: &str) -> bool {
 }
 
 fn codes_of(case: &Path) -> Vec<String> {
-    let stem = case.file_stem().and_then(|stem| stem.to_str()).expect("a name");
-    let codes = stem.split('-').next().expect("a first word");
+    let name = case.file_name().and_then(|name| name.to_str()).expect("a name");
+    let codes = name.split('-').next().expect("a first word");
     codes.split('.').map(str::to_owned).collect()
 }
 
 /// Every code that the sources can tell, outside of their tests.
 fn codes_in_sources() -> BTreeSet<String> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let sources = files_below(&src).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let sources =
+        files_below(&src).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));
     sources
         .flat_map(|path| {
             let text = std::fs::read_to_string(path).expect("a source");
@@ -105,39 +106,47 @@ fn cases() -> Vec<PathBuf> {
     cases
 }
 
-#[test]
-fn every_mistake_is_told_as_a_person_needs_it() {
+/// Runs `check` for every case of a folder; all that fail are told, not the first alone.
+pub fn each_case(folder: &Path, check: impl Fn(&str, &[u8])) {
     let mut failed = Vec::new();
-    let settings = || {
-        let mut settings = insta::Settings::clone_current();
-        settings.set_snapshot_path("language/snapshots");
-        settings.set_prepend_module_to_snapshot(false);
-        settings.set_omit_expression(true);
-        settings
-    };
-    for case in cases() {
-        let bytes = std::fs::read(&case).expect("a case");
-        let about = String::from_utf8_lossy(bytes.split(|byte| *byte == b'\n').next().expect("a line")).into_owned();
-        let compiled = compiled(&project(&bytes));
-        let name = case.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
-        let checked = catch_unwind(AssertUnwindSafe(|| {
-            for code in codes_of(&case) {
-                assert!(compiled.diagnostics.iter().any(|diagnostic| diagnostic.code == code), "{name} does not show {code}");
-            }
-            for Diagnostic { code, position, hint, message, .. } in &compiled.diagnostics {
-                assert!(position.is_some(), "{name}: {code} has no place: {message}");
-                assert!(hint.is_some(), "{name}: {code} says not what to do: {message}");
-            }
-            assert_eq!(compiled.plan.is_none(), compiled.has_errors());
-            let mut settings = settings();
-            settings.set_description(about.as_str());
-            settings.bind(|| insta::assert_snapshot!(name.as_str(), rendered(&compiled.diagnostics)));
-        }));
-        if checked.is_err() {
+    for path in files_below(folder) {
+        let name = path.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned();
+        let case = std::fs::read(&path).expect("a case");
+        if catch_unwind(AssertUnwindSafe(|| check(&name, &case))).is_err() {
             failed.push(name);
         }
     }
-    assert!(failed.is_empty(), "{} cases differ: {failed:#?}", failed.len());
+    assert!(failed.is_empty(), "{} cases fail: {failed:#?}", failed.len());
+}
+
+/// Compares with `language/snapshots/<name>.snap`, which begins with what the case is about.
+pub fn snapshot(name: &str, case: &[u8], text: &str) {
+    let about = String::from_utf8_lossy(case.split(|byte| *byte == b'\n').next().expect("a line")).into_owned();
+    let mut settings = insta::Settings::clone_current();
+    settings.set_snapshot_path(format!("{ROOT}/snapshots"));
+    settings.set_prepend_module_to_snapshot(false);
+    settings.set_omit_expression(true);
+    settings.set_description(about);
+    settings.bind(|| insta::assert_snapshot!(name, text));
+}
+
+#[test]
+fn every_mistake_is_told_as_a_person_needs_it() {
+    each_case(&Path::new(ROOT).join("invalid"), |name, case| {
+        let compiled = compiled(&project(case));
+        for code in codes_of(Path::new(name)) {
+            assert!(
+                compiled.diagnostics.iter().any(|diagnostic| diagnostic.code == code),
+                "{name} does not show {code}"
+            );
+        }
+        for Diagnostic { code, position, hint, message, .. } in &compiled.diagnostics {
+            assert!(position.is_some(), "{name}: {code} has no place: {message}");
+            assert!(hint.is_some(), "{name}: {code} says not what to do: {message}");
+        }
+        assert_eq!(compiled.plan.is_none(), compiled.has_errors());
+        snapshot(name, case, &rendered(&compiled.diagnostics));
+    });
 }
 
 #[test]
@@ -155,12 +164,15 @@ fn every_code_has_a_case_and_every_case_a_code() {
 
 #[test]
 fn every_snapshot_has_a_case() {
-    let names = |paths: Vec<PathBuf>| -> BTreeSet<String> {
-        paths.iter().map(|path| path.file_stem().and_then(|stem| stem.to_str()).expect("a name").to_owned()).collect()
+    let names = |folder: &str, prefix: &str| -> BTreeSet<String> {
+        let paths = files_below(&Path::new(ROOT).join(folder));
+        paths
+            .iter()
+            .map(|path| prefix.to_owned() + path.file_stem().and_then(|stem| stem.to_str()).expect("a name"))
+            .collect()
     };
-    let snapshots = files_below(&Path::new(ROOT).join("snapshots"));
-    assert!(snapshots.iter().all(|path| path.extension().is_some_and(|extension| extension == "snap")), "{snapshots:?}");
-    assert_eq!(names(snapshots), names(cases()));
+    let cases: BTreeSet<String> = names("invalid", "").union(&names("valid", "explain-")).cloned().collect();
+    assert_eq!(names("snapshots", ""), cases);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Secrets stay where they belong, and values stay where they were put.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use crate::support::{Api, Project, Reply, Request};
@@ -115,8 +117,11 @@ fn pieces() -> Vec<Vec<u8>> {
 }
 
 fn shows_no_secret(place: &str, bytes: &[u8], pieces: &[Vec<u8>]) {
-    let known: std::collections::HashSet<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
-    if let Some(at) = bytes.windows(12).position(|window| known.contains(window)) {
+    let known: HashSet<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+    let mut begins = vec![false; 1 << 16];
+    let pair = |window: &[u8]| usize::from(window[0]) << 8 | usize::from(window[1]);
+    pieces.iter().for_each(|piece| begins[pair(piece)] = true);
+    if let Some(at) = bytes.windows(12).position(|window| begins[pair(window)] && known.contains(window)) {
         let around = &bytes[at.saturating_sub(200)..(at + 200).min(bytes.len())];
         panic!("a piece of the secret in {place}: …{}…", String::from_utf8_lossy(around));
     }
@@ -258,10 +263,9 @@ fn leads_elsewhere(lead: impl Fn(&str) -> Reply + Send + Sync + 'static) -> (Api
 
 #[test]
 fn another_origin_gets_no_credentials_unless_it_is_trusted() {
-    for (name, auth) in AUTH {
-        for (words, trusted) in
-            [("next_url: { from: $.next }", false), ("link: {}", false), ("next_url: { from: $.next }", true)]
-        {
+    let ways = ["next_url: { from: $.next }", "link: {}"];
+    for ((name, auth), way) in AUTH.into_iter().zip([0, 1].into_iter().cycle()) {
+        for (words, trusted) in [(ways[way], false), (ways[1 - way], true)] {
             let by_link = words.starts_with("link");
             let (api, other) = leads_elsewhere(move |url| {
                 let encoded: String = url::form_urlencoded::byte_serialize(SECRET.as_bytes()).collect();

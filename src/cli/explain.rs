@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::output::{DIM, bold, json_line, table};
 use super::{Done, project, status};
 use crate::plan::{
-    AuthPlan, BodyPlan, ColumnSource, CursorSource, DeletePlan, Fact, KeyPlace, Order, PageKind, Path as JsonPath,
-    Predicate, SyncPlan, Target, ValuePlan,
+    AuthPlan, BodyPlan, ColumnSource, CursorSource, DeletePlan, Fact, IncrementalPlan, KeyPlace, MarkKind, OnInvalid,
+    Order, PageKind, PagePlan, Path as JsonPath, Predicate, SyncPlan, Target, TimeFormat, ValuePlan, limits,
 };
 use crate::scan::Checkpoint;
 
@@ -41,7 +41,8 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
 
 fn print(sync: &SyncPlan, facts: &[(&'static str, String)]) {
     let title = bold(anstyle::AnsiColor::Cyan);
-    anstream::println!("{title}{}{title:#}  {}", sync.id, sync.description.as_deref().unwrap_or_default());
+    let description = sync.description.as_ref().map(|text| format!("  {text}")).unwrap_or_default();
+    anstream::println!("{title}{}{title:#}{description}", sync.id);
     for (name, text) in facts {
         anstream::println!("  {DIM}{name:<12}{DIM:#} {text}");
     }
@@ -56,13 +57,14 @@ fn columns(sync: &SyncPlan) -> Vec<Vec<String>> {
             ColumnSource::Path(path) => path.text().to_owned(),
             ColumnSource::Template(template) => template.text().to_owned(),
         };
+        let how = format_of(&column.format).map(|format| format!(" ({format})")).unwrap_or_default();
         let marks = [
             (model.key.contains(&at), "key"),
             (column.required && !model.key.contains(&at), "required"),
             (column.volatile, "volatile"),
         ];
         let marks: Vec<&str> = marks.into_iter().filter(|(is, _)| *is).map(|(_, mark)| mark).collect();
-        vec![column.name.clone(), column.column_type.to_string(), source, marks.join(", ")]
+        vec![column.name.clone(), format!("{}{how}", column.column_type), source, marks.join(", ")]
     };
     model.columns.iter().enumerate().map(row).collect()
 }
@@ -77,6 +79,9 @@ fn facts(sync: &SyncPlan, checkpoint: Option<&Checkpoint>) -> Vec<(&'static str,
         path.to_owned()
     };
     let mut facts = vec![("request", format!("{} {url}", sync.request.method.as_str()))];
+    if sync.input.as_object().is_some_and(|input| !input.is_empty()) {
+        facts.push(("input", sync.input.to_string()));
+    }
     for (name, value) in &sync.request.query {
         facts.push(("query", format!("{name} = {}", text_of(value))));
     }
@@ -95,11 +100,12 @@ fn facts(sync: &SyncPlan, checkpoint: Option<&Checkpoint>) -> Vec<(&'static str,
     }
     facts.push(("auth", auth(&connection.auth)));
     let records: Vec<&str> = sync.response.records.iter().map(JsonPath::text).collect();
-    facts.push(("records", records.join(" and ")));
+    let optional = if sync.response.optional { ", where there are any" } else { "" };
+    facts.push(("records", records.join(" and ") + optional));
     if let Some(filter) = &sync.response.filter {
         facts.push(("where", predicate(filter)));
     }
-    facts.push(("pages", pages(&sync.pagination.kind)));
+    facts.push(("pages", pages(&sync.pagination)));
     if let Some(stop) = &sync.pagination.stop_when {
         facts.push(("stop", stop.text().to_owned()));
     }
@@ -108,13 +114,50 @@ fn facts(sync: &SyncPlan, checkpoint: Option<&Checkpoint>) -> Vec<(&'static str,
             Order::Ascending => "with every committed page (oldest first)",
             Order::Descending | Order::None => "when a scan is complete",
         };
-        facts.push(("incremental", format!("by {}; the watermark moves {moves}", incremental.field.text())));
+        facts.push(("incremental", format!("by {}; the watermark moves {moves}", mark(incremental))));
     }
     facts.push(("deletes", deletes(&sync.deletes)));
     facts.push(("limits", budget(sync)));
-    facts.push(("table", format!("{}.{}", sync.model.schema, sync.model.table)));
+    let misfits = match sync.model.on_invalid {
+        OnInvalid::Quarantine => "go to quarantine",
+        OnInvalid::Fail => "fail the run",
+        OnInvalid::SetNull => "lose the values that do not",
+    };
+    facts.push(("table", format!("{}.{}; records that do not fit {misfits}", sync.model.schema, sync.model.table)));
     facts.push(("state", state(checkpoint, sync.fingerprint)));
     facts
+}
+
+/// The incremental field with all that is said of it.
+fn mark(incremental: &IncrementalPlan) -> String {
+    let kind = match incremental.kind {
+        MarkKind::Timestamp => "timestamp",
+        MarkKind::Date => "date",
+        MarkKind::Integer => "integer",
+        MarkKind::Text => "text",
+    };
+    let mut text = format!("{}, {kind}", incremental.field.text());
+    if let Some(format) = format_of(&incremental.format) {
+        text += &format!(" ({format})");
+    }
+    if let Some(start) = &incremental.start {
+        text += &format!(", from {}", start.text());
+    }
+    if !incremental.lookback.is_zero() {
+        text += &format!(", {} read again", humantime::format_duration(incremental.lookback));
+    }
+    text
+}
+
+/// How a time is written, where it is not as usual.
+fn format_of(format: &TimeFormat) -> Option<&str> {
+    match format {
+        TimeFormat::Rfc3339 => None,
+        TimeFormat::EpochS => Some("epoch_s"),
+        TimeFormat::EpochMs => Some("epoch_ms"),
+        TimeFormat::EpochUs => Some("epoch_us"),
+        TimeFormat::Custom(format) => Some(format),
+    }
 }
 
 fn state(checkpoint: Option<&Checkpoint>, fingerprint: u64) -> String {
@@ -144,11 +187,14 @@ fn auth(plan: &AuthPlan) -> String {
     }
 }
 
-fn pages(kind: &PageKind) -> String {
+fn pages(plan: &PagePlan) -> String {
+    let up_to =
+        |path: &Option<JsonPath>| path.as_ref().map(|path| format!(", up to {}", path.text())).unwrap_or_default();
     let more =
-        |path: &Option<JsonPath>| path.as_ref().map(|path| format!(" while {}", path.text())).unwrap_or_default();
-    match kind {
-        PageKind::None => "one request".into(),
+        |path: &Option<JsonPath>| path.as_ref().map(|path| format!(", while {}", path.text())).unwrap_or_default();
+    let sent = |to: &Option<Target>| to.as_ref().map(|to| format!(" ({})", target(to))).unwrap_or_default();
+    let text = match &plan.kind {
+        PageKind::None => return "one request".into(),
         PageKind::Link { rel } => format!("Link header, rel={rel}"),
         PageKind::NextUrl { from } => format!("the URL in {}", fact(from)),
         PageKind::Cursor { from, to, replaces_params, has_more } => {
@@ -159,17 +205,24 @@ fn pages(kind: &PageKind) -> String {
             let alone = if *replaces_params { ", instead of all parameters" } else { "" };
             format!("cursor from {from} to {}{alone}{}", target(to), more(has_more))
         }
-        PageKind::Offset { offset, limit, total, has_more, .. } => {
-            let total = total.as_ref().map(|path| format!(" up to {}", path.text())).unwrap_or_default();
-            format!("{limit} at a time, offset in {}{total}{}", target(offset), more(has_more))
+        PageKind::Offset { offset, limit_to, limit, start, total, has_more } => format!(
+            "{limit} at a time{}, offset in {} from {start}{}{}",
+            sent(limit_to),
+            target(offset),
+            up_to(total),
+            more(has_more)
+        ),
+        PageKind::Page { page, size_to, size, start, total_pages, total, has_more } => {
+            let size = size.map(|size| format!("{size} at a time{}, ", sent(size_to))).unwrap_or_default();
+            let end = up_to(if total_pages.is_some() { total_pages } else { total });
+            format!("{size}page number in {} from {start}{end}{}", target(page), more(has_more))
         }
-        PageKind::Page { page, size, total_pages, total, has_more, .. } => {
-            let size = size.map(|size| format!("{size} at a time, ")).unwrap_or_default();
-            let end = total_pages.as_ref().or(total.as_ref()).map(|path| format!(" up to {}", path.text()));
-            format!("{size}page number in {}{}{}", target(page), end.unwrap_or_default(), more(has_more))
+        PageKind::Relay { page_info, after, first } => {
+            let size = first.as_ref().map(|(name, size)| format!(", {size} at a time (${name})")).unwrap_or_default();
+            format!("relay, {} to ${after}{size}", page_info.text())
         }
-        PageKind::Relay { page_info, after, .. } => format!("relay, {} to ${after}", page_info.text()),
-    }
+    };
+    if plan.pages_max == limits::PAGES_MAX { text } else { format!("{text}; {} pages at most", plan.pages_max) }
 }
 
 fn fact(fact: &Fact) -> String {
@@ -198,11 +251,15 @@ fn deletes(plan: &DeletePlan) -> String {
     match plan {
         DeletePlan::None => "none: rows that vanish from the API stay".into(),
         DeletePlan::Absence { guard } => format!(
-            "what a complete scan does not return; refused above {} % of a table with {} rows or more",
+            "what a complete scan does not return; refused above {} % of a table with {} rows or more{}",
             guard.max_fraction * 100.0,
-            guard.min_rows
+            guard.min_rows,
+            if guard.allow_empty { "" } else { ", and where nothing is returned" }
         ),
-        DeletePlan::Flag { when, .. } => format!("records with {}", predicate(when)),
+        DeletePlan::Flag { when, at } => {
+            let at = at.as_ref().map(|path| format!(", since {}", path.text())).unwrap_or_default();
+            format!("records with {}{at}", predicate(when))
+        }
     }
 }
 
@@ -224,6 +281,7 @@ fn text_of(value: &ValuePlan) -> String {
         ValuePlan::Fixed(value) => value.to_string(),
         ValuePlan::Template(template) => template.text().to_owned(),
         ValuePlan::List(items) => format!("[{}]", items.iter().map(text_of).collect::<Vec<_>>().join(", ")),
+        ValuePlan::Map(members) if members.is_empty() => "{}".to_owned(),
         ValuePlan::Map(members) => {
             let members: Vec<String> =
                 members.iter().map(|(name, value)| format!("{name}: {}", text_of(value))).collect();

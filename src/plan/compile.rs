@@ -1,6 +1,6 @@
 //! The passes: files → documents → drafts → a plan, with every mistake of every file on the way.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ pub fn compile(inputs: &[Input], folder: &std::path::Path) -> Compiled {
         .iter()
         .flat_map(|project| project.spec.connections.values().map(|connection| connection.provider.as_str()))
         .collect();
-    let providers: HashMap<&str, ProviderDraft> = documents
+    let providers: BTreeMap<&str, ProviderDraft> = documents
         .providers
         .iter()
         .filter(|(name, typed)| !typed.builtin || used.contains(name.as_str()))
@@ -96,9 +96,9 @@ fn drafts<'d>(
     sink: &mut Sink,
     documents: &'d Documents,
     used: &BTreeSet<&str>,
-) -> HashMap<(&'d str, &'d str), SyncDraft> {
+) -> BTreeMap<(&'d str, &'d str), SyncDraft> {
     let models = models(sink, documents, used);
-    let mut drafts = HashMap::new();
+    let mut drafts = BTreeMap::new();
     for ((provider, name), typed) in &documents.syncs {
         if typed.builtin && !used.contains(provider.as_str()) {
             continue;
@@ -133,9 +133,9 @@ fn models<'d>(
     sink: &mut Sink,
     documents: &'d Documents,
     used: &BTreeSet<&str>,
-) -> HashMap<(&'d str, &'d str), Arc<ModelPlan>> {
-    let mut models = HashMap::new();
-    let mut tables: HashMap<(&str, &str), &str> = HashMap::new();
+) -> BTreeMap<(&'d str, &'d str), Arc<ModelPlan>> {
+    let mut models = BTreeMap::new();
+    let mut tables: BTreeMap<(&str, &str), &str> = BTreeMap::new();
     let all =
         documents.models.iter().filter(|((provider, _), typed)| !typed.builtin || used.contains(provider.as_str()));
     for ((provider, name), typed) in all.clone() {
@@ -162,7 +162,7 @@ fn models<'d>(
 }
 
 /// Two syncs that fill one table, one of which deletes what it does not see: each would delete the other's rows.
-fn absence_owns_its_table(sink: &mut Sink, documents: &Documents, drafts: &HashMap<(&str, &str), SyncDraft>) {
+fn absence_owns_its_table(sink: &mut Sink, documents: &Documents, drafts: &BTreeMap<(&str, &str), SyncDraft>) {
     for ((provider, name), draft) in drafts {
         let rival = drafts.iter().find(|((other_provider, other), other_draft)| {
             other_provider == provider && other != name && other_draft.model.name == draft.model.name
@@ -181,8 +181,8 @@ fn assemble(
     sink: &mut Sink,
     documents: &Documents,
     project: &Typed<ProjectSpec>,
-    providers: &HashMap<&str, ProviderDraft>,
-    syncs: &HashMap<(&str, &str), SyncDraft>,
+    providers: &BTreeMap<&str, ProviderDraft>,
+    syncs: &BTreeMap<(&str, &str), SyncDraft>,
     folder: &std::path::Path,
 ) -> Plan {
     let ProjectSpec { database, providers: _, integrations: _, connections, publish } = &project.spec;
@@ -247,7 +247,7 @@ fn connection_syncs(
     spec: &ConnectionSpec,
     documents: &Documents,
     connection: Option<&Arc<ConnectionPlan>>,
-    drafts: &HashMap<(&str, &str), SyncDraft>,
+    drafts: &BTreeMap<(&str, &str), SyncDraft>,
 ) -> Vec<Arc<SyncPlan>> {
     let provider = spec.provider.as_str();
     let available: Vec<&str> =

@@ -446,6 +446,8 @@ pub(super) fn settings(
         Ok(findings) => {
             for mut finding in findings {
                 finding.code = code;
+                let (key, owner) = if code == "E048" { ("input", "sync") } else { ("config", "provider") };
+                finding.hint.get_or_insert_with(|| format!("`{key}` of the {owner} says what is allowed"));
                 if place.node().is_none() {
                     sink.key_error(code, place, finding.message, finding.hint);
                 } else {

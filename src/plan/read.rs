@@ -32,7 +32,7 @@ fn document(sink: &mut Sink, input: &Input) -> Option<Document> {
         Kind::Project => Arc::new(Source { text: secret::masked(&source.text), ..Source::clone(source) }),
         Kind::Provider | Kind::Sync | Kind::Model => Arc::clone(source),
     };
-    let value = match well_formed(source) {
+    let value = match well_formed(source, &shown.text) {
         Ok(value) => value,
         Err(_) if *stray => Value::Null,
         Err(error) => {
@@ -82,7 +82,7 @@ fn document(sink: &mut Sink, input: &Input) -> Option<Document> {
     }
 }
 
-fn well_formed(source: &Source) -> Result<Value, yaml::Error> {
+fn well_formed(source: &Source, shown: &str) -> Result<Value, yaml::Error> {
     if let Some(position) = source.not_utf8 {
         let hint = Some("save the file as UTF-8".to_owned());
         return Err(yaml::Error {
@@ -92,7 +92,7 @@ fn well_formed(source: &Source) -> Result<Value, yaml::Error> {
             hint,
         });
     }
-    yaml::parse(&source.text)
+    yaml::parse_showing(&source.text, shown)
 }
 
 /// What stands for a file that could not be read, so that those who name it are not told that it is not there.

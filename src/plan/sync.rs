@@ -240,7 +240,17 @@ fn incremental(
         None => Some(None),
         Some(text) => {
             let names = ["config", "input", "variant", "connection", "run"];
-            template(sink, &place.key("start"), text, open.with(&names)).map(Some)
+            let template = template(sink, &place.key("start"), text, open.with(&names));
+            if template.as_ref().is_some_and(|template| template.is_fixed() && !may_start(kind, text)) {
+                let hint = match kind {
+                    MarkKind::Integer => "write a whole number: `0`",
+                    _ => "write a day or a time: `2020-01-01`, `2020-01-01T00:00:00Z`",
+                };
+                let message = format!("`{}` is nothing to start from", words::shorten(text));
+                sink.error("E036", &place.key("start"), message, Some(hint.to_owned()));
+                return None;
+            }
+            template.map(Some)
         }
     };
     let lookback = match lookback {
@@ -268,6 +278,17 @@ fn incremental(
         start: start?,
         lookback: lookback?,
     })
+}
+
+/// Whether a fixed `start` can be a mark. Times have more forms than are judged here; what has none of their digits is none.
+fn may_start(kind: MarkKind, text: &str) -> bool {
+    match kind {
+        MarkKind::Timestamp | MarkKind::Date => {
+            text.trim().starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+')
+        }
+        MarkKind::Integer => text.trim().parse::<i64>().is_ok(),
+        MarkKind::Text => true,
+    }
 }
 
 fn deletes(sink: &mut Sink, place: &Place<'_>, spec: &DeletesSpec, open: Variables<'_>) -> Option<DeletePlan> {

@@ -133,7 +133,16 @@ fn column(
             sink.key_error("E044", &place.key("format"), message, Some(hint));
             return None;
         }
-        Some(text) => words::time_format(sink, &place.key("format"), text)?,
+        Some(text) => {
+            let format = words::time_format(sink, &place.key("format"), text)?;
+            let is_epoch = matches!(format, TimeFormat::EpochS | TimeFormat::EpochMs | TimeFormat::EpochUs);
+            if is_epoch && column_type == ColumnType::Time {
+                let hint = "make the column a `timestamptz`, or write the format of the clock: `%H:%M`".to_owned();
+                sink.error("E044", &place.key("format"), "a time of day cannot have an epoch format", Some(hint));
+                return None;
+            }
+            format
+        }
         None => TimeFormat::Rfc3339,
     };
     let source = match (path, value) {

@@ -140,7 +140,8 @@ fn translate(schema: &Value, error: &ValidationError<'_>, findings: &mut Vec<Fin
         }
         ValidationErrorKind::AdditionalProperties { unexpected } => {
             for key in unexpected {
-                let hint = unknown_key_hint(schema, &path, key);
+                // far more than are ever told
+                let hint = if findings.len() < HINTS_MAX { unknown_key_hint(schema, &path, key) } else { None };
                 findings.push(Finding::key("E010", path.clone(), key, unknown(key), hint));
             }
         }
@@ -179,6 +180,8 @@ fn translate(schema: &Value, error: &ValidationError<'_>, findings: &mut Vec<Fin
         }
     }
 }
+
+const HINTS_MAX: usize = 1_000;
 
 fn segments(error: &ValidationError<'_>) -> Vec<Segment> {
     let segment = |segment| match segment {

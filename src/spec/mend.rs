@@ -61,7 +61,7 @@ fn mend_one(kind: Kind, document: &mut Value, finding: Finding) -> Vec<Segment> 
     match path.split_last() {
         Some((Segment::Key(key), parents)) => {
             if let Some(Value::Object(map)) = node_mut(document, parents) {
-                map.shift_remove(key);
+                map.remove(key);
             }
         }
         _ => *document = Value::Object(Map::new()),

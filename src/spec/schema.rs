@@ -143,7 +143,11 @@ fn merge_choice(map: &mut Map<String, Value>) {
             return merge_names(map);
         };
         for (name, value) in one {
-            let mut value = value.clone();
+            let mut value = match value {
+                // anything: an object takes the description
+                Value::Bool(true) => json!({}),
+                value => value.clone(),
+            };
             if let (Some(description), Value::Object(value)) = (branch.get("description"), &mut value) {
                 value.insert("description".into(), description.clone());
             }

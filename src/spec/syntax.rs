@@ -37,18 +37,18 @@ fn read_place(text: &str) -> Option<Position> {
 struct Meaning {
     at: Position,
     message: String,
-    hint: Option<String>,
+    hint: String,
 }
 
 fn meaning(at: Position, message: impl Into<String>, hint: &str) -> Meaning {
-    Meaning { at, message: message.into(), hint: Some(hint.to_owned()) }
+    Meaning { at, message: message.into(), hint: hint.to_owned() }
 }
 
 /// The error for people.
 pub(super) fn explain(text: &str, complaint: Complaint<'_>) -> Error {
     let line = text.split('\n').nth(complaint.at.line - 1).unwrap_or_default();
     let Meaning { at, message, hint } = mean(text, line, complaint);
-    Error { code: "E001", message, position: Some(at), hint }
+    Error { code: "E001", message, position: Some(at), hint: Some(hint) }
 }
 
 const QUOTE_TEMPLATE: &str = "a value with `{{` in it needs quotes: `since: \"{{ watermark }}\"`";
@@ -96,7 +96,10 @@ fn mean(text: &str, line: &str, Complaint { problem, at, context }: Complaint<'_
             let hint = "begin it on the next line, or write `[ … ]`";
             meaning(at, "a list with `-` cannot begin on the line of its key", hint)
         }
-        other => Meaning { at, message: format!("this is no YAML: {other}"), hint: None },
+        other => {
+            let hint = "look at the line above too; a value with characters that mean something to YAML needs quotes";
+            meaning(at, format!("this is no YAML: {other}"), hint)
+        }
     }
 }
 
@@ -165,7 +168,7 @@ fn unclosed(text: &str, at: Position) -> Meaning {
     }
     match open.pop() {
         Some((index, c)) => never_closed(text, Position::of(text, index), c),
-        None => Meaning { at, message: "the file ends too early".into(), hint: None },
+        None => meaning(at, "the file ends too early", "write the value"),
     }
 }
 
@@ -206,9 +209,11 @@ fn no_key(at: Position, before: &str, rest: &str) -> Meaning {
             let hint = "put the whole value in quotes, or take out what is too much";
             meaning(at, format!("text stands behind the closing `{bracket}`"), hint)
         }
-        _ if rest.starts_with("- ") => {
-            meaning(at, "a list item stands among the keys of a map", "indent it below the key that it belongs to")
-        }
+        _ if rest.starts_with("- ") => meaning(
+            at,
+            "a list item stands among the keys of a map",
+            "indent it below its key, in the column of the other items",
+        ),
         _ => {
             let hint = "the keys of one map begin in the same column";
             meaning(at, "the indentation of this line fits no line above it", hint)
@@ -240,17 +245,18 @@ pub(super) fn key_is_no_text(text: &str, at: Position) -> Error {
     Error { code: "E001", message: message.into(), position, hint: Some(hint.into()) }
 }
 
-/// The place where a second document begins.
-pub(super) fn second_document(text: &str) -> Option<Position> {
+/// The place where a second document begins; the beginning of the file where no line says so.
+pub(super) fn second_document(text: &str) -> Position {
     let mut content = false;
     for (index, line) in text.split('\n').enumerate() {
         let mark = line.starts_with("---") || line.starts_with("...");
         if mark && content {
-            return Some(Position { line: index + 1, column: 1 });
+            return Position { line: index + 1, column: 1 };
         }
-        content |= !mark && !line.trim().is_empty() && !line.starts_with(['#', '%']);
+        let rest = line.trim_start_matches("---").trim();
+        content |= !rest.is_empty() && !line.starts_with(['#', '%']);
     }
-    None
+    Position { line: 1, column: 1 }
 }
 
 fn split(line: &str, column: usize) -> (&str, &str) {

@@ -50,7 +50,14 @@ fn too_much(message: String, position: Option<Position>, hint: &str) -> Error {
 /// A syntax error, a key that stands twice, a key that is no text, a value JSON cannot hold, more than
 /// [`DOCUMENT_BYTES_MAX`] bytes or [`DOCUMENT_DEPTH_MAX`] levels, aliases that multiply.
 pub fn parse(text: &str) -> Result<Value, Error> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    parse_showing(text, text)
+}
+
+/// As [`parse`]; messages quote from `shown`, which differs from the text in characters that nobody may see.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_showing(text: &str, shown: &str) -> Result<Value, Error> {
     if text.len() > DOCUMENT_BYTES_MAX {
         let message = format!("the file has more than {} KiB", DOCUMENT_BYTES_MAX >> 10);
         let start = Position { line: 1, column: 1 };
@@ -60,7 +67,7 @@ pub fn parse(text: &str) -> Result<Value, Error> {
         return Err(too_much(format!("{TOO_DEEP} (more than {DOCUMENT_DEPTH_MAX} levels)"), Some(at), FLATTER));
     }
     let weight = Cell::new(0);
-    Node { depth: 0, weight: &weight }.deserialize(document(text)).map_err(|error| explain(text, &error))
+    Node { depth: 0, weight: &weight }.deserialize(document(text)).map_err(|error| explain(text, shown, &error))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the door to serde_yaml")]
@@ -83,7 +90,7 @@ fn bracket_too_many(text: &str) -> Option<Position> {
     None
 }
 
-fn explain(text: &str, error: &serde_yaml::Error) -> Error {
+fn explain(text: &str, shown: &str, error: &serde_yaml::Error) -> Error {
     let full = error.to_string();
     // the errors of the parser's reader have their offset in the text alone
     let offset = full.rsplit_once(" at position ").and_then(|(_, offset)| offset.parse::<usize>().ok());
@@ -106,11 +113,11 @@ fn explain(text: &str, error: &serde_yaml::Error) -> Error {
         return too_much(TOO_HEAVY.to_owned(), first_alias(text), NO_ALIASES);
     }
     if full.contains("invalid type: ") {
-        return syntax::key_is_no_text(text, at);
+        return syntax::key_is_no_text(shown, at);
     }
     let (message, position, hint) = if full.contains("more than one document") {
         let hint = "each document has a file of its own";
-        ("the file holds more than one document".to_owned(), syntax::second_document(text), hint)
+        ("the file holds more than one document".to_owned(), Some(syntax::second_document(text)), hint)
     } else if full.contains("unknown anchor") {
         let hint = "a value that begins with `*` needs quotes";
         ("an alias (`*name`) refers to no anchor (`&name`)".to_owned(), position, hint)
@@ -124,7 +131,7 @@ fn explain(text: &str, error: &serde_yaml::Error) -> Error {
     } else if full.contains("invalid value: ") || full.contains("empty YAML tag") {
         (TAGGED.to_owned(), position, "put the value in quotes if it is text")
     } else {
-        return syntax::explain(text, Complaint::read(&full, at));
+        return syntax::explain(shown, Complaint::read(&full, at));
     };
     Error { code: "E001", message, position, hint: Some(hint.to_owned()) }
 }

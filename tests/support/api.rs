@@ -152,6 +152,8 @@ impl Drop for Api {
 }
 
 fn serve(stream: TcpStream, current: &Mutex<Arc<Answer>>, log: &Mutex<Vec<Request>>) -> std::io::Result<()> {
+    // head and body are written one after the other: without this each answer waits 40 ms for an acknowledgement
+    stream.set_nodelay(true)?;
     let mut reader = BufReader::new(stream.try_clone()?);
     let mut writer = stream;
     while let Some(request) = read(&mut reader)? {

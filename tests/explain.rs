@@ -1,0 +1,80 @@
+//! Projects that compile: `explain` prints the plan of each case in `language/valid/`, and the print is a snapshot.
+
+use std::path::Path;
+
+use crate::language::{ROOT, compiled, each_case, files_below, project, rendered, snapshot};
+
+#[test]
+fn every_plan_is_explained() {
+    each_case(&Path::new(ROOT).join("valid"), |name, case| {
+        let project = project(case);
+        let compiled = compiled(&project);
+        // a full sync or two without deletes are meant here
+        assert!(!compiled.has_errors(), "{}", rendered(&compiled.diagnostics));
+        let output = project.headwater(&["explain"]);
+        assert_eq!((output.code, output.stderr.as_str()), (0, ""));
+        snapshot(&format!("explain-{name}"), case, &output.stdout);
+        let lines = project.headwater(&["explain", "--json"]).json();
+        let names: Vec<&str> = lines.iter().filter_map(|line| line["sync"].as_str()).collect();
+        let planned: Vec<String> =
+            compiled.plan.expect("a plan").syncs.iter().map(|sync| sync.id.to_string()).collect();
+        assert_eq!(names, planned);
+    });
+}
+
+/// What the cases must hold between them, as the words that name it.
+const WORDS: [&str; 43] = [
+    "none: {}",
+    "link:",
+    "next_url:",
+    "cursor:",
+    "offset:",
+    "page:",
+    "relay:",
+    "api_key:",
+    "basic:",
+    "bearer:",
+    "absence:",
+    "flag:",
+    "type: \"boolean\"",
+    "type: \"integer\"",
+    "type: \"bigint\"",
+    "type: \"hugeint\"",
+    "type: \"double\"",
+    "type: \"decimal(18,2)\"",
+    "type: \"varchar\"",
+    "type: \"date\"",
+    "type: \"time\"",
+    "type: \"timestamp\"",
+    "type: \"timestamptz\"",
+    "type: \"uuid\"",
+    "type: \"json\"",
+    "type: \"blob\"",
+    "type: \"varchar[]\"",
+    "type: timestamp",
+    "type: date",
+    "type: integer",
+    "type: text",
+    "variants:",
+    "json:",
+    "form:",
+    "text:",
+    "graphql:",
+    "get:",
+    "post:",
+    "put:",
+    "patch:",
+    "delete:",
+    "publish:",
+    "trusted_origins:",
+];
+
+#[test]
+fn the_cases_hold_every_kind() {
+    let texts: Vec<String> = files_below(&Path::new(ROOT).join("valid"))
+        .iter()
+        .map(|path| std::fs::read_to_string(path).expect("a case"))
+        .collect();
+    let missing: Vec<_> = WORDS.iter().filter(|word| !texts.iter().any(|text| text.contains(*word))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
