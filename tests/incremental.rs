@@ -119,7 +119,7 @@ fn start_is_the_mark_of_the_first_run() {
     project.run();
     assert_eq!(api.asked(), ["GET /items?since=5"; 2], "nothing came, so the start stays");
 
-    let project = Project::simple(&api.url(), &sync(", start: someday"), MODEL);
+    let project = Project::simple(&api.url(), &sync(", start: \"{{ config.since | default('someday') }}\""), MODEL);
     let report = project.run_fails(2);
     let message = report["error"]["message"].as_str().expect("a message");
     assert!(message.contains("incremental.start") && message.contains("`someday`"), "{message}");
