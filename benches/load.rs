@@ -376,10 +376,10 @@ fn write_record(out: &mut Vec<u8>, id: u64, changed: bool) {
     const TAGS: [&str; 4] = ["", r#""vip""#, r#""eu","trial""#, r#""apac","churn-risk","us""#];
     const CITIES: [&str; 4] = ["Zürich", "São Paulo", "Wellington", "Nairobi"];
     const NOTES: [&str; 4] = [
-        "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod",
-        "tempor incididunt ut labore et dolore magna aliqua",
-        "ut enim ad minim veniam quis nostrud \\\"exercitation\\\" ullamco laboris nisi ut aliquip",
-        "duis aute irure dolor\\nin reprehenderit in voluptate velit",
+        "lorem ipsum dolor sit amet consectetur adipiscing elit sed do eiusmod tempor incididunt ut labore et dolore",
+        "magna aliqua ut enim ad minim veniam quis nostrud exercitation ullamco",
+        "laboris nisi \\\"ut aliquip\\\" ex ea commodo consequat duis aute irure dolor in reprehenderit in voluptate velit",
+        "esse cillum dolore\\neu fugiat nulla pariatur excepteur sint occaecat cupidatat non proident sunt in culpa",
     ];
     const STATUSES: [&str; 4] = ["active", "inactive", "pending", "closed"];
     let noise = mix(id);

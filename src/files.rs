@@ -1,5 +1,6 @@
 //! The only reader of YAML files: a project's folders and the built-in catalogue.
 
+use std::collections::HashSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -84,6 +85,10 @@ pub fn read_project(folder: &Path) -> Result<Vec<Input>, Error> {
             }
         }
     }
+    // one folder can be both: what is read in one role is not stray in the other
+    let read: HashSet<String> =
+        inputs.iter().filter(|input| !input.stray).map(|input| input.source.name.clone()).collect();
+    inputs.retain(|input| !input.stray || !read.contains(&input.source.name));
     inputs.extend(catalogue());
     Ok(inputs)
 }

@@ -1,6 +1,7 @@
 //! What APIs and people send that is wrong: a clear error or a record in quarantine, never a panic, nothing lost and nothing half.
 
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -279,6 +280,30 @@ fn an_invalid_record_where_the_model_says_fail() {
     refusal.with_model(&format!("{MODEL}\non_invalid: fail"), || {
         items(json!([{ "id": 4 }, { "id": 3, "small": "many" }]))
     });
+}
+
+#[test]
+fn a_failure_does_not_wait_for_a_page_that_is_asked_for() {
+    // the third page is never answered while the run lasts
+    let (done, ended) = sync_channel::<()>(1);
+    let ended = Mutex::new(ended);
+    let api = Api::start(move |request| match request.number("after", 0) {
+        2 => items(json!([{ "id": 3, "small": "many" }])),
+        4 => {
+            ended.lock().expect("not poisoned").recv().expect("the run has ended");
+            Reply::status(500, "{}")
+        }
+        _ => good(request),
+    });
+    let project = Project::simple(&api.url(), SYNC, &format!("{MODEL}\non_invalid: fail"));
+    // a run that waits sees the request time out, and makes it again
+    let provider = "provider: api\nretry: { attempts: 2, backoff: { base: 1ms } }\ntimeout: { request: 5s }";
+    project.write("providers/api.yaml", &format!("{provider}\nbase_url: {}\n", api.url()));
+    assert_eq!(project.run_fails(4)["error"]["code"], "invalid_record");
+    done.send(()).expect("there is room");
+    let third = api.asked().iter().filter(|line| line.ends_with("after=4")).count();
+    assert!(third <= 1, "the third page was asked for {third} times");
+    assert_eq!(ids(&project), [1, 2]);
 }
 
 #[test]

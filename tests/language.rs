@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use headwater::diagnostic::{Diagnostic, Severity};
+use headwater::diagnostic::{Diagnostic, Severity, Source};
 use headwater::files;
-use headwater::plan::{Compiled, compile};
+use headwater::plan::{Compiled, Input, compile};
+use headwater::spec::schema::Kind;
 
 use crate::support::Project;
 
@@ -189,6 +191,91 @@ fn the_program_prints_what_the_snapshots_hold() {
         let lines = project.headwater(&["check", "--json"]);
         assert_eq!(lines.json(), diagnostics.iter().map(Diagnostic::to_json).collect::<Vec<_>>());
     }
+}
+
+/// The inputs of the base, as if they were of the built-in catalogue, and a project file.
+fn catalogue(project: &str) -> Vec<Input> {
+    let project_file = |input: &Input| input.kind == Kind::Project;
+    let base = files::read_project(self::project(b"").path()).expect("the files are read");
+    let mut inputs: Vec<Input> = base.into_iter().filter(|input| !input.builtin && !project_file(input)).collect();
+    inputs.iter_mut().for_each(|input| input.builtin = true);
+    let source = Arc::new(Source::new("headwater.yaml", project));
+    inputs.insert(0, Input { source, kind: Kind::Project, integration: None, builtin: false, stray: false });
+    inputs
+}
+
+#[test]
+fn the_catalogue_serves_a_project_and_gives_way_to_its_own_files() {
+    const PROJECT: &str = "database: a.duckdb\nconnections:\n  one: { provider: acme, credentials: { api_key: \"${A}\" }, config: { region: eu } }\n";
+    let here = Path::new(".");
+    let inputs = catalogue(PROJECT);
+    let plan = compile(&inputs, here).plan.expect("a plan");
+    assert_eq!(plan.syncs[0].connection.base_url.as_str(), "https://eu.api.acme.example/v2");
+    // the project's own provider and model instead
+    let own = |name: &str, kind, integration: Option<&str>, text: &str| Input {
+        source: Arc::new(Source::new(name, text)),
+        kind,
+        integration: integration.map(str::to_owned),
+        builtin: false,
+        stray: false,
+    };
+    let mut both = inputs.clone();
+    both.push(own("providers/acme.yaml", Kind::Provider, None, "provider: acme\nbase_url: https://own.example\nauth: { key: { bearer: { token: \"{{ credentials.api_key }}\" } } }\n"));
+    both.push(own(
+        "integrations/acme/models/Contact.yaml",
+        Kind::Model,
+        Some("acme"),
+        "model: Contact\ntable: people\nkey: [id]\ncolumns: { id: $.id }\n",
+    ));
+    both.sort_by_key(|input| input.builtin);
+    let compiled = compile(&both, here);
+    assert!(compiled.diagnostics.is_empty(), "{}", rendered(&compiled.diagnostics));
+    let plan = compiled.plan.expect("a plan");
+    assert_eq!((plan.syncs.len(), plan.syncs[0].model.table.as_str()), (1, "people"));
+    assert_eq!(plan.syncs[0].connection.base_url.host_str(), Some("own.example"));
+    // a sync of one's own beside those of the catalogue
+    let mut beside = inputs.clone();
+    let text = String::from_utf8(base()["integrations/acme/syncs/contacts.yaml"].clone()).expect("UTF-8");
+    beside.push(own(
+        "integrations/acme/syncs/people.yaml",
+        Kind::Sync,
+        Some("acme"),
+        &text.replace("contacts", "people"),
+    ));
+    assert_eq!(compile(&beside, here).plan.expect("a plan").syncs.len(), 2);
+    // what is not used is not read, and its name is known
+    let mut broken = catalogue("database: a.duckdb\nconnections: { one: { provider: acmee } }\n");
+    broken.iter_mut().filter(|input| input.builtin).for_each(|input| {
+        input.source = Arc::new(Source::new(input.source.name.clone(), "{{"));
+    });
+    let found = compile(&broken, here).diagnostics;
+    assert_eq!(found.len(), 1, "{}", rendered(&found));
+    assert_eq!(found[0].hint.as_deref(), Some("did you mean `acme`?"));
+}
+
+#[test]
+fn the_project_file_names_the_folders() {
+    let project = Project::empty();
+    let moved = |from: &str| from.replacen("providers/", "apis/", 1).replacen("integrations/", "apis/", 1);
+    for (name, text) in base() {
+        project.write(&moved(&name), text);
+    }
+    let file = String::from_utf8(base()["headwater.yaml"].clone()).expect("UTF-8");
+    project.write("headwater.yaml", format!("providers: [apis]\nintegrations: [apis]\n{file}"));
+    let compiled = compiled(&project);
+    assert!(compiled.diagnostics.is_empty(), "{}", rendered(&compiled.diagnostics));
+    project.write("headwater.yaml", format!("providers: [api]\n{file}"));
+    let output = project.headwater(&["check"]);
+    assert_eq!(
+        (output.code, output.stderr.as_str()),
+        (
+            2,
+            "error: there is no folder `api`, which `headwater.yaml` names\nhint: folders are relative to the project file\n"
+        )
+    );
+    let empty = Project::empty();
+    let output = empty.headwater(&["check"]);
+    assert!(output.code == 2 && output.stderr.contains("`headwater init`"), "{}", output.stderr);
 }
 
 #[test]

@@ -705,3 +705,35 @@ fn a_promise_of_more_without_a_cursor_is_an_error() {
     assert_eq!(report["error"]["code"], "no_token");
     assert_eq!(report["added"], 0);
 }
+
+#[test]
+fn a_place_that_the_api_no_longer_knows_begins_the_scan_again() {
+    let api = Api::start(
+        |request| if request.param("after").is_some() { Reply::status(500, "{}") } else { by_cursor(request) },
+    );
+    let project = with_provider_default(&api, "");
+    project.run_fails(3);
+    // the cursor that was saved has expired; 1 has gone meanwhile
+    api.becomes(|request| match request.param("after") {
+        Some("4") => Reply::status(410, r#"{"error":"cursor expired"}"#),
+        after => {
+            let page = if after.is_some() { slice(5, 4) } else { slice(1, 4) };
+            let next = if after.is_some() { Value::Null } else { last(&page) };
+            Reply::json(&json!({ "items": page, "next": next }))
+        }
+    });
+    api.asked();
+    let output = project.headwater(&["run", "--json"]);
+    assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
+    assert_eq!(api.asked(), ["GET /items?after=4", "GET /items", "GET /items?after=5"]);
+    let restarted: Vec<Value> = output
+        .json()
+        .iter()
+        .filter(|event| event["event"] == "started")
+        .map(|event| event["restarted"].clone())
+        .collect();
+    assert_eq!(restarted, [Value::Null, json!("the API no longer knows the page to go on from")]);
+    let report = output.report().remove(0);
+    assert_eq!((&report["added"], &report["unchanged"], &report["deleted"]), (&json!(3), &json!(3), &json!(1)));
+    assert_eq!(project.column("select id from api.items_live order by id"), [2, 3, 4, 5, 6, 7]);
+}

@@ -1,5 +1,6 @@
 //! One sync from its checkpoint to its end: fetch → read and map → commit, each ahead of the next by a few pages.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -147,9 +148,15 @@ impl Task {
             let (pages, queue) = mpsc::channel(limits::PAGES_IN_FLIGHT);
             let fetcher =
                 Fetcher::new(Arc::clone(&self.plan), client.clone(), Arc::clone(&self.observer), self.log_requests);
-            let reading = self.fetch_pages(scan, client, pages, &fetcher);
-            let writing = self.write_pages(checkpoint, queue, &fetcher, report);
-            let (read, written) = tokio::join!(reading, writing);
+            let (read, written) = {
+                let mut reading = pin!(self.fetch_pages(scan, client, pages, &fetcher));
+                let mut writing = pin!(self.write_pages(checkpoint, queue, &fetcher, report));
+                tokio::select! {
+                    // nothing that is still asked for can be kept after an error, so it is not waited for
+                    Err(error) = &mut writing => (Ok(false), Err(error)),
+                    read = &mut reading => (read, writing.await),
+                }
+            };
             report.requests += fetcher.requests();
             self.keep_log(&fetcher).await?;
             // an error behind in the pipeline comes first: it stopped what is ahead

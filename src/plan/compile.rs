@@ -27,7 +27,8 @@ pub struct Input {
     pub kind: Kind,
     /// the provider whose folder it stands in (syncs and models)
     pub integration: Option<String>,
-    /// from the built-in catalogue: a project's own file of the same name wins, and it is compiled only where it is used
+    /// from the built-in catalogue: a project's own document of the same name wins, and it is read only where it is used. The file
+    /// of a provider has the provider's name.
     pub builtin: bool,
     /// it stands in no folder that is read: it is only told of
     pub stray: bool,
@@ -63,6 +64,15 @@ pub(super) struct Documents {
     pub(super) providers: BTreeMap<String, Typed<ProviderSpec>>,
     pub(super) syncs: BTreeMap<(String, String), Typed<SyncSpec>>,
     pub(super) models: BTreeMap<(String, String), Typed<ModelSpec>>,
+    /// the providers of the built-in catalogue, read or not
+    pub(super) catalogue: BTreeSet<String>,
+}
+
+impl Documents {
+    /// The likely fix for a provider that is not there.
+    fn suggest_provider(&self, wrong: &str) -> Option<String> {
+        suggest(wrong, self.providers.keys().chain(&self.catalogue).map(String::as_str).collect::<BTreeSet<_>>())
+    }
 }
 
 /// Compiles a project. `folder` is where its relative paths start. Without a project file among the inputs only the
@@ -106,8 +116,8 @@ fn drafts<'d>(
         let place = Place::top(&typed.document);
         let Some(provider_document) = documents.providers.get(provider) else {
             let message = format!("there is no provider `{provider}`, in whose folder this sync stands");
-            let hint = suggest(provider, documents.providers.keys().map(String::as_str))
-                .unwrap_or_else(|| format!("write providers/{provider}.yaml"));
+            let hint =
+                documents.suggest_provider(provider).unwrap_or_else(|| format!("write providers/{provider}.yaml"));
             sink.error("E020", &place.key("sync"), message, Some(hint));
             continue;
         };
@@ -201,7 +211,8 @@ fn assemble(
         let place = place.key("connections").key(name);
         words::key_name(sink, &place, name);
         let Some(provider_document) = documents.providers.get(&spec.provider) else {
-            let hint = suggest(&spec.provider, documents.providers.keys().map(String::as_str))
+            let hint = documents
+                .suggest_provider(&spec.provider)
                 .unwrap_or_else(|| format!("write providers/{}.yaml", spec.provider));
             sink.error("E020", &place.key("provider"), format!("there is no provider `{}`", spec.provider), Some(hint));
             continue;

@@ -58,11 +58,9 @@ pub(super) fn provider(sink: &mut Sink, place: &Place<'_>, spec: &ProviderSpec) 
         let hint = format!("name the provider after its API: `{name}-api`");
         sink.error("E025", &place.key("provider"), message, Some(hint));
     }
-    if let Some(schema) = config {
-        words::json_schema(sink, &place.key("config"), "config", schema)?;
-    }
-    defaults(sink, place, headers, query, pagination.as_ref(), config.as_ref());
-    let variables = Variables { names: &["config", "connection"], config: config.as_ref(), input: None };
+    let config = config.as_ref().filter(|schema| words::json_schema(sink, &place.key("config"), "config", schema));
+    defaults(sink, place, headers, query, pagination.as_ref(), config);
+    let variables = Variables { names: &["config", "connection"], config, input: None };
     let base_url = template(sink, &place.key("base_url"), base_url, variables);
     // what the settings bring is seen where there is a connection; the rest of the URL is judged here
     let sample = base_url.as_ref().map(|url| url.sample("x")).filter(|sample| sample != "x");
@@ -429,8 +427,10 @@ pub(super) fn settings(
     code: &'static str,
 ) -> Option<Value> {
     let mut settings = given.clone();
-    for (name, value) in given {
-        no_environment(sink, &place.key(name), value)?;
+    let given_well =
+        given.iter().filter(|(name, value)| no_environment(sink, &place.key(name), value).is_some()).count();
+    if given_well < given.len() {
+        return None;
     }
     let Some(schema) = schema else { return Some(Value::Object(settings)) };
     for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {

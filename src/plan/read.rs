@@ -1,7 +1,7 @@
 //! The first pass: texts to typed documents by name, with every mistake of form. A document that has some is mended, so that
 //! the passes after this one find the other mistakes in the same go.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -16,9 +16,24 @@ use crate::spec::{ModelSpec, ProviderSpec, SyncSpec, finding, secret, yaml};
 
 pub(super) fn read(sink: &mut Sink, inputs: &[Input]) -> Documents {
     let mut documents = Documents::default();
-    for input in inputs {
+    let mut add = |documents: &mut Documents, input: &Input| {
         if let Some(document) = document(sink, input) {
-            sort_in(sink, &mut documents, input, document);
+            sort_in(sink, documents, input, document);
+        }
+    };
+    let (projects, others): (Vec<&Input>, Vec<&Input>) = inputs.iter().partition(|input| input.kind == Kind::Project);
+    projects.into_iter().for_each(|input| add(&mut documents, input));
+    let connections = documents.projects.iter().flat_map(|project| project.spec.connections.values());
+    let connected = connections.map(|connection| connection.provider.clone());
+    let own = others.iter().filter(|input| !input.builtin).filter_map(|input| input.integration.clone());
+    let used: BTreeSet<String> = connected.chain(own).collect();
+    for input in others {
+        let provider = input.integration.as_deref().unwrap_or_else(|| stem(&input.source));
+        if input.builtin && input.kind == Kind::Provider {
+            documents.catalogue.insert(provider.to_owned());
+        }
+        if !input.builtin || used.contains(provider) {
+            add(&mut documents, input);
         }
     }
     documents

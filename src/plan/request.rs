@@ -26,14 +26,9 @@ pub(super) fn request(
         (Method::Patch, "patch", patch),
         (Method::Delete, "delete", delete),
     ];
-    let (method, key, path) = the_method(sink, place, methods)?;
-    let path_place = place.key(key);
-    if !["/", "http://", "https://", "{{"].iter().any(|start| path.starts_with(start)) {
-        let hint = format!("a path under `base_url` starts with `/`: `/{}`", words::shorten(path));
-        sink.error("E040", &path_place, format!("`{}` is neither a path nor a URL", words::shorten(path)), Some(hint));
-        return None;
-    }
-    let path = template(sink, &path_place, path, open);
+    let line = the_method(sink, place, methods);
+    let path = line.and_then(|(_, key, path)| path_plan(sink, &place.key(key), path, open));
+    let method = line.map(|(method, _, _)| method);
     let (provider_place, provider) = provider;
 
     let mut header_plans: Vec<(String, _)> = Vec::new();
@@ -62,7 +57,7 @@ pub(super) fn request(
     }
     let body = match body {
         None => Some(BodyPlan::None),
-        Some(_) if method == Method::Get => {
+        Some(_) if method == Some(Method::Get) => {
             sink.key_error(
                 "E061",
                 &place.key("body"),
@@ -73,7 +68,7 @@ pub(super) fn request(
         }
         Some(spec) => body_plan(sink, &place.key("body"), spec, open),
     };
-    let plan = RequestPlan { method, path: path?, query: query_plans, headers: header_plans, body: body? };
+    let plan = RequestPlan { method: method?, path: path?, query: query_plans, headers: header_plans, body: body? };
     good.then_some(plan)
 }
 
@@ -97,6 +92,15 @@ fn the_method<'s>(
         }
     }
     None
+}
+
+fn path_plan(sink: &mut Sink, place: &Place<'_>, path: &str, open: Variables<'_>) -> Option<Template> {
+    if !["/", "http://", "https://", "{{"].iter().any(|start| path.starts_with(start)) {
+        let hint = format!("a path under `base_url` starts with `/`: `/{}`", words::shorten(path));
+        sink.error("E040", place, format!("`{}` is neither a path nor a URL", words::shorten(path)), Some(hint));
+        return None;
+    }
+    template(sink, place, path, open)
 }
 
 pub(super) fn header(

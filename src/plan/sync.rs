@@ -62,13 +62,11 @@ pub(super) fn sync(
         deletes: deletes_spec,
     } = spec;
     words::name(sink, &place.key("sync"), name, true);
-    if let Some(schema) = input {
-        words::json_schema(sink, &place.key("input"), "input", schema)?;
-    }
+    let input = input.as_ref().filter(|schema| words::json_schema(sink, &place.key("input"), "input", schema));
     // a misspelt `incremental` is mistake enough
     let watermark = incremental_spec.is_some() || place.is_broken();
     let (open_names, secret_names) = (scope(&OPEN, watermark), scope(&SECRET, watermark));
-    let open = Variables { names: &open_names, config: provider.1.config.as_ref(), input: input.as_ref() };
+    let open = Variables { names: &open_names, config: provider.1.config.as_ref(), input };
     let secret = open.with(&secret_names);
     let request = request::request(sink, &place.key("request"), request_spec, provider, open, secret);
     let response = response(sink, &place.key("response"), response_spec, open);
@@ -93,7 +91,7 @@ pub(super) fn sync(
         pagination: pagination?,
         incremental: incremental?,
         deletes: deletes?,
-        input: input.clone(),
+        input: input.cloned(),
         essence: essence(document, pagination_spec.as_ref().or(provider.1.pagination.as_ref()), provider.1),
     };
     cross_rules(sink, place, &draft).then_some(draft)

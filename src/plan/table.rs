@@ -110,57 +110,39 @@ fn column(
         let hint = "give it another name".to_owned();
         sink.key_error("E054", place, "a column's name has 1 to 63 bytes and no control characters", Some(hint));
     }
+    // each is judged, whatever is wrong with the others
     let column_type = match column_type {
-        Some(text) => words::column_type(sink, &place.key("type"), text)?,
-        None => ColumnType::Varchar,
+        Some(text) => words::column_type(sink, &place.key("type"), text),
+        None => Some(ColumnType::Varchar),
     };
-    if is_key && matches!(column_type, ColumnType::List(_) | ColumnType::Json | ColumnType::Double | ColumnType::Blob) {
+    if let Some(column_type @ (ColumnType::List(_) | ColumnType::Json | ColumnType::Double | ColumnType::Blob)) =
+        &column_type
+        && is_key
+    {
         let hint = "keys are whole numbers, text, uuids, dates or times".to_owned();
         sink.error("E053", &place.key("type"), format!("a key column cannot be `{column_type}`"), Some(hint));
-        return None;
     }
-    let is_time = |column_type: &ColumnType| {
-        matches!(column_type, ColumnType::Date | ColumnType::Time | ColumnType::Timestamp | ColumnType::Timestamptz)
-    };
-    let takes_format = match &column_type {
-        ColumnType::List(inner) => is_time(inner),
-        scalar => is_time(scalar),
-    };
     let format = match format {
-        Some(_) if !takes_format => {
-            let message = format!("`format` says how a time is written; the column is `{column_type}`");
-            let hint = "take `format` out, or make the column a date or time: `type: timestamptz`".to_owned();
-            sink.key_error("E044", &place.key("format"), message, Some(hint));
-            return None;
-        }
-        Some(text) => {
-            let format = words::time_format(sink, &place.key("format"), text)?;
-            let is_epoch = matches!(format, TimeFormat::EpochS | TimeFormat::EpochMs | TimeFormat::EpochUs);
-            if is_epoch && column_type == ColumnType::Time {
-                let hint = "make the column a `timestamptz`, or write the format of the clock: `%H:%M`".to_owned();
-                sink.error("E044", &place.key("format"), "a time of day cannot have an epoch format", Some(hint));
-                return None;
-            }
-            format
-        }
-        None => TimeFormat::Rfc3339,
+        Some(text) => time_format(sink, &place.key("format"), text, column_type.as_ref()),
+        None => Some(TimeFormat::Rfc3339),
     };
     let source = match (path, value) {
         (Some(path), None) => {
             let place = if place.node().is_some_and(Value::is_string) { place.clone() } else { place.key("path") };
-            ColumnSource::Path(words::path(sink, &place, path)?)
+            words::path(sink, &place, path).map(ColumnSource::Path)
         }
         (None, Some(value)) => {
             let variables = Variables { names: &RECORD_VARIABLES, config, input: None };
-            ColumnSource::Template(template(sink, &place.key("value"), value, variables)?)
+            template(sink, &place.key("value"), value, variables).map(ColumnSource::Template)
         }
         (None, None) | (Some(_), Some(_)) => {
             let hint = "a column has one of them: `path: $.field` or `value: \"{{ … }}\"`".to_owned();
             let what = if path.is_some() { "both a `path` and a `value`" } else { "neither a `path` nor a `value`" };
             sink.key_error("E052", place, format!("the column `{name}` has {what}"), Some(hint));
-            return None;
+            None
         }
     };
+    let (column_type, format, source) = (column_type?, format?, source?);
     Some(ColumnPlan {
         name: name.to_owned(),
         column_type,
@@ -170,4 +152,29 @@ fn column(
         volatile,
         description: description.clone(),
     })
+}
+
+/// The format of a column's times; `column_type` is none where that has a mistake of its own.
+fn time_format(sink: &mut Sink, place: &Place<'_>, text: &str, column_type: Option<&ColumnType>) -> Option<TimeFormat> {
+    let inner = match column_type {
+        Some(ColumnType::List(inner)) => Some(inner.as_ref()),
+        other => other,
+    };
+    let is_time = |of: &ColumnType| {
+        matches!(of, ColumnType::Date | ColumnType::Time | ColumnType::Timestamp | ColumnType::Timestamptz)
+    };
+    if let Some(column_type) = inner.filter(|inner| !is_time(inner)) {
+        let message = format!("`format` says how a time is written; the column is `{column_type}`");
+        let hint = "take `format` out, or make the column a date or time: `type: timestamptz`".to_owned();
+        sink.key_error("E044", place, message, Some(hint));
+        return None;
+    }
+    let format = words::time_format(sink, place, text)?;
+    let is_epoch = matches!(format, TimeFormat::EpochS | TimeFormat::EpochMs | TimeFormat::EpochUs);
+    if is_epoch && inner == Some(&ColumnType::Time) {
+        let hint = "make the column a `timestamptz`, or write the format of the clock: `%H:%M`".to_owned();
+        sink.error("E044", place, "a time of day cannot have an epoch format", Some(hint));
+        return None;
+    }
+    Some(format)
 }

@@ -266,9 +266,9 @@ pub(super) fn time_format(sink: &mut Sink, place: &Place<'_>, text: &str) -> Opt
 }
 
 /// A JSON Schema that a YAML file holds under `key`.
-pub(super) fn json_schema(sink: &mut Sink, place: &Place<'_>, key: &str, schema: &serde_json::Value) -> Option<()> {
-    let Err((path, reason)) = check_schema(schema) else { return Some(()) };
+pub(super) fn json_schema(sink: &mut Sink, place: &Place<'_>, key: &str, schema: &serde_json::Value) -> bool {
+    let Err((path, reason)) = check_schema(schema) else { return true };
     let hint = "write it as any JSON Schema: `type: object`, `properties: { region: { type: string } }`".to_owned();
     sink.error("E045", &place.below(path), format!("`{key}` is not a JSON Schema: {reason}"), Some(hint));
-    None
+    false
 }

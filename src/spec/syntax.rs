@@ -14,13 +14,13 @@ pub(super) struct Complaint<'a> {
 
 impl<'a> Complaint<'a> {
     /// Takes the parser's text apart: `<problem> at line 3 column 2, while parsing a flow mapping at line 1 column 4`.
-    pub(super) fn read(text: &'a str, at: Position) -> Self {
-        let (problem, context) = match text.split_once(", while ") {
+    pub(super) fn read(told: &'a str, at: Position, text: &str) -> Self {
+        let (problem, context) = match told.split_once(", while ") {
             Some((problem, context)) => (problem, Some(context)),
-            None => (text, None),
+            None => (told, None),
         };
         let context = context.map(|context| match context.split_once(" at line ") {
-            Some((what, place)) => (what, read_place(place).unwrap_or(at)),
+            Some((what, place)) => (what, read_place(place, text).unwrap_or(at)),
             None => (context, at),
         });
         let problem = problem.split(" at line ").next().unwrap_or(problem);
@@ -28,10 +28,20 @@ impl<'a> Complaint<'a> {
     }
 }
 
-/// `3 column 2`
-fn read_place(text: &str) -> Option<Position> {
-    let (line, column) = text.split_once(" column ")?;
-    Some(Position { line: line.parse().ok()?, column: column.parse().ok()? })
+/// `3 column 2` of a text whose lines end with all that YAML 1.1 takes for a line end.
+fn read_place(place: &str, text: &str) -> Option<Position> {
+    let (line, column) = place.split_once(" column ")?;
+    let (mut lines, columns): (usize, usize) = (line.parse().ok()?, column.parse().ok()?);
+    let mut chars = text.char_indices().peekable();
+    while lines > 1 {
+        let (_, c) = chars.next()?;
+        if c == '\r' && chars.peek().is_some_and(|(_, next)| *next == '\n') {
+            chars.next();
+        }
+        lines -= usize::from(matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}'));
+    }
+    let at = chars.nth(columns.saturating_sub(1)).map_or(text.len(), |(at, _)| at);
+    Some(Position::of(text, at))
 }
 
 struct Meaning {

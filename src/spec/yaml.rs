@@ -131,7 +131,7 @@ fn explain(text: &str, shown: &str, error: &serde_yaml::Error) -> Error {
     } else if full.contains("invalid value: ") || full.contains("empty YAML tag") {
         (TAGGED.to_owned(), position, "put the value in quotes if it is text")
     } else {
-        return syntax::explain(shown, Complaint::read(&full, at));
+        return syntax::explain(shown, Complaint::read(&full, at, text));
     };
     Error { code: "E001", message, position, hint: Some(hint.to_owned()) }
 }

@@ -343,7 +343,7 @@ fn node_at<'v>(value: &'v mut Value, walk: &[Index]) -> &'v mut Value {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1_000) })]
 
     #[test]
     fn a_slip_of_the_hand_never_panics(
