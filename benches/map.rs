@@ -11,9 +11,9 @@ use std::time::Duration;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use headwater::plan::{
-    AuthPlan, BodyPlan, ColumnPlan, ColumnSource, ColumnType, ConnectionPlan, DeletePlan, IncrementalPlan, MarkKind,
-    Method, ModelPlan, OnInvalid, Order, PageKind, PagePlan, Path, RatePlan, RequestPlan, ResponsePlan, RetryPlan,
-    SyncId, SyncPlan, Template, TimeFormat,
+    AuthPlan, BodyPlan, Budget, ColumnPlan, ColumnSource, ColumnType, ConnectionPlan, DeletePlan, Format,
+    IncrementalPlan, MarkKind, Method, ModelPlan, OnInvalid, Order, PagePlan, Path, RatePlan, RequestPlan,
+    ResponsePlan, RetryPlan, Schedule, SyncId, SyncPlan, Template, TimeFormat,
 };
 use headwater::record::{Json, Mapper, parse, select};
 
@@ -179,6 +179,10 @@ fn plan(with_template: bool) -> SyncPlan {
             order: Order::Ascending,
             start: None,
             lookback: Duration::ZERO,
+            window: None,
+            stop_at_watermark: false,
+            client_filter: false,
+            max_age: None,
         }),
         ..sync(columns)
     }
@@ -192,7 +196,12 @@ fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
         description: None,
         columns,
         key: vec![0],
+        validate: None,
         on_invalid: OnInvalid::Quarantine,
+        raw: false,
+        history: false,
+        columns_from: None,
+        children: Vec::new(),
     };
     SyncPlan {
         id: SyncId {
@@ -203,6 +212,9 @@ fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
         },
         description: None,
         connection: Arc::new(connection()),
+        schedule: Schedule::Manual,
+        outputs: Vec::new(),
+        job: None,
         model: Arc::new(model),
         request: RequestPlan {
             method: Method::Get,
@@ -211,10 +223,22 @@ fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
             headers: Vec::new(),
             body: BodyPlan::None,
         },
-        response: ResponsePlan { records: vec![path("$.data[*]")], optional: false, filter: None },
-        pagination: PagePlan { kind: PageKind::None, stop_when: None, pages_max: 1 },
+        response: ResponsePlan {
+            format: Format::Json,
+            records: vec![path("$.data[*]")],
+            optional: false,
+            filter: None,
+        },
+        pagination: PagePlan::one(),
+        errors: Vec::new(),
         incremental: None,
+        token: None,
         deletes: DeletePlan::None,
+        partitions: None,
+        walk: None,
+        detail: None,
+        on_webhook: Vec::new(),
+        budget: Budget::default(),
         input: serde_json::Value::Null,
         fingerprint: 0,
     }
@@ -230,9 +254,14 @@ fn connection() -> ConnectionPlan {
         auth: AuthPlan::None,
         credentials: BTreeMap::new(),
         config: serde_json::Value::Null,
-        rate_limit: RatePlan { quotas: Vec::new(), concurrency: 1 },
+        rate_limit: RatePlan { quotas: Vec::new(), concurrency: 1, headers: None },
         retry: RetryPlan { attempts: 1, statuses: Vec::new(), backoff_base: second, backoff_max: second },
         timeout_connect: second,
         timeout_request: second,
+        errors: Vec::new(),
+        verify: None,
+        on_connect: Vec::new(),
+        webhooks: None,
+        tls: None,
     }
 }

@@ -125,7 +125,12 @@ fn model() -> ModelPlan {
         description: None,
         columns: columns.map(column).into(),
         key: vec![0],
+        validate: None,
         on_invalid: OnInvalid::Quarantine,
+        raw: false,
+        history: false,
+        columns_from: None,
+        children: Vec::new(),
     }
 }
 

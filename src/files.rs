@@ -93,7 +93,8 @@ pub fn read_project(folder: &Path) -> Result<Vec<Input>, Error> {
     Ok(inputs)
 }
 
-const INTEGRATION_FOLDERS: [(&str, Kind); 2] = [("models", Kind::Model), ("syncs", Kind::Sync)];
+const INTEGRATION_FOLDERS: [(&str, Kind); 4] =
+    [("models", Kind::Model), ("syncs", Kind::Sync), ("actions", Kind::Action), ("tests", Kind::Test)];
 
 /// The folders that the project file names under `key`, or the usual one. A project file with mistakes elsewhere still tells.
 fn folders(folder: &Path, project: &Source, key: &'static str) -> Result<Vec<PathBuf>, Error> {

@@ -3,10 +3,10 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use super::output::{DIM, bold, json_line, table};
-use super::{Done, project, status};
+use super::{Done, describe, project, status};
 use crate::plan::{
-    AuthPlan, BodyPlan, ColumnSource, CursorSource, DeletePlan, Fact, IncrementalPlan, KeyPlace, MarkKind, OnInvalid,
-    Order, PageKind, PagePlan, Path as JsonPath, Predicate, SyncPlan, Target, TimeFormat, ValuePlan, limits,
+    BodyPlan, ColumnSource, CursorSource, Fact, IncrementalPlan, MarkKind, OnInvalid, Order, PageKind, PagePlan,
+    Path as JsonPath, Predicate, SyncPlan, Target, TimeFormat, ValuePlan, limits,
 };
 use crate::scan::Checkpoint;
 
@@ -21,7 +21,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
-    let plan = project::plan(folder)?;
+    let plan = project::plan_to_show(folder)?;
     let syncs = plan.select(&arguments.selectors)?;
     let store = status::open(&plan.database).ok();
     for sync in &syncs {
@@ -97,8 +97,11 @@ fn facts(sync: &SyncPlan, checkpoint: Option<&Checkpoint>) -> Vec<(&'static str,
             facts.push(("graphql", query.split_whitespace().collect::<Vec<_>>().join(" ")));
             facts.push(("variables", text_of(&ValuePlan::Map(variables.clone()))));
         }
+        BodyPlan::Multipart(fields) => {
+            facts.extend(fields.iter().map(|(name, template)| ("multipart", format!("{name} = {}", template.text()))));
+        }
     }
-    facts.push(("auth", auth(&connection.auth)));
+    facts.push(("auth", describe::auth(&connection.auth)));
     let records: Vec<&str> = sync.response.records.iter().map(JsonPath::text).collect();
     let optional = if sync.response.optional { ", where there are any" } else { "" };
     facts.push(("records", records.join(" and ") + optional));
@@ -116,7 +119,8 @@ fn facts(sync: &SyncPlan, checkpoint: Option<&Checkpoint>) -> Vec<(&'static str,
         };
         facts.push(("incremental", format!("by {}; the watermark moves {moves}", mark(incremental))));
     }
-    facts.push(("deletes", deletes(&sync.deletes)));
+    facts.push(("deletes", describe::deletes(&sync.deletes)));
+    facts.extend(describe::facts(sync));
     facts.push(("limits", budget(sync)));
     let misfits = match sync.model.on_invalid {
         OnInvalid::Quarantine => "go to quarantine",
@@ -176,17 +180,6 @@ fn state(checkpoint: Option<&Checkpoint>, fingerprint: u64) -> String {
     }
 }
 
-fn auth(plan: &AuthPlan) -> String {
-    match plan {
-        AuthPlan::None => "none".into(),
-        AuthPlan::ApiKey { place: KeyPlace::Header(name), value } => format!("header {name}: {}", value.text()),
-        AuthPlan::ApiKey { place: KeyPlace::Query(name), value } => format!("query {name} = {}", value.text()),
-        AuthPlan::ApiKey { place: KeyPlace::Cookie(name), value } => format!("cookie {name} = {}", value.text()),
-        AuthPlan::Basic { username, password } => format!("basic {} : {}", username.text(), password.text()),
-        AuthPlan::Bearer { token } => format!("bearer {}", token.text()),
-    }
-}
-
 fn pages(plan: &PagePlan) -> String {
     let up_to =
         |path: &Option<JsonPath>| path.as_ref().map(|path| format!(", up to {}", path.text())).unwrap_or_default();
@@ -202,8 +195,9 @@ fn pages(plan: &PagePlan) -> String {
                 CursorSource::Fact(from) => fact(from),
                 CursorSource::LastRecord(path) => format!("{} of the last record", path.text()),
             };
+            let to = to.as_ref().map_or_else(|| "page.cursor".to_owned(), target);
             let alone = if *replaces_params { ", instead of all parameters" } else { "" };
-            format!("cursor from {from} to {}{alone}{}", target(to), more(has_more))
+            format!("cursor from {from} to {to}{alone}{}", more(has_more))
         }
         PageKind::Offset { offset, limit_to, limit, start, total, has_more } => format!(
             "{limit} at a time{}, offset in {} from {start}{}{}",
@@ -240,26 +234,10 @@ fn target(target: &Target) -> String {
     }
 }
 
-fn predicate(predicate: &Predicate) -> String {
+pub(super) fn predicate(predicate: &Predicate) -> String {
     match predicate {
         Predicate::Path(path) => path.text().to_owned(),
         Predicate::Template(template) => template.text().to_owned(),
-    }
-}
-
-fn deletes(plan: &DeletePlan) -> String {
-    match plan {
-        DeletePlan::None => "none: rows that vanish from the API stay".into(),
-        DeletePlan::Absence { guard } => format!(
-            "what a complete scan does not return; refused above {} % of a table with {} rows or more{}",
-            guard.max_fraction * 100.0,
-            guard.min_rows,
-            if guard.allow_empty { "" } else { ", and where nothing is returned" }
-        ),
-        DeletePlan::Flag { when, at } => {
-            let at = at.as_ref().map(|path| format!(", since {}", path.text())).unwrap_or_default();
-            format!("records with {}{at}", predicate(when))
-        }
     }
 }
 
@@ -275,7 +253,7 @@ fn budget(sync: &SyncPlan) -> String {
     parts.join(", ")
 }
 
-fn text_of(value: &ValuePlan) -> String {
+pub(super) fn text_of(value: &ValuePlan) -> String {
     match value {
         ValuePlan::Fixed(Value::String(text)) => text.clone(),
         ValuePlan::Fixed(value) => value.to_string(),

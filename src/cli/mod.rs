@@ -3,6 +3,7 @@
 mod changes;
 mod check;
 mod demo;
+mod describe;
 mod dry_run;
 mod explain;
 mod init;

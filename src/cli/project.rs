@@ -13,22 +13,39 @@ pub(super) fn compiled(folder: &Path) -> Result<Compiled, Failure> {
     Ok(compile(&files::read_project(folder)?, folder))
 }
 
+/// The plan of the project in `folder`, to be shown and not to be run: it may hold what cannot be run yet, which is printed.
+pub(super) fn plan_to_show(folder: &Path) -> Result<Plan, Failure> {
+    let compiled = compiled(folder)?;
+    match compiled.plan {
+        Some(plan) => {
+            print(&errors(&compiled.diagnostics));
+            Ok(plan)
+        }
+        None => refuse(&compiled),
+    }
+}
+
 /// The plan of the project in `folder`; mistakes are printed and end the command.
 pub(super) fn plan(folder: &Path) -> Result<Plan, Failure> {
     let compiled = compiled(folder)?;
-    let errors: Vec<&Diagnostic> =
-        compiled.diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).collect();
     match compiled.plan {
-        Some(plan) if errors.is_empty() => Ok(plan),
-        _ => {
-            print(&errors);
-            let message = match errors.len() {
-                1 => "there is a mistake in the YAML files".to_owned(),
-                many => format!("there are {many} mistakes in the YAML files"),
-            };
-            Err(Failure::user(message, Some("`headwater check` shows warnings too".to_owned())))
-        }
+        Some(plan) if errors(&compiled.diagnostics).is_empty() => Ok(plan),
+        _ => refuse(&compiled),
     }
+}
+
+fn errors(diagnostics: &[Diagnostic]) -> Vec<&Diagnostic> {
+    diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).collect()
+}
+
+fn refuse(compiled: &Compiled) -> Result<Plan, Failure> {
+    let errors = errors(&compiled.diagnostics);
+    print(&errors);
+    let message = match errors.len() {
+        1 => "there is a mistake in the YAML files".to_owned(),
+        many => format!("there are {many} mistakes in the YAML files"),
+    };
+    Err(Failure::user(message, Some("`headwater check` shows warnings too".to_owned())))
 }
 
 /// Prints diagnostics on standard error, up to a bound.

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chrono::{DateTime, NaiveTime, Utc};
-use minijinja::Value;
 use minijinja::value::Serde;
+use minijinja::{Value, context};
 use serde_json::{Map, Value as Json};
 use url::Url;
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Error;
 use crate::plan::{BodyPlan, MarkKind, Moment, PageKind, SyncPlan, Target, Template, TimeFormat, ValuePlan};
@@ -63,7 +64,14 @@ fn mark_value(plan: &SyncPlan, mark: &Mark) -> Value {
 
 /// The request for the page at the scan's position.
 pub(super) fn request(plan: &SyncPlan, variables: &Value, scan: &ScanState) -> Result<Request, Error> {
-    let mut draft = Draft::new(plan, variables)?;
+    let variables = match &scan.position {
+        Position::Cursor(cursor) => {
+            let page = Value::from_pairs([("cursor", Value::from(Serde(cursor)))]);
+            context! { page, ..variables.clone() }
+        }
+        _ => variables.clone(),
+    };
+    let mut draft = Draft::new(plan, &variables)?;
     match &plan.pagination.kind {
         PageKind::None | PageKind::Link { .. } | PageKind::NextUrl { .. } => {}
         PageKind::Cursor { to, replaces_params, .. } => {
@@ -72,7 +80,9 @@ pub(super) fn request(plan: &SyncPlan, variables: &Value, scan: &ScanState) -> R
                     draft.query.clear();
                     draft.secret_query.clear();
                 }
-                draft.put(to, cursor);
+                if let Some(to) = to {
+                    draft.put(to, cursor);
+                }
             }
         }
         PageKind::Offset { offset, limit_to, limit, start, .. } => {
@@ -127,6 +137,7 @@ enum Body {
     Json(Json),
     Form(Vec<(String, String)>),
     Text(String),
+    Multipart(Vec<(String, String)>),
 }
 
 impl<'p> Draft<'p> {
@@ -188,6 +199,15 @@ impl<'p> Draft<'p> {
                 let members = render(&members, variables, "graphql variables")?;
                 Body::Json(serde_json::json!({ "query": query, "variables": members }))
             }
+            BodyPlan::Multipart(templates) => {
+                let mut fields = Vec::with_capacity(templates.len());
+                for (name, template) in templates {
+                    let text = template.render(variables);
+                    let text = text.map_err(|error| Error::Template { place: "request body", error })?;
+                    fields.extend(text.map(|text| (name.clone(), text)));
+                }
+                Body::Multipart(fields)
+            }
         };
         Ok(Self { plan, url, query, secret_query, headers, body })
     }
@@ -208,7 +228,7 @@ impl<'p> Draft<'p> {
                     form.retain(|(known, _)| known != dotted);
                     form.push((dotted.clone(), text_of(value)));
                 }
-                Body::None | Body::Text(_) => {}
+                Body::None | Body::Text(_) | Body::Multipart(_) => {}
             },
         }
     }
@@ -235,18 +255,40 @@ impl<'p> Draft<'p> {
         };
         let body = match &self.body {
             Body::None => None,
-            Body::Json(value) => Some(("application/json", value.to_string())),
-            Body::Form(pairs) => Some(("application/x-www-form-urlencoded", form(pairs))),
-            Body::Text(text) => Some(("text/plain; charset=utf-8", text.clone())),
+            Body::Json(value) => Some(("application/json".to_owned(), value.to_string())),
+            Body::Form(pairs) => Some(("application/x-www-form-urlencoded".to_owned(), form(pairs))),
+            Body::Text(text) => Some(("text/plain; charset=utf-8".to_owned(), text.clone())),
+            Body::Multipart(fields) => Some(multipart(fields)),
         };
         Ok(Request {
             method: self.plan.request.method,
             url,
             secret_query: self.secret_query,
             headers: self.headers,
-            body: body.map(|(kind, text)| (kind.to_owned(), Bytes::from(text))),
+            body: body.map(|(kind, text)| (kind, Bytes::from(text))),
         })
     }
+}
+
+/// `multipart/form-data` (RFC 7578): its content type and the body. The boundary is made of the content, so that the same request
+/// is the same bytes, and stands in none of the fields.
+fn multipart(fields: &[(String, String)]) -> (String, String) {
+    let mut seed = fields
+        .iter()
+        .fold(0, |seed, (name, text)| xxh3_64_with_seed(text.as_bytes(), seed ^ xxh3_64_with_seed(name.as_bytes(), 1)));
+    let mut boundary = format!("headwater-{seed:016x}");
+    while fields.iter().any(|(name, text)| text.contains(&boundary) || name.contains(&boundary)) {
+        seed = xxh3_64_with_seed(boundary.as_bytes(), seed);
+        boundary = format!("headwater-{seed:016x}");
+    }
+    let mut body = String::new();
+    for (name, text) in fields {
+        // HTML's way to write a name, which RFC 7578 section 5.1 leaves to the sender
+        let name = name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A");
+        body += &format!("--{boundary}\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{text}\r\n");
+    }
+    body += &format!("--{boundary}--\r\n");
+    (format!("multipart/form-data; boundary={boundary}"), body)
 }
 
 /// A value with its templates filled in; what yields none is left out.

@@ -316,7 +316,7 @@ impl Task {
 
     /// Deletes what a proven complete scan did not return, and closes the scan.
     async fn finish(&self, checkpoint: Checkpoint, report: &mut SyncReport) -> Result<Outcome, Error> {
-        let DeletePlan::Absence { guard } = &self.plan.deletes else { return Ok(Outcome::Complete) };
+        let DeletePlan::Absence { guard, .. } = &self.plan.deletes else { return Ok(Outcome::Complete) };
         let Some(scan) = checkpoint.scan.clone() else { return Ok(Outcome::Complete) };
         let after = checkpoint.after_scan();
         let plan = Arc::clone(&self.plan);

@@ -7,15 +7,21 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::connection::{self, ProviderDraft};
-use super::place::{Document, Place, Sink};
+use super::action::{self, ActionDraft};
+use super::place::{Base, Document, Place, Sink};
+use super::provider::{self, ProviderDraft, ProviderWords};
 use super::read::read;
-use super::sync::{self, SyncDraft};
-use super::{ConnectionPlan, DeletePlan, ModelPlan, Plan, PublishPlan, SyncId, SyncPlan, request, table, words};
+use super::sync::{self, Beside, SyncDraft};
+use super::{
+    ActionPlan, ConnectionPlan, DeletePlan, ModelPlan, NotifyPlan, Plan, PublishPlan, Schedule, SyncId, SyncPlan,
+    connection, lint, request, schedule, table, test, words,
+};
 use crate::diagnostic::{Diagnostic, Severity, Source, suggest};
+use crate::spec::inherit::inherit;
 use crate::spec::schema::Kind;
 use crate::spec::{
-    ConnectionSpec, ConnectionSyncSpec, ModelSpec, ProjectSpec, ProviderSpec, PublishSpec, SyncSpec, VariantSpec,
+    ActionSpec, ConnectionSpec, ConnectionSyncSpec, ModelRefSpec, ModelSpec, NotifyEventSpec, NotifySpec, ProjectSpec,
+    ProviderSpec, PublishSpec, SyncSpec, TestSpec, VariantSpec,
 };
 
 /// One YAML file to compile.
@@ -37,7 +43,7 @@ pub struct Input {
 /// What came of it.
 #[derive(Debug)]
 pub struct Compiled {
-    /// the plan, if there is no error
+    /// the plan, if there is no error but of what this version cannot run yet; that is not to be run, only to be shown
     pub plan: Option<Plan>,
     /// all mistakes, in the order of files and lines
     pub diagnostics: Vec<Diagnostic>,
@@ -52,7 +58,7 @@ impl Compiled {
 
 /// A document with its type.
 pub(super) struct Typed<T> {
-    pub(super) document: Document,
+    pub(super) document: Arc<Document>,
     pub(super) spec: T,
     pub(super) builtin: bool,
 }
@@ -64,6 +70,8 @@ pub(super) struct Documents {
     pub(super) providers: BTreeMap<String, Typed<ProviderSpec>>,
     pub(super) syncs: BTreeMap<(String, String), Typed<SyncSpec>>,
     pub(super) models: BTreeMap<(String, String), Typed<ModelSpec>>,
+    pub(super) actions: BTreeMap<(String, String), Typed<ActionSpec>>,
+    pub(super) tests: BTreeMap<(String, String), Typed<TestSpec>>,
     /// the providers of the built-in catalogue, read or not
     pub(super) catalogue: BTreeSet<String>,
 }
@@ -79,103 +87,200 @@ impl Documents {
 /// providers, syncs and models are checked, and there is no plan.
 pub fn compile(inputs: &[Input], folder: &std::path::Path) -> Compiled {
     let mut sink = Sink::default();
-    let documents = read(&mut sink, inputs);
+    let mut documents = read(&mut sink, inputs);
+    inherit_pagination(&mut documents);
     let used: BTreeSet<&str> = documents
         .projects
         .iter()
         .flat_map(|project| project.spec.connections.values().map(|connection| connection.provider.as_str()))
         .collect();
-    let providers: BTreeMap<&str, ProviderDraft> = documents
-        .providers
-        .iter()
-        .filter(|(name, typed)| !typed.builtin || used.contains(name.as_str()))
-        .filter_map(|(name, typed)| {
-            let draft = connection::provider(&mut sink, &Place::top(&typed.document), &typed.spec)?;
-            Some((name.as_str(), draft))
-        })
-        .collect();
-    let syncs = drafts(&mut sink, &documents, &used);
+    let extended: BTreeSet<&str> =
+        documents.providers.values().filter_map(|typed| typed.spec.extends.as_deref()).collect();
+    let mut drafts = Drafts::default();
+    for (name, typed) in
+        documents.providers.iter().filter(|(name, typed)| !typed.builtin || used.contains(name.as_str()))
+    {
+        let words = ProviderWords::new(Place::top(&typed.document), &typed.spec);
+        if let Some(draft) = provider::provider(&mut sink, &words, extended.contains(name.as_str())) {
+            drafts.providers.insert(name, draft);
+        }
+    }
+    integrations(&mut sink, &documents, &used, &mut drafts);
     let first = documents.projects.first();
-    let plan = first.map(|project| assemble(&mut sink, &documents, project, &providers, &syncs, folder));
+    let plan = first.map(|project| assemble(&mut sink, &documents, project, &drafts, folder));
     let plan = plan.filter(|_| !sink.has_errors());
     Compiled { plan, diagnostics: sink.into_sorted() }
 }
 
-/// Compiles every sync (and every model) of the project and those of the catalogue that are used.
-fn drafts<'d>(
-    sink: &mut Sink,
-    documents: &'d Documents,
-    used: &BTreeSet<&str>,
-) -> BTreeMap<(&'d str, &'d str), SyncDraft> {
-    let models = models(sink, documents, used);
-    let mut drafts = BTreeMap::new();
-    for ((provider, name), typed) in &documents.syncs {
-        if typed.builtin && !used.contains(provider.as_str()) {
-            continue;
-        }
-        let place = Place::top(&typed.document);
-        let Some(provider_document) = documents.providers.get(provider) else {
-            let message = format!("there is no provider `{provider}`, in whose folder this sync stands");
-            let hint =
-                documents.suggest_provider(provider).unwrap_or_else(|| format!("write providers/{provider}.yaml"));
-            sink.error("E020", &place.key("sync"), message, Some(hint));
-            continue;
-        };
-        let model_name = &typed.spec.model;
-        let model = models.get(&(provider.as_str(), model_name.as_str())).cloned();
-        if !documents.models.contains_key(&(provider.clone(), model_name.clone())) {
-            let names = documents.models.keys().filter(|(of, _)| of == provider).map(|(_, name)| name.as_str());
-            let hint = suggest(model_name, names)
-                .unwrap_or_else(|| format!("write integrations/{provider}/models/{model_name}.yaml"));
-            sink.error("E022", &place.key("model"), format!("`{provider}` has no model `{model_name}`"), Some(hint));
-        }
-        let provider_words = (&Place::top(&provider_document.document), &provider_document.spec);
-        let draft = sync::sync(sink, &place, &typed.spec, &typed.document.value, provider_words, model);
-        if let Some(draft) = draft {
-            drafts.insert((provider.as_str(), name.as_str()), draft);
-        }
-    }
-    absence_owns_its_table(sink, documents, &drafts);
-    drafts
+/// What does not depend on a connection, by provider and name; what has a mistake is not there.
+#[derive(Default)]
+struct Drafts<'d> {
+    providers: BTreeMap<&'d str, ProviderDraft>,
+    syncs: BTreeMap<(&'d str, &'d str), SyncDraft>,
+    actions: BTreeMap<(&'d str, &'d str), ActionDraft>,
 }
 
-fn models<'d>(
-    sink: &mut Sink,
-    documents: &'d Documents,
-    used: &BTreeSet<&str>,
-) -> BTreeMap<(&'d str, &'d str), Arc<ModelPlan>> {
-    let mut models = BTreeMap::new();
-    let mut tables: BTreeMap<(&str, &str), &str> = BTreeMap::new();
-    let all =
-        documents.models.iter().filter(|((provider, _), typed)| !typed.builtin || used.contains(provider.as_str()));
-    for ((provider, name), typed) in all.clone() {
-        let place = Place::top(&typed.document);
-        if let Some(first) = tables.insert((provider, &typed.spec.table), name) {
-            let message = format!("the table `{}` belongs to the model `{first}` already", typed.spec.table);
-            sink.error("E024", &place.key("table"), message, Some("give it a table of its own".into()));
+/// The pagination of a sync with that of its provider under it.
+fn inherit_pagination(documents: &mut Documents) {
+    const KEY: &str = "pagination";
+    for ((provider, _), typed) in &mut documents.syncs {
+        let Some(below) = documents.providers.get(provider) else { continue };
+        let (Some(own), Some(inherited)) = (typed.document.value.get(KEY), below.document.value.get(KEY)) else {
+            continue;
+        };
+        let merged = inherit(Kind::Sync, &[crate::diagnostic::Segment::Key(KEY.to_owned())], inherited, own);
+        if merged == *own {
+            continue;
         }
-        let config = documents.providers.get(provider).and_then(|typed| typed.spec.config.as_ref());
-        if let Some(plan) = table::model(sink, &place, &typed.spec, provider, config) {
-            models.insert((provider.as_str(), name.as_str()), Arc::new(plan));
+        if let Ok(pagination) = serde_json::from_value(merged.clone()) {
+            typed.spec.pagination = Some(pagination);
+            let document = Arc::make_mut(&mut typed.document);
+            document.base = Some(Base { document: Arc::clone(&below.document), own: document.value.clone() });
+            document.value[KEY] = merged;
         }
     }
-    for ((provider, _), typed) in all {
-        if let Some(live) = typed.spec.table.strip_suffix("_live")
-            && let Some(rival) = tables.get(&(provider.as_str(), live))
-        {
-            let message = format!("`{}` is the name of the view on the table of the model `{rival}`", typed.spec.table);
-            let hint = "give the table another name".to_owned();
-            sink.error("E024", &Place::top(&typed.document).key("table"), message, Some(hint));
+}
+
+/// Compiles the models, syncs, actions and tests of the project and those of the catalogue that are used.
+fn integrations<'d>(sink: &mut Sink, documents: &'d Documents, used: &BTreeSet<&str>, drafts: &mut Drafts<'d>) {
+    let models = models(sink, documents, used);
+    let mut orphans = Orphans { documents, told: BTreeSet::new() };
+    let providers: BTreeSet<&str> = documents
+        .syncs
+        .keys()
+        .chain(documents.actions.keys())
+        .chain(documents.tests.keys())
+        .map(|(provider, _)| provider.as_str())
+        .collect();
+    for provider in providers {
+        let syncs = of(&documents.syncs, provider, used);
+        let actions = of(&documents.actions, provider, used);
+        let tests = of(&documents.tests, provider, used);
+        let Some(typed) = documents.providers.get(provider) else {
+            let tops = syncs.iter().map(|(_, typed)| (&typed.document, "sync"));
+            let tops = tops.chain(actions.iter().map(|(_, typed)| (&typed.document, "action")));
+            let tops = tops.chain(tests.iter().map(|(_, typed)| (&typed.document, "test")));
+            tops.for_each(|(document, kind)| orphans.tell(sink, document, kind, provider));
+            continue;
+        };
+        let words = ProviderWords::new(Place::top(&typed.document), &typed.spec);
+        let own = models.iter().filter(|((of, _), _)| *of == provider);
+        let beside = Beside {
+            provider: &words,
+            syncs: syncs.iter().map(|(name, _)| *name).collect(),
+            models: own.map(|((_, name), model)| (*name, model.clone())).collect(),
+        };
+        for (name, typed) in &syncs {
+            let draft = sync::sync(sink, &Place::top(&typed.document), &typed.spec, &typed.document.value, &beside);
+            drafts.syncs.extend(draft.map(|draft| ((provider, *name), draft)));
+        }
+        for (name, typed) in &actions {
+            let draft = action::action(sink, &Place::top(&typed.document), &typed.spec, &beside);
+            drafts.actions.extend(draft.map(|draft| ((provider, *name), draft)));
+        }
+        let sync_specs: Vec<&SyncSpec> = syncs.iter().map(|(_, typed)| &typed.spec).collect();
+        let action_specs: Vec<&ActionSpec> = actions.iter().map(|(_, typed)| &typed.spec).collect();
+        for (_, typed) in &tests {
+            test::test(sink, &Place::top(&typed.document), &typed.spec, &beside, &sync_specs, &action_specs);
+        }
+    }
+    absence_owns_its_table(sink, documents, &drafts.syncs);
+}
+
+/// The documents of one provider that are compiled.
+fn of<'d, T>(
+    documents: &'d BTreeMap<(String, String), Typed<T>>,
+    provider: &str,
+    used: &BTreeSet<&str>,
+) -> Vec<(&'d str, &'d Typed<T>)> {
+    let own = documents.iter().filter(|((of, _), typed)| of == provider && (!typed.builtin || used.contains(provider)));
+    own.map(|((_, name), typed)| (name.as_str(), typed)).collect()
+}
+
+/// Documents in the folder of a provider that is not there.
+struct Orphans<'d> {
+    documents: &'d Documents,
+    told: BTreeSet<String>,
+}
+
+impl Orphans<'_> {
+    fn tell(&mut self, sink: &mut Sink, document: &Arc<Document>, kind: &str, provider: &str) {
+        if !self.told.insert(document.source.name.clone()) {
+            return;
+        }
+        let message = format!("there is no provider `{provider}`, in whose folder this {kind} stands");
+        let hint =
+            self.documents.suggest_provider(provider).unwrap_or_else(|| format!("write providers/{provider}.yaml"));
+        sink.error("E020", &Place::top(document).key(kind), message, Some(hint));
+    }
+}
+
+/// The compiled models by provider and name, those written inside a sync too; none for one with a mistake of its own.
+type Models<'d> = BTreeMap<(&'d str, &'d str), Option<Arc<ModelPlan>>>;
+
+fn models<'d>(sink: &mut Sink, documents: &'d Documents, used: &BTreeSet<&str>) -> Models<'d> {
+    let is_used = |provider: &str, builtin: bool| !builtin || used.contains(provider);
+    let mut all: Vec<(&str, Place<'_>, &ModelSpec)> = Vec::new();
+    for ((provider, _), typed) in documents.models.iter().filter(|((of, _), typed)| is_used(of, typed.builtin)) {
+        all.push((provider, Place::top(&typed.document), &typed.spec));
+    }
+    for ((provider, _), typed) in documents.syncs.iter().filter(|((of, _), typed)| is_used(of, typed.builtin)) {
+        let top = Place::top(&typed.document);
+        if let Some(ModelRefSpec::Inline(model)) = &typed.spec.model {
+            all.push((provider, top.key("model"), model));
+        }
+        for (index, output) in typed.spec.outputs.iter().flatten().enumerate() {
+            if let ModelRefSpec::Inline(model) = &output.model {
+                all.push((provider, top.key("outputs").index(index).key("model"), model));
+            }
+        }
+    }
+    let mut models = Models::new();
+    let mut tables: BTreeMap<(&str, &str), &str> = BTreeMap::new();
+    let mut derived: Vec<(&str, String, Place<'_>, &str)> = Vec::new();
+    for (provider, place, spec) in &all {
+        if models.contains_key(&(*provider, spec.model.as_str())) {
+            let message = format!("the model `{}` is defined twice", spec.model);
+            let hint = "give one of the two another name".to_owned();
+            sink.error("E024", &place.key("model"), message, Some(hint));
+            continue;
+        }
+        let children = spec.children.iter().enumerate();
+        let children = children.map(|(index, child)| (place.key("children").index(index), &child.table));
+        for (place, table) in std::iter::once((place.clone(), &spec.table)).chain(children) {
+            if let Some(first) = tables.insert((provider, table), &spec.model) {
+                let message = format!("the table `{table}` belongs to the model `{first}` already");
+                sink.error("E024", &place.key("table"), message, Some("give it a table of its own".into()));
+            }
+            for (suffix, what) in [("_live", "the view on"), ("_history", "the history of")] {
+                if let Some(of) = table.strip_suffix(suffix) {
+                    derived.push((provider, of.to_owned(), place.key("table"), what));
+                }
+            }
+        }
+        let config = documents.providers.get(*provider).and_then(|typed| typed.spec.config.as_ref());
+        let plan = table::model(sink, place, spec, provider, config);
+        models.insert((provider, spec.model.as_str()), plan.map(Arc::new));
+    }
+    for (provider, of, place, what) in derived {
+        if let Some(rival) = tables.get(&(provider, of.as_str())) {
+            let name = place.node().and_then(Value::as_str).unwrap_or_default();
+            let message = format!("`{name}` is the name of {what} the table of the model `{rival}`");
+            sink.error("E024", &place, message, Some("give the table another name".to_owned()));
         }
     }
     models
+}
+
+fn fills(draft: &SyncDraft, model: &str) -> bool {
+    draft.model.name == model || draft.outputs.iter().any(|output| output.model.name == model)
 }
 
 /// Two syncs that fill one table, one of which deletes what it does not see: each would delete the other's rows.
 fn absence_owns_its_table(sink: &mut Sink, documents: &Documents, drafts: &BTreeMap<(&str, &str), SyncDraft>) {
     for ((provider, name), draft) in drafts {
         let rival = drafts.iter().find(|((other_provider, other), other_draft)| {
-            other_provider == provider && other != name && other_draft.model.name == draft.model.name
+            other_provider == provider && other != name && fills(other_draft, &draft.model.name)
         });
         if let (DeletePlan::Absence { .. }, Some(((_, rival), _))) = (&draft.deletes, rival)
             && let Some(typed) = documents.syncs.get(&((*provider).to_owned(), (*name).to_owned()))
@@ -191,13 +296,16 @@ fn assemble(
     sink: &mut Sink,
     documents: &Documents,
     project: &Typed<ProjectSpec>,
-    providers: &BTreeMap<&str, ProviderDraft>,
-    syncs: &BTreeMap<(&str, &str), SyncDraft>,
+    drafts: &Drafts<'_>,
     folder: &std::path::Path,
 ) -> Plan {
-    let ProjectSpec { database, providers: _, integrations: _, connections, publish } = &project.spec;
+    let ProjectSpec { database, providers: _, integrations: _, connections, publish, notify, allow } = &project.spec;
     let place = Place::top(&project.document);
-    let mut plans = Vec::new();
+    words::allow(sink, &place, allow);
+    let used: Vec<&str> = connections.values().map(|connection| connection.provider.as_str()).collect();
+    lint::database(sink, &place, database, &used);
+    let notify = notify_plans(sink, &place.key("notify"), notify);
+    let (mut plans, mut actions) = (Vec::new(), Vec::new());
     if connections.is_empty() {
         let hint = "name an account under `connections:`".to_owned();
         sink.warning(
@@ -219,19 +327,64 @@ fn assemble(
         };
         let credentials = connection::credential_sources(sink, &place.key("credentials"), &spec.credentials);
         let whole = !Place::top(&provider_document.document).is_broken();
-        let draft = providers.get(spec.provider.as_str()).filter(|_| whole);
+        let draft = drafts.providers.get(spec.provider.as_str()).filter(|_| whole);
         let connection = draft.and_then(|draft| {
             let provider = &provider_document.spec;
             connection::connection(sink, &place, name, spec, provider, draft, credentials).map(Arc::new)
         });
-        plans.extend(connection_syncs(sink, &place, spec, documents, connection.as_ref(), syncs));
+        plans.extend(connection_syncs(sink, &place, spec, documents, connection.as_ref(), &drafts.syncs));
+        actions.extend(connection_actions(sink, &place, spec, connection.as_ref(), &drafts.actions));
     }
     let publish = publish.as_ref().and_then(|spec| publish_plan(sink, &place.key("publish"), spec, folder));
     if publish.as_ref().is_some_and(|plan| plan.path == resolve(folder, database)) {
         let hint = "give the copy a path of its own".to_owned();
         sink.error("E049", &place.key("publish").key("path"), "the copy would replace the database", Some(hint));
     }
-    Plan { database: resolve(folder, database), publish, syncs: plans }
+    Plan { database: resolve(folder, database), publish, syncs: plans, actions, notify }
+}
+
+/// Who is told what happened; as many as have no mistake.
+fn notify_plans(sink: &mut Sink, place: &Place<'_>, specs: &[NotifySpec]) -> Vec<NotifyPlan> {
+    if !specs.is_empty() {
+        sink.not_yet(place, "`notify`");
+    }
+    let plans = specs.iter().enumerate().map(|(index, NotifySpec { url, secret, on })| {
+        let place = place.index(index);
+        let url = provider::notify_url(sink, &place.key("url"), url);
+        let secret = match secret {
+            None => Some(None),
+            Some(text) => connection::credential_source(sink, &place.key("secret"), "secret", text).map(Some),
+        };
+        let tells = |event| on.as_ref().is_none_or(|events| events.contains(&event));
+        Some(NotifyPlan {
+            url: url?,
+            secret: secret?,
+            changed: tells(NotifyEventSpec::Changed),
+            failed: tells(NotifyEventSpec::Failed),
+            needs_reconnect: tells(NotifyEventSpec::NeedsReconnect),
+        })
+    });
+    let plans: Vec<_> = plans.collect();
+    plans.into_iter().flatten().collect()
+}
+
+/// The actions of a connection: all that its provider has.
+fn connection_actions(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &ConnectionSpec,
+    connection: Option<&Arc<ConnectionPlan>>,
+    drafts: &BTreeMap<(&str, &str), ActionDraft>,
+) -> Vec<Arc<ActionPlan>> {
+    let Some(connection) = connection else { return Vec::new() };
+    let own = drafts.iter().filter(|((provider, _), _)| *provider == spec.provider);
+    let plans = own.map(|((_, name), draft)| {
+        for credential in draft.steps.iter().flat_map(|step| request::credentials(&step.request)) {
+            connection::credential_is_given(sink, place, &credential, &connection.credentials);
+        }
+        Arc::new(draft.of(name, connection))
+    });
+    plans.collect()
 }
 
 fn resolve(folder: &std::path::Path, path: &str) -> PathBuf {
@@ -265,16 +418,21 @@ fn connection_syncs(
         documents.syncs.keys().filter(|(of, _)| of == provider).map(|(_, name)| name.as_str()).collect();
     let all: Vec<(&str, ConnectionSyncSpec)> = match &spec.syncs {
         Some(chosen) => chosen.iter().map(|(name, spec)| (name.as_str(), spec.clone())).collect(),
-        None => available.iter().map(|name| (*name, ConnectionSyncSpec::default())).collect(),
+        None => {
+            let starts = |name: &str| drafts.get(&(provider, name)).is_none_or(|draft| draft.auto_start);
+            let all = available.iter().filter(|name| starts(name));
+            all.map(|name| (*name, ConnectionSyncSpec::default())).collect()
+        }
     };
     if all.is_empty() {
-        let hint = format!("write integrations/{provider}/syncs/<name>.yaml");
-        sink.warning(
-            "W082",
-            place,
-            format!("the connection has nothing to sync: `{provider}` has no syncs"),
-            Some(hint),
-        );
+        let (why, hint) = match available.first() {
+            None => ("has no syncs", format!("write integrations/{provider}/syncs/<name>.yaml")),
+            Some(first) => {
+                ("has no sync that starts by itself", format!("name one: `syncs: {{ {first}: {{ input: {{ … }} }} }}`"))
+            }
+        };
+        let message = format!("the connection has nothing to sync: `{provider}` {why}");
+        sink.warning("W082", place, message, Some(hint));
     }
     let mut plans = Vec::new();
     for (name, sync_spec) in all {
@@ -293,7 +451,9 @@ fn connection_syncs(
         for credential in request::credentials(&draft.request) {
             connection::credential_is_given(sink, connection_place, &credential, &connection.credentials);
         }
-        let ConnectionSyncSpec { input, variants } = &sync_spec;
+        let ConnectionSyncSpec { input, schedule: schedule_spec, variants } = &sync_spec;
+        let own_schedule =
+            schedule_spec.as_ref().and_then(|spec| schedule::schedule(sink, &place.key("schedule"), Some(spec)));
         let variants: Vec<(String, Place<'_>, Map<String, Value>)> = match variants {
             None => vec![(String::new(), place.key("input"), input.clone())],
             Some(variants) => variants
@@ -315,27 +475,63 @@ fn connection_syncs(
                     sync: name.to_owned(),
                     variant,
                 };
-                plans.push(Arc::new(instance(id, draft, connection, input)));
+                plans.push(Arc::new(instance(id, draft, connection, input, own_schedule.clone())));
             }
         }
     }
     plans
 }
 
-fn instance(id: SyncId, draft: &SyncDraft, connection: &Arc<ConnectionPlan>, input: Value) -> SyncPlan {
-    let SyncDraft { description, model, request, response, pagination, incremental, deletes, input: _, essence } =
-        draft;
+fn instance(
+    id: SyncId,
+    draft: &SyncDraft,
+    connection: &Arc<ConnectionPlan>,
+    input: Value,
+    own_schedule: Option<Schedule>,
+) -> SyncPlan {
+    let SyncDraft {
+        description,
+        schedule,
+        auto_start: _,
+        model,
+        outputs,
+        request,
+        job,
+        response,
+        pagination,
+        errors,
+        incremental,
+        token,
+        deletes,
+        partitions,
+        walk,
+        detail,
+        on_webhook,
+        budget,
+        input: _,
+        essence,
+    } = draft.clone();
     let identity = serde_json::json!([essence, connection.base_url.as_str(), connection.config, input]);
     SyncPlan {
         id,
-        description: description.clone(),
+        description,
         connection: Arc::clone(connection),
-        model: Arc::clone(model),
-        request: request.clone(),
-        response: response.clone(),
-        pagination: pagination.clone(),
-        incremental: incremental.clone(),
-        deletes: deletes.clone(),
+        schedule: own_schedule.unwrap_or(schedule),
+        model,
+        outputs,
+        request,
+        job,
+        response,
+        pagination,
+        errors,
+        incremental,
+        token,
+        deletes,
+        partitions,
+        walk,
+        detail,
+        on_webhook,
+        budget,
         input,
         fingerprint: xxh3_64(identity.to_string().as_bytes()),
     }

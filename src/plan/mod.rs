@@ -3,21 +3,31 @@
 
 pub mod limits;
 
+mod action;
+mod auth;
 mod column_type;
 mod compile;
 mod connection;
+mod deletes;
+mod incremental;
+mod lint;
 mod model;
 mod moment;
 mod paging;
+mod partition;
 mod path;
 mod place;
+mod provider;
 mod read;
 mod request;
+mod schedule;
 mod select;
 mod sync;
 mod table;
 mod template;
+mod test;
 mod variables;
+mod webhook;
 mod words;
 
 pub use column_type::ColumnType;

@@ -116,6 +116,26 @@ impl Span {
         }
     }
 
+    /// One minute.
+    pub const MINUTE: Self = Self::Exact(TimeDelta::minutes(1));
+
+    /// Whether it goes forward.
+    pub fn is_positive(self) -> bool {
+        match self {
+            Self::Exact(delta) => delta > TimeDelta::zero(),
+            Self::Months(months) => months > 0,
+        }
+    }
+
+    /// The least it can last, wherever it starts: a month has 28 days. Zero for one that goes back.
+    pub fn shortest(self) -> std::time::Duration {
+        let delta = match self {
+            Self::Exact(delta) => delta,
+            Self::Months(months) => TimeDelta::days(28) * months,
+        };
+        delta.to_std().unwrap_or_default()
+    }
+
     /// `at` moved by the span; a month keeps the day where it can and takes the month's last day where it cannot.
     pub fn after(self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         match self {

@@ -17,7 +17,7 @@ pub(super) fn pagination(
 ) -> Option<PagePlan> {
     let ctx = &mut Context { sink, variables };
     match spec {
-        PaginationSpec::None {} => Some(PagePlan { kind: PageKind::None, stop_when: None, pages_max: 1 }),
+        PaginationSpec::None {} => Some(PagePlan::one()),
         PaginationSpec::Link(LinkSpec { rel, stop, max_pages }) => {
             let rel = rel.clone().unwrap_or_else(|| "next".to_owned());
             ctx.plan(&place.key("link"), stop.as_ref(), *max_pages, Some(PageKind::Link { rel }))
@@ -150,7 +150,12 @@ impl Context<'_, '_> {
                 None
             }
         };
-        let to = self.target(place, ("cursor", "after"), query.as_ref(), header.as_ref(), body.as_ref());
+        // without a place of its own it stands in the request as `page.cursor`, which is seen where there is a request
+        let to = if query.is_none() && header.is_none() && body.is_none() {
+            Some(None)
+        } else {
+            self.target(place, ("cursor", "after"), query.as_ref(), header.as_ref(), body.as_ref()).map(Some)
+        };
         let has_more = self.sign(place, "has_more", has_more.as_ref());
         let kind = (|| {
             Some(PageKind::Cursor { from: source?, to: to?, replaces_params: *replaces_params, has_more: has_more? })

@@ -18,21 +18,58 @@ pub(super) struct Document {
     pub(super) source: Arc<Source>,
     /// what it is
     pub(super) kind: Kind,
-    /// its content
+    /// its content, with what it has from `base`
     pub(super) value: Value,
+    /// the document whose words hold where it has none of its own, and its own content without them
+    pub(super) base: Option<Base>,
     /// where the content is not what was written, because that had mistakes
     pub(super) holes: Vec<Vec<Segment>>,
+}
+
+/// Where a document has words from.
+#[derive(Debug, Clone)]
+pub(super) struct Base {
+    /// the other document
+    pub(super) document: Arc<Document>,
+    /// what was written in this one
+    pub(super) own: Value,
+}
+
+impl Document {
+    /// A document that has no base.
+    pub(super) fn new(source: Arc<Source>, kind: Kind, value: Value) -> Self {
+        Self { source, kind, value, base: None, holes: Vec::new() }
+    }
+
+    /// The document that the node at `path` is written in.
+    fn owner<'d>(self: &'d Arc<Self>, path: &[Segment]) -> &'d Arc<Self> {
+        let mut owner = self;
+        while let Some(Base { document, own }) = &owner.base
+            && node(own, path).is_none()
+            && node(&document.value, path).is_some()
+        {
+            owner = document;
+        }
+        owner
+    }
+}
+
+fn node<'v>(value: &'v Value, path: &[Segment]) -> Option<&'v Value> {
+    path.iter().try_fold(value, |node, segment| match segment {
+        Segment::Key(key) => node.get(key),
+        Segment::Index(index) => node.get(index),
+    })
 }
 
 /// A node of a document.
 #[derive(Debug, Clone)]
 pub(super) struct Place<'a> {
-    document: &'a Document,
+    document: &'a Arc<Document>,
     path: Vec<Segment>,
 }
 
 impl<'a> Place<'a> {
-    pub(super) fn top(document: &'a Document) -> Self {
+    pub(super) fn top(document: &'a Arc<Document>) -> Self {
         Self { document, path: Vec::new() }
     }
 
@@ -56,10 +93,7 @@ impl<'a> Place<'a> {
 
     /// What stands there, if anything.
     pub(super) fn node(&self) -> Option<&'a Value> {
-        self.path.iter().try_fold(&self.document.value, |node, segment| match segment {
-            Segment::Key(key) => node.get(key),
-            Segment::Index(index) => node.get(index),
-        })
+        node(&self.document.value, &self.path)
     }
 
     /// Whether the document has mistakes of form, so that what it lacks may be what was misspelt.
@@ -86,8 +120,34 @@ pub(super) struct Sink {
     diagnostics: Vec<Diagnostic>,
     seen: HashSet<(usize, Vec<Segment>, &'static str, String)>,
     files: HashMap<usize, Tally>,
+    warnings: Vec<Warning>,
+    allowed: Vec<Allowed>,
     errors: bool,
+    unready: bool,
 }
+
+/// A warning that something may allow.
+#[derive(Debug)]
+struct Warning {
+    code: &'static str,
+    document: Arc<Document>,
+    path: Vec<Segment>,
+    message: String,
+    hint: Option<String>,
+}
+
+/// One line of an `allow`.
+#[derive(Debug)]
+struct Allowed {
+    document: Arc<Document>,
+    /// the map that it holds for
+    within: Vec<Segment>,
+    code: String,
+    used: bool,
+}
+
+/// The code of what the language has and this version cannot run.
+const NOT_YET: &str = "E090";
 
 #[derive(Debug)]
 struct Tally {
@@ -98,6 +158,7 @@ struct Tally {
 
 impl Sink {
     pub(super) fn into_sorted(mut self) -> Vec<Diagnostic> {
+        self.settle_warnings();
         for Tally { source, untold, .. } in self.files.into_values().filter(|tally| tally.untold > 0) {
             self.diagnostics.push(Diagnostic {
                 code: "E005",
@@ -115,8 +176,56 @@ impl Sink {
         self.diagnostics
     }
 
+    /// Whether there is a mistake, so that there cannot be a plan.
     pub(super) fn has_errors(&self) -> bool {
         self.errors
+    }
+
+    /// A word that is read and checked, and that this version cannot run. It stops a run, as an error does; the plan is made.
+    pub(super) fn not_yet(&mut self, place: &Place<'_>, what: &str) {
+        if place.is_hole() {
+            return;
+        }
+        let hint = "this version reads and checks it, and cannot run it: take it out to run the rest".to_owned();
+        let errors = self.errors;
+        let message = format!("{what} cannot be run yet");
+        self.add(NOT_YET, Severity::Error, (place.document, &place.path), Part::Key, message, Some(hint));
+        self.errors = errors;
+        self.unready = true;
+    }
+
+    /// Warnings of `code` in the map at `within` are meant to be so.
+    pub(super) fn allow(&mut self, within: &Place<'_>, code: &str) {
+        let Place { document, path } = within.clone();
+        self.allowed.push(Allowed { document: Arc::clone(document), within: path, code: code.to_owned(), used: false });
+    }
+
+    /// Tells the warnings that nothing allows, and what is allowed for nothing.
+    fn settle_warnings(&mut self) {
+        for Warning { code, document, path, message, hint } in std::mem::take(&mut self.warnings) {
+            let owner = document.owner(&path).source.name.clone();
+            let mut allowed = false;
+            for allow in self.allowed.iter_mut().filter(|allow| allow.code == code && path.starts_with(&allow.within)) {
+                if allow.document.source.name == document.source.name || allow.document.source.name == owner {
+                    allow.used = true;
+                    allowed = true;
+                }
+            }
+            if !allowed {
+                self.add(code, Severity::Warning, (&document, &path), Part::Key, message, hint);
+            }
+        }
+        for Allowed { document, mut within, code, .. } in
+            std::mem::take(&mut self.allowed).into_iter().filter(|allow| !allow.used)
+        {
+            within.extend([Segment::Key("allow".to_owned()), Segment::Key(code.clone())]);
+            // what would have been warned of may be what could not be read
+            if !self.errors && document.holes.is_empty() {
+                let message = format!("there is no `{code}` here to allow");
+                let hint = Some("take the line out".to_owned());
+                self.add("W087", Severity::Warning, (&document, &within), Part::Key, message, hint);
+            }
+        }
     }
 
     /// A mistake in the value at `place`.
@@ -128,7 +237,7 @@ impl Sink {
         hint: Option<String>,
     ) {
         if !place.is_hole() {
-            self.add(code, Severity::Error, place, Part::Value, message.into(), hint);
+            self.add(code, Severity::Error, (place.document, &place.path), Part::Value, message.into(), hint);
         }
     }
 
@@ -141,7 +250,7 @@ impl Sink {
         hint: Option<String>,
     ) {
         if !place.is_hole() {
-            self.add(code, Severity::Error, place, Part::Key, message.into(), hint);
+            self.add(code, Severity::Error, (place.document, &place.path), Part::Key, message.into(), hint);
         }
     }
 
@@ -154,7 +263,8 @@ impl Sink {
         hint: Option<String>,
     ) {
         if !place.is_broken() {
-            self.add(code, Severity::Warning, place, Part::Key, message.into(), hint);
+            let Place { document, path } = place.clone();
+            self.warnings.push(Warning { code, document: Arc::clone(document), path, message: message.into(), hint });
         }
     }
 
@@ -177,7 +287,7 @@ impl Sink {
                 message = message.split(", found").next().unwrap_or_default().to_owned();
                 hint = Some("name an environment variable that holds it: `api_key: \"${API_KEY}\"`".to_owned());
             }
-            self.add(code, Severity::Error, &at, part, message, hint);
+            self.add(code, Severity::Error, (at.document, &at.path), part, message, hint);
         }
     }
 
@@ -185,14 +295,15 @@ impl Sink {
         &mut self,
         code: &'static str,
         severity: Severity,
-        place: &Place<'_>,
+        (document, path): (&Arc<Document>, &[Segment]),
         part: Part,
         message: String,
         hint: Option<String>,
     ) {
-        let Document { source, .. } = place.document;
+        let owner = document.owner(path);
+        let source = &owner.source;
         let file = Arc::as_ptr(source).addr();
-        if !self.seen.insert((file, place.path.clone(), code, message.clone())) {
+        if !self.seen.insert((file, path.to_vec(), code, message.clone())) {
             return;
         }
         self.errors |= severity == Severity::Error;
@@ -203,8 +314,9 @@ impl Sink {
             return;
         }
         tally.told += 1;
-        let position = yaml::locate(&source.text, &place.path, part);
-        let hint = position.and_then(|at| hint_of_line(source, at, code, place)).or(hint);
+        let position = yaml::locate(&source.text, path, part);
+        let place = Place { document: owner, path: path.to_vec() };
+        let hint = position.and_then(|at| hint_of_line(source, at, code, &place)).or(hint);
         self.diagnostics.push(Diagnostic { code, severity, source: Arc::clone(source), position, message, hint });
     }
 }

@@ -1,22 +1,30 @@
 //! Requests: provider defaults merged under the sync's own words, templates parsed.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use super::place::{Place, Sink};
+use super::provider::ProviderWords;
 use super::variables::{Variables, template};
-use super::{BodyPlan, Method, RequestPlan, Template, ValuePlan, words};
-use crate::spec::{BodySpec, GraphqlSpec, ProviderSpec, RequestSpec};
+use super::{
+    BodyPlan, DownloadPlan, Format, JobPlan, ListPlan, Method, PagePlan, Path, RequestPlan, ResponsePlan, Template,
+    ValuePlan, paging, words,
+};
+use crate::spec::{
+    BodySpec, CsvSpec, DownloadSpec, FormatSpec, GraphqlSpec, JobSpec, PaginationSpec, PollSpec, RequestSpec,
+    ResponseSpec, XmlSpec,
+};
 
-/// Compiles a request. `place` is the request's node, `provider` the node and words of its provider.
+/// Compiles a request at `place`, with the headers and parameters that `provider` has for all of them. Headers and parameters may
+/// name `credentials` besides `open`.
 pub(super) fn request(
     sink: &mut Sink,
     place: &Place<'_>,
     spec: &RequestSpec,
-    provider: (&Place<'_>, &ProviderSpec),
+    provider: &ProviderWords<'_>,
     open: Variables<'_>,
-    secret: Variables<'_>,
 ) -> Option<RequestPlan> {
     let RequestSpec { get, post, put, patch, delete, query, headers, body } = spec;
     let methods = [
@@ -29,14 +37,15 @@ pub(super) fn request(
     let line = the_method(sink, place, methods);
     let path = line.and_then(|(_, key, path)| path_plan(sink, &place.key(key), path, open));
     let method = line.map(|(method, _, _)| method);
-    let (provider_place, provider) = provider;
+    let ProviderWords { place: provider_place, spec: provider, .. } = provider;
 
+    let secret_names = open.and(&["credentials"]);
     let mut header_plans: Vec<(String, _)> = Vec::new();
     let mut good = true;
     let both = [(provider_place.key("headers"), &provider.headers), (place.key("headers"), headers)];
     for (place, map) in both {
         for (name, text) in map {
-            if let Some(parsed) = header(sink, &place.key(name), name, text, secret) {
+            if let Some(parsed) = header(sink, &place.key(name), name, text, open.with(&secret_names)) {
                 header_plans.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
                 header_plans.push((name.clone(), parsed));
             } else {
@@ -47,9 +56,10 @@ pub(super) fn request(
     let mut query_plans: Vec<(String, ValuePlan)> = Vec::new();
     for (place, map) in [(provider_place.key("query"), &provider.query), (place.key("query"), query)] {
         for (name, given) in map {
-            if let Some(parsed) = parameter(sink, &place.key(name), given, open, secret) {
-                query_plans.retain(|(known, _)| known != name);
-                query_plans.push((name.clone(), parsed));
+            if let Some(parsed) = parameter(sink, &place.key(name), given, open) {
+                let at = query_plans.iter().position(|(known, _)| known == name);
+                let below = at.map(|at| query_plans.remove(at).1);
+                query_plans.push((name.clone(), over(below, parsed)));
             } else {
                 good = false;
             }
@@ -70,6 +80,170 @@ pub(super) fn request(
     };
     let plan = RequestPlan { method: method?, path: path?, query: query_plans, headers: header_plans, body: body? };
     good.then_some(plan)
+}
+
+/// Maps are merged key by key at every depth, all else is replaced.
+fn over(below: Option<ValuePlan>, above: ValuePlan) -> ValuePlan {
+    let (Some(ValuePlan::Map(mut members)), ValuePlan::Map(own)) = (below, above.clone()) else { return above };
+    for (name, value) in own {
+        let at = members.iter().position(|(known, _)| *known == name);
+        let below = at.map(|at| members.remove(at).1);
+        members.push((name, over(below, value)));
+    }
+    ValuePlan::Map(members)
+}
+
+/// A list that is asked for beside the records.
+pub(super) fn list(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    (request_spec, response_spec, pagination): (&RequestSpec, &ResponseSpec, Option<&PaginationSpec>),
+    provider: &ProviderWords<'_>,
+    open: Variables<'_>,
+) -> Option<ListPlan> {
+    let request = request(sink, &place.key("request"), request_spec, provider, open);
+    let response = response(sink, &place.key("response"), response_spec, open);
+    let pagination = match (pagination, &provider.spec.pagination) {
+        (Some(spec), _) => paging::pagination(sink, &place.key("pagination"), spec, open),
+        (None, Some(spec)) => paging::pagination(sink, &provider.place.key("pagination"), spec, open),
+        (None, None) => Some(PagePlan::one()),
+    };
+    Some(ListPlan { request: request?, response: response?, pagination: pagination? })
+}
+
+/// How an answer is read: `records` must be said.
+pub(super) fn response(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &ResponseSpec,
+    open: Variables<'_>,
+) -> Option<ResponsePlan> {
+    let ResponseSpec { format: format_spec, records, optional, filter } = spec;
+    let format = format(sink, &place.key("format"), format_spec);
+    let records = match (records, format_spec) {
+        (Some(records), _) => words_paths(sink, &place.key("records"), &records.0),
+        (None, FormatSpec::Ndjson | FormatSpec::Csv(_) | FormatSpec::Text) => {
+            // each line, row or text is a record
+            Some(vec![Path::parse("$[*]").expect("it is a path")])
+        }
+        (None, FormatSpec::Json | FormatSpec::Xml(_)) => {
+            let hint = "`records`: a JSONPath to the records: `$.results[*]`".to_owned();
+            if !place.key("records").is_hole() {
+                sink.error("E011", place, "the key `records` is missing", Some(hint));
+            }
+            None
+        }
+    };
+    let filter = words::optional_predicate(sink, &place.key("where"), filter.as_ref(), open.with(&record_names(open)));
+    Some(ResponsePlan { format: format?, records: records?, optional: *optional, filter: filter? })
+}
+
+/// What a template over a record may name at a place of these variables.
+pub(super) fn record_names<'v>(open: Variables<'v>) -> Vec<&'v str> {
+    let mut names = open.but(&["watermark", "window", "page"]);
+    names.push("record");
+    names
+}
+
+/// One path, or several.
+pub(super) fn words_paths(sink: &mut Sink, place: &Place<'_>, texts: &[String]) -> Option<Vec<Path>> {
+    let several = texts.len() > 1;
+    let parsed: Vec<_> = texts
+        .iter()
+        .enumerate()
+        .map(|(index, text)| words::path(sink, &if several { place.index(index) } else { place.clone() }, text))
+        .collect();
+    parsed.into_iter().collect()
+}
+
+fn format(sink: &mut Sink, place: &Place<'_>, spec: &FormatSpec) -> Option<Format> {
+    let plan = match spec {
+        FormatSpec::Json => return Some(Format::Json),
+        FormatSpec::Ndjson => Format::Ndjson,
+        FormatSpec::Text => Format::Text,
+        FormatSpec::Xml(XmlSpec { lists }) => Format::Xml { lists: lists.clone() },
+        FormatSpec::Csv(CsvSpec { delimiter, columns, skip, encoding }) => {
+            let place = place.key("csv");
+            let delimiter = match delimiter.as_deref().unwrap_or(",").as_bytes() {
+                [byte] if !matches!(byte, b'"' | b'\r' | b'\n') => *byte,
+                _ => {
+                    let hint = "one character of ASCII: `\",\"`, `\";\"`, `\"\\t\"`, `\"|\"`".to_owned();
+                    sink.error("E104", &place.key("delimiter"), "this cannot stand between two values", Some(hint));
+                    return None;
+                }
+            };
+            let encoding = encoding.as_deref().unwrap_or("utf-8").to_ascii_lowercase();
+            if !ENCODINGS.contains(&encoding.as_str()) {
+                let at = place.key("encoding");
+                words::one_of(sink, &at, ("E104", "encoding"), &encoding, ENCODINGS.into_iter());
+                return None;
+            }
+            let columns = (!columns.is_empty()).then(|| columns.clone());
+            Format::Csv { delimiter, columns, skip: *skip, encoding }
+        }
+    };
+    sink.not_yet(place, "an answer that is no JSON");
+    Some(plan)
+}
+
+/// The encodings in which APIs write rows (labels of the Encoding Standard).
+const ENCODINGS: [&str; 10] = [
+    "utf-8",
+    "utf-16le",
+    "utf-16be",
+    "iso-8859-1",
+    "iso-8859-2",
+    "iso-8859-15",
+    "windows-1250",
+    "windows-1252",
+    "shift_jis",
+    "gb18030",
+];
+
+/// An export that is waited for: the request that starts it, and the rest of it.
+pub(super) fn job(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &JobSpec,
+    provider: &ProviderWords<'_>,
+    open: Variables<'_>,
+) -> Option<(RequestPlan, JobPlan)> {
+    let JobSpec { create, id, poll, download } = spec;
+    let PollSpec { request: poll_spec, every, timeout, status, done, failed } = poll;
+    sink.not_yet(place, "`job`");
+    let create = request(sink, &place.key("create"), create, provider, open);
+    let id = words::path(sink, &place.key("id"), id);
+    let with_job = open.and(&["job"]);
+    let poll_place = place.key("poll");
+    let poll = request(sink, &poll_place.key("request"), poll_spec, provider, open.with(&with_job));
+    let every = words::duration_or(sink, &poll_place.key("every"), every.as_ref(), Duration::from_secs(5));
+    let timeout = words::duration_or(sink, &poll_place.key("timeout"), timeout.as_ref(), Duration::from_secs(7_200));
+    let status = words::path(sink, &poll_place.key("status"), status);
+    if let Some(both) = failed.iter().position(|state| done.contains(state)) {
+        let message = format!("`{}` cannot be both `done` and `failed`", words::shorten(&failed[both]));
+        let hint = "keep it in one of the two lists".to_owned();
+        sink.error("E106", &poll_place.key("failed").index(both), message, Some(hint));
+    }
+    let with_answer = open.and(&["job", "response"]);
+    let at = place.key("download");
+    let download = match download {
+        DownloadSpec::Request(spec) => {
+            request(sink, &at.key("request"), spec, provider, open.with(&with_answer)).map(DownloadPlan::Request)
+        }
+        DownloadSpec::Url(text) => words::path(sink, &at.key("url"), text).map(DownloadPlan::Url),
+        DownloadSpec::Parts(text) => words::path(sink, &at.key("parts"), text).map(DownloadPlan::Parts),
+    };
+    let plan = JobPlan {
+        id: id?,
+        poll: poll?,
+        every: every?,
+        timeout: timeout?,
+        status: status?,
+        done: done.clone(),
+        failed: failed.clone(),
+        download: download?,
+    };
+    Some((create?, plan))
 }
 
 /// The one method that is named.
@@ -111,7 +285,11 @@ pub(super) fn header(
     variables: Variables<'_>,
 ) -> Option<Template> {
     words::header_key(sink, place, name)?;
-    template(sink, place, text, variables)
+    let parsed = template(sink, place, text, variables)?;
+    if words::is_secret_name(name) {
+        words::literal_secret(sink, place, &parsed);
+    }
+    Some(parsed)
 }
 
 fn body_plan(sink: &mut Sink, place: &Place<'_>, spec: &BodySpec, variables: Variables<'_>) -> Option<BodyPlan> {
@@ -131,10 +309,13 @@ fn body_plan(sink: &mut Sink, place: &Place<'_>, spec: &BodySpec, variables: Var
                 variables: values(sink, &place.key("variables"), map, variables)?,
             }
         }
+        BodySpec::Multipart(fields) => {
+            BodyPlan::Multipart(words::templates(sink, &place.key("multipart"), fields, variables)?)
+        }
     })
 }
 
-fn values(
+pub(super) fn values(
     sink: &mut Sink,
     place: &Place<'_>,
     map: &indexmap::IndexMap<String, Value>,
@@ -148,14 +329,13 @@ fn values(
 }
 
 /// A query parameter. A secret is one of its own, never inside a list or a map, where it could not be kept apart.
-pub(super) fn parameter(
-    sink: &mut Sink,
-    place: &Place<'_>,
-    given: &Value,
-    open: Variables<'_>,
-    secret: Variables<'_>,
-) -> Option<ValuePlan> {
-    value(sink, place, given, if given.is_string() { secret } else { open })
+pub(super) fn parameter(sink: &mut Sink, place: &Place<'_>, given: &Value, open: Variables<'_>) -> Option<ValuePlan> {
+    let secret_names = open.and(&["credentials"]);
+    if given.is_string() {
+        value(sink, place, given, open.with(&secret_names))
+    } else {
+        value(sink, place, given, open)
+    }
 }
 
 /// A value with templates anywhere inside.
@@ -184,7 +364,7 @@ pub(super) fn value(sink: &mut Sink, place: &Place<'_>, given: &Value, variables
 }
 
 /// Every template inside.
-fn templates<'p>(plan: &'p ValuePlan, found: &mut Vec<&'p Template>) {
+pub(super) fn templates<'p>(plan: &'p ValuePlan, found: &mut Vec<&'p Template>) {
     match plan {
         ValuePlan::Fixed(_) => {}
         ValuePlan::Template(template) => found.push(template),
@@ -193,7 +373,7 @@ fn templates<'p>(plan: &'p ValuePlan, found: &mut Vec<&'p Template>) {
     }
 }
 
-fn request_templates(plan: &RequestPlan) -> Vec<&Template> {
+pub(super) fn request_templates(plan: &RequestPlan) -> Vec<&Template> {
     let RequestPlan { method: _, path, query, headers, body } = plan;
     let mut found = vec![path];
     match body {
@@ -203,6 +383,7 @@ fn request_templates(plan: &RequestPlan) -> Vec<&Template> {
             members.iter().for_each(|(_, item)| templates(item, &mut found));
         }
         BodyPlan::Text(template) => found.push(template),
+        BodyPlan::Multipart(fields) => found.extend(fields.iter().map(|(_, template)| template)),
     }
     found.extend(headers.iter().map(|(_, template)| template));
     query.iter().for_each(|(_, value)| templates(value, &mut found));

@@ -1,100 +1,307 @@
 //! Sync files: everything that does not depend on the connection, compiled once.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::Value;
 
 use super::place::{Place, Sink};
-use super::variables::{Variables, template};
+use super::provider::ProviderWords;
+use super::variables::Variables;
 use super::{
-    BodyPlan, DeletePlan, Guard, IncrementalPlan, MarkKind, ModelPlan, Order, PageKind, PagePlan, RequestPlan,
-    ResponsePlan, Target, TimeFormat, paging, request, table, words,
+    BodyPlan, Budget, DeletePlan, DetailPlan, ErrorRule, IncrementalPlan, JobPlan, ModelPlan, OnWebhook, OutputPlan,
+    PageKind, PagePlan, PartitionPlan, RequestPlan, ResponsePlan, Schedule, Scope, Target, TokenFeed, WalkPlan,
+    deletes, incremental, lint, paging, partition, provider, request, schedule, webhook, words,
 };
 use crate::spec::{
-    AbsenceSpec, CursorSpec, DeletesSpec, FlagSpec, GuardSpec, IncrementalSpec, LinkSpec, MarkTypeSpec, NextUrlSpec,
-    OffsetSpec, OrderSpec, PageSpec, PaginationSpec, ProviderSpec, RelaySpec, ResponseSpec, SyncSpec,
+    CursorSpec, LinkSpec, NextUrlSpec, OffsetSpec, OutputSpec, PageSpec, PaginationSpec, ProviderSpec, RelaySpec,
+    SyncSpec,
 };
 
 /// A sync before it has a connection.
 #[derive(Debug, Clone)]
 pub(super) struct SyncDraft {
     pub(super) description: Option<String>,
+    pub(super) schedule: Schedule,
+    pub(super) auto_start: bool,
     pub(super) model: Arc<ModelPlan>,
+    pub(super) outputs: Vec<OutputPlan>,
     pub(super) request: RequestPlan,
+    pub(super) job: Option<JobPlan>,
     pub(super) response: ResponsePlan,
     pub(super) pagination: PagePlan,
+    pub(super) errors: Vec<ErrorRule>,
     pub(super) incremental: Option<IncrementalPlan>,
+    pub(super) token: Option<TokenFeed>,
     pub(super) deletes: DeletePlan,
+    pub(super) partitions: Option<PartitionPlan>,
+    pub(super) walk: Option<WalkPlan>,
+    pub(super) detail: Option<DetailPlan>,
+    pub(super) on_webhook: Vec<OnWebhook>,
+    pub(super) budget: Budget,
     pub(super) input: Option<Value>,
     /// the words that decide what is asked and how it is paged: a change makes old state useless
     pub(super) essence: Value,
 }
 
-pub(super) const OPEN: [&str; 6] = ["config", "input", "variant", "connection", "run", "watermark"];
-pub(super) const SECRET: [&str; 7] = ["config", "input", "variant", "connection", "run", "watermark", "credentials"];
-
-/// The variables without `watermark` where there is no `incremental`.
-fn scope<'n>(all: &'n [&'n str], incremental: bool) -> Vec<&'n str> {
-    all.iter().copied().filter(|name| incremental || *name != "watermark").collect()
+/// What a sync is compiled beside.
+pub(super) struct Beside<'a> {
+    pub(super) provider: &'a ProviderWords<'a>,
+    /// the syncs of the provider
+    pub(super) syncs: Vec<&'a str>,
+    /// the models of the provider; none for one with a mistake of its own
+    pub(super) models: Vec<(&'a str, Option<Arc<ModelPlan>>)>,
 }
 
-/// Compiles a sync; `None` where a mistake was found.
+impl Beside<'_> {
+    /// The model of this name, which stands at `place`; a name that no model has is a mistake.
+    pub(super) fn model(&self, sink: &mut Sink, place: &Place<'_>, name: &str) -> Option<Arc<ModelPlan>> {
+        if let Some((_, model)) = self.models.iter().find(|(known, _)| *known == name) {
+            return model.clone();
+        }
+        let provider = &self.provider.spec.provider;
+        let hint = crate::diagnostic::suggest(name, self.models.iter().map(|(known, _)| *known))
+            .unwrap_or_else(|| format!("write integrations/{provider}/models/{name}.yaml"));
+        sink.error("E022", place, format!("`{provider}` has no model `{name}`"), Some(hint));
+        None
+    }
+}
+
+/// What templates may name wherever a request of a sync is written; which of them have a value depends on the sync.
+pub(super) const ANYWHERE: [&str; 10] =
+    ["config", "input", "variant", "connection", "run", "watermark", "window", "page", "parent", "walk"];
+
+/// The variables that have a value in the requests of this sync.
+fn names_of(spec: &SyncSpec, pagination: Option<&PaginationSpec>, broken: bool) -> Vec<&'static str> {
+    let incremental = spec.incremental.as_ref();
+    let has = |name: &&'static str| match *name {
+        // a misspelt `incremental` is mistake enough
+        "watermark" => incremental.is_some() || broken,
+        "window" => incremental.is_some_and(|incremental| incremental.window.is_some()) || broken,
+        "page" => matches!(pagination, Some(PaginationSpec::Cursor(_))),
+        "parent" => spec.for_each.is_some() || broken,
+        "walk" => spec.walk.is_some() || broken,
+        _ => true,
+    };
+    ANYWHERE.into_iter().filter(has).collect()
+}
+
+/// Compiles a sync; `None` where a mistake was found. `own_pagination` is the one it has with its provider's words under it.
 pub(super) fn sync(
     sink: &mut Sink,
     place: &Place<'_>,
     spec: &SyncSpec,
     document: &Value,
-    provider: (&Place<'_>, &ProviderSpec),
-    model: Option<Arc<ModelPlan>>,
+    beside: &Beside<'_>,
 ) -> Option<SyncDraft> {
     let SyncSpec {
         sync: name,
         description,
         docs: _,
         scopes: _,
+        schedule: schedule_spec,
+        auto_start,
         input,
-        model: _,
+        model: model_spec,
+        outputs: outputs_spec,
         request: request_spec,
+        job: job_spec,
         response: response_spec,
         pagination: pagination_spec,
+        errors,
         incremental: incremental_spec,
         deletes: deletes_spec,
+        for_each,
+        concurrency,
+        on_error,
+        walk,
+        detail,
+        on_webhook,
+        max_runtime: _,
+        max_requests: _,
+        max_records: _,
+        allow,
     } = spec;
+    let provider = beside.provider;
     words::name(sink, &place.key("sync"), name, true);
+    words::allow(sink, place, allow);
     let input = input.as_ref().filter(|schema| words::json_schema(sink, &place.key("input"), "input", schema));
-    // a misspelt `incremental` is mistake enough
-    let watermark = incremental_spec.is_some() || place.is_broken();
-    let (open_names, secret_names) = (scope(&OPEN, watermark), scope(&SECRET, watermark));
-    let open = Variables { names: &open_names, config: provider.1.config.as_ref(), input };
-    let secret = open.with(&secret_names);
-    let request = request::request(sink, &place.key("request"), request_spec, provider, open, secret);
-    let response = response(sink, &place.key("response"), response_spec, open);
-    let pagination = match (pagination_spec, &provider.1.pagination) {
-        (Some(spec), _) => paging::pagination(sink, &place.key("pagination"), spec, open),
-        (None, Some(spec)) => paging::pagination(sink, &provider.0.key("pagination"), spec, open),
-        (None, None) => Some(PagePlan { kind: PageKind::None, stop_when: None, pages_max: 1 }),
+    let paged = pagination_spec.as_ref().or(provider.spec.pagination.as_ref());
+    let names = names_of(spec, paged, place.is_broken());
+    let parents = for_each.iter().flatten().map(|level| level.name.as_str()).collect();
+    let mut members: Vec<(&str, Vec<&str>)> = vec![("parent", parents)];
+    members.extend(walk.iter().map(|walk| ("walk", walk.bind.keys().map(String::as_str).collect())));
+    let open = Variables { names: &names, config: provider.config.as_ref(), input, members: &members };
+    let (outputs_response, models) = (response_spec, model_spec);
+    let outputs = outputs(sink, place, (models.as_ref(), outputs_spec.as_deref()), beside, open);
+    let asked = match (request_spec, job_spec) {
+        (Some(spec), None) => {
+            request::request(sink, &place.key("request"), spec, provider, open).map(|request| (request, None))
+        }
+        (None, Some(spec)) => {
+            request::job(sink, &place.key("job"), spec, provider, open).map(|(request, job)| (request, Some(job)))
+        }
+        (Some(_), Some(_)) => {
+            let hint = "keep one of them; the request that starts a job stands in `job: { create: … }`".to_owned();
+            sink.key_error(
+                "E060",
+                &place.key("job"),
+                "a sync has a `request` or a `job`, and this one has both",
+                Some(hint),
+            );
+            None
+        }
+        (None, None) => {
+            let hint = "write what is asked: `request: { get: /contacts }`".to_owned();
+            if !place.key("request").is_hole() && !place.key("job").is_hole() {
+                sink.error("E011", place, "the key `request` is missing", Some(hint));
+            }
+            None
+        }
     };
+    let response = request::response(sink, &place.key("response"), outputs_response, open);
+    let pagination = match paged {
+        Some(spec) => {
+            // what the provider says stands in its file
+            let at = if pagination_spec.is_some() { place } else { &provider.place };
+            paging::pagination(sink, &at.key("pagination"), spec, open)
+        }
+        None => Some(PagePlan::one()),
+    };
+    let errors = provider::error_rules(sink, &place.key("errors"), errors, open);
     let incremental = match incremental_spec {
-        None => Some(None),
-        Some(spec) => incremental(sink, &place.key("incremental"), spec, open).map(Some),
+        None => Some((None, None)),
+        Some(spec) => incremental::incremental(sink, &place.key("incremental"), spec, open),
     };
+    let first = outputs.as_ref().map(|(model, _)| model.as_ref());
     let deletes = match deletes_spec {
         None => Some(DeletePlan::None),
-        Some(spec) => deletes(sink, &place.key("deletes"), spec, open),
+        Some(spec) => deletes::deletes(sink, &place.key("deletes"), spec, provider, first, open),
     };
+    let partitions = match for_each {
+        None => Some(None),
+        Some(levels) => {
+            let at = place.key("for_each");
+            let neighbours = (name.as_str(), beside.syncs.as_slice());
+            partition::partitions(sink, &at, levels, (*concurrency, *on_error), provider, neighbours, open).map(Some)
+        }
+    };
+    if for_each.is_none() {
+        for (key, is) in [("concurrency", concurrency.is_some()), ("on_error", on_error.is_some())] {
+            if is && !place.key("for_each").is_hole() {
+                let hint = "take the line out, or add `for_each`".to_owned();
+                sink.key_error(
+                    "E110",
+                    &place.key(key),
+                    format!("`{key}` is about the partitions of `for_each`"),
+                    Some(hint),
+                );
+            }
+        }
+    }
+    let walk = match walk {
+        None => Some(None),
+        Some(spec) => partition::walk(sink, &place.key("walk"), spec, open).map(Some),
+    };
+    let detail = match detail {
+        None => Some(None),
+        Some(spec) => partition::detail(sink, &place.key("detail"), spec, provider, open).map(Some),
+    };
+    let on_webhook = webhook::on_webhook(sink, &place.key("on_webhook"), on_webhook, provider, open);
+    let schedule = schedule::schedule(sink, &place.key("schedule"), schedule_spec.as_ref());
+    let budget = budget(sink, place, spec);
+    let ((request, job), (model, outputs), (incremental, token)) = (asked?, outputs?, incremental?);
     let draft = SyncDraft {
         description: description.clone(),
-        model: model?,
-        request: request?,
+        schedule: schedule?,
+        auto_start: auto_start.unwrap_or(true),
+        model,
+        outputs,
+        request,
+        job,
         response: response?,
         pagination: pagination?,
-        incremental: incremental?,
+        errors: errors?,
+        incremental,
+        token,
         deletes: deletes?,
+        partitions: partitions?,
+        walk: walk?,
+        detail: detail?,
+        on_webhook: on_webhook?,
+        budget: budget?,
         input: input.cloned(),
-        essence: essence(document, pagination_spec.as_ref().or(provider.1.pagination.as_ref()), provider.1),
+        essence: essence(document, paged, provider.spec),
     };
-    cross_rules(sink, place, &draft).then_some(draft)
+    let good = cross_rules(sink, place, &draft);
+    lint::sync(sink, place, spec, &draft);
+    good.then_some(draft)
+}
+
+/// The first model, and the others.
+fn outputs(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    (model, outputs): (Option<&crate::spec::ModelRefSpec>, Option<&[OutputSpec]>),
+    beside: &Beside<'_>,
+    open: Variables<'_>,
+) -> Option<(Arc<ModelPlan>, Vec<OutputPlan>)> {
+    match (model, outputs) {
+        (Some(model), None) => beside.model(sink, &place.key("model"), model.name()).map(|model| (model, Vec::new())),
+        (None, Some(specs)) => {
+            let place = place.key("outputs");
+            sink.not_yet(&place, "`outputs`");
+            let names = request::record_names(open);
+            let mut plans = Vec::with_capacity(specs.len());
+            for (index, OutputSpec { model, records, filter }) in specs.iter().enumerate() {
+                let at = place.index(index);
+                if specs[..index].iter().any(|other| other.model.name() == model.name()) {
+                    let hint = "join the two: `records` takes a list of paths".to_owned();
+                    let message = format!("two outputs fill the model `{}`", words::shorten(model.name()));
+                    sink.error("E113", &at.key("model"), message, Some(hint));
+                }
+                let model = beside.model(sink, &at.key("model"), model.name());
+                let records = match records {
+                    None => Some(Vec::new()),
+                    Some(texts) => request::words_paths(sink, &at.key("records"), &texts.0),
+                };
+                let filter = words::optional_predicate(sink, &at.key("where"), filter.as_ref(), open.with(&names));
+                plans.extend((|| Some(OutputPlan { model: model?, records: records?, filter: filter? }))());
+            }
+            let first = plans.first()?.model.clone();
+            (plans.len() == specs.len()).then_some((first, plans))
+        }
+        (Some(_), Some(_)) => {
+            let hint = "put the model among the `outputs`".to_owned();
+            sink.key_error(
+                "E113",
+                &place.key("outputs"),
+                "a sync has a `model` or `outputs`, and this one has both",
+                Some(hint),
+            );
+            None
+        }
+        (None, None) => {
+            let hint = "`model`: the model the records become: `models/<Name>.yaml` of the same provider".to_owned();
+            if !place.key("model").is_hole() && !place.key("outputs").is_hole() {
+                sink.error("E011", place, "the key `model` is missing", Some(hint));
+            }
+            None
+        }
+    }
+}
+
+fn budget(sink: &mut Sink, place: &Place<'_>, spec: &SyncSpec) -> Option<Budget> {
+    let SyncSpec { max_runtime, max_requests, max_records, .. } = spec;
+    let given = [
+        ("max_runtime", max_runtime.is_some()),
+        ("max_requests", max_requests.is_some()),
+        ("max_records", max_records.is_some()),
+    ];
+    for (key, _) in given.into_iter().filter(|(_, given)| *given) {
+        sink.not_yet(&place.key(key), &format!("`{key}`"));
+    }
+    let runtime = words::optional_duration(sink, &place.key("max_runtime"), max_runtime.as_ref())?;
+    Some(Budget { runtime, requests: *max_requests, records: *max_records })
 }
 
 fn essence(document: &Value, pagination: Option<&PaginationSpec>, provider: &ProviderSpec) -> Value {
@@ -105,6 +312,11 @@ fn essence(document: &Value, pagination: Option<&PaginationSpec>, provider: &Pro
         part("incremental"),
         part("deletes"),
         part("model"),
+        part("outputs"),
+        part("job"),
+        part("for_each"),
+        part("walk"),
+        part("detail"),
         format!("{:?}", pagination.cloned().map(without_bound)),
         format!("{:?}", provider.query),
         format!("{:?}", provider.headers),
@@ -127,187 +339,76 @@ fn without_bound(mut spec: PaginationSpec) -> PaginationSpec {
 
 /// Rules over several words of one sync.
 fn cross_rules(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) -> bool {
-    let mut good = true;
-    if draft.incremental.is_some() && matches!(draft.deletes, DeletePlan::Absence { .. }) {
-        let hint = "an incremental scan returns only what changed, so all the rest would count as gone; \
-                    use `flag`, or drop `incremental`";
-        sink.key_error("E070", &place.key("deletes"), "`absence` cannot go with `incremental`", Some(hint.to_owned()));
+    let mut good = absence_is_provable(sink, place, draft);
+    good &= position_has_a_place(sink, place, draft);
+    let windows = draft.incremental.as_ref().is_some_and(|incremental| incremental.window.is_some());
+    if windows && !place.is_broken() && !request::request_names(&draft.request, "window") {
+        let hint = "send it: `query: { since: \"{{ window.start }}\", until: \"{{ window.end }}\" }`".to_owned();
+        let message = "nothing in the request names `window`: each window would read everything";
+        sink.key_error("E107", &place.key("incremental").key("window"), message, Some(hint));
         good = false;
-    }
-    if draft.incremental.is_some() && !request::request_names(&draft.request, "watermark") {
-        let hint = "send it: `query: { updated_since: \"{{ watermark }}\" }`".to_owned();
-        sink.warning(
-            "W083",
-            &place.key("incremental"),
-            "nothing in the request names `watermark`: every run reads everything",
-            Some(hint),
-        );
-    }
-    let to_body = match &draft.pagination.kind {
-        PageKind::Cursor { to, .. } => matches!(to, Target::Body(_)),
-        PageKind::Offset { offset, .. } => matches!(offset, Target::Body(_)),
-        PageKind::Page { page, .. } => matches!(page, Target::Body(_)),
-        PageKind::None | PageKind::Link { .. } | PageKind::NextUrl { .. } | PageKind::Relay { .. } => false,
-    };
-    if to_body && !place.is_broken() && !matches!(draft.request.body, BodyPlan::Json(_) | BodyPlan::Form(_)) {
-        let hint = "add `body: { json: {…} }` to the request, or send the position in the `query`".to_owned();
-        sink.key_error(
-            "E063",
-            &place.key("pagination"),
-            "the page position goes into the body, and the request has no json or form body",
-            Some(hint),
-        );
-        good = false;
-    }
-    if matches!(draft.pagination.kind, PageKind::Relay { .. })
-        && !place.is_broken()
-        && !matches!(draft.request.body, BodyPlan::Graphql { .. })
-    {
-        let hint = "add `body: { graphql: { query: …, variables: {} } }`".to_owned();
-        sink.key_error("E063", &place.key("pagination"), "`relay` pages need a graphql body", Some(hint));
-        good = false;
-    }
-    if let [records] = draft.response.records.as_slice()
-        && records.is_singular()
-        && !matches!(draft.pagination.kind, PageKind::None)
-    {
-        let message = format!("`{}` leads to one value, so each page would be one record", records.text());
-        let hint = format!("for each item of a list write `{}[*]`", records.text());
-        sink.warning("W084", &place.key("response").key("records"), message, Some(hint));
-    }
-    if draft.incremental.is_none() && matches!(draft.deletes, DeletePlan::None) {
-        let hint =
-            "add `deletes: { absence: {} }` if the list is complete, or `flag` if records say it themselves".to_owned();
-        sink.warning(
-            "W080",
-            &place.key("sync"),
-            "a full sync without `deletes`: rows that vanish from the API stay for ever",
-            Some(hint),
-        );
     }
     good
 }
 
-fn response(sink: &mut Sink, place: &Place<'_>, spec: &ResponseSpec, open: Variables<'_>) -> Option<ResponsePlan> {
-    let ResponseSpec { records, optional, filter } = spec;
-    let several = records.0.len() > 1;
-    let parsed: Vec<_> = records
-        .0
-        .iter()
-        .enumerate()
-        .map(|(index, text)| {
-            let place = place.key("records");
-            words::path(sink, &if several { place.index(index) } else { place }, text)
-        })
-        .collect();
-    let filter = match filter {
-        None => Some(None),
-        Some(text) => words::predicate(sink, &place.key("where"), text, open.with(&table::RECORD_VARIABLES)).map(Some),
+/// `absence` takes what a scan did not return for deleted, so the scan must be one that returns all there is.
+fn absence_is_provable(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) -> bool {
+    let DeletePlan::Absence { scope, gone_partitions, guard: _ } = &draft.deletes else { return true };
+    let at = place.key("deletes");
+    let inner = at.key("absence");
+    let windows = draft.incremental.as_ref().is_some_and(|incremental| incremental.window.is_some());
+    let only_changes = draft.incremental.is_some() || draft.token.is_some();
+    let (wrong, message, hint) = if *scope == Scope::Window && !windows {
+        (inner.key("scope"), "`scope: window` needs windows", "add `incremental: { window: { size: 1 month } }`")
+    } else if *scope == Scope::Partition && draft.partitions.is_none() {
+        (inner.key("scope"), "`scope: partition` needs partitions", "add `for_each`, or take `scope` out")
+    } else if *gone_partitions && draft.partitions.is_none() {
+        (inner.key("gone_partitions"), "`gone_partitions` needs partitions", "add `for_each`, or take the line out")
+    } else if only_changes && *scope != Scope::Window {
+        let hint = "an incremental scan returns only what changed, so all the rest would count as gone; \
+                    use `flag`, or drop `incremental`";
+        (at, "`absence` cannot go with `incremental`", hint)
+    } else {
+        return true;
     };
-    Some(ResponsePlan { records: parsed.into_iter().collect::<Option<_>>()?, optional: *optional, filter: filter? })
+    if !place.is_broken() {
+        sink.key_error("E070", &wrong, message, Some(hint.to_owned()));
+    }
+    false
 }
 
-fn incremental(
-    sink: &mut Sink,
-    place: &Place<'_>,
-    spec: &IncrementalSpec,
-    open: Variables<'_>,
-) -> Option<IncrementalPlan> {
-    let IncrementalSpec { field, kind, format, order, start, lookback } = spec;
-    let kind = match kind {
-        MarkTypeSpec::Timestamp => MarkKind::Timestamp,
-        MarkTypeSpec::Date => MarkKind::Date,
-        MarkTypeSpec::Integer => MarkKind::Integer,
-        MarkTypeSpec::Text => MarkKind::Text,
-    };
-    let field = words::singular_path(sink, &place.key("field"), field);
-    let format = match format {
-        Some(_) if !matches!(kind, MarkKind::Timestamp | MarkKind::Date) => {
-            sink.key_error(
-                "E044",
-                &place.key("format"),
-                "only a timestamp or a date has a `format`",
-                Some("take the line out".to_owned()),
-            );
-            None
-        }
-        Some(text) => words::time_format(sink, &place.key("format"), text),
-        None => Some(TimeFormat::Rfc3339),
-    };
-    let start = match start {
-        None => Some(None),
-        Some(text) => {
-            let names = ["config", "input", "variant", "connection", "run"];
-            let template = template(sink, &place.key("start"), text, open.with(&names));
-            if template.as_ref().is_some_and(|template| template.is_fixed() && !may_start(kind, text)) {
-                let hint = match kind {
-                    MarkKind::Integer => "write a whole number: `0`",
-                    _ => "write a day or a time: `2020-01-01`, `2020-01-01T00:00:00Z`",
-                };
-                let message = format!("`{}` is nothing to start from", words::shorten(text));
-                sink.error("E036", &place.key("start"), message, Some(hint.to_owned()));
-                return None;
+/// The position of a page needs a place in the request.
+fn position_has_a_place(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) -> bool {
+    let at = place.key("pagination");
+    let to = match &draft.pagination.kind {
+        PageKind::Cursor { to, .. } => {
+            if to.is_none() && !request::request_names(&draft.request, "page") {
+                let message = "it is not said where the cursor goes: `query`, `header` or `body`";
+                let hint =
+                    "name the parameter that takes it: `query: after`; or put `{{ page.cursor }}` into the request";
+                sink.key_error("E062", &at.key("cursor"), message, Some(hint.to_owned()));
+                return false;
             }
-            template.map(Some)
+            to.as_ref()
         }
+        PageKind::Offset { offset, .. } => Some(offset),
+        PageKind::Page { page, .. } => Some(page),
+        PageKind::None | PageKind::Link { .. } | PageKind::NextUrl { .. } | PageKind::Relay { .. } => None,
     };
-    let lookback = match lookback {
-        None => Some(Duration::ZERO),
-        Some(_) if matches!(kind, MarkKind::Integer | MarkKind::Text) => {
-            sink.key_error(
-                "E041",
-                &place.key("lookback"),
-                "only a timestamp or a date has a `lookback`",
-                Some("take the line out".to_owned()),
-            );
-            None
-        }
-        Some(text) => words::duration(sink, &place.key("lookback"), text),
-    };
-    Some(IncrementalPlan {
-        field: field?,
-        kind,
-        format: format?,
-        order: match order {
-            OrderSpec::Ascending => Order::Ascending,
-            OrderSpec::Descending => Order::Descending,
-            OrderSpec::None => Order::None,
-        },
-        start: start?,
-        lookback: lookback?,
-    })
-}
-
-/// Whether a fixed `start` can be a mark. Times have more forms than are judged here; what has none of their digits is none.
-fn may_start(kind: MarkKind, text: &str) -> bool {
-    match kind {
-        MarkKind::Timestamp | MarkKind::Date => {
-            text.trim().starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+')
-        }
-        MarkKind::Integer => text.trim().parse::<i64>().is_ok(),
-        MarkKind::Text => true,
+    let body = &draft.request.body;
+    if place.is_broken() {
+        return true;
     }
-}
-
-fn deletes(sink: &mut Sink, place: &Place<'_>, spec: &DeletesSpec, open: Variables<'_>) -> Option<DeletePlan> {
-    match spec {
-        DeletesSpec::Absence(AbsenceSpec { guard }) => {
-            let (max_fraction, min_rows, allow_empty) = match guard {
-                Some(GuardSpec { max_fraction, min_rows, allow_empty }) => {
-                    (max_fraction.unwrap_or(0.3), min_rows.unwrap_or(100), *allow_empty)
-                }
-                None => (0.3, 100, false),
-            };
-            Some(DeletePlan::Absence { guard: Guard { max_fraction, min_rows, allow_empty } })
-        }
-        DeletesSpec::Flag(FlagSpec { when, at }) => {
-            let place = place.key("flag");
-            let when = words::predicate(sink, &place.key("when"), when, open.with(&table::RECORD_VARIABLES));
-            let at = match at {
-                None => Some(None),
-                Some(_) => words::optional_path(sink, &place, "at", at.as_ref()).map(Some),
-            };
-            Some(DeletePlan::Flag { when: when?, at: at? })
-        }
+    if matches!(to, Some(Target::Body(_))) && !matches!(body, BodyPlan::Json(_) | BodyPlan::Form(_)) {
+        let hint = "add `body: { json: {…} }` to the request, or send the position in the `query`".to_owned();
+        let message = "the page position goes into the body, and the request has no json or form body";
+        sink.key_error("E063", &at, message, Some(hint));
+        return false;
     }
+    if matches!(draft.pagination.kind, PageKind::Relay { .. }) && !matches!(body, BodyPlan::Graphql { .. }) {
+        let hint = "add `body: { graphql: { query: …, variables: {} } }`".to_owned();
+        sink.key_error("E063", &at, "`relay` pages need a graphql body", Some(hint));
+        return false;
+    }
+    true
 }

@@ -2,13 +2,16 @@
 
 use std::collections::HashSet;
 
+use indexmap::IndexMap;
 use serde_json::Value;
 
 use super::place::{Place, Sink};
 use super::variables::{Variables, template};
-use super::{ColumnPlan, ColumnSource, ColumnType, ModelPlan, OnInvalid, TimeFormat, words};
+use super::{
+    ChildKey, ChildPlan, ColumnPlan, ColumnSource, ColumnType, ColumnsFrom, ModelPlan, OnInvalid, TimeFormat, words,
+};
 use crate::diagnostic::suggest;
-use crate::spec::{ColumnSpec, ModelSpec, OnInvalidSpec};
+use crate::spec::{ChildSpec, ColumnSpec, ColumnsFromSpec, ModelSpec, OnInvalidSpec};
 
 /// What a column's template may name.
 pub(super) const RECORD_VARIABLES: [&str; 6] = ["record", "config", "input", "variant", "connection", "run"];
@@ -21,60 +24,52 @@ pub(super) fn model(
     provider: &str,
     config: Option<&Value>,
 ) -> Option<ModelPlan> {
-    let ModelSpec { model: name, table, description, key, columns, volatile, on_invalid } = spec;
+    let ModelSpec {
+        model: name,
+        table,
+        description,
+        key,
+        columns,
+        volatile,
+        validate,
+        on_invalid,
+        raw,
+        history,
+        columns_from,
+        children,
+        allow,
+    } = spec;
     words::name(sink, &place.key("table"), table, false);
+    words::allow(sink, place, allow);
     let columns_place = place.key("columns");
-    let column_names: Vec<&str> = columns.keys().map(String::as_str).collect();
-    let mut plans = Vec::with_capacity(columns.len());
-    let mut seen = HashSet::new();
-    for (column_name, column_spec) in columns {
-        let place = columns_place.key(column_name);
-        if !seen.insert(column_name.to_lowercase()) {
-            let message =
-                format!("the column `{column_name}` stands twice; DuckDB does not tell upper from lower case");
-            sink.key_error("E052", &place, message, Some("give one of the two another name".to_owned()));
-        }
-        let is_key = key.contains(column_name);
-        let is_volatile = volatile.contains(column_name);
-        plans.extend(column(sink, &place, column_name, column_spec, config, is_key, is_volatile));
-    }
+    let plans = table_columns(sink, place, (columns, volatile), key, config);
     let mut key_positions = Vec::with_capacity(key.len());
     for (index, column_name) in key.iter().enumerate() {
         let place = place.key("key").index(index);
         match columns.get_index_of(column_name.as_str()) {
             None if columns_place.key(column_name).is_hole() => {}
             None => {
-                let hint = suggest(column_name, column_names.iter().copied());
+                let hint = suggest(column_name, columns.keys().map(String::as_str));
                 sink.error("E050", &place, format!("there is no column `{column_name}`"), hint);
             }
-            Some(position) if key_positions.contains(&position) => {
-                sink.error(
-                    "E050",
-                    &place,
-                    format!("`{column_name}` stands twice in the key"),
-                    Some("keep one of the two".to_owned()),
-                );
-            }
+            Some(position) if key_positions.contains(&position) => stands_twice(sink, &place, column_name),
             Some(position) => key_positions.push(position),
         }
     }
-    for (index, column_name) in volatile.iter().enumerate() {
-        let place = place.key("volatile").index(index);
-        if columns_place.key(column_name).is_hole() {
-            continue;
-        }
-        if !columns.contains_key(column_name.as_str()) {
-            let hint = suggest(column_name, column_names.iter().copied());
-            sink.error("E051", &place, format!("there is no column `{column_name}`"), hint);
-        } else if key.contains(column_name) {
-            sink.error(
-                "E051",
-                &place,
-                format!("the key column `{column_name}` cannot be volatile"),
-                Some("take it out of `volatile`".to_owned()),
-            );
+    if let Some(schema) = validate {
+        words::json_schema(sink, &place.key("validate"), "validate", schema);
+        sink.not_yet(&place.key("validate"), "`validate`");
+    }
+    for (key, is) in [("raw", *raw), ("history", *history)] {
+        if is {
+            sink.not_yet(&place.key(key), &format!("`{key}`"));
         }
     }
+    let columns_from = match columns_from {
+        None => Some(None),
+        Some(spec) => columns_from_plan(sink, &place.key("columns_from"), spec, config).map(Some),
+    };
+    let child_plans = children_plans(sink, place, spec, config);
     if plans.len() != columns.len() || key_positions.len() != key.len() {
         return None;
     }
@@ -90,10 +85,139 @@ pub(super) fn model(
             OnInvalidSpec::Fail => OnInvalid::Fail,
             OnInvalidSpec::SetNull => OnInvalid::SetNull,
         },
+        validate: validate.clone(),
+        raw: *raw,
+        history: *history,
+        columns_from: columns_from?,
+        children: child_plans.filter(|plans| plans.len() == children.len())?,
     })
 }
 
-fn column(
+fn stands_twice(sink: &mut Sink, place: &Place<'_>, column_name: &str) {
+    let hint = "keep one of the two".to_owned();
+    sink.error("E050", place, format!("`{column_name}` stands twice in the key"), Some(hint));
+}
+
+/// The columns of a table or child table at `place`, those in `key` being required; as many as have no mistake.
+fn table_columns(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    (columns, volatile): (&IndexMap<String, ColumnSpec>, &[String]),
+    key: &[String],
+    config: Option<&Value>,
+) -> Vec<ColumnPlan> {
+    let columns_place = place.key("columns");
+    let mut plans = Vec::with_capacity(columns.len());
+    let mut seen = HashSet::new();
+    for (column_name, column_spec) in columns {
+        let place = columns_place.key(column_name);
+        if !seen.insert(column_name.to_lowercase()) {
+            let message =
+                format!("the column `{column_name}` stands twice; DuckDB does not tell upper from lower case");
+            sink.key_error("E052", &place, message, Some("give one of the two another name".to_owned()));
+        }
+        let is_key = key.contains(column_name);
+        let is_volatile = volatile.contains(column_name);
+        plans.extend(column(sink, &place, column_name, column_spec, config, is_key, is_volatile));
+    }
+    for (index, column_name) in volatile.iter().enumerate() {
+        let place = place.key("volatile").index(index);
+        if columns_place.key(column_name).is_hole() {
+            continue;
+        }
+        if !columns.contains_key(column_name.as_str()) {
+            let hint = suggest(column_name, columns.keys().map(String::as_str));
+            sink.error("E051", &place, format!("there is no column `{column_name}`"), hint);
+        } else if key.contains(column_name) {
+            sink.error(
+                "E051",
+                &place,
+                format!("the key column `{column_name}` cannot be volatile"),
+                Some("take it out of `volatile`".to_owned()),
+            );
+        }
+    }
+    plans
+}
+
+fn columns_from_plan(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &ColumnsFromSpec,
+    config: Option<&Value>,
+) -> Option<ColumnsFrom> {
+    let ColumnsFromSpec { each, name, path, column_type } = spec;
+    sink.not_yet(place, "`columns_from`");
+    let outside = Variables::new(&["config", "input", "variant", "connection"], config);
+    let each = template(sink, &place.key("each"), each, outside);
+    let inside = outside.with(&["item", "config", "input", "variant", "connection"]);
+    let mut text = |key: &str, given: Option<&String>, default: &str| {
+        template(sink, &place.key(key), given.map_or(default, String::as_str), inside)
+    };
+    let name = text("name", name.as_ref(), "{{ item }}");
+    let path_template = text("path", path.as_ref(), "$['{{ item }}']");
+    let column_type = text("type", column_type.as_ref(), "varchar");
+    if let Some(path) = &path_template {
+        words::path(sink, &place.key("path"), &path.sample("x"))?;
+    }
+    if let Some(fixed) = column_type.as_ref().filter(|template| template.is_fixed()) {
+        words::column_type(sink, &place.key("type"), fixed.text())?;
+    }
+    Some(ColumnsFrom { each: each?, name: name?, path: path_template?, column_type: column_type? })
+}
+
+fn children_plans(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    parent: &ModelSpec,
+    config: Option<&Value>,
+) -> Option<Vec<ChildPlan>> {
+    let place = place.key("children");
+    if !parent.children.is_empty() {
+        sink.not_yet(&place, "`children`");
+    }
+    let plans = parent.children.iter().enumerate().map(|(index, spec)| {
+        let ChildSpec { table, description, each, key, columns, volatile } = spec;
+        let place = place.index(index);
+        words::name(sink, &place.key("table"), table, false);
+        let each = words::path(sink, &place.key("each"), each);
+        let plans = table_columns(sink, &place, (columns, volatile), key, config);
+        let mut parts = Vec::with_capacity(key.len());
+        for (index, part) in key.iter().enumerate() {
+            let place = place.key("key").index(index);
+            let own = |name: &str| columns.get_index_of(name).map(ChildKey::Own);
+            let of_parent = |name: &str| {
+                parent
+                    .columns
+                    .get_index_of(name)
+                    .filter(|_| parent.key.iter().any(|key| key == name))
+                    .map(ChildKey::Parent)
+            };
+            let found = part.strip_prefix("parent.").map_or_else(|| own(part), of_parent);
+            match found {
+                Some(part_key) if parts.contains(&part_key) => stands_twice(sink, &place, part),
+                Some(part_key) => parts.push(part_key),
+                None => {
+                    let parents: Vec<String> = parent.key.iter().map(|name| format!("parent.{name}")).collect();
+                    let names = columns.keys().chain(&parents).map(String::as_str);
+                    let what = if part.starts_with("parent.") { "key column of the parent" } else { "column" };
+                    sink.error(
+                        "E050",
+                        &place,
+                        format!("there is no {what} `{}`", words::shorten(part)),
+                        suggest(part, names),
+                    );
+                }
+            }
+        }
+        let whole = plans.len() == columns.len() && parts.len() == key.len();
+        let (table, description) = (table.clone(), description.clone());
+        each.filter(|_| whole).map(|each| ChildPlan { table, description, each, columns: plans, key: parts })
+    });
+    plans.collect()
+}
+
+pub(super) fn column(
     sink: &mut Sink,
     place: &Place<'_>,
     name: &str,
@@ -132,7 +256,7 @@ fn column(
             words::path(sink, &place, path).map(ColumnSource::Path)
         }
         (None, Some(value)) => {
-            let variables = Variables { names: &RECORD_VARIABLES, config, input: None };
+            let variables = Variables::new(&RECORD_VARIABLES, config);
             template(sink, &place.key("value"), value, variables).map(ColumnSource::Template)
         }
         (None, None) | (Some(_), Some(_)) => {

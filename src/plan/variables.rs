@@ -15,27 +15,88 @@ pub(super) struct Variables<'a> {
     pub(super) config: Option<&'a Value>,
     /// the `input` schema of the sync
     pub(super) input: Option<&'a Value>,
+    /// the members of `parent`, `walk`, `steps`: what the document itself names
+    pub(super) members: &'a [(&'a str, Vec<&'a str>)],
 }
 
 impl<'a> Variables<'a> {
+    pub(super) fn new(names: &'a [&'a str], config: Option<&'a Value>) -> Self {
+        Self { names, config, input: None, members: &[] }
+    }
+
     pub(super) fn with(self, names: &'a [&'a str]) -> Self {
         Self { names, ..self }
+    }
+
+    /// These names and `more`; give it to [`Variables::with`].
+    pub(super) fn and(self, more: &[&'a str]) -> Vec<&'a str> {
+        self.names.iter().chain(more).copied().collect()
+    }
+
+    /// These names without some.
+    pub(super) fn but(self, less: &[&str]) -> Vec<&'a str> {
+        self.names.iter().filter(|name| !less.contains(name)).copied().collect()
     }
 }
 
 /// Every variable of the language, to tell "not here" from "nowhere".
-const ALL: [&str; 9] =
-    ["config", "input", "variant", "connection", "watermark", "run", "record", "response", "credentials"];
+const ALL: [&str; 19] = [
+    "config",
+    "input",
+    "variant",
+    "connection",
+    "watermark",
+    "window",
+    "page",
+    "parent",
+    "walk",
+    "job",
+    "run",
+    "record",
+    "records",
+    "response",
+    "credentials",
+    "event",
+    "body",
+    "steps",
+    "item",
+];
 
 /// The variables whose members are always the same.
-const MEMBERS: [(&str, &[&str]); 3] =
-    [("connection", &["name"]), ("run", &["started_at"]), ("response", &["body", "headers", "status"])];
+const MEMBERS: [(&str, &[&str]); 7] = [
+    ("connection", &["name"]),
+    ("run", &["started_at"]),
+    ("response", &["body", "headers", "status"]),
+    ("window", &["start", "end"]),
+    ("page", &["cursor"]),
+    ("job", &["id"]),
+    ("request", &["headers", "query", "body"]),
+];
+
+/// Where a variable is to be had.
+const PLACES: [(&str, &str); 12] = [
+    ("watermark", "there is a watermark in the request of a sync that has `incremental: { field: $.updated_at }`"),
+    ("window", "there are windows in the request of a sync that has `incremental: { window: { size: 7 days } }`"),
+    ("page", "there is a `page.cursor` in the request of a sync that has `pagination: { cursor: … }`"),
+    ("parent", "there is a parent in the request of a sync that has `for_each`"),
+    ("walk", "there is a `walk.<name>` in the request of a sync that has `walk: { bind: … }`"),
+    ("job", "there is a `job.id` in the `poll` and `download` of a `job`"),
+    ("records", "there are records in the request of a `detail` that has `batch`"),
+    ("event", "there is an event in `webhooks` and `on_webhook`"),
+    ("body", "there is a body in `webhooks`; the answer to a request is `response.body`"),
+    ("request", "there is a request in `webhooks` and `on_webhook`"),
+    ("steps", "there are steps in an action that has `steps`"),
+    ("item", "there is an item in `columns_from`"),
+];
 
 /// What other tools call the variables.
-const ELSEWHERE: [(&str, &[&str]); 5] = [
+const ELSEWHERE: [(&str, &[&str]); 8] = [
     ("run.started_at", &["now", "today", "utcnow"]),
     ("credentials", &["env", "secrets", "secret", "auth"]),
-    ("watermark", &["since", "state", "last_run", "last_sync", "window", "updated_since"]),
+    ("watermark", &["since", "state", "last_run", "last_sync", "updated_since"]),
+    ("window", &["slice", "range", "stream_interval", "stream_slice"]),
+    ("parent", &["stream_partition", "partition", "resources"]),
+    ("page", &["cursor", "next_page_token", "next_cursor"]),
     ("input", &["params", "parameters", "args", "metadata"]),
     ("record", &["row", "item", "object"]),
 ];
@@ -67,17 +128,14 @@ pub(super) fn template(sink: &mut Sink, place: &Place<'_>, text: &str, variables
 fn unknown(sink: &mut Sink, place: &Place<'_>, root: &str, names: &[&str]) {
     match root {
         "credentials" => {
-            let hint = "secrets can be named only in `auth`, `headers` and `query`".to_owned();
+            let hint =
+                "secrets can be named only in `auth`, `tls`, `headers`, `query` and `verify` of `webhooks`".to_owned();
             sink.error("E033", place, "`credentials` cannot be used here", Some(hint));
         }
-        "watermark" => {
-            let hint = "there is a watermark in the request of a sync that has `incremental: { field: $.updated_at }`"
-                .to_owned();
-            sink.error("E032", place, "the variable `watermark` has no value here", Some(hint));
-        }
-        root if ALL.contains(&root) => {
+        root if ALL.contains(&root) || PLACES.iter().any(|(name, _)| *name == root) => {
             let message = format!("the variable `{root}` has no value here");
-            sink.error("E032", place, message, suggest("", names.iter().copied()));
+            let hint = PLACES.iter().find(|(name, _)| *name == root).map(|(_, hint)| (*hint).to_owned());
+            sink.error("E032", place, message, hint.or_else(|| suggest("", names.iter().copied())));
         }
         root => {
             let here = ELSEWHERE.iter().find(|(_, words)| words.contains(&root)).map(|(name, _)| *name);
@@ -102,7 +160,8 @@ fn member_is_known(sink: &mut Sink, place: &Place<'_>, name: &str, variables: Va
         "input" => variables.input,
         _ => None,
     };
-    let fixed = MEMBERS.iter().find(|(name, _)| *name == root).map(|(_, members)| members.to_vec());
+    let own = variables.members.iter().find(|(name, _)| *name == root).map(|(_, members)| members.clone());
+    let fixed = own.or_else(|| MEMBERS.iter().find(|(name, _)| *name == root).map(|(_, members)| members.to_vec()));
     let Some(known) = fixed.or_else(|| members(schema?)) else { return true };
     if known.contains(&member) {
         return true;

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use indexmap::IndexMap;
+
 use super::place::{Place, Sink};
 use super::variables::{Variables, template};
-use super::{ColumnType, Path, Predicate, Quota, TimeFormat, limits};
-use crate::diagnostic::did_you_mean;
+use super::{ColumnType, Path, Predicate, Quota, Span, Template, TimeFormat, limits};
+use crate::diagnostic::{did_you_mean, suggest};
+use crate::spec::AllowSpec;
 use crate::spec::finding::check_schema;
 
 fn is_name(text: &str, dash: bool) -> bool {
@@ -271,4 +274,176 @@ pub(super) fn json_schema(sink: &mut Sink, place: &Place<'_>, key: &str, schema:
     let hint = "write it as any JSON Schema: `type: object`, `properties: { region: { type: string } }`".to_owned();
     sink.error("E045", &place.below(path), format!("`{key}` is not a JSON Schema: {reason}"), Some(hint));
     false
+}
+
+/// The codes that `allow` can name.
+pub(super) const WARNINGS: [&str; 14] =
+    ["W080", "W081", "W082", "W083", "W084", "W085", "W091", "W092", "W093", "W094", "W095", "W096", "W097", "W098"];
+
+/// The `allow` of the map at `place`.
+pub(super) fn allow(sink: &mut Sink, place: &Place<'_>, allow: &AllowSpec) {
+    for (code, reason) in &allow.0 {
+        let at = place.key("allow").key(code);
+        if !WARNINGS.contains(&code.as_str()) {
+            let (message, hint) = match code.strip_prefix('E') {
+                Some(digits) if digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    (format!("`{code}` is an error, and only warnings can be allowed"), None)
+                }
+                _ => (format!("there is no warning `{}`", shorten(code)), did_you_mean(code, WARNINGS)),
+            };
+            let hint = hint.map_or_else(
+                || "`headwater check` shows the code of each warning: `W080`".to_owned(),
+                |code| format!("did you mean `{code}`?"),
+            );
+            sink.key_error("E102", &at, message, Some(hint));
+        } else if reason.trim().len() < 3 {
+            let hint = format!("write why: `{code}: the API never deletes`");
+            sink.error("E102", &at, "what is allowed needs a reason", Some(hint));
+        } else {
+            sink.allow(place, code);
+        }
+    }
+}
+
+/// A value that should be a secret and stands in the file.
+pub(super) fn literal_secret(sink: &mut Sink, place: &Place<'_>, value: &Template) {
+    if value.is_fixed() && !value.text().trim().is_empty() {
+        let hint =
+            "name it: `{{ credentials.api_key }}`, and give it to the connection from the environment".to_owned();
+        sink.warning("W081", place, "a secret stands in the YAML file", Some(hint));
+    }
+}
+
+/// Whether a header or parameter of this name usually carries a secret.
+pub(super) fn is_secret_name(name: &str) -> bool {
+    let name = name.to_ascii_lowercase().replace(['-', '_'], "");
+    let whole = ["authorization", "cookie", "xauth", "token", "apikey", "accesstoken", "secret", "password"];
+    let ending = ["apikey", "accesstoken", "authtoken", "apitoken", "clientsecret", "password", "secretkey"];
+    whole.contains(&name.as_str()) || ending.iter().any(|ending| name.ends_with(ending))
+}
+
+/// Paths by name.
+pub(super) fn paths(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    texts: &IndexMap<String, String>,
+) -> Option<Vec<(String, Path)>> {
+    let parsed: Vec<_> =
+        texts.iter().map(|(name, text)| Some((name.clone(), path(sink, &place.key(name), text)?))).collect();
+    parsed.into_iter().collect()
+}
+
+/// Templates by name.
+pub(super) fn templates(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    texts: &IndexMap<String, String>,
+    variables: Variables<'_>,
+) -> Option<Vec<(String, Template)>> {
+    let parsed: Vec<_> = texts
+        .iter()
+        .map(|(name, text)| Some((name.clone(), template(sink, &place.key(name), text, variables)?)))
+        .collect();
+    parsed.into_iter().collect()
+}
+
+/// Headers by name.
+pub(super) fn headers(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    texts: &IndexMap<String, String>,
+    variables: Variables<'_>,
+) -> Option<Vec<(String, Template)>> {
+    let named: Vec<_> = texts.keys().map(|name| header_key(sink, &place.key(name), name)).collect();
+    let parsed = templates(sink, place, texts, variables);
+    named.into_iter().collect::<Option<Vec<()>>>()?;
+    parsed
+}
+
+/// A template that may be left out.
+pub(super) fn optional_template(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    text: Option<&String>,
+    variables: Variables<'_>,
+) -> Option<Option<Template>> {
+    text.map_or(Some(None), |text| template(sink, place, text, variables).map(Some))
+}
+
+/// A predicate that may be left out.
+pub(super) fn optional_predicate(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    text: Option<&String>,
+    variables: Variables<'_>,
+) -> Option<Option<Predicate>> {
+    text.map_or(Some(None), |text| predicate(sink, place, text, variables).map(Some))
+}
+
+/// A duration that may be left out.
+pub(super) fn optional_duration(sink: &mut Sink, place: &Place<'_>, text: Option<&String>) -> Option<Option<Duration>> {
+    text.map_or(Some(None), |text| some_duration(sink, place, text).map(Some))
+}
+
+/// A duration with what is meant without it.
+pub(super) fn duration_or(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    text: Option<&String>,
+    default: Duration,
+) -> Option<Duration> {
+    text.map_or(Some(default), |text| some_duration(sink, place, text))
+}
+
+/// A span of the calendar, of some length.
+pub(super) fn span(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Span> {
+    let parsed = Span::parse(text);
+    match parsed {
+        Some(span) if span.is_positive() => Some(span),
+        _ => {
+            let hint = "write a number and a unit: `1 month`, `7 days`, `6h`".to_owned();
+            let message = match parsed {
+                Some(_) => format!("`{}` is no time at all", shorten(text)),
+                None => format!("`{}` is not a span of time", shorten(text)),
+            };
+            sink.error("E103", place, message, Some(hint));
+            None
+        }
+    }
+}
+
+/// An IANA time zone.
+pub(super) fn timezone(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<String> {
+    if text.parse::<chrono_tz::Tz>().is_ok() {
+        return Some(text.to_owned());
+    }
+    let near = did_you_mean(text, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
+    // people write the city alone
+    let city = chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()).find(|name| {
+        name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(text.trim().replace(' ', "_").as_str()))
+    });
+    let hint = match city.or(near) {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => "write its IANA name: `Europe/Berlin`, `America/New_York`, `UTC`".to_owned(),
+    };
+    sink.error("E105", place, format!("there is no time zone `{}`", shorten(text)), Some(hint));
+    None
+}
+
+/// A name that stands for something in templates: `[a-z][a-z0-9_]*`.
+pub(super) fn variable_name(sink: &mut Sink, place: &Place<'_>, text: &str) {
+    name(sink, place, text, false);
+}
+
+/// One of several names that this document has.
+pub(super) fn one_of<'n>(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    (code, what): (&'static str, &str),
+    wrong: &str,
+    names: impl Iterator<Item = &'n str>,
+) {
+    let names: Vec<&str> = names.collect();
+    let hint = suggest(wrong, names).unwrap_or_else(|| format!("there is no {what} at all"));
+    sink.error(code, place, format!("there is no {what} `{}`", shorten(wrong)), Some(hint));
 }

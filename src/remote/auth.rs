@@ -73,6 +73,7 @@ impl Proof {
                 }
                 Ok(Self::Header(AUTHORIZATION, secret_value("authorization", &format!("Bearer {token}"))?))
             }
+            AuthPlan::Made(_) => Err("this way in cannot be run yet; `headwater check` says so too".to_owned()),
         }
     }
 

@@ -15,7 +15,7 @@ fn begin() -> ScanState {
 fn cursor() -> PageKind {
     PageKind::Cursor {
         from: CursorSource::Fact(Fact::Body(Path::parse("$.next").expect("a path"))),
-        to: Target::Query("cursor".into()),
+        to: Some(Target::Query("cursor".into())),
         replaces_params: false,
         has_more: None,
     }

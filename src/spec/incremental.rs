@@ -1,28 +1,47 @@
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-/// Only what changed since the last run. The request asks with `{{ watermark }}`.
+use super::expression::{DurationText, PathText, SpanText, TemplateText};
+
+/// Only what changed since the last run. The request asks with `{{ watermark }}`, or with `{{ window.start }}` and `{{ window.end }}`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IncrementalSpec {
-    /// A path to the field in the record: `$.updated_at`.
-    pub field: String,
+    /// A path to the field in the record: `$.updated_at`. Only a delta feed (`token`) does without it.
+    #[schemars(with = "Option<PathText>")]
+    pub field: Option<String>,
     /// What the field is.
     #[serde(rename = "type", default)]
     pub kind: MarkTypeSpec,
-    /// How a time is written: `rfc3339` (default), `epoch_s`, `epoch_ms`, `epoch_us`, or strftime directives.
+    /// How a time is written: `rfc3339`, `epoch_s`, `epoch_ms`, `epoch_us`, or strftime directives.
+    #[schemars(extend("default" = "rfc3339"))]
     pub format: Option<String>,
-    /// The order the API promises; `none` when it promises nothing (default).
+    /// The order the API promises.
     #[serde(default)]
     pub order: OrderSpec,
-    /// The watermark of the first run, a template; without it the first run reads everything.
+    /// The watermark of the first run; without it the first run reads everything.
+    #[schemars(with = "Option<TemplateText>")]
     pub start: Option<String>,
     /// Re-read this far behind the watermark, for late writers: `10m`.
+    #[schemars(with = "Option<DurationText>")]
     pub lookback: Option<String>,
+    /// The range is cut into windows; each is read to its end and then remembered.
+    pub window: Option<WindowSpec>,
+    /// A list that is newest first and cannot be filtered is read only as far as the watermark.
+    #[serde(default)]
+    pub stop_at_watermark: bool,
+    /// Records that are older than the watermark are dropped here: the API cannot filter.
+    #[serde(default)]
+    pub client_filter: bool,
+    /// A delta feed: the token that the API gives is the watermark.
+    pub token: Option<TokenFeedSpec>,
+    /// How long the API keeps changes; a watermark that is older starts over with everything.
+    #[schemars(with = "Option<DurationText>")]
+    pub max_age: Option<String>,
 }
 
 /// What an incremental field is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum MarkTypeSpec {
     /// A moment.
@@ -37,7 +56,7 @@ pub enum MarkTypeSpec {
 }
 
 /// The order of a list by its incremental field.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OrderSpec {
     /// Oldest first: the watermark moves with every committed page.
@@ -47,4 +66,59 @@ pub enum OrderSpec {
     /// No promise: the watermark moves when the scan is complete.
     #[default]
     None,
+}
+
+/// How the range from the watermark to now is cut. Windows are half open: they never overlap and leave no gap.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WindowSpec {
+    /// How long a window is: `1 month`, `7 days`. Months and years are those of the calendar.
+    #[schemars(with = "SpanText")]
+    pub size: String,
+    /// The API's own resolution: the least by which a window ends before the next one starts.
+    #[schemars(with = "Option<DurationText>", extend("default" = "1s"))]
+    pub granularity: Option<String>,
+    /// Nothing nearer to now is read, because it may not be there yet.
+    #[schemars(with = "Option<DurationText>")]
+    pub lag: Option<String>,
+    /// A window that the API does not answer as a whole is halved.
+    pub split: Option<SplitSpec>,
+    /// Windows that are read at once.
+    #[schemars(range(min = 1, max = 16), extend("default" = 1))]
+    pub concurrency: Option<usize>,
+}
+
+/// When a window is halved.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SplitSpec {
+    /// A template over `response`: `{{ response.body.total >= 10000 }}`.
+    #[schemars(with = "TemplateText")]
+    pub when: String,
+    /// No window gets shorter; one that is this short and still too much fails the run.
+    #[schemars(with = "Option<SpanText>", extend("default" = "1m"))]
+    pub min: Option<String>,
+}
+
+/// A token that stands for everything up to it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenFeedSpec {
+    /// A path to the token in the answer of the last page: `$.next_sync_token`.
+    #[schemars(with = "PathText")]
+    pub from: String,
+    /// How the API says that it does not know a token any more; the sync then starts over with everything.
+    pub expired: Option<ExpiredSpec>,
+}
+
+/// How an API says that it does not know a token any more.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExpiredSpec {
+    /// The HTTP status.
+    #[schemars(range(min = 200, max = 599))]
+    pub status: u16,
+    /// A template over `response` that must hold too.
+    #[schemars(with = "Option<TemplateText>")]
+    pub when: Option<String>,
 }

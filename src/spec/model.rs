@@ -2,8 +2,12 @@ use std::borrow::Cow;
 
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::AllowSpec;
+use super::expression::{PathText, TemplateText};
 
 /// # Model
 /// A table and how a record becomes its row: `integrations/<provider>/models/<Name>.yaml`.
@@ -25,13 +29,70 @@ pub struct ModelSpec {
     /// Columns that are kept but are not part of "has it changed".
     #[serde(default)]
     pub volatile: Vec<String>,
-    /// What becomes of a record that does not fit (default `quarantine`).
+    /// JSON Schema of the row; a record whose row breaks it does not fit.
+    pub validate: Option<Value>,
+    /// What becomes of a record that does not fit.
     #[serde(default)]
     pub on_invalid: OnInvalidSpec,
+    /// The whole record is kept as JSON in `_raw`: columns can then change without fetching again.
+    #[serde(default)]
+    pub raw: bool,
+    /// `<table>_history` keeps one row per version, from `valid_from` to `valid_to`.
+    #[serde(default)]
+    pub history: bool,
+    /// Columns that are known only when a connection has its `config` and `input`.
+    pub columns_from: Option<ColumnsFromSpec>,
+    /// Nested lists as tables of their own.
+    #[serde(default)]
+    pub children: Vec<ChildSpec>,
+    /// Warnings that are meant to be so.
+    #[serde(default)]
+    pub allow: AllowSpec,
+}
+
+/// A column for each item of a list. Templates name the item as `item`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnsFromSpec {
+    /// The list: `{{ input.fields }}`.
+    #[schemars(with = "TemplateText")]
+    pub each: String,
+    /// The column's name.
+    #[schemars(with = "Option<TemplateText>", extend("default" = "{{ item }}"))]
+    pub name: Option<String>,
+    /// A path into the record; each value in it is one member's name: `$.properties['{{ item }}']`.
+    #[schemars(with = "Option<TemplateText>", extend("default" = "$['{{ item }}']"))]
+    pub path: Option<String>,
+    /// The column's type, as under `columns`.
+    #[serde(rename = "type")]
+    #[schemars(with = "Option<TemplateText>", extend("default" = "varchar"))]
+    pub column_type: Option<String>,
+}
+
+/// A nested list as a table of its own. Its rows come and go with the row they stand in.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChildSpec {
+    /// The table's name.
+    pub table: String,
+    /// One sentence for people; becomes the table's comment.
+    pub description: Option<String>,
+    /// A path to the items in the record: `$.phones[*]`.
+    #[schemars(with = "PathText")]
+    pub each: String,
+    /// The columns that tell one item from another: those of the child, and key columns of the parent as `parent.<column>`.
+    #[schemars(length(min = 1))]
+    pub key: Vec<String>,
+    /// The columns; paths lead into the item.
+    #[schemars(extend("minProperties" = 1))]
+    pub columns: IndexMap<String, ColumnSpec>,
+    /// Columns that are kept but are not part of "has it changed".
+    #[serde(default)]
+    pub volatile: Vec<String>,
 }
 
 /// What becomes of a record that does not fit.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnInvalidSpec {
     /// It is kept in `headwater.quarantine` with the reason; the run goes on.
@@ -63,18 +124,23 @@ pub struct ColumnSpec {
 /// The long form of a column: name exactly one of `path` and `value`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-exclusive" = [["path", "value"]]))]
 struct ColumnLongSpec {
     /// A path into the record: `$.properties.email`.
+    #[schemars(with = "Option<PathText>")]
     path: Option<String>,
     /// A template over `record`: `{{ record.first }} {{ record.last }}`.
+    #[schemars(with = "Option<TemplateText>")]
     value: Option<String>,
-    /// `boolean`, `integer`, `bigint`, `hugeint`, `double`, `decimal(p,s)`, `varchar` (default), `date`, `time`, `timestamp`,
+    /// `boolean`, `integer`, `bigint`, `hugeint`, `double`, `decimal(p,s)`, `varchar`, `date`, `time`, `timestamp`,
     /// `timestamptz`, `uuid`, `json`, `blob`, or a list of one: `varchar[]`.
     #[serde(rename = "type")]
+    #[schemars(extend("default" = "varchar"))]
     column_type: Option<String>,
-    /// How a time is written: `rfc3339` (default), `epoch_s`, `epoch_ms`, `epoch_us`, or strftime directives.
+    /// How a time is written: `rfc3339`, `epoch_s`, `epoch_ms`, `epoch_us`, or strftime directives.
+    #[schemars(extend("default" = "rfc3339"))]
     format: Option<String>,
-    /// A record without it does not fit (default false; key columns always are).
+    /// A record without it does not fit. Key columns always are required.
     #[serde(default)]
     required: bool,
     /// One sentence for people; becomes the column's comment.
@@ -114,7 +180,7 @@ impl JsonSchema for ColumnSpec {
         let long = generator.subschema_for::<ColumnLongSpec>();
         json_schema!({
             "description": "A path alone (type varchar), or a map that says more.",
-            "anyOf": [{ "type": "string" }, long],
+            "anyOf": [generator.subschema_for::<PathText>(), long],
         })
     }
 }

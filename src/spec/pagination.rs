@@ -1,6 +1,8 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::expression::{PathText, TemplateText};
+
 /// How the next page is asked for: a map with exactly one key.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -25,39 +27,45 @@ pub enum PaginationSpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinkSpec {
-    /// The relation (default `next`).
+    /// The relation.
+    #[schemars(extend("default" = "next"))]
     pub rel: Option<String>,
     /// Ends the scan early.
     pub stop: Option<StopSpec>,
-    /// Pages of one scan at most; more fails the run.
-    #[schemars(range(min = 1))]
+    /// Pages of one scan at most; more fails the run, and the next one goes on from there.
+    #[schemars(range(min = 1), extend("default" = 1_000_000))]
     pub max_pages: Option<u64>,
 }
 
 /// A whole URL in the answer: name exactly one of `from` and `header`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-exclusive" = [["from", "header"]]))]
 pub struct NextUrlSpec {
     /// A path into the body: `$.next`.
+    #[schemars(with = "Option<PathText>")]
     pub from: Option<String>,
     /// A response header.
     pub header: Option<String>,
     /// Ends the scan early.
     pub stop: Option<StopSpec>,
-    /// Pages of one scan at most; more fails the run.
-    #[schemars(range(min = 1))]
+    /// Pages of one scan at most; more fails the run, and the next one goes on from there.
+    #[schemars(range(min = 1), extend("default" = 1_000_000))]
     pub max_pages: Option<u64>,
 }
 
 /// A token: name where it comes from (`from`, `from_header` or `last_record`) and where it goes (`query`, `header` or `body`).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-exclusive" = [["from", "from_header", "last_record"], ["query", "header", "body"]]))]
 pub struct CursorSpec {
     /// A path into the body: `$.paging.next`.
+    #[schemars(with = "Option<PathText>")]
     pub from: Option<String>,
     /// A response header.
     pub from_header: Option<String>,
     /// A path into the last record of the page: `$.id`.
+    #[schemars(with = "Option<PathText>")]
     pub last_record: Option<String>,
     /// Goes into this query parameter.
     pub query: Option<String>,
@@ -65,21 +73,23 @@ pub struct CursorSpec {
     pub header: Option<String>,
     /// Goes into this member of the body, dotted: `page.after`.
     pub body: Option<String>,
-    /// The cursor must be the only parameter (default false).
+    /// The cursor must be the only query parameter.
     #[serde(default)]
     pub replaces_params: bool,
     /// A path that is false on the last page: `$.has_more`.
+    #[schemars(with = "Option<PathText>")]
     pub has_more: Option<String>,
     /// Ends the scan early.
     pub stop: Option<StopSpec>,
-    /// Pages of one scan at most; more fails the run.
-    #[schemars(range(min = 1))]
+    /// Pages of one scan at most; more fails the run, and the next one goes on from there.
+    #[schemars(range(min = 1), extend("default" = 1_000_000))]
     pub max_pages: Option<u64>,
 }
 
 /// Skip so many records: name exactly one of `query` and `body`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-exclusive" = [["query", "body"]]))]
 pub struct OffsetSpec {
     /// The query parameter of the offset.
     pub query: Option<String>,
@@ -90,29 +100,33 @@ pub struct OffsetSpec {
     pub limit: u64,
     /// Where the limit goes, beside the offset; not sent when it is not named.
     pub limit_param: Option<String>,
-    /// The first offset (default 0).
+    /// The first offset.
     #[serde(default)]
     pub start: u64,
     /// A path to the number of all records: `$.total`.
+    #[schemars(with = "Option<PathText>")]
     pub total: Option<String>,
     /// A path that is false on the last page.
+    #[schemars(with = "Option<PathText>")]
     pub has_more: Option<String>,
     /// Ends the scan early.
     pub stop: Option<StopSpec>,
-    /// Pages of one scan at most; more fails the run.
-    #[schemars(range(min = 1))]
+    /// Pages of one scan at most; more fails the run, and the next one goes on from there.
+    #[schemars(range(min = 1), extend("default" = 1_000_000))]
     pub max_pages: Option<u64>,
 }
 
 /// Page numbers: name exactly one of `query` and `body`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-exclusive" = [["query", "body"]]))]
 pub struct PageSpec {
     /// The query parameter of the page number.
     pub query: Option<String>,
     /// The body member of the page number, dotted.
     pub body: Option<String>,
-    /// The first page's number (default 1).
+    /// The first page's number.
+    #[schemars(extend("default" = 1))]
     pub start: Option<u64>,
     /// Records asked for per page.
     #[schemars(range(min = 1))]
@@ -120,15 +134,18 @@ pub struct PageSpec {
     /// Where the size goes, beside the page number; not sent when it is not named.
     pub size_param: Option<String>,
     /// A path to the number of pages: `$.pages`.
+    #[schemars(with = "Option<PathText>")]
     pub total_pages: Option<String>,
     /// A path to the number of all records.
+    #[schemars(with = "Option<PathText>")]
     pub total: Option<String>,
     /// A path that is false on the last page.
+    #[schemars(with = "Option<PathText>")]
     pub has_more: Option<String>,
     /// Ends the scan early.
     pub stop: Option<StopSpec>,
-    /// Pages of one scan at most; more fails the run.
-    #[schemars(range(min = 1))]
+    /// Pages of one scan at most; more fails the run, and the next one goes on from there.
+    #[schemars(range(min = 1), extend("default" = 1_000_000))]
     pub max_pages: Option<u64>,
 }
 
@@ -137,18 +154,20 @@ pub struct PageSpec {
 #[serde(deny_unknown_fields)]
 pub struct RelaySpec {
     /// A path to `pageInfo`: `$.data.issues.pageInfo`.
+    #[schemars(with = "PathText")]
     pub page_info: String,
-    /// The variable that takes the cursor (default `after`).
+    /// The variable that takes the cursor.
+    #[schemars(extend("default" = "after"))]
     pub after: Option<String>,
     /// The variable that takes the page size.
     pub first: Option<String>,
-    /// The page size (default 100).
-    #[schemars(range(min = 1))]
+    /// The page size.
+    #[schemars(range(min = 1), extend("default" = 100))]
     pub size: Option<u64>,
     /// Ends the scan early.
     pub stop: Option<StopSpec>,
-    /// Pages of one scan at most; more fails the run.
-    #[schemars(range(min = 1))]
+    /// Pages of one scan at most; more fails the run, and the next one goes on from there.
+    #[schemars(range(min = 1), extend("default" = 1_000_000))]
     pub max_pages: Option<u64>,
 }
 
@@ -157,5 +176,6 @@ pub struct RelaySpec {
 #[serde(deny_unknown_fields)]
 pub struct StopSpec {
     /// A template over `response`: `{{ response.body.done }}`.
+    #[schemars(with = "TemplateText")]
     pub when: String,
 }

@@ -3,6 +3,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::expression::DurationText;
+use super::{AllowSpec, ScheduleSpec};
+
 /// # Project
 /// Which connections are synced into which file: `headwater.yaml`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -10,15 +13,48 @@ use serde_json::{Map, Value};
 pub struct ProjectSpec {
     /// The DuckDB file, relative to this one.
     pub database: String,
-    /// Folders with provider files, searched before the built-in catalogue (default `providers`).
+    /// Folders with provider files, searched before the built-in catalogue.
+    #[schemars(extend("default" = ["providers"]))]
     pub providers: Option<Vec<String>>,
-    /// Folders with integrations, searched before the built-in catalogue (default `integrations`).
+    /// Folders with integrations, searched before the built-in catalogue.
+    #[schemars(extend("default" = ["integrations"]))]
     pub integrations: Option<Vec<String>>,
     /// The accounts that are synced, by name.
     #[serde(default)]
     pub connections: IndexMap<String, ConnectionSpec>,
     /// A consistent copy of the database for tools that want a file that never blocks.
     pub publish: Option<PublishSpec>,
+    /// Who is told what happened.
+    #[serde(default)]
+    pub notify: Vec<NotifySpec>,
+    /// Warnings that are meant to be so.
+    #[serde(default)]
+    pub allow: AllowSpec,
+}
+
+/// Who is told what happened.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NotifySpec {
+    /// Where the message is sent (POST).
+    pub url: String,
+    /// What messages are signed with, as `${ENVIRONMENT_VARIABLE}`.
+    pub secret: Option<String>,
+    /// What is told; without it everything.
+    #[schemars(length(min = 1))]
+    pub on: Option<Vec<NotifyEventSpec>>,
+}
+
+/// What is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NotifyEventSpec {
+    /// A run changed rows.
+    Changed,
+    /// A run failed.
+    Failed,
+    /// A person must connect again.
+    NeedsReconnect,
 }
 
 /// One account at one API.
@@ -39,6 +75,9 @@ pub struct ConnectionSpec {
     pub config: Map<String, Value>,
     /// The syncs that run; without it all of the provider's.
     pub syncs: Option<IndexMap<String, ConnectionSyncSpec>>,
+    /// Warnings that are meant to be so.
+    #[serde(default)]
+    pub allow: AllowSpec,
 }
 
 /// A sync as this connection wants it.
@@ -48,6 +87,8 @@ pub struct ConnectionSyncSpec {
     /// The parameters the sync's `input` asks for.
     #[serde(default)]
     pub input: Map<String, Value>,
+    /// When it runs by itself, instead of what the sync says.
+    pub schedule: Option<ScheduleSpec>,
     /// The same sync several times with different input, by name; each has its own rows and state.
     pub variants: Option<IndexMap<String, VariantSpec>>,
 }
@@ -67,6 +108,7 @@ pub struct VariantSpec {
 pub struct PublishSpec {
     /// Where the copy goes, relative to this file.
     pub path: String,
-    /// `run` (default: after each run), or a duration: during a run too, at most this often.
+    /// `run`: after each run; a duration: during a run too, at most this often.
+    #[schemars(with = "Option<DurationText>", extend("default" = "run"))]
     pub every: Option<String>,
 }

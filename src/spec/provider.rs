@@ -1,9 +1,10 @@
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{AuthSpec, PaginationSpec};
+use super::expression::{DurationText, PathText, TemplateText, TemplatedValue};
+use super::{AllowSpec, AuthSpec, PaginationSpec, RequestSpec, WebhooksSpec};
 
 /// # Provider
 /// Everything that is true of an API whatever is synced from it: `providers/<name>.yaml`.
@@ -12,26 +13,34 @@ use super::{AuthSpec, PaginationSpec};
 pub struct ProviderSpec {
     /// The provider's name: lowercase letters, digits, `-` and `_`. It is also the DuckDB schema of its tables.
     pub provider: String,
+    /// Another provider, whose words hold here too as far as this file has none of its own.
+    pub extends: Option<String>,
     /// The API's name for people.
     pub title: Option<String>,
     /// Where the API is documented.
     pub docs: Option<String>,
-    /// Where the API is, as a template over `config`: `https://{{ config.region }}.api.example.com/v2`.
-    pub base_url: String,
+    /// Where the API is, as a template over `config`: `https://{{ config.region }}.api.example.com/v2`. Only a provider that others extend does without it.
+    #[schemars(with = "Option<TemplateText>")]
+    pub base_url: Option<String>,
     /// JSON Schema of the settings a connection gives besides its secrets.
     pub config: Option<Value>,
     /// The ways to prove who asks, by name. A connection picks one; a single one is the default.
     pub auth: Option<IndexMap<String, AuthSpec>>,
-    /// Headers of every request. Templates; may name `credentials`.
+    /// Headers of every request; may name `credentials`.
     #[serde(default)]
+    #[schemars(with = "IndexMap<String, TemplateText>")]
     pub headers: IndexMap<String, String>,
-    /// Query parameters of every request. Templates; may name `credentials`.
+    /// Query parameters of every request; may name `credentials`.
     #[serde(default)]
+    #[schemars(with = "IndexMap<String, TemplatedValue>")]
     pub query: IndexMap<String, Value>,
     /// The API's budget: one per connection, shared by all its syncs.
     pub rate_limit: Option<RateLimitSpec>,
     /// What is tried again, and how.
     pub retry: Option<RetrySpec>,
+    /// What an answer means that is no success; the first rule that fits decides.
+    #[serde(default)]
+    pub errors: Vec<ErrorRuleSpec>,
     /// How long to wait.
     pub timeout: Option<TimeoutSpec>,
     /// The default pagination of its syncs.
@@ -39,6 +48,18 @@ pub struct ProviderSpec {
     /// Origins besides that of `base_url` that may get credentials: `https://files.example.com`.
     #[serde(default)]
     pub trusted_origins: Vec<String>,
+    /// A request that proves that a connection's credentials work.
+    pub verify: Option<RequestSpec>,
+    /// Facts that the API tells right after connecting, kept as settings.
+    #[serde(default)]
+    pub on_connect: Vec<LearnSpec>,
+    /// How the API's notifications are received.
+    pub webhooks: Option<WebhooksSpec>,
+    /// What the connection itself proves (mutual TLS).
+    pub tls: Option<TlsSpec>,
+    /// Warnings that are meant to be so.
+    #[serde(default)]
+    pub allow: AllowSpec,
 }
 
 /// The API's budget.
@@ -48,20 +69,60 @@ pub struct RateLimitSpec {
     /// Each as `<requests> per <duration>`: `100 per 10s`, `25000 per day`. All hold at once.
     #[serde(default)]
     pub quotas: Vec<String>,
-    /// Requests in flight at once (default 4).
-    #[schemars(range(min = 1, max = 64))]
+    /// Requests in flight at once.
+    #[schemars(range(min = 1, max = 64), extend("default" = 4))]
     pub concurrency: Option<usize>,
+    /// Headers in which the API tells what is left.
+    pub headers: Option<RateHeadersSpec>,
+}
+
+/// Headers in which an API tells what is left of its budget.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RateHeadersSpec {
+    /// Requests that are left.
+    pub remaining: Option<String>,
+    /// Requests of the whole stretch.
+    pub limit: Option<String>,
+    /// When the stretch ends.
+    pub reset: Option<ResetSpec>,
+}
+
+/// The header that tells when a stretch ends.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResetSpec {
+    /// The header's name.
+    pub name: String,
+    /// What it holds.
+    #[serde(rename = "as", default)]
+    pub kind: ResetKindSpec,
+}
+
+/// What a reset header holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResetKindSpec {
+    /// Seconds since 1970.
+    #[default]
+    EpochS,
+    /// Milliseconds since 1970.
+    EpochMs,
+    /// Seconds from now.
+    Seconds,
+    /// RFC 3339.
+    Rfc3339,
 }
 
 /// What is tried again, and how. `Retry-After` always wins.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RetrySpec {
-    /// Attempts in all (default 10).
-    #[schemars(range(min = 1, max = 100))]
+    /// Attempts in all.
+    #[schemars(range(min = 1, max = 100), extend("default" = 10))]
     pub attempts: Option<u32>,
-    /// HTTP statuses that are tried again (default 408, 425, 429, 500, 502, 503, 504).
-    #[schemars(inner(range(min = 300, max = 599)))]
+    /// HTTP statuses that are tried again.
+    #[schemars(inner(range(min = 300, max = 599)), extend("default" = [408, 425, 429, 500, 502, 503, 504]))]
     pub statuses: Option<Vec<u16>>,
     /// How the waits grow; each is drawn at random below the bound (full jitter).
     pub backoff: Option<BackoffSpec>,
@@ -71,18 +132,83 @@ pub struct RetrySpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BackoffSpec {
-    /// The bound of the first wait (default `1s`); it doubles each time.
+    /// The bound of the first wait; it doubles each time.
+    #[schemars(with = "Option<DurationText>", extend("default" = "1s"))]
     pub base: Option<String>,
-    /// The bound of all waits (default `5m`).
+    /// The bound of all waits.
+    #[schemars(with = "Option<DurationText>", extend("default" = "5m"))]
     pub max: Option<String>,
+}
+
+/// What one kind of answer means.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ErrorRuleSpec {
+    /// The HTTP status. Without it any status fits.
+    #[schemars(range(min = 200, max = 599))]
+    pub status: Option<u16>,
+    /// A template over `response` that must hold too: `{{ 'rate limit' in response.body.message }}`.
+    #[schemars(with = "Option<TemplateText>")]
+    pub when: Option<String>,
+    /// What follows.
+    pub then: ErrorActionSpec,
+    /// Only from this time on that the same request is answered so.
+    #[schemars(range(min = 1, max = 100), extend("default" = 1))]
+    pub after: Option<u32>,
+    /// What people are told.
+    pub message: Option<String>,
+}
+
+/// What follows an answer that is no success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorActionSpec {
+    /// The request is tried again, as `retry` says.
+    Retry,
+    /// The sync fails.
+    Fail,
+    /// The answer counts as one without records.
+    Empty,
+    /// The partition of `for_each` is left out; the run ends `partial`.
+    SkipPartition,
+    /// A person must connect again.
+    Reconnect,
 }
 
 /// How long to wait for an answer.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TimeoutSpec {
-    /// Until connected (default `10s`).
+    /// Until connected.
+    #[schemars(with = "Option<DurationText>", extend("default" = "10s"))]
     pub connect: Option<String>,
-    /// Until the whole answer is there (default `120s`).
+    /// Until the whole answer is there.
+    #[schemars(with = "Option<DurationText>", extend("default" = "120s"))]
     pub request: Option<String>,
+}
+
+/// A request right after connecting, and what is kept of its answer.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LearnSpec {
+    /// The request.
+    pub request: RequestSpec,
+    /// What is kept, by name: `{ account_id: $.id }` is `config.account_id` from then on.
+    #[schemars(with = "IndexMap<String, PathText>", extend("minProperties" = 1))]
+    pub save: IndexMap<String, String>,
+}
+
+/// Mutual TLS.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSpec {
+    /// The client's certificate, PEM.
+    #[schemars(with = "TemplateText")]
+    pub client_certificate: String,
+    /// The certificate's private key, PEM; without it, it stands beside the certificate.
+    #[schemars(with = "Option<TemplateText>")]
+    pub client_key: Option<String>,
+    /// A certificate authority to trust besides the usual ones, PEM.
+    #[schemars(with = "Option<TemplateText>")]
+    pub authority: Option<String>,
 }

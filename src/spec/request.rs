@@ -1,30 +1,37 @@
-use std::borrow::Cow;
-
 use indexmap::IndexMap;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde::de::{self, Deserializer, Visitor};
 use serde_json::Value;
+
+use super::expression::{TemplateText, TemplatedValue};
 
 /// A request: exactly one method with its path, and what goes with it.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-exclusive" = [["get", "post", "put", "patch", "delete"]]))]
 pub struct RequestSpec {
-    /// GET this path (under `base_url`, starts with `/`) or absolute URL. A template: each value is one path segment.
+    /// GET this path (under `base_url`, starts with `/`) or absolute URL. Each value in it is one path segment.
+    #[schemars(with = "Option<TemplateText>")]
     pub get: Option<String>,
     /// POST this path or URL.
+    #[schemars(with = "Option<TemplateText>")]
     pub post: Option<String>,
     /// PUT this path or URL.
+    #[schemars(with = "Option<TemplateText>")]
     pub put: Option<String>,
     /// PATCH this path or URL.
+    #[schemars(with = "Option<TemplateText>")]
     pub patch: Option<String>,
     /// DELETE this path or URL.
+    #[schemars(with = "Option<TemplateText>")]
     pub delete: Option<String>,
-    /// Query parameters. A template that yields none leaves its parameter out.
+    /// Query parameters. A template that yields none leaves its parameter out; a list repeats it.
     #[serde(default)]
+    #[schemars(with = "IndexMap<String, TemplatedValue>")]
     pub query: IndexMap<String, Value>,
     /// Headers. A template that yields none leaves its header out.
     #[serde(default)]
+    #[schemars(with = "IndexMap<String, TemplateText>")]
     pub headers: IndexMap<String, String>,
     /// What is sent.
     pub body: Option<BodySpec>,
@@ -35,13 +42,19 @@ pub struct RequestSpec {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum BodySpec {
     /// `application/json`. Templates anywhere inside; members whose template yields none are left out.
+    #[schemars(with = "TemplatedValue")]
     Json(Value),
-    /// `application/x-www-form-urlencoded`.
+    /// `application/x-www-form-urlencoded`. A list repeats its field.
+    #[schemars(with = "IndexMap<String, TemplatedValue>")]
     Form(IndexMap<String, Value>),
-    /// Text as it stands, a template.
+    /// Text as it stands.
+    #[schemars(with = "TemplateText")]
     Text(String),
     /// A GraphQL query with its variables.
     Graphql(GraphqlSpec),
+    /// `multipart/form-data` (RFC 7578): the fields by name.
+    #[schemars(with = "IndexMap<String, TemplateText>")]
+    Multipart(IndexMap<String, String>),
 }
 
 /// A GraphQL request.
@@ -50,50 +63,8 @@ pub enum BodySpec {
 pub struct GraphqlSpec {
     /// The document, sent as it stands: values belong into `variables`.
     pub query: String,
-    /// The variables. Templates; one that yields none is left out.
+    /// The variables. One whose template yields none is left out.
     #[serde(default)]
+    #[schemars(with = "IndexMap<String, TemplatedValue>")]
     pub variables: IndexMap<String, Value>,
-}
-
-/// One text, or a list of texts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OneOrMany(pub Vec<String>);
-
-impl<'de> Deserialize<'de> for OneOrMany {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = OneOrMany;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a text or a list of texts")
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<OneOrMany, E> {
-                Ok(OneOrMany(vec![text.to_owned()]))
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, items: A) -> Result<OneOrMany, A::Error> {
-                Vec::deserialize(de::value::SeqAccessDeserializer::new(items)).map(OneOrMany)
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
-impl JsonSchema for OneOrMany {
-    fn inline_schema() -> bool {
-        true
-    }
-
-    fn schema_name() -> Cow<'static, str> {
-        "OneOrMany".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [
-            { "type": "string" },
-            { "type": "array", "items": { "type": "string" }, "minItems": 1 },
-        ] })
-    }
 }

@@ -7,7 +7,7 @@ use jsonschema::Validator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::{ModelSpec, ProjectSpec, ProviderSpec, SyncSpec};
+use super::{ActionSpec, ModelSpec, ProjectSpec, ProviderSpec, SyncSpec, TestSpec};
 use crate::diagnostic::Segment;
 
 /// The kinds of YAML documents. A document's kind is told by the key that names it.
@@ -21,11 +21,15 @@ pub enum Kind {
     Sync,
     /// `integrations/<provider>/models/<Name>.yaml`
     Model,
+    /// `integrations/<provider>/actions/<name>.yaml`
+    Action,
+    /// `integrations/<provider>/tests/<name>.yaml`
+    Test,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Project, Self::Provider, Self::Sync, Self::Model];
+    pub const ALL: [Self; 6] = [Self::Project, Self::Provider, Self::Sync, Self::Model, Self::Action, Self::Test];
 
     /// Its name: the schema's file name without `.json`.
     pub fn name(self) -> &'static str {
@@ -34,7 +38,14 @@ impl Kind {
             Self::Provider => "provider",
             Self::Sync => "sync",
             Self::Model => "model",
+            Self::Action => "action",
+            Self::Test => "test",
         }
+    }
+
+    /// `a` or `an`.
+    pub fn article(self) -> &'static str {
+        if self == Self::Action { "an" } else { "a" }
     }
 
     /// The folder its documents stand in, for people.
@@ -44,13 +55,19 @@ impl Kind {
             Self::Provider => "`providers/`",
             Self::Sync => "`integrations/<provider>/syncs/`",
             Self::Model => "`integrations/<provider>/models/`",
+            Self::Action => "`integrations/<provider>/actions/`",
+            Self::Test => "`integrations/<provider>/tests/`",
         }
     }
 
     /// The kind a document was probably meant to be, by the keys that only one kind has.
     pub fn guess(document: &Value) -> Option<Self> {
         let has = |key| document.get(key).is_some();
-        if has("sync") || (has("request") && has("response")) {
+        if has("test") || has("exchange") {
+            Some(Self::Test)
+        } else if has("action") {
+            Some(Self::Action)
+        } else if has("sync") || (has("request") && has("response")) {
             Some(Self::Sync)
         } else if has("columns") || has("table") {
             Some(Self::Model)
@@ -69,7 +86,7 @@ impl Kind {
     }
 
     pub(super) fn compiled(self) -> &'static (Value, Validator) {
-        static COMPILED: LazyLock<[(Value, Validator); 4]> = LazyLock::new(|| {
+        static COMPILED: LazyLock<[(Value, Validator); 6]> = LazyLock::new(|| {
             Kind::ALL.map(|kind| {
                 let schema = kind.generate();
                 let validator = jsonschema::validator_for(&schema).expect("schemars makes valid schemas");
@@ -86,6 +103,8 @@ impl Kind {
             Self::Provider => generator.into_root_schema_for::<ProviderSpec>(),
             Self::Sync => generator.into_root_schema_for::<SyncSpec>(),
             Self::Model => generator.into_root_schema_for::<ModelSpec>(),
+            Self::Action => generator.into_root_schema_for::<ActionSpec>(),
+            Self::Test => generator.into_root_schema_for::<TestSpec>(),
         };
         let mut schema = schema.to_value();
         tidy(&mut schema);

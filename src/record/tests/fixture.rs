@@ -7,8 +7,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::plan::{
-    AuthPlan, BodyPlan, ColumnPlan, ColumnSource, ColumnType, ConnectionPlan, DeletePlan, Method, ModelPlan, OnInvalid,
-    PageKind, PagePlan, Path, RatePlan, RequestPlan, ResponsePlan, RetryPlan, SyncId, SyncPlan, Template, TimeFormat,
+    AuthPlan, BodyPlan, Budget, ColumnPlan, ColumnSource, ColumnType, ConnectionPlan, DeletePlan, Format, Method,
+    ModelPlan, OnInvalid, PagePlan, Path, RatePlan, RequestPlan, ResponsePlan, RetryPlan, Schedule, SyncId, SyncPlan,
+    Template, TimeFormat,
 };
 use crate::record::Json;
 
@@ -57,7 +58,7 @@ pub(super) fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
         auth: AuthPlan::None,
         credentials: BTreeMap::new(),
         config: serde_json::json!({}),
-        rate_limit: RatePlan { quotas: Vec::new(), concurrency: 1 },
+        rate_limit: RatePlan { quotas: Vec::new(), concurrency: 1, headers: None },
         retry: RetryPlan {
             attempts: 1,
             statuses: Vec::new(),
@@ -66,6 +67,11 @@ pub(super) fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
         },
         timeout_connect: Duration::from_secs(1),
         timeout_request: Duration::from_secs(1),
+        errors: Vec::new(),
+        verify: None,
+        on_connect: Vec::new(),
+        webhooks: None,
+        tls: None,
     };
     SyncPlan {
         id: SyncId {
@@ -76,6 +82,9 @@ pub(super) fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
         },
         description: None,
         connection: Arc::new(connection),
+        schedule: Schedule::Manual,
+        outputs: Vec::new(),
+        job: None,
         model: Arc::new(ModelPlan {
             name: "Thing".into(),
             schema: "acme".into(),
@@ -83,7 +92,12 @@ pub(super) fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
             description: None,
             columns,
             key: vec![0],
+            validate: None,
             on_invalid: OnInvalid::Quarantine,
+            raw: false,
+            history: false,
+            columns_from: None,
+            children: Vec::new(),
         }),
         request: RequestPlan {
             method: Method::Get,
@@ -92,10 +106,17 @@ pub(super) fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
             headers: Vec::new(),
             body: BodyPlan::None,
         },
-        response: ResponsePlan { records: vec![path("$[*]")], optional: false, filter: None },
-        pagination: PagePlan { kind: PageKind::None, stop_when: None, pages_max: 1 },
+        response: ResponsePlan { format: Format::Json, records: vec![path("$[*]")], optional: false, filter: None },
+        pagination: PagePlan::one(),
+        errors: Vec::new(),
         incremental: None,
+        token: None,
         deletes: DeletePlan::None,
+        partitions: None,
+        walk: None,
+        detail: None,
+        on_webhook: Vec::new(),
+        budget: Budget::default(),
         input: serde_json::json!({}),
         fingerprint: 0,
     }

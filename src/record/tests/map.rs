@@ -288,6 +288,10 @@ fn incremental(kind: MarkKind, format: TimeFormat) -> SyncPlan {
         order: Order::Ascending,
         start: None,
         lookback: Duration::ZERO,
+        window: None,
+        stop_at_watermark: false,
+        client_filter: false,
+        max_age: None,
     });
     plan
 }

@@ -21,7 +21,7 @@ pub fn connection(base_url: &str) -> ConnectionPlan {
         auth: AuthPlan::None,
         credentials: BTreeMap::new(),
         config: serde_json::json!({ "region": "eu" }),
-        rate_limit: RatePlan { quotas: Vec::new(), concurrency: 4 },
+        rate_limit: RatePlan { quotas: Vec::new(), concurrency: 4, headers: None },
         retry: RetryPlan {
             attempts: 1,
             statuses: vec![429],
@@ -30,6 +30,11 @@ pub fn connection(base_url: &str) -> ConnectionPlan {
         },
         timeout_connect: Duration::from_secs(10),
         timeout_request: Duration::from_secs(60),
+        errors: Vec::new(),
+        verify: None,
+        on_connect: Vec::new(),
+        webhooks: None,
+        tls: None,
     }
 }
 

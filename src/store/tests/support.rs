@@ -53,7 +53,12 @@ pub fn model(columns: &[(&str, &str)], key: &[&str]) -> ModelPlan {
         description: None,
         columns: columns.iter().map(column).collect(),
         key: key.iter().map(|key| columns.iter().position(|(name, _)| name == key).expect("a column")).collect(),
+        validate: None,
         on_invalid: OnInvalid::Quarantine,
+        raw: false,
+        history: false,
+        columns_from: None,
+        children: Vec::new(),
     }
 }
 

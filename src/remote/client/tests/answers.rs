@@ -291,7 +291,7 @@ async fn no_more_requests_are_in_flight_than_the_plan_allows() {
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     tokio::spawn(async move { axum::serve(listener, app).await });
     let plan = ConnectionPlan {
-        rate_limit: RatePlan { quotas: Vec::new(), concurrency: ALLOWED },
+        rate_limit: RatePlan { quotas: Vec::new(), concurrency: ALLOWED, headers: None },
         ..sample::connection(&url)
     };
     let client = client(plan);
@@ -321,7 +321,7 @@ async fn a_hold_and_a_used_up_quota_stop_all_clones() {
 
     let hourly = Quota { requests: 1, per: Duration::from_hours(1) };
     let limited = client(ConnectionPlan {
-        rate_limit: RatePlan { quotas: vec![hourly], concurrency: 4 },
+        rate_limit: RatePlan { quotas: vec![hourly], concurrency: 4, headers: None },
         ..sample::connection(&server.url)
     });
     limited.send(&request).await.expect("the first one goes");

@@ -1,0 +1,246 @@
+//! Action files: everything that does not depend on the connection.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::place::{Place, Sink};
+use super::sync::Beside;
+use super::variables::{Variables, template};
+use super::{
+    ActionOutput, ActionPlan, ColumnPlan, ConnectionPlan, ErrorRule, ModelPlan, PagePlan, RequestPlan, ResponsePlan,
+    StepPlan, Template, ValuePlan, paging, provider, request, table, words,
+};
+use crate::spec::{
+    ActionOutputSpec, ActionRetrySpec, ActionSpec, IdempotencyKeySpec, PaginationSpec, StepSpec, SyncedFirstSpec,
+};
+
+/// An action before it has a connection.
+#[derive(Debug, Clone)]
+pub(super) struct ActionDraft {
+    description: Option<String>,
+    input: Option<Value>,
+    pub(super) steps: Vec<StepPlan>,
+    response: Option<ResponsePlan>,
+    attempts: u32,
+    idempotency_key: Option<(String, Option<Template>)>,
+    errors: Vec<ErrorRule>,
+    output: ActionOutput,
+    pagination: Option<PagePlan>,
+    save: Option<Arc<ModelPlan>>,
+    synced_first: Option<(Arc<ModelPlan>, Vec<(String, ValuePlan)>)>,
+}
+
+impl ActionDraft {
+    pub(super) fn of(&self, name: &str, connection: &Arc<ConnectionPlan>) -> ActionPlan {
+        let Self {
+            description,
+            input,
+            steps,
+            response,
+            attempts,
+            idempotency_key,
+            errors,
+            output,
+            pagination,
+            save,
+            synced_first,
+        } = self.clone();
+        ActionPlan {
+            name: name.to_owned(),
+            description,
+            connection: Arc::clone(connection),
+            input,
+            steps,
+            response,
+            attempts,
+            idempotency_key,
+            errors,
+            output,
+            pagination,
+            save,
+            synced_first,
+        }
+    }
+}
+
+const VARIABLES: [&str; 4] = ["config", "input", "connection", "run"];
+
+/// Compiles an action; `None` where a mistake was found.
+pub(super) fn action(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &ActionSpec,
+    beside: &Beside<'_>,
+) -> Option<ActionDraft> {
+    let ActionSpec {
+        action: name,
+        description,
+        docs: _,
+        scopes: _,
+        input,
+        request: request_spec,
+        steps,
+        response,
+        retry,
+        idempotency_key,
+        errors,
+        output: output_spec,
+        pagination: pagination_spec,
+        save,
+        synced_first,
+        allow,
+    } = spec;
+    words::name(sink, &place.key("action"), name, true);
+    words::allow(sink, place, allow);
+    sink.not_yet(&place.key("action"), "an action");
+    let input = input.as_ref().filter(|schema| words::json_schema(sink, &place.key("input"), "input", schema));
+    let paged = matches!(pagination_spec, Some(PaginationSpec::Cursor(_)));
+    let names: Vec<&str> = VARIABLES.into_iter().chain(paged.then_some("page")).collect();
+    let open = Variables { input, ..beside.provider.variables(&names) };
+    let steps = match (request_spec, steps) {
+        (Some(spec), None) => request::request(sink, &place.key("request"), spec, beside.provider, open)
+            .map(|request| vec![StepPlan { name: String::new(), when: None, request }]),
+        (None, Some(specs)) => step_plans(sink, &place.key("steps"), specs, beside, open),
+        (Some(_), Some(_)) => {
+            let hint = "put the request among the `steps`".to_owned();
+            sink.key_error(
+                "E060",
+                &place.key("steps"),
+                "an action has a `request` or `steps`, and this one has both",
+                Some(hint),
+            );
+            None
+        }
+        (None, None) => {
+            let hint = "write what is asked: `request: { post: /contacts }`".to_owned();
+            if !place.key("request").is_hole() && !place.key("steps").is_hole() {
+                sink.error("E011", place, "the key `request` is missing", Some(hint));
+            }
+            None
+        }
+    };
+    let response = match response {
+        None => Some(None),
+        Some(spec) => request::response(sink, &place.key("response"), spec, open).map(Some),
+    };
+    let attempts = retry.as_ref().and_then(|ActionRetrySpec { attempts }| *attempts).unwrap_or(3);
+    let idempotency_key = idempotency_key_plan(sink, &place.key("idempotency_key"), idempotency_key.as_ref(), open);
+    let errors = provider::error_rules(sink, &place.key("errors"), errors, open);
+    let output = output(sink, &place.key("output"), output_spec.as_ref(), beside);
+    let pagination = match pagination_spec {
+        None => Some(None),
+        Some(spec) => paging::pagination(sink, &place.key("pagination"), spec, open).map(Some),
+    };
+    let save = match (save, &output) {
+        (false, _) => Some(None),
+        (true, Some(ActionOutput::Model(model))) => Some(Some(Arc::clone(model))),
+        (true, None) => None,
+        (true, Some(_)) => {
+            let hint = "say which model it is: `output: { model: Contact }`".to_owned();
+            sink.key_error("E114", &place.key("save"), "what is saved must be a model", Some(hint));
+            None
+        }
+    };
+    let synced_first = match synced_first {
+        None => Some(None),
+        Some(spec) => synced_first_plan(sink, &place.key("synced_first"), spec, beside, open).map(Some),
+    };
+    Some(ActionDraft {
+        description: description.clone(),
+        input: input.cloned(),
+        steps: steps?,
+        response: response?,
+        attempts,
+        idempotency_key: idempotency_key?,
+        errors: errors?,
+        output: output?,
+        pagination: pagination?,
+        save: save?,
+        synced_first: synced_first?,
+    })
+}
+
+fn step_plans(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    specs: &[StepSpec],
+    beside: &Beside<'_>,
+    open: Variables<'_>,
+) -> Option<Vec<StepPlan>> {
+    let mut plans = Vec::with_capacity(specs.len());
+    for (index, StepSpec { name, when, request: asked }) in specs.iter().enumerate() {
+        let at = place.index(index);
+        words::variable_name(sink, &at.key("as"), name);
+        if specs[..index].iter().any(|step| step.name == *name) {
+            let hint = "give each step a name of its own".to_owned();
+            sink.error("E110", &at.key("as"), format!("two steps are called `{}`", words::shorten(name)), Some(hint));
+        }
+        // a step sees those before it
+        let members = [("steps", specs[..index].iter().map(|step| step.name.as_str()).collect())];
+        let names = open.and(if index > 0 { &["steps"] } else { &[] });
+        let open = Variables { names: &names, members: &members, ..open };
+        let when = words::optional_template(sink, &at.key("when"), when.as_ref(), open);
+        let plan: Option<RequestPlan> = request::request(sink, &at.key("request"), asked, beside.provider, open);
+        plans.extend((|| Some(StepPlan { name: name.clone(), when: when?, request: plan? }))());
+    }
+    (plans.len() == specs.len()).then_some(plans)
+}
+
+fn idempotency_key_plan(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: Option<&IdempotencyKeySpec>,
+    open: Variables<'_>,
+) -> Option<Option<(String, Option<Template>)>> {
+    let Some(IdempotencyKeySpec { header, value }) = spec else { return Some(None) };
+    let header = words::header_name(sink, &place.key("header"), header.as_deref().unwrap_or("Idempotency-Key"));
+    let value = match value {
+        None => Some(None),
+        Some(text) => template(sink, &place.key("value"), text, open).map(Some),
+    };
+    Some(Some((header?, value?)))
+}
+
+fn output(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: Option<&ActionOutputSpec>,
+    beside: &Beside<'_>,
+) -> Option<ActionOutput> {
+    match spec {
+        None => Some(ActionOutput::Record),
+        Some(ActionOutputSpec::Model(name)) => beside.model(sink, &place.key("model"), name).map(ActionOutput::Model),
+        Some(ActionOutputSpec::Columns(specs)) => {
+            let place = place.key("columns");
+            let config = beside.provider.config.as_ref();
+            let plans: Vec<Option<ColumnPlan>> = specs
+                .iter()
+                .map(|(name, spec)| table::column(sink, &place.key(name), name, spec, config, false, false))
+                .collect();
+            plans.into_iter().collect::<Option<_>>().map(ActionOutput::Columns)
+        }
+    }
+}
+
+fn synced_first_plan(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &SyncedFirstSpec,
+    beside: &Beside<'_>,
+    open: Variables<'_>,
+) -> Option<(Arc<ModelPlan>, Vec<(String, ValuePlan)>)> {
+    let SyncedFirstSpec { model, filter } = spec;
+    let model = beside.model(sink, &place.key("model"), model);
+    let place = place.key("where");
+    let values = request::values(sink, &place, filter, open);
+    let model = model?;
+    let mut good = true;
+    for name in filter.keys().filter(|name| !model.columns.iter().any(|column| column.name == **name)) {
+        let names = model.columns.iter().map(|column| column.name.as_str());
+        let message = format!("`{}` has no column `{}`", model.name, words::shorten(name));
+        sink.key_error("E051", &place.key(name), message, crate::diagnostic::suggest(name, names));
+        good = false;
+    }
+    Some((model, values?)).filter(|_| good)
+}

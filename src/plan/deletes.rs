@@ -1,0 +1,122 @@
+//! What tells that a record is gone.
+
+use std::time::Duration;
+
+use super::place::{Place, Sink};
+use super::provider::ProviderWords;
+use super::variables::Variables;
+use super::{DeletePlan, FeedPlan, Guard, ModelPlan, Path, Scope, SweepPlan, request, words};
+use crate::diagnostic::suggest;
+use crate::spec::{
+    AbsenceSpec, DeletesSpec, FeedSpec, FlagSpec, GonePartitionsSpec, GuardSpec, RowKeySpec, ScopeSpec, SweepSpec,
+};
+
+/// Compiles `deletes`; `None` where a mistake was found. `model` is none where that has a mistake of its own.
+pub(super) fn deletes(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &DeletesSpec,
+    provider: &ProviderWords<'_>,
+    model: Option<&ModelPlan>,
+    open: Variables<'_>,
+) -> Option<DeletePlan> {
+    match spec {
+        DeletesSpec::Absence(spec) => {
+            let AbsenceSpec { scope: scope_spec, gone_partitions, guard: guard_spec } = spec;
+            let place = place.key("absence");
+            let scope = match scope_spec {
+                ScopeSpec::All => Scope::All,
+                ScopeSpec::Window => Scope::Window,
+                ScopeSpec::Partition => Scope::Partition,
+            };
+            if scope != Scope::All {
+                sink.not_yet(&place.key("scope"), "`scope`");
+            }
+            let gone_partitions = *gone_partitions == GonePartitionsSpec::Delete;
+            if gone_partitions {
+                sink.not_yet(&place.key("gone_partitions"), "`gone_partitions`");
+            }
+            Some(DeletePlan::Absence { scope, gone_partitions, guard: guard(guard_spec.as_ref()) })
+        }
+        DeletesSpec::Flag(FlagSpec { when, at }) => {
+            let place = place.key("flag");
+            let names = request::record_names(open);
+            let when = words::predicate(sink, &place.key("when"), when, open.with(&names));
+            let at = match at {
+                None => Some(None),
+                Some(_) => words::optional_path(sink, &place, "at", at.as_ref()).map(Some),
+            };
+            Some(DeletePlan::Flag { when: when?, at: at? })
+        }
+        DeletesSpec::Feed(spec) => {
+            let place = place.key("feed");
+            let FeedSpec { request: asked, response, pagination, key, field, format } = spec;
+            sink.not_yet(&place, "`feed`");
+            let names = open.and(&["watermark"]);
+            let open = if field.is_some() { open.with(&names) } else { open };
+            let list = request::list(sink, &place, (asked, response, pagination.as_ref()), provider, open);
+            let key = row_key(sink, &place.key("key"), key, model);
+            let field = match field {
+                None => Some(None),
+                Some(text) => words::singular_path(sink, &place.key("field"), text).map(Some),
+            };
+            let format = words::time_format(sink, &place.key("format"), format.as_deref().unwrap_or("rfc3339"));
+            let field = field?.zip(format);
+            Some(DeletePlan::Feed(Box::new(FeedPlan { list: list?, key: key?, field })))
+        }
+        DeletesSpec::Sweep(spec) => {
+            let place = place.key("sweep");
+            let SweepSpec { request: asked, response, pagination, key, every, guard: guard_spec } = spec;
+            sink.not_yet(&place, "`sweep`");
+            let names = open.but(&["watermark", "window"]);
+            let list = request::list(sink, &place, (asked, response, pagination.as_ref()), provider, open.with(&names));
+            let key = row_key(sink, &place.key("key"), key, model);
+            let every = words::duration_or(sink, &place.key("every"), every.as_ref(), Duration::from_secs(86_400));
+            let guard = guard(guard_spec.as_ref());
+            Some(DeletePlan::Sweep(Box::new(SweepPlan { list: list?, key: key?, every: every?, guard })))
+        }
+        DeletesSpec::Webhook {} => {
+            sink.not_yet(&place.key("webhook"), "`webhook`");
+            Some(DeletePlan::Webhook)
+        }
+    }
+}
+
+fn guard(spec: Option<&GuardSpec>) -> Guard {
+    let (max_fraction, min_rows, allow_empty) = match spec {
+        Some(GuardSpec { max_fraction, min_rows, allow_empty }) => {
+            (max_fraction.unwrap_or(0.3), min_rows.unwrap_or(100), *allow_empty)
+        }
+        None => (0.3, 100, false),
+    };
+    Guard { max_fraction, min_rows, allow_empty }
+}
+
+/// Which row an entry means: a path for each key column of the model, and for no other.
+fn row_key(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &RowKeySpec,
+    model: Option<&ModelPlan>,
+) -> Option<Vec<(usize, Path)>> {
+    let paths = words::paths(sink, place, &spec.0);
+    let model = model?;
+    let names: Vec<&str> = model.key.iter().map(|at| model.columns[*at].name.as_str()).collect();
+    let mut good = true;
+    for given in spec.0.keys().filter(|given| !names.contains(&given.as_str())) {
+        let message = format!("`{}` is not a key column of `{}`", words::shorten(given), model.name);
+        sink.key_error("E109", &place.key(given), message, suggest(given, names.iter().copied()));
+        good = false;
+    }
+    for missing in names.iter().filter(|name| !spec.0.contains_key(**name) && !place.key(name).is_hole()) {
+        if good {
+            let hint = format!("add `{missing}: $.{missing}`");
+            let message = format!("an entry does not tell the row: the key column `{missing}` is missing");
+            sink.key_error("E109", place, message, Some(hint));
+        }
+        good = false;
+    }
+    let paths = paths.filter(|_| good)?;
+    let position = |name: &str| model.key.iter().copied().find(|at| model.columns[*at].name == name);
+    paths.into_iter().map(|(name, path)| Some((position(&name)?, path))).collect()
+}

@@ -1,0 +1,247 @@
+//! What makes a sync incremental: a field, windows, a token.
+
+use std::time::Duration;
+
+use super::place::{Place, Sink};
+use super::variables::{Variables, template};
+use super::{IncrementalPlan, MarkKind, Order, Span, TimeFormat, TokenFeed, WindowPlan, words};
+use crate::spec::{ExpiredSpec, IncrementalSpec, MarkTypeSpec, OrderSpec, SplitSpec, TokenFeedSpec, WindowSpec};
+
+/// Compiles `incremental`: by a field, by a token, or both; `None` where a mistake was found.
+pub(super) fn incremental(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &IncrementalSpec,
+    open: Variables<'_>,
+) -> Option<(Option<IncrementalPlan>, Option<TokenFeed>)> {
+    let IncrementalSpec {
+        field,
+        kind: kind_spec,
+        format,
+        order,
+        start,
+        lookback,
+        window: window_spec,
+        stop_at_watermark,
+        client_filter,
+        token: token_spec,
+        max_age,
+    } = spec;
+    let kind = match kind_spec {
+        MarkTypeSpec::Timestamp => MarkKind::Timestamp,
+        MarkTypeSpec::Date => MarkKind::Date,
+        MarkTypeSpec::Integer => MarkKind::Integer,
+        MarkTypeSpec::Text => MarkKind::Text,
+    };
+    let max_age = words::optional_duration(sink, &place.key("max_age"), max_age.as_ref());
+    if spec.max_age.is_some() {
+        sink.not_yet(&place.key("max_age"), "`max_age`");
+    }
+    let token = match token_spec {
+        None => Some(None),
+        Some(spec) => token(sink, &place.key("token"), spec, open, max_age.flatten()).map(Some),
+    };
+    let Some(field) = field else {
+        if token_spec.is_none() && !place.key("field").is_hole() {
+            let hint = "`field`: a path to the field in the record: `$.updated_at`".to_owned();
+            sink.error("E011", place, "the key `field` is missing", Some(hint));
+            return None;
+        }
+        only_with_field(sink, place)?;
+        return Some((None, token?));
+    };
+    let field = words::singular_path(sink, &place.key("field"), field);
+    let format = format_plan(sink, &place.key("format"), kind, format.as_ref());
+    let start = start_plan(sink, &place.key("start"), kind, start.as_ref(), open);
+    let lookback = match lookback {
+        None => Some(Duration::ZERO),
+        Some(_) if matches!(kind, MarkKind::Integer | MarkKind::Text) => {
+            let message = "only a timestamp or a date has a `lookback`";
+            sink.key_error("E041", &place.key("lookback"), message, Some("take the line out".to_owned()));
+            None
+        }
+        Some(text) => words::duration(sink, &place.key("lookback"), text),
+    };
+    let window = match window_spec {
+        None => Some(None),
+        Some(spec) => window(sink, &place.key("window"), spec, kind, open).map(Some),
+    };
+    if window_spec.is_some() && start.as_ref().is_some_and(Option::is_none) && !place.key("start").is_hole() {
+        let hint = "say where the first window starts: `start: 2020-01-01`".to_owned();
+        sink.key_error("E107", &place.key("window"), "windows need a `start`", Some(hint));
+        return None;
+    }
+    if *stop_at_watermark && *order != OrderSpec::Descending {
+        let hint = "say that the API lists the newest first: `order: descending`".to_owned();
+        sink.key_error(
+            "E108",
+            &place.key("stop_at_watermark"),
+            "`stop_at_watermark` needs a list that is newest first",
+            Some(hint),
+        );
+    }
+    for (key, is) in [("stop_at_watermark", *stop_at_watermark), ("client_filter", *client_filter)] {
+        if is {
+            sink.not_yet(&place.key(key), &format!("`{key}`"));
+        }
+    }
+    let plan = IncrementalPlan {
+        field: field?,
+        kind,
+        format: format?,
+        order: match order {
+            OrderSpec::Ascending => Order::Ascending,
+            OrderSpec::Descending => Order::Descending,
+            OrderSpec::None => Order::None,
+        },
+        start: start?,
+        lookback: lookback?,
+        window: window?,
+        stop_at_watermark: *stop_at_watermark,
+        client_filter: *client_filter,
+        max_age: max_age?,
+    };
+    Some((Some(plan), token?))
+}
+
+/// Words that mean nothing without a `field`.
+fn only_with_field(sink: &mut Sink, place: &Place<'_>) -> Option<()> {
+    let keys = ["type", "format", "order", "start", "lookback", "window", "stop_at_watermark", "client_filter"];
+    let needless: Vec<&str> = keys.into_iter().filter(|key| place.key(key).node().is_some()).collect();
+    for key in &needless {
+        let hint = "add `field: $.updated_at`, or take the line out".to_owned();
+        sink.key_error(
+            "E107",
+            &place.key(key),
+            format!("`{key}` is about a `field`, and there is only a `token`"),
+            Some(hint),
+        );
+    }
+    needless.is_empty().then_some(())
+}
+
+fn format_plan(sink: &mut Sink, place: &Place<'_>, kind: MarkKind, text: Option<&String>) -> Option<TimeFormat> {
+    match text {
+        Some(_) if !matches!(kind, MarkKind::Timestamp | MarkKind::Date) => {
+            let message = "only a timestamp or a date has a `format`";
+            sink.key_error("E044", place, message, Some("take the line out".to_owned()));
+            None
+        }
+        Some(text) => words::time_format(sink, place, text),
+        None => Some(TimeFormat::Rfc3339),
+    }
+}
+
+fn start_plan(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    kind: MarkKind,
+    text: Option<&String>,
+    open: Variables<'_>,
+) -> Option<Option<super::Template>> {
+    let Some(text) = text else { return Some(None) };
+    let names = ["config", "input", "variant", "connection", "run"];
+    let template = template(sink, place, text, open.with(&names))?;
+    if template.is_fixed() && !may_start(kind, text) {
+        let hint = match kind {
+            MarkKind::Integer => "write a whole number: `0`",
+            _ => "write a day or a time: `2020-01-01`, `2020-01-01T00:00:00Z`",
+        };
+        let message = format!("`{}` is nothing to start from", words::shorten(text));
+        sink.error("E036", place, message, Some(hint.to_owned()));
+        return None;
+    }
+    Some(Some(template))
+}
+
+/// Whether a fixed `start` can be a mark. Times have more forms than are judged here; what has none of their digits is none.
+fn may_start(kind: MarkKind, text: &str) -> bool {
+    match kind {
+        MarkKind::Timestamp | MarkKind::Date => {
+            text.trim().starts_with(|c: char| c.is_ascii_digit() || c == '-' || c == '+')
+        }
+        MarkKind::Integer => text.trim().parse::<i64>().is_ok(),
+        MarkKind::Text => true,
+    }
+}
+
+fn window(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &WindowSpec,
+    kind: MarkKind,
+    open: Variables<'_>,
+) -> Option<WindowPlan> {
+    let WindowSpec { size, granularity, lag, split, concurrency } = spec;
+    sink.not_yet(place, "`window`");
+    if matches!(kind, MarkKind::Integer | MarkKind::Text) {
+        let hint = "windows are stretches of time: `type: timestamp` or `type: date`".to_owned();
+        sink.key_error("E107", place, "only a timestamp or a date has windows", Some(hint));
+        return None;
+    }
+    let size = words::span(sink, &place.key("size"), size);
+    let unit = if kind == MarkKind::Date { 86_400 } else { 1 };
+    let granularity =
+        words::duration_or(sink, &place.key("granularity"), granularity.as_ref(), Duration::from_secs(unit));
+    let lag = words::optional_duration(sink, &place.key("lag"), lag.as_ref());
+    if let (Some(size), Some(granularity)) = (size, granularity)
+        && size.shortest() < granularity
+    {
+        let hint = "make the window longer, or the granularity finer".to_owned();
+        sink.error("E107", &place.key("size"), "a window is shorter than the `granularity`", Some(hint));
+        return None;
+    }
+    let split = match split {
+        None => Some(None),
+        Some(SplitSpec { when, min }) => {
+            let place = place.key("split");
+            let when = template(sink, &place.key("when"), when, open.with(&open.and(&["response"])));
+            let min_span = match min {
+                None => Some(Span::MINUTE),
+                Some(text) => words::span(sink, &place.key("min"), text),
+            };
+            if let (Some(size), Some(min)) = (size, min_span)
+                && min.shortest() >= size.shortest()
+            {
+                let hint = "make `min` shorter than `size`".to_owned();
+                let at = if min_is_written(spec) { place.key("min") } else { place.clone() };
+                sink.key_error("E107", &at, "a window as short as `min` cannot be halved", Some(hint));
+                return None;
+            }
+            Some(Some((when?, min_span?)))
+        }
+    };
+    Some(WindowPlan {
+        size: size?,
+        granularity: granularity?,
+        lag: lag?.unwrap_or_default(),
+        split: split?,
+        concurrency: concurrency.unwrap_or(1),
+    })
+}
+
+fn min_is_written(spec: &WindowSpec) -> bool {
+    spec.split.as_ref().is_some_and(|split| split.min.is_some())
+}
+
+fn token(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &TokenFeedSpec,
+    open: Variables<'_>,
+    max_age: Option<Duration>,
+) -> Option<TokenFeed> {
+    let TokenFeedSpec { from, expired } = spec;
+    sink.not_yet(place, "`token`");
+    let from = words::path(sink, &place.key("from"), from);
+    let expired = match expired {
+        None => Some(None),
+        Some(ExpiredSpec { status, when }) => {
+            let names = open.and(&["response"]);
+            let place = place.key("expired").key("when");
+            let when = words::optional_template(sink, &place, when.as_ref(), open.with(&names));
+            when.map(|when| Some((*status, when)))
+        }
+    };
+    Some(TokenFeed { from: from?, expired: expired?, max_age })
+}

@@ -1,0 +1,187 @@
+//! What is allowed and probably not meant. Each warning can be allowed in place, with a reason.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::place::{Place, Sink};
+use super::sync::SyncDraft;
+use super::{
+    BodyPlan, DeletePlan, IncrementalPlan, MarkKind, Order, PageKind, Path, PathForm, Step, TimeFormat, request,
+};
+use crate::spec::SyncSpec;
+
+/// The warnings about one sync.
+pub(super) fn sync(sink: &mut Sink, place: &Place<'_>, spec: &SyncSpec, draft: &SyncDraft) {
+    deletes(sink, place, draft);
+    records(sink, place, draft);
+    pages(sink, place, spec, draft);
+    if let Some(incremental) = &draft.incremental {
+        let at = place.key("incremental");
+        watermark(sink, &at, incremental, draft);
+        created(sink, &at, &incremental.field);
+        order(sink, &at, incremental, draft, place);
+        granularity(sink, &at, incremental);
+    }
+}
+
+fn deletes(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
+    let full = draft.incremental.is_none() && draft.token.is_none();
+    if full && matches!(draft.deletes, DeletePlan::None) {
+        let hint = "add `deletes: { absence: {} }` if the list is complete, or `flag` if records say it themselves";
+        let message = "a full sync without `deletes`: rows that vanish from the API stay for ever";
+        sink.warning("W080", &place.key("sync"), message, Some(hint.to_owned()));
+    }
+}
+
+fn records(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
+    if let [records] = draft.response.records.as_slice()
+        && records.is_singular()
+        && !matches!(draft.pagination.kind, PageKind::None)
+    {
+        let message = format!("`{}` leads to one value, so each page would be one record", records.text());
+        let hint = format!("for each item of a list write `{}[*]`", records.text());
+        sink.warning("W084", &place.key("response").key("records"), message, Some(hint));
+    }
+}
+
+/// Page numbers that nothing ends but an empty page: some APIs repeat the last page for ever, others answer 404 behind it.
+fn pages(sink: &mut Sink, place: &Place<'_>, spec: &SyncSpec, draft: &SyncDraft) {
+    let PageKind::Page { size: None, total_pages: None, total: None, has_more: None, .. } = &draft.pagination.kind
+    else {
+        return;
+    };
+    if draft.pagination.stop_when.is_none() && draft.pagination.pages_max == super::limits::PAGES_MAX {
+        let at = if spec.pagination.is_some() { place.key("pagination") } else { place.key("sync") };
+        let hint = "name what the answer says: `total_pages: $.pages`, `total` or `has_more`; or the `size` of a page";
+        let message = "nothing but an empty page ends these pages";
+        sink.warning("W095", &at, message, Some(hint.to_owned()));
+    }
+}
+
+fn watermark(sink: &mut Sink, at: &Place<'_>, incremental: &IncrementalPlan, draft: &SyncDraft) {
+    let names = |variable: &str| request::request_names(&draft.request, variable);
+    if incremental.window.is_some() {
+        let sides = ["window.start", "window.end"].map(|side| {
+            request::request_templates(&draft.request).into_iter().any(|template| template.variables().contains(side))
+        });
+        if names("window") && sides.iter().filter(|side| **side).count() == 1 {
+            let missing = if sides[0] { "window.end" } else { "window.start" };
+            let message = format!("the request does not name `{missing}`: windows overlap and are read more than once");
+            let hint = format!("send it too: `\"{{{{ {missing} }}}}\"`");
+            sink.warning("W094", &at.key("window"), message, Some(hint));
+        }
+    } else if !names("watermark") && !incremental.stop_at_watermark && !incremental.client_filter {
+        let hint = "send it: `query: { updated_since: \"{{ watermark }}\" }`".to_owned();
+        let message = "nothing in the request names `watermark`: every run reads everything";
+        sink.warning("W083", at, message, Some(hint));
+    }
+}
+
+/// Names that APIs have for the time a record was made, without case, `_` and `-`.
+const CREATED: [&str; 14] = [
+    "created",
+    "createdat",
+    "createdon",
+    "createdtime",
+    "createdate",
+    "createddate",
+    "creationdate",
+    "creationtime",
+    "datecreated",
+    "timecreated",
+    "insertedat",
+    "addedat",
+    "dateadded",
+    "createdatetime",
+];
+
+/// A watermark on the time of creation: a record that changes later is not read again.
+fn created(sink: &mut Sink, at: &Place<'_>, field: &Path) {
+    let PathForm::Plain { steps, each: false } = field.form() else { return };
+    let Some(Step::Member(name)) = steps.last() else { return };
+    if CREATED.contains(&name.to_ascii_lowercase().replace(['_', '-'], "").as_str()) {
+        let message = format!("`{name}` is when a record was made: one that changes later is not read again");
+        let hint = "use the time of the last change if the API has it; if records never change, allow this".to_owned();
+        sink.warning("W091", &at.key("field"), message, Some(hint));
+    }
+}
+
+/// `order: ascending` moves the watermark with every page, so a list that is not sorted would lose records.
+fn order(sink: &mut Sink, at: &Place<'_>, incremental: &IncrementalPlan, draft: &SyncDraft, place: &Place<'_>) {
+    if incremental.order != Order::Ascending || incremental.window.is_some() {
+        return;
+    }
+    let asks = |text: &str| {
+        let text = text.to_ascii_lowercase();
+        ["sort", "order", "asc", "direction"].iter().any(|word| text.contains(word))
+    };
+    let request = &draft.request;
+    let in_query = request.query.iter().any(|(name, _)| asks(name));
+    let in_body = match &request.body {
+        BodyPlan::Graphql { query, variables: _ } => asks(query),
+        BodyPlan::None | BodyPlan::Json(_) | BodyPlan::Form(_) | BodyPlan::Text(_) | BodyPlan::Multipart(_) => {
+            let body = place.key("request").key("body");
+            body.node().is_some_and(|body: &Value| asks(&body.to_string()))
+        }
+    };
+    if !in_query && !in_body && !asks(request.path.text()) {
+        let message =
+            "`order: ascending` moves the watermark with every page, and nothing in the request asks for an order";
+        let hint = "ask for it: `query: { sort: updated_at }`; allow this if the API always sorts so".to_owned();
+        sink.warning("W092", &at.key("order"), message, Some(hint));
+    }
+}
+
+/// Windows end one `granularity` before the next one starts: times that are told more finely can lie between them.
+fn granularity(sink: &mut Sink, at: &Place<'_>, incremental: &IncrementalPlan) {
+    let Some(window) = &incremental.window else { return };
+    let second = Duration::from_secs(1);
+    let finest = match (incremental.kind, &incremental.format) {
+        (MarkKind::Date, _) => Duration::from_secs(86_400),
+        (_, TimeFormat::Rfc3339 | TimeFormat::EpochS) => second,
+        (_, TimeFormat::EpochMs) => Duration::from_millis(1),
+        (_, TimeFormat::EpochUs) => Duration::from_micros(1),
+        (_, TimeFormat::Custom(format)) => custom_resolution(format),
+    };
+    if window.granularity > finest {
+        let message = format!(
+            "windows leave {} between them, and the field tells times to {}",
+            humantime::format_duration(window.granularity),
+            humantime::format_duration(finest)
+        );
+        let hint = format!("write `granularity: {}`", humantime::format_duration(finest));
+        let window = at.key("window");
+        let written = window.key("granularity").node().is_some();
+        sink.warning("W093", &if written { window.key("granularity") } else { window }, message, Some(hint));
+    }
+}
+
+/// The least step between two times that are written so.
+fn custom_resolution(format: &str) -> Duration {
+    let has = |directives: &[&str]| directives.iter().any(|directive| format.contains(directive));
+    if has(&["%f", "%.f", "%3f", "%.3f"]) {
+        Duration::from_millis(1)
+    } else if has(&["%S", "%T", "%s", "%c", "%X", "%r"]) {
+        Duration::from_secs(1)
+    } else if has(&["%M", "%R"]) {
+        Duration::from_secs(60)
+    } else if has(&["%H", "%I"]) {
+        Duration::from_secs(3_600)
+    } else {
+        Duration::from_secs(86_400)
+    }
+}
+
+/// DuckDB calls a database by its file's name, so that a schema of the same name could mean two things.
+pub(super) fn database(sink: &mut Sink, place: &Place<'_>, path: &str, providers: &[&str]) {
+    let file = path.rsplit(['/', '\\']).next().unwrap_or(path);
+    let stem = file.rsplit_once('.').map_or(file, |(stem, _)| stem);
+    if providers.contains(&stem) {
+        let message = format!(
+            "the database is called `{stem}`, as a provider is: to DuckDB `{stem}.orders` could mean two things"
+        );
+        let hint = "give the file another name: `warehouse.duckdb`".to_owned();
+        sink.warning("W097", &place.key("database"), message, Some(hint));
+    }
+}

@@ -1,0 +1,89 @@
+use crate::plan::{ListPlan, Path, Predicate, RequestPlan, ResponsePlan, ValuePlan};
+
+/// The request once for each item, levels in levels.
+#[derive(Debug, Clone)]
+pub struct PartitionPlan {
+    /// from the outermost to the innermost, at least one
+    pub levels: Vec<LevelPlan>,
+    /// partitions that are read at once
+    pub concurrency: usize,
+    /// a partition that cannot be read fails the run
+    pub fail_on_error: bool,
+}
+
+/// One level of a fan-out.
+#[derive(Debug, Clone)]
+pub struct LevelPlan {
+    /// templates name the item as `parent.<name>`
+    pub name: String,
+    /// where the items come from
+    pub from: LevelSource,
+}
+
+/// Where the items of a fan-out come from.
+#[derive(Debug, Clone)]
+pub enum LevelSource {
+    /// a list
+    Values(ValuePlan),
+    /// the rows of a table of this connection
+    Rows {
+        /// the sync that fills it
+        sync: String,
+        /// only rows for which it holds
+        filter: Option<Predicate>,
+        /// only rows that changed since their partition was read
+        changed_only: bool,
+    },
+    /// the API is asked
+    List {
+        /// how
+        list: Box<ListPlan>,
+        /// what tells one item from another
+        key: Path,
+    },
+}
+
+/// Lists in lists.
+#[derive(Debug, Clone)]
+pub struct WalkPlan {
+    /// the records that lead further down
+    pub into: Predicate,
+    /// what the next request needs of them, by name
+    pub bind: Vec<(String, Path)>,
+    /// what the first requests get; none = one request with nothing
+    pub start: Option<ValuePlan>,
+    /// levels below the first one
+    pub depth_max: u32,
+}
+
+/// One more request for each record, or for each batch of records.
+#[derive(Debug, Clone)]
+pub struct DetailPlan {
+    /// the request
+    pub request: RequestPlan,
+    /// where the details stand; none = the whole answer is the one detail
+    pub response: Option<ResponsePlan>,
+    /// the member of the record that the detail becomes; none = it takes the record's place
+    pub member: Option<String>,
+    /// records that share a request, with the path that is the same in record and detail
+    pub batch: Option<(usize, Path)>,
+    /// requests at once
+    pub concurrency: usize,
+    /// only for records for which it holds
+    pub when: Option<Predicate>,
+    /// only for records that changed
+    pub only_changed: bool,
+    /// what a 404 means
+    pub on_missing: OnMissing,
+}
+
+/// What it means that a record has no detail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnMissing {
+    /// the run fails
+    Fail,
+    /// the record is kept without it
+    Skip,
+    /// the record was deleted
+    Delete,
+}

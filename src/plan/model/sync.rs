@@ -1,0 +1,280 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::plan::{
+    ConnectionPlan, DetailPlan, ErrorRule, JobPlan, ListPlan, ModelPlan, OnWebhook, PagePlan, PartitionPlan, Path,
+    Predicate, RequestPlan, ResponsePlan, Span, Template, WalkPlan,
+};
+
+/// Who a sync is: the identity of its state.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SyncId {
+    /// the connection's name
+    pub connection: String,
+    /// the provider's name; also the DuckDB schema of its tables
+    pub provider: String,
+    /// the sync's name
+    pub sync: String,
+    /// the variant's name, empty for the only one
+    pub variant: String,
+}
+
+impl std::fmt::Display for SyncId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.connection, self.sync)?;
+        if !self.variant.is_empty() {
+            write!(f, "@{}", self.variant)?;
+        }
+        Ok(())
+    }
+}
+
+/// One sync of one connection, ready to run.
+#[derive(Debug, Clone)]
+pub struct SyncPlan {
+    /// who it is
+    pub id: SyncId,
+    /// one sentence for people
+    pub description: Option<String>,
+    /// where it goes
+    pub connection: Arc<ConnectionPlan>,
+    /// when it runs by itself
+    pub schedule: Schedule,
+    /// what it fills; the first of several
+    pub model: Arc<ModelPlan>,
+    /// the models it fills out of the same answers; empty where there is one
+    pub outputs: Vec<OutputPlan>,
+    /// the request of each page; with a `job`, the request that starts it
+    pub request: RequestPlan,
+    /// an export that is waited for
+    pub job: Option<JobPlan>,
+    /// where the records stand in the answer
+    pub response: ResponsePlan,
+    /// how the next page is asked for
+    pub pagination: PagePlan,
+    /// what an answer means that is no success; the provider's rules come behind these
+    pub errors: Vec<ErrorRule>,
+    /// only what changed since
+    pub incremental: Option<IncrementalPlan>,
+    /// a delta feed
+    pub token: Option<TokenFeed>,
+    /// what tells that a record is gone
+    pub deletes: DeletePlan,
+    /// the request once for each item
+    pub partitions: Option<PartitionPlan>,
+    /// lists in lists
+    pub walk: Option<WalkPlan>,
+    /// one more request for each record
+    pub detail: Option<DetailPlan>,
+    /// what is done with events
+    pub on_webhook: Vec<OnWebhook>,
+    /// where a run stops
+    pub budget: Budget,
+    /// the sync's parameters for this connection
+    pub input: serde_json::Value,
+    /// changes when the request, paging or incremental words change: state of another fingerprint is not resumed
+    pub fingerprint: u64,
+}
+
+/// Only what changed since.
+#[derive(Debug, Clone)]
+pub struct IncrementalPlan {
+    /// where it stands in the record
+    pub field: Path,
+    /// what it is
+    pub kind: MarkKind,
+    /// how a time is written
+    pub format: TimeFormat,
+    /// what the API promises
+    pub order: Order,
+    /// the first watermark, rendered at the start of the first run; none = from the beginning
+    pub start: Option<Template>,
+    /// re-read this far behind the watermark
+    pub lookback: Duration,
+    /// the range is cut into windows
+    pub window: Option<WindowPlan>,
+    /// a list that is newest first is read only as far as the watermark
+    pub stop_at_watermark: bool,
+    /// what is older is dropped here
+    pub client_filter: bool,
+    /// a watermark that is older starts over
+    pub max_age: Option<Duration>,
+}
+
+/// How the range from the watermark to now is cut into half-open windows.
+#[derive(Debug, Clone)]
+pub struct WindowPlan {
+    /// more than zero
+    pub size: Span,
+    /// the API's own resolution
+    pub granularity: Duration,
+    /// nothing nearer to now is read
+    pub lag: Duration,
+    /// a window is halved when this holds for `response`, down to the least length
+    pub split: Option<(Template, Span)>,
+    /// windows that are read at once
+    pub concurrency: usize,
+}
+
+/// A delta feed: the token that the API gives stands for everything up to it.
+#[derive(Debug, Clone)]
+pub struct TokenFeed {
+    /// where it stands in the answer of the last page
+    pub from: Path,
+    /// the status, and what must hold of `response`, that say that it is not known any more
+    pub expired: Option<(u16, Option<Template>)>,
+    /// a token that is older starts over
+    pub max_age: Option<Duration>,
+}
+
+/// When a sync runs by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Schedule {
+    /// never
+    Manual,
+    /// this long after it began
+    Every(Duration),
+    /// by the calendar
+    Cron {
+        /// five fields
+        pattern: String,
+        /// an IANA name
+        timezone: String,
+    },
+}
+
+/// One of several models that a scan fills.
+#[derive(Debug, Clone)]
+pub struct OutputPlan {
+    /// the model
+    pub model: Arc<ModelPlan>,
+    /// union of these, in order; empty = those of the response
+    pub records: Vec<Path>,
+    /// records that do not match are not records of this output
+    pub filter: Option<Predicate>,
+}
+
+/// Where a run stops, to be continued by the next one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// after this long
+    pub runtime: Option<Duration>,
+    /// after so many requests
+    pub requests: Option<u64>,
+    /// after so many records
+    pub records: Option<u64>,
+}
+
+/// What a watermark is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MarkKind {
+    /// a moment
+    Timestamp,
+    /// a day
+    Date,
+    /// a whole number
+    Integer,
+    /// text that sorts
+    Text,
+}
+
+/// How a time is written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TimeFormat {
+    /// RFC 3339 (and ISO 8601 with a space)
+    Rfc3339,
+    /// seconds since 1970-01-01T00:00:00Z
+    EpochS,
+    /// milliseconds
+    EpochMs,
+    /// microseconds
+    EpochUs,
+    /// strftime directives
+    Custom(String),
+}
+
+/// The order in which an API lists records by the incremental field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// oldest first: the watermark moves with every committed page
+    Ascending,
+    /// newest first
+    Descending,
+    /// no promise
+    None,
+}
+
+/// What tells that a record is gone.
+#[derive(Debug, Clone)]
+pub enum DeletePlan {
+    /// nothing does
+    None,
+    /// a row that a proven complete scan did not return
+    Absence {
+        /// among which rows
+        scope: Scope,
+        /// the rows of a partition that is gone are deleted
+        gone_partitions: bool,
+        /// what keeps a wrong answer from emptying a table
+        guard: Guard,
+    },
+    /// the record says so itself
+    Flag {
+        /// when it is deleted
+        when: Predicate,
+        /// since when; none = when it was seen
+        at: Option<Path>,
+    },
+    /// an endpoint lists what was deleted
+    Feed(Box<FeedPlan>),
+    /// a list of all ids is read now and then
+    Sweep(Box<SweepPlan>),
+    /// only events tell it
+    Webhook,
+}
+
+/// Among which rows a scan finds out what is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// all rows
+    All,
+    /// the rows of a window
+    Window,
+    /// the rows of a partition
+    Partition,
+}
+
+/// An endpoint that lists what was deleted.
+#[derive(Debug, Clone)]
+pub struct FeedPlan {
+    /// how it is asked
+    pub list: ListPlan,
+    /// position of a key column in the model, and where its value stands in the entry
+    pub key: Vec<(usize, Path)>,
+    /// where the time of the deletion stands, and how it is written; the feed's watermark
+    pub field: Option<(Path, TimeFormat)>,
+}
+
+/// A list of all ids that is read now and then.
+#[derive(Debug, Clone)]
+pub struct SweepPlan {
+    /// how it is asked
+    pub list: ListPlan,
+    /// position of a key column in the model, and where its value stands in the entry
+    pub key: Vec<(usize, Path)>,
+    /// how often at most
+    pub every: Duration,
+    /// what keeps a wrong answer from emptying a table
+    pub guard: Guard,
+}
+
+/// The bound on one scan's deletes.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Guard {
+    /// of the live rows, 0 to 1
+    pub max_fraction: f64,
+    /// tables with fewer live rows are not guarded by the fraction
+    pub min_rows: u64,
+    /// a scan that returned no record at all may delete
+    pub allow_empty: bool,
+}

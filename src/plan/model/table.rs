@@ -1,0 +1,106 @@
+use crate::plan::{ColumnType, Path, Template, TimeFormat};
+
+/// A table and how a record becomes its row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelPlan {
+    /// the model's name
+    pub name: String,
+    /// the DuckDB schema: the provider's name
+    pub schema: String,
+    /// the table's name
+    pub table: String,
+    /// one sentence for people
+    pub description: Option<String>,
+    /// in the order of the YAML
+    pub columns: Vec<ColumnPlan>,
+    /// positions of the key in `columns`, at least one
+    pub key: Vec<usize>,
+    /// JSON Schema of the row
+    pub validate: Option<serde_json::Value>,
+    /// what becomes of a record that does not fit
+    pub on_invalid: OnInvalid,
+    /// the whole record is kept
+    pub raw: bool,
+    /// one row per version is kept
+    pub history: bool,
+    /// columns that are known only with `config` and `input`
+    pub columns_from: Option<ColumnsFrom>,
+    /// nested lists as tables of their own
+    pub children: Vec<ChildPlan>,
+}
+
+/// A column for each item of a list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnsFrom {
+    /// the list
+    pub each: Template,
+    /// the column's name, over `item`
+    pub name: Template,
+    /// the path into the record, over `item`
+    pub path: Template,
+    /// the column's type, over `item`
+    pub column_type: Template,
+}
+
+/// A nested list as a table of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChildPlan {
+    /// the table's name
+    pub table: String,
+    /// one sentence for people
+    pub description: Option<String>,
+    /// where the items stand in the record
+    pub each: Path,
+    /// in the order of the YAML; paths lead into the item
+    pub columns: Vec<ColumnPlan>,
+    /// what tells one item from another, at least one
+    pub key: Vec<ChildKey>,
+}
+
+/// A part of a child's key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChildKey {
+    /// the position of a key column of the parent
+    Parent(usize),
+    /// the position of a column of the child
+    Own(usize),
+}
+
+/// One column.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ColumnPlan {
+    /// its name in DuckDB
+    pub name: String,
+    /// its type
+    pub column_type: ColumnType,
+    /// where its value comes from
+    pub source: ColumnSource,
+    /// how a time is written, for date and time types
+    pub format: TimeFormat,
+    /// a record without it is invalid; true for key columns
+    pub required: bool,
+    /// not part of "has it changed"
+    pub volatile: bool,
+    /// one sentence for people
+    pub description: Option<String>,
+}
+
+/// Where a column's value comes from.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ColumnSource {
+    /// a path into the record
+    Path(Path),
+    /// a template over `record`
+    Template(Template),
+}
+
+/// What becomes of a record that does not fit its model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnInvalid {
+    /// kept in `headwater.quarantine` with the reason
+    Quarantine,
+    /// the run fails
+    Fail,
+    /// the value becomes null; a bad key or a missing required column still goes to quarantine
+    SetNull,
+}

@@ -1,0 +1,181 @@
+//! Fan-out, recursion and details.
+
+use serde_json::Value;
+
+use super::place::{Place, Sink};
+use super::provider::ProviderWords;
+use super::variables::Variables;
+use super::{DetailPlan, LevelPlan, LevelSource, OnMissing, PartitionPlan, WalkPlan, request, words};
+use crate::spec::{DetailSpec, ForEachFromSpec, ForEachSpec, ListSpec, OnErrorSpec, OnMissingSpec, RowsSpec, WalkSpec};
+
+/// Compiles `for_each` of the sync `own`; `None` where a mistake was found. `syncs` are the syncs of the provider.
+pub(super) fn partitions(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    levels: &[ForEachSpec],
+    (concurrency, on_error): (Option<usize>, Option<OnErrorSpec>),
+    provider: &ProviderWords<'_>,
+    (own, syncs): (&str, &[&str]),
+    open: Variables<'_>,
+) -> Option<PartitionPlan> {
+    sink.not_yet(place, "`for_each`");
+    let names = open.but(&["watermark", "window", "parent", "walk"]);
+    let mut plans = Vec::with_capacity(levels.len());
+    for (index, ForEachSpec { name, from }) in levels.iter().enumerate() {
+        let place = place.index(index);
+        words::variable_name(sink, &place.key("as"), name);
+        if levels[..index].iter().any(|level| level.name == *name) {
+            let hint = "give each level a name of its own".to_owned();
+            sink.error(
+                "E110",
+                &place.key("as"),
+                format!("two levels are called `{}`", words::shorten(name)),
+                Some(hint),
+            );
+        }
+        // a level sees those around it
+        let around: Vec<&str> = levels[..index].iter().map(|level| level.name.as_str()).collect();
+        let members = [("parent", around)];
+        let names: Vec<&str> =
+            names.iter().copied().chain((index > 0).then_some("parent")).filter(|name| *name != "page").collect();
+        let open = Variables { names: &names, members: &members, ..open };
+        let source = level(sink, &place.key("from"), from, provider, (own, syncs), open);
+        plans.extend(source.map(|from| LevelPlan { name: name.clone(), from }));
+    }
+    let fail_on_error = on_error == Some(OnErrorSpec::Fail);
+    (plans.len() == levels.len()).then(|| PartitionPlan {
+        levels: plans,
+        concurrency: concurrency.unwrap_or(1),
+        fail_on_error,
+    })
+}
+
+fn level(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &ForEachFromSpec,
+    provider: &ProviderWords<'_>,
+    (own, syncs): (&str, &[&str]),
+    open: Variables<'_>,
+) -> Option<LevelSource> {
+    match spec {
+        ForEachFromSpec::Values(given) => {
+            let place = place.key("values");
+            let one = given.as_str().is_some_and(|text| text.contains("{{"));
+            if !one && !given.is_array() {
+                let hint = "write a list, or a template that yields one: `\"{{ input.repos }}\"`".to_owned();
+                sink.error("E110", &place, "this is no list of items", Some(hint));
+                return None;
+            }
+            for (index, item) in given.as_array().into_iter().flatten().enumerate() {
+                let keyed = matches!(item, Value::String(_) | Value::Number(_)) || item.get("key").is_some();
+                if !keyed {
+                    let hint = "an item is text, a number, or a map with `key`".to_owned();
+                    sink.error("E110", &place.index(index), "nothing tells this item from another", Some(hint));
+                    return None;
+                }
+            }
+            request::value(sink, &place, given, open).map(LevelSource::Values)
+        }
+        ForEachFromSpec::Rows(RowsSpec { sync, filter, changed_only }) => {
+            let place = place.key("rows");
+            if sync == own {
+                let hint = "name the sync that fills the parents' table".to_owned();
+                sink.error("E110", &place.key("sync"), "a sync cannot fan out over its own rows", Some(hint));
+                return None;
+            }
+            if !syncs.contains(&sync.as_str()) {
+                words::one_of(sink, &place.key("sync"), ("E021", "sync"), sync, syncs.iter().copied());
+                return None;
+            }
+            let names = open.and(&["record"]);
+            let filter = words::optional_predicate(sink, &place.key("where"), filter.as_ref(), open.with(&names));
+            Some(LevelSource::Rows { sync: sync.clone(), filter: filter?, changed_only: *changed_only })
+        }
+        ForEachFromSpec::List(ListSpec { request: asked, response, pagination, key }) => {
+            let place = place.key("list");
+            let list = request::list(sink, &place, (asked, response, pagination.as_ref()), provider, open);
+            let key = words::singular_path(sink, &place.key("key"), key);
+            Some(LevelSource::List { list: Box::new(list?), key: key? })
+        }
+    }
+}
+
+/// Compiles `walk`; `None` where a mistake was found.
+pub(super) fn walk(sink: &mut Sink, place: &Place<'_>, spec: &WalkSpec, open: Variables<'_>) -> Option<WalkPlan> {
+    let WalkSpec { into, bind, start, max_depth } = spec;
+    sink.not_yet(place, "`walk`");
+    let names = request::record_names(open);
+    let into = words::predicate(sink, &place.key("into"), into, open.with(&names));
+    for name in bind.keys() {
+        words::key_name(sink, &place.key("bind").key(name), name);
+    }
+    let bind = words::paths(sink, &place.key("bind"), bind);
+    let outside = open.but(&["walk", "page", "watermark", "window"]);
+    let start = match start {
+        None => Some(None),
+        Some(given) => request::value(sink, &place.key("start"), given, open.with(&outside)).map(Some),
+    };
+    Some(WalkPlan { into: into?, bind: bind?, start: start?, depth_max: max_depth.unwrap_or(32) })
+}
+
+/// Compiles `detail`; `None` where a mistake was found.
+pub(super) fn detail(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &DetailSpec,
+    provider: &ProviderWords<'_>,
+    open: Variables<'_>,
+) -> Option<DetailPlan> {
+    let DetailSpec { request: asked, response, name, replace, batch, key, concurrency, when, only_changed, on_404 } =
+        spec;
+    sink.not_yet(place, "`detail`");
+    let mut names = open.but(&["page"]);
+    names.push(if batch.is_some() { "records" } else { "record" });
+    let asked = request::request(sink, &place.key("request"), asked, provider, open.with(&names));
+    let answer = match response {
+        None => Some(None),
+        Some(spec) => request::response(sink, &place.key("response"), spec, open).map(Some),
+    };
+    if name.is_some() == *replace && !place.key("as").is_hole() && !place.key("replace").is_hole() {
+        let message = if *replace {
+            "the detail cannot both be a member and take the record's place"
+        } else {
+            "it is not said what becomes of the detail"
+        };
+        let hint = "write `as: detail` for a member of the record, or `replace: true`".to_owned();
+        sink.key_error("E111", place, message, Some(hint));
+        return None;
+    }
+    if batch.is_some() && response.is_none() && !place.key("response").is_hole() {
+        let hint = "say where the details stand: `response: { records: $.items[*] }`".to_owned();
+        sink.key_error("E111", &place.key("batch"), "the details of a batch are a list", Some(hint));
+        return None;
+    }
+    if key.is_some() && batch.is_none() {
+        let hint = "take the line out, or add `batch`".to_owned();
+        sink.key_error(
+            "E111",
+            &place.key("key"),
+            "`key` joins the details of a `batch` with their records",
+            Some(hint),
+        );
+    }
+    let key = words::singular_path(sink, &place.key("key"), key.as_deref().unwrap_or("$.id"));
+    let record = request::record_names(open);
+    let when = words::optional_predicate(sink, &place.key("when"), when.as_ref(), open.with(&record));
+    Some(DetailPlan {
+        request: asked?,
+        response: answer?,
+        member: name.clone(),
+        batch: batch.zip(key),
+        concurrency: concurrency.unwrap_or(4),
+        when: when?,
+        only_changed: *only_changed,
+        on_missing: match on_404 {
+            OnMissingSpec::Fail => OnMissing::Fail,
+            OnMissingSpec::Skip => OnMissing::Skip,
+            OnMissingSpec::Delete => OnMissing::Delete,
+        },
+    })
+}

@@ -1,0 +1,77 @@
+//! When a sync runs by itself.
+
+use std::time::Duration;
+
+use super::place::{Place, Sink};
+use super::{Schedule, words};
+use crate::spec::{CronSpec, ScheduleSpec};
+
+/// The least time between two runs.
+const EVERY_MIN: Duration = Duration::from_secs(1);
+
+/// Compiles a schedule; `None` where a mistake was found.
+pub(super) fn schedule(sink: &mut Sink, place: &Place<'_>, spec: Option<&ScheduleSpec>) -> Option<Schedule> {
+    let plan = match spec {
+        None => return Some(Schedule::Manual),
+        Some(ScheduleSpec::Text(text)) => every(sink, place, text)?,
+        Some(ScheduleSpec::Cron(CronSpec { cron, timezone })) => {
+            let pattern = pattern(sink, &place.key("cron"), cron);
+            let timezone = match timezone {
+                None => Some("UTC".to_owned()),
+                Some(text) => words::timezone(sink, &place.key("timezone"), text),
+            };
+            Schedule::Cron { pattern: pattern?, timezone: timezone? }
+        }
+    };
+    if plan != Schedule::Manual {
+        sink.not_yet(place, "a `schedule`");
+    }
+    Some(plan)
+}
+
+fn every(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Schedule> {
+    let text = text.trim();
+    if text == "manual" {
+        return Some(Schedule::Manual);
+    }
+    let length = text.strip_prefix("every ").map(str::trim);
+    // `every hour` is what people say
+    let length = length.map(|length| {
+        if length.starts_with(|c: char| c.is_ascii_digit()) { length.to_owned() } else { format!("1{length}") }
+    });
+    match length.as_deref().map(humantime::parse_duration) {
+        Some(Ok(every)) if every >= EVERY_MIN && every <= super::limits::DURATION_MAX => Some(Schedule::Every(every)),
+        _ => {
+            let hint = if text.split_whitespace().count() == 5 {
+                format!("a cron pattern stands in a map: `schedule: {{ cron: \"{text}\" }}`")
+            } else {
+                "write `every 15m`, `manual`, or `{ cron: \"0 6 * * 1-5\", timezone: Europe/Berlin }`".to_owned()
+            };
+            sink.error("E105", place, format!("`{}` is not a schedule", words::shorten(text)), Some(hint));
+            None
+        }
+    }
+}
+
+fn pattern(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<String> {
+    let parser = croner::parser::CronParser::builder()
+        .seconds(croner::parser::Seconds::Disallowed)
+        .year(croner::parser::Year::Disallowed)
+        .build();
+    match parser.parse(text) {
+        Ok(_) => Some(text.trim().to_owned()),
+        Err(error) => {
+            let reason = error.to_string();
+            let reason = reason.trim_end_matches('.');
+            let hint = match text.split_whitespace().count() {
+                5 => "minute, hour, day of the month, month, day of the week: `0 6 * * 1-5`".to_owned(),
+                many => format!(
+                    "a pattern has five fields, and this has {many}: `0 6 * * 1-5` is 6:00 from Monday to Friday"
+                ),
+            };
+            let message = format!("`{}` is not a cron pattern: {}", words::shorten(text), reason.to_lowercase());
+            sink.error("E105", place, message, Some(hint));
+            None
+        }
+    }
+}

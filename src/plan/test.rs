@@ -1,0 +1,206 @@
+//! Test files: whether what they expect can be there at all.
+
+use chrono::DateTime;
+use indexmap::IndexMap;
+use serde_json::{Map, Value};
+
+use super::connection::settings;
+use super::place::{Place, Sink};
+use super::sync::Beside;
+use super::{ModelPlan, words};
+use crate::diagnostic::suggest;
+use crate::spec::{
+    ActionSpec, ExchangeSpec, ExpectSpec, ExpectedRequestSpec, GivenResponseSpec, SyncSpec, TestConnectionSpec,
+    TestRunSpec, TestSpec,
+};
+
+/// Columns that every table has.
+const OWN_COLUMNS: [&str; 8] = [
+    "_connection",
+    "_variant",
+    "_first_seen_at",
+    "_last_modified_at",
+    "_last_action",
+    "_deleted_at",
+    "_change",
+    "_hash",
+];
+
+/// Checks a test. `syncs` and `actions` are those of its provider.
+pub(super) fn test(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &TestSpec,
+    beside: &Beside<'_>,
+    syncs: &[&SyncSpec],
+    actions: &[&ActionSpec],
+) {
+    let TestSpec { test: name, description: _, sync, action, connection, exchange, order: _, runs } = spec;
+    words::name(sink, &place.key("test"), name, true);
+    sink.not_yet(&place.key("test"), "a test");
+    let mut tables = Vec::new();
+    let mut input = None;
+    match (sync, action) {
+        (Some(sync), None) => match syncs.iter().find(|known| known.sync == *sync) {
+            Some(known) => {
+                input = Some(known.input.as_ref());
+                tables = models(known, beside);
+            }
+            None => {
+                let names = syncs.iter().map(|known| known.sync.as_str());
+                words::one_of(sink, &place.key("sync"), ("E021", "sync"), sync, names);
+            }
+        },
+        (None, Some(action)) => match actions.iter().find(|known| known.action == *action) {
+            Some(known) => input = Some(known.input.as_ref()),
+            None => {
+                let names = actions.iter().map(|known| known.action.as_str());
+                words::one_of(sink, &place.key("action"), ("E028", "action"), action, names);
+            }
+        },
+        _ => {
+            let message = "a test is about one `sync` or one `action`";
+            let hint = "name it: `sync: contacts`".to_owned();
+            if !place.key("sync").is_hole() && !place.key("action").is_hole() {
+                sink.key_error("E115", &place.key("test"), message, Some(hint));
+            }
+        }
+    }
+    let TestConnectionSpec { auth, config, input: given } = connection;
+    let at = place.key("connection");
+    if let Some(auth) = auth {
+        let names = beside.provider.spec.auth.iter().flat_map(IndexMap::keys).map(String::as_str);
+        if !names.clone().any(|name| name == auth) {
+            words::one_of(sink, &at.key("auth"), ("E023", "auth"), auth, names);
+        }
+    }
+    settings(sink, &at.key("config"), config, beside.provider.spec.config.as_ref(), "E045");
+    if let Some(schema) = input {
+        settings(sink, &at.key("input"), given, schema, "E048");
+    }
+    exchanges(sink, &place.key("exchange"), exchange);
+    let mut clock = None;
+    for (index, TestRunSpec { at, exchange, expect }) in runs.iter().enumerate() {
+        let place = place.key("runs").index(index);
+        if let Some(text) = at {
+            match DateTime::parse_from_rfc3339(text) {
+                Ok(now) if clock.is_some_and(|before| now < before) => {
+                    let hint = "the clock of a test never goes back".to_owned();
+                    sink.error("E115", &place.key("at"), "this run is before the one above it", Some(hint));
+                }
+                Ok(now) => clock = Some(now),
+                Err(_) => {
+                    let message = format!("`{}` is not a time", words::shorten(text));
+                    let hint = "write it as RFC 3339: `2024-01-31T12:00:00Z`".to_owned();
+                    sink.error("E115", &place.key("at"), message, Some(hint));
+                }
+            }
+        }
+        exchanges(sink, &place.key("exchange"), exchange);
+        expectations(sink, &place.key("expect"), expect, &tables, sync.is_some());
+    }
+}
+
+/// The models that a sync fills, as far as they have no mistake.
+fn models<'b>(sync: &SyncSpec, beside: &'b Beside<'_>) -> Vec<&'b ModelPlan> {
+    let several = sync.outputs.iter().flatten().map(|output| &output.model);
+    let names = sync.model.iter().chain(several).map(crate::spec::ModelRefSpec::name);
+    names.filter_map(|name| beside.models.iter().find(|(known, _)| *known == name)?.1.as_deref()).collect()
+}
+
+fn exchanges(sink: &mut Sink, place: &Place<'_>, specs: &[ExchangeSpec]) {
+    for (index, ExchangeSpec { request, response }) in specs.iter().enumerate() {
+        let at = place.index(index);
+        let ExpectedRequestSpec { get, post, put, patch, delete, query: _, headers, body: _ } = request;
+        let methods = [("get", get), ("post", post), ("put", put), ("patch", patch), ("delete", delete)];
+        let given: Vec<(&str, &String)> =
+            methods.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?))).collect();
+        let here = at.key("request");
+        match given.as_slice() {
+            [(key, path)] if !["/", "https://", "http://"].iter().any(|start| path.starts_with(start)) => {
+                let message = format!("`{}` is neither a path nor a URL", words::shorten(path));
+                let hint = format!("a path under `base_url` starts with `/`: `/{}`", words::shorten(path));
+                sink.error("E040", &here.key(key), message, Some(hint));
+            }
+            [(key, path)] if path.contains('?') => {
+                let hint = "write what stands behind `?` under `query:`".to_owned();
+                sink.error("E115", &here.key(key), "a path has no query", Some(hint));
+            }
+            [_] => {}
+            [] => {
+                let message = "the request has no method: `get`, `post`, `put`, `patch` or `delete`";
+                sink.key_error(
+                    "E060",
+                    &here,
+                    message,
+                    Some("write the method with its path: `get: /contacts`".to_owned()),
+                );
+            }
+            [(first, _), (second, _), ..] => {
+                let message = format!("a request has one method, and this one has `{first}` and `{second}`");
+                sink.key_error("E060", &here.key(second), message, Some("keep one of them".to_owned()));
+            }
+        }
+        for name in headers.keys() {
+            words::header_key(sink, &here.key("headers").key(name), name);
+        }
+        let GivenResponseSpec { status: _, headers, body, text, file } = response;
+        let here = at.key("response");
+        for name in headers.keys() {
+            words::header_key(sink, &here.key("headers").key(name), name);
+        }
+        if [body.is_some(), text.is_some(), file.is_some()].into_iter().filter(|given| *given).count() > 1 {
+            let message = "an answer has one body: `body`, `text` or `file`";
+            sink.key_error("E062", &here, message, Some("keep one of them".to_owned()));
+        }
+        if let Some(file) = file
+            && (file.starts_with('/') || file.contains('\\') || file.split('/').any(|part| part == ".."))
+        {
+            let hint = "put the file beside the test: `file: responses/page-1.json`".to_owned();
+            sink.error("E115", &here.key("file"), "a test reads only files of its own folder", Some(hint));
+        }
+    }
+}
+
+fn expectations(sink: &mut Sink, place: &Place<'_>, spec: &ExpectSpec, tables: &[&ModelPlan], of_sync: bool) {
+    let ExpectSpec { rows, changes, counts: _, watermark, output, error: _ } = spec;
+    for (key, tables_given) in [("rows", rows), ("changes", changes)] {
+        if let Some(given) = tables_given {
+            rows_are_possible(sink, &place.key(key), given, tables);
+        }
+    }
+    let foreign = [
+        ("output", output.is_some() && of_sync, "a sync answers nothing", "take the line out, or test an `action`"),
+        ("watermark", watermark.is_some() && !of_sync, "an action has no watermark", "take the line out"),
+    ];
+    for (key, _, message, hint) in foreign.into_iter().filter(|(_, is, _, _)| *is) {
+        sink.key_error("E115", &place.key(key), message, Some(hint.to_owned()));
+    }
+}
+
+fn rows_are_possible(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    given: &IndexMap<String, Vec<Map<String, Value>>>,
+    tables: &[&ModelPlan],
+) {
+    if tables.is_empty() {
+        return;
+    }
+    for (table, rows) in given {
+        let at = place.key(table);
+        let Some(model) = tables.iter().find(|model| model.table == *table) else {
+            let message = format!("the sync fills no table `{}`", words::shorten(table));
+            sink.key_error("E115", &at, message, suggest(table, tables.iter().map(|model| model.table.as_str())));
+            continue;
+        };
+        let columns: Vec<&str> = model.columns.iter().map(|column| column.name.as_str()).chain(OWN_COLUMNS).collect();
+        for (index, row) in rows.iter().enumerate() {
+            for name in row.keys().filter(|name| !columns.contains(&name.as_str())) {
+                let message = format!("`{}` has no column `{}`", model.table, words::shorten(name));
+                let hint = suggest(name, columns.iter().copied());
+                sink.key_error("E115", &at.index(index).key(name), message, hint);
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! Notifications of an API: how they are received, and what syncs do with them.
+
+use std::time::Duration;
+
+use super::auth::algorithm_plan;
+use super::place::{Place, Sink};
+use super::provider::ProviderWords;
+use super::variables::{Variables, template};
+use super::{
+    Encoding, Hash, OnWebhook, RespondBody, RespondPlan, Template, WebhookAction, WebhookVerify, WebhooksPlan, request,
+    words,
+};
+use crate::spec::{
+    EncodingSpec, HandshakeSpec, HashSpec, HmacSpec, OnWebhookSpec, RespondSpec, WebhookConnectionSpec, WebhookJwtSpec,
+    WebhookTimestampSpec, WebhookTokenSpec, WebhookVerifySpec, WebhooksSpec,
+};
+
+const VERIFY_VARIABLES: [&str; 4] = ["config", "connection", "request", "credentials"];
+const BODY_VARIABLES: [&str; 2] = ["request", "body"];
+const EVENT_VARIABLES: [&str; 3] = ["request", "body", "event"];
+
+/// Compiles `webhooks` of a provider; `None` where a mistake was found.
+pub(super) fn webhooks(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &WebhooksSpec,
+    words: &ProviderWords<'_>,
+) -> Option<WebhooksPlan> {
+    let WebhooksSpec { verify: verify_spec, handshake, events, kind, id, connection } = spec;
+    sink.not_yet(place, "`webhooks`");
+    let verify = verify(sink, &place.key("verify"), verify_spec, words.variables(&VERIFY_VARIABLES));
+    let handshake = match handshake {
+        None => Some(None),
+        Some(HandshakeSpec { when, respond: answer }) => {
+            let place = place.key("handshake");
+            let variables = words.variables(&BODY_VARIABLES);
+            let when = template(sink, &place.key("when"), when, variables);
+            let answer = respond(sink, &place.key("respond"), answer, variables);
+            when.zip(answer).map(Some)
+        }
+    };
+    let events = match events {
+        None => Some(None),
+        Some(text) => words::path(sink, &place.key("events"), text).map(Some),
+    };
+    let variables = words.variables(&EVENT_VARIABLES);
+    let kind = words::optional_template(sink, &place.key("type"), kind.as_ref(), variables);
+    let id = words::optional_template(sink, &place.key("id"), id.as_ref(), variables);
+    let matches = match connection {
+        WebhookConnectionSpec::Path {} => Some(None),
+        WebhookConnectionSpec::Match(given) => {
+            let place = place.key("connection").key("match");
+            let known = words.config.as_ref().and_then(|schema| schema.get("properties")?.as_object());
+            for name in given.keys().filter(|name| !known.is_some_and(|known| known.contains_key(*name))) {
+                let names = known.into_iter().flat_map(|known| known.keys()).map(String::as_str);
+                let hint = crate::diagnostic::suggest(name, names)
+                    .unwrap_or_else(|| "settings stand under `config` of the provider".to_owned());
+                let message = format!("a connection has no setting `{}`", words::shorten(name));
+                sink.key_error("E112", &place.key(name), message, Some(hint));
+            }
+            words::paths(sink, &place, given).map(Some)
+        }
+    };
+    Some(WebhooksPlan {
+        verify: verify?,
+        handshake: handshake?,
+        events: events?,
+        kind: kind?,
+        id: id?,
+        matches: matches?,
+    })
+}
+
+const SECRET: &str = "{{ credentials.webhook_secret }}";
+
+fn verify(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &WebhookVerifySpec,
+    variables: Variables<'_>,
+) -> Option<WebhookVerify> {
+    let text = |sink: &mut Sink, place: Place<'_>, given: Option<&String>, default: &str| -> Option<Template> {
+        let parsed = template(sink, &place, given.map_or(default, String::as_str), variables)?;
+        if !parsed.names("credentials") && !parsed.names("request") {
+            words::literal_secret(sink, &place, &parsed);
+        }
+        Some(parsed)
+    };
+    let header = |sink: &mut Sink, place: Place<'_>, name: &str| {
+        words::header_name(sink, &place, name).map(|name| name.to_lowercase())
+    };
+    match spec {
+        WebhookVerifySpec::None {} => {
+            let hint = "verify a signature if the API has one: `{ hmac: { header: X-Signature } }`".to_owned();
+            let message = "anybody who knows the address can send events";
+            sink.warning("W098", &place.key("none"), message, Some(hint));
+            Some(WebhookVerify::None)
+        }
+        WebhookVerifySpec::Hmac(HmacSpec { algorithm, header: name, prefix, encoding, signed, secret, timestamp }) => {
+            let place = place.key("hmac");
+            let name = header(sink, place.key("header"), name);
+            let signed = text(sink, place.key("signed"), signed.as_ref(), "{{ request.body }}");
+            if let Some(signed) = signed.as_ref().filter(|signed| !signed.names("request")) {
+                let hint = "the body belongs into it: `\"{{ request.body }}\"`".to_owned();
+                let message = format!("`{}` does not depend on the delivery", words::shorten(signed.text()));
+                sink.error("E112", &place.key("signed"), message, Some(hint));
+            }
+            let secret = text(sink, place.key("secret"), secret.as_ref(), SECRET);
+            let timestamp = match timestamp {
+                None => Some(None),
+                Some(WebhookTimestampSpec { header: name, tolerance }) => {
+                    let place = place.key("timestamp");
+                    let name = header(sink, place.key("header"), name);
+                    let five = Duration::from_secs(300);
+                    let tolerance = words::duration_or(sink, &place.key("tolerance"), tolerance.as_ref(), five);
+                    name.zip(tolerance).map(Some)
+                }
+            };
+            Some(WebhookVerify::Hmac {
+                hash: match algorithm {
+                    HashSpec::Sha256 => Hash::Sha256,
+                    HashSpec::Sha1 => Hash::Sha1,
+                    HashSpec::Sha512 => Hash::Sha512,
+                },
+                header: name?,
+                prefix: prefix.clone().unwrap_or_default(),
+                encoding: match encoding {
+                    EncodingSpec::Hex => Encoding::Hex,
+                    EncodingSpec::Base64 => Encoding::Base64,
+                },
+                signed: signed?,
+                secret: secret?,
+                timestamp: timestamp?,
+            })
+        }
+        WebhookVerifySpec::Token(WebhookTokenSpec { header: in_header, query, value }) => {
+            let place = place.key("token");
+            let value = text(sink, place.key("value"), value.as_ref(), SECRET);
+            let (in_header, name) = match (in_header, query) {
+                (Some(name), None) => (true, header(sink, place.key("header"), name)?),
+                (None, Some(name)) => (false, name.clone()),
+                _ => {
+                    let hint = "name the header or the query parameter that holds it: `header: X-Token`".to_owned();
+                    sink.key_error("E062", &place, "a token stands in one place: `header` or `query`", Some(hint));
+                    return None;
+                }
+            };
+            Some(WebhookVerify::Token { in_header, name, value: value? })
+        }
+        WebhookVerifySpec::Jwt(WebhookJwtSpec { header: name, algorithm, key, claims }) => {
+            let place = place.key("jwt");
+            let name = header(sink, place.key("header"), name.as_deref().unwrap_or("Authorization"));
+            let key = text(sink, place.key("key"), key.as_ref(), SECRET);
+            let claims = request::values(sink, &place.key("claims"), claims, variables);
+            let algorithm = algorithm_plan(*algorithm);
+            Some(WebhookVerify::Jwt { header: name?, algorithm, key: key?, claims: claims? })
+        }
+    }
+}
+
+fn respond(sink: &mut Sink, place: &Place<'_>, spec: &RespondSpec, variables: Variables<'_>) -> Option<RespondPlan> {
+    let RespondSpec { status, json, text } = spec;
+    let body = match (json, text) {
+        (None, None) => Some(RespondBody::None),
+        (Some(given), None) => request::value(sink, &place.key("json"), given, variables).map(RespondBody::Json),
+        (None, Some(given)) => template(sink, &place.key("text"), given, variables).map(RespondBody::Text),
+        (Some(_), Some(_)) => {
+            let hint = "keep one of them".to_owned();
+            sink.key_error("E062", place, "an answer has one body: `json` or `text`", Some(hint));
+            None
+        }
+    };
+    Some(RespondPlan { status: status.unwrap_or(200), body: body? })
+}
+
+/// Compiles `on_webhook` of a sync; `None` where a mistake was found.
+pub(super) fn on_webhook(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    specs: &[OnWebhookSpec],
+    provider: &ProviderWords<'_>,
+    open: Variables<'_>,
+) -> Option<Vec<OnWebhook>> {
+    if specs.is_empty() {
+        return Some(Vec::new());
+    }
+    sink.not_yet(place, "`on_webhook`");
+    let receives = provider.spec.webhooks.is_some() || provider.place.is_broken();
+    if !receives {
+        let hint = "say in the provider's file how they are received: `webhooks: { verify: … }`".to_owned();
+        sink.key_error("E112", place, "the provider receives no events", Some(hint));
+    }
+    let mut names = open.but(&["watermark", "window", "page", "parent", "walk"]);
+    names.extend(EVENT_VARIABLES);
+    let open = open.with(&names);
+    let mut plans = Vec::with_capacity(specs.len());
+    for (index, spec) in specs.iter().enumerate() {
+        let OnWebhookSpec { kind, when, upsert, delete, run, fetch } = spec;
+        let place = place.index(index);
+        let typed = provider.spec.webhooks.as_ref().is_none_or(|webhooks| webhooks.kind.is_some());
+        if kind.is_some() && !typed && receives {
+            let hint = "add `type` to `webhooks` of the provider, or tell events apart by `when`".to_owned();
+            sink.key_error(
+                "E112",
+                &place.key("type"),
+                "the provider does not tell the types of its events",
+                Some(hint),
+            );
+        }
+        let when = words::optional_template(sink, &place.key("when"), when.as_ref(), open);
+        let then = match (upsert, delete, run, fetch) {
+            (Some(path), None, None, None) => words::path(sink, &place.key("upsert"), path).map(WebhookAction::Upsert),
+            (None, Some(path), None, None) => words::path(sink, &place.key("delete"), path).map(WebhookAction::Delete),
+            (None, None, Some(_), None) => Some(WebhookAction::Run),
+            (None, None, None, Some(spec)) => {
+                request::request(sink, &place.key("fetch"), spec, provider, open).map(WebhookAction::Fetch)
+            }
+            (None, None, None, None) => {
+                let hint = "name what is done: `upsert: $.issue`, `delete: $.issue`, `run: {}` or `fetch: { get: … }`";
+                sink.error("E062", &place, "nothing is done with the event", Some(hint.to_owned()));
+                None
+            }
+            _ => {
+                let message = "one thing is done with an event: `upsert`, `delete`, `run` or `fetch`";
+                sink.error("E062", &place, message, Some("keep one of them, and write one more item".to_owned()));
+                None
+            }
+        };
+        if let (Some(when), Some(then)) = (when, then) {
+            plans.push(OnWebhook { kind: kind.clone(), when, then });
+        }
+    }
+    (plans.len() == specs.len()).then_some(plans)
+}

@@ -1,0 +1,138 @@
+use indexmap::IndexMap;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::expression::{PathText, PredicateText, TemplatedValue};
+use super::{PaginationSpec, RequestSpec, ResponseSpec};
+
+/// One level of fan-out: the request is sent once for each item. Templates name the item as `parent.<as>`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ForEachSpec {
+    /// The item's name: lowercase letters, digits and `_`.
+    #[serde(rename = "as")]
+    pub name: String,
+    /// Where the items come from.
+    pub from: ForEachFromSpec,
+}
+
+/// Where the items of a fan-out come from: a map with exactly one key.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ForEachFromSpec {
+    /// A list: `{{ input.repos }}`, or written out. An item is text or a number, which is also its key, or a map that has `key`.
+    #[schemars(with = "TemplatedValue")]
+    Values(Value),
+    /// The rows of a table that another sync of this connection fills.
+    Rows(RowsSpec),
+    /// The API is asked for them.
+    List(ListSpec),
+}
+
+/// The rows of a table that another sync fills. An item has the table's columns; the key of the model is its key.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RowsSpec {
+    /// The other sync.
+    pub sync: String,
+    /// Only rows for which it holds: `{{ record.comments > 0 }}`.
+    #[serde(rename = "where")]
+    #[schemars(with = "Option<PredicateText>")]
+    pub filter: Option<String>,
+    /// Only rows that changed since this sync has read their partition.
+    #[serde(default)]
+    pub changed_only: bool,
+}
+
+/// A list that the API is asked for at the start of each scan.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ListSpec {
+    /// The request of each page.
+    pub request: RequestSpec,
+    /// Where the items stand in the answer.
+    pub response: ResponseSpec,
+    /// How the next page is asked for; the provider's `pagination` is the default.
+    pub pagination: Option<PaginationSpec>,
+    /// A path to what tells one item from another: `$.id`. The state of a partition hangs on it.
+    #[schemars(with = "PathText")]
+    pub key: String,
+}
+
+/// What follows when a partition cannot be read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnErrorSpec {
+    /// It is left out, told of, and read again in the next run; the run ends `partial`.
+    #[default]
+    Skip,
+    /// The run fails.
+    Fail,
+}
+
+/// Lists in lists: what `into` selects of an answer is asked for in the same way. Templates name it as `walk.<name>`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WalkSpec {
+    /// The records that lead further down: `$[?@.type == 'folder']`, or a template over `record`.
+    #[schemars(with = "PredicateText")]
+    pub into: String,
+    /// What the next request needs of such a record, by name: `{ folder_id: $.id }`.
+    #[schemars(with = "IndexMap<String, PathText>", extend("minProperties" = 1))]
+    pub bind: IndexMap<String, String>,
+    /// What the first requests get: one value for each of them, or a map by name. Without it the first request gets nothing.
+    #[schemars(with = "Option<TemplatedValue>")]
+    pub start: Option<Value>,
+    /// Levels below the first one.
+    #[schemars(range(min = 1, max = 256), extend("default" = 32))]
+    pub max_depth: Option<u32>,
+}
+
+/// One more request for each record, or for each batch of records.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-exclusive" = [["as", "replace"]]))]
+pub struct DetailSpec {
+    /// The request; it names the record as `record`, or with `batch` the records as `records`.
+    pub request: RequestSpec,
+    /// Where the details stand in the answer; without it the whole answer is the one detail.
+    pub response: Option<ResponseSpec>,
+    /// The detail becomes this member of the record.
+    #[serde(rename = "as")]
+    pub name: Option<String>,
+    /// The detail takes the place of the record.
+    #[serde(default)]
+    pub replace: bool,
+    /// So many records share a request.
+    #[schemars(range(min = 2, max = 10_000))]
+    pub batch: Option<usize>,
+    /// How a detail of a batch finds its record: the same value at this path in both.
+    #[schemars(with = "Option<PathText>", extend("default" = "$.id"))]
+    pub key: Option<String>,
+    /// Requests at once.
+    #[schemars(range(min = 1, max = 64), extend("default" = 4))]
+    pub concurrency: Option<usize>,
+    /// Only for records for which it holds.
+    #[schemars(with = "Option<PredicateText>")]
+    pub when: Option<String>,
+    /// Only for records that changed since they were stored.
+    #[serde(default)]
+    pub only_changed: bool,
+    /// What a 404 means.
+    #[serde(default)]
+    pub on_404: OnMissingSpec,
+}
+
+/// What it means that a record has no detail.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnMissingSpec {
+    /// The run fails.
+    #[default]
+    Fail,
+    /// The record is kept without it.
+    Skip,
+    /// The record was deleted in the meantime.
+    Delete,
+}
