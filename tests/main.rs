@@ -21,6 +21,7 @@ mod support;
 mod bad_input;
 mod cli;
 mod deletes;
+mod errors;
 mod explain;
 mod incremental;
 mod kill;

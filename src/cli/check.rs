@@ -30,15 +30,17 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
                 plan.syncs.iter().map(|sync| sync.id.connection.as_str()).collect();
             (plan.syncs.len(), names.len())
         });
+        let worst = diagnostics.iter().min_by_key(|diagnostic| diagnostic.severity);
+        let more = worst.map(|worst| format!("; `headwater explain {}` says more", worst.code)).unwrap_or_default();
         if errors == 0 {
             anstream::println!(
-                "ok: {} of {}, {}",
+                "ok: {} of {}, {}{more}",
                 plural(syncs, "sync"),
                 plural(connections, "connection"),
                 plural(warnings, "warning")
             );
         } else {
-            anstream::println!("{}, {}", plural(errors, "error"), plural(warnings, "warning"));
+            anstream::println!("{}, {}{more}", plural(errors, "error"), plural(warnings, "warning"));
         }
     }
     let fails = compiled.has_errors() || (arguments.strict && !diagnostics.is_empty());
