@@ -1,6 +1,6 @@
 //! The pages of the codes, `docs/errors/`: every code has one, and what they show is true.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use headwater::diagnostic::page::{Page, pages};
@@ -198,4 +198,32 @@ fn check_ends_with_the_way_to_the_page_and_an_exit_code() {
     assert_eq!(summary(&warns, &["--strict"]), (2, warned));
     let clean = project(b"");
     assert_eq!(summary(&clean, &["--strict"]), (0, "ok: 1 sync of 1 connection, 0 warnings\n".to_owned()));
+}
+
+#[test]
+fn for_machines_check_prints_the_mistakes_alone() {
+    let (wrong, warns, clean) = (case("E021-no-such-sync"), case("W080-full-sync-without-deletes"), project(b""));
+    let exit_codes = |form: &str| {
+        let run = |project: &Project, strict: &[&str]| {
+            let output = project.headwater(&[&["check", form], strict].concat());
+            assert_eq!(output.stderr, "", "{form}");
+            output.code
+        };
+        let strict = ["--strict"];
+        [run(&wrong, &[]), run(&warns, &[]), run(&warns, &strict), run(&clean, &strict)]
+    };
+    assert_eq!(exit_codes("--json"), [2, 0, 2, 0]);
+    assert_eq!(exit_codes("--sarif"), [2, 0, 2, 0]);
+    let keys: BTreeMap<usize, Vec<String>> = wrong
+        .headwater(&["check", "--json"])
+        .json()
+        .iter()
+        .map(|line| line.as_object().expect("an object").keys().cloned().collect())
+        .enumerate()
+        .collect();
+    assert_eq!(keys.len(), 2);
+    assert!(keys.values().all(|keys| keys == &["code", "severity", "file", "line", "column", "message", "hint"]));
+    let both = wrong.headwater(&["check", "--json", "--sarif"]);
+    assert_eq!((both.code, both.stdout.as_str()), (2, ""));
+    assert!(both.stderr.contains("'--json' cannot be used with '--sarif'"), "{}", both.stderr);
 }

@@ -27,6 +27,7 @@ mod incremental;
 mod kill;
 mod language;
 mod pages;
+mod sarif;
 mod schemas;
 mod security;
 mod shop;
