@@ -8,7 +8,7 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rerun-if-env-changed=DUCKDB_LIB_DIR");
     // these are put into the binary
-    for folder in ["providers", "integrations", "examples"] {
+    for folder in ["providers", "integrations", "examples", "docs/errors"] {
         println!("cargo:rerun-if-changed={folder}");
     }
     if env::var_os("CARGO_FEATURE_BUNDLED").is_some() {

@@ -1,5 +1,8 @@
 //! What is wrong with a YAML file, where, and what to do: collected, never thrown, so that all mistakes are reported in one go.
 
+pub mod page;
+pub mod sarif;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::ops::Range;

@@ -89,7 +89,7 @@ fn codes_of(case: &Path) -> Vec<String> {
 }
 
 /// Every code that the sources can tell, outside of their tests.
-fn codes_in_sources() -> BTreeSet<String> {
+pub fn codes_in_sources() -> BTreeSet<String> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let sources =
         files_below(&src).into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs"));

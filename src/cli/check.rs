@@ -2,13 +2,16 @@ use std::path::Path;
 
 use super::output::json_line;
 use super::{Done, project};
-use crate::diagnostic::{Diagnostic, Severity};
+use crate::diagnostic::{Diagnostic, Severity, sarif};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// One JSON object per mistake, as lines.
     #[arg(long)]
     json: bool,
+    /// One SARIF 2.1.0 log, for code review tools.
+    #[arg(long, conflicts_with = "json")]
+    sarif: bool,
     /// Warnings fail too.
     #[arg(long)]
     strict: bool,
@@ -21,6 +24,8 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         for diagnostic in &diagnostics {
             json_line(&diagnostic.to_json())?;
         }
+    } else if arguments.sarif {
+        json_line(&sarif::log(&compiled.diagnostics, folder))?;
     } else {
         project::print(&diagnostics);
         let count = |severity| diagnostics.iter().filter(|diagnostic| diagnostic.severity == severity).count();
@@ -30,15 +35,17 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
                 plan.syncs.iter().map(|sync| sync.id.connection.as_str()).collect();
             (plan.syncs.len(), names.len())
         });
+        let worst = diagnostics.iter().min_by_key(|diagnostic| diagnostic.severity);
+        let more = worst.map(|worst| format!("; `headwater explain {}` says more", worst.code)).unwrap_or_default();
         if errors == 0 {
             anstream::println!(
-                "ok: {} of {}, {}",
+                "ok: {} of {}, {}{more}",
                 plural(syncs, "sync"),
                 plural(connections, "connection"),
                 plural(warnings, "warning")
             );
         } else {
-            anstream::println!("{}, {}", plural(errors, "error"), plural(warnings, "warning"));
+            anstream::println!("{}, {}{more}", plural(errors, "error"), plural(warnings, "warning"));
         }
     }
     let fails = compiled.has_errors() || (arguments.strict && !diagnostics.is_empty());

@@ -2,8 +2,10 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::output::{DIM, bold, json_line, table};
+use super::output::{DIM, Failure, bold, json_line, table};
 use super::{Done, describe, project, status};
+use crate::diagnostic::did_you_mean;
+use crate::diagnostic::page::{self, Page};
 use crate::plan::{
     BodyPlan, ColumnSource, CursorSource, Fact, IncrementalPlan, MarkKind, OnInvalid, Order, PageKind, PagePlan,
     Path as JsonPath, Predicate, SyncPlan, Target, TimeFormat, ValuePlan, limits,
@@ -12,17 +14,25 @@ use crate::scan::Checkpoint;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// What to explain, as for `run`.
-    #[arg(value_name = "SELECTOR")]
+    /// What to explain: syncs, as for `run`, or mistakes by their codes, such as `E010`.
+    #[arg(value_name = "SELECTOR|CODE")]
     selectors: Vec<String>,
-    /// One JSON object per sync, as lines.
+    /// One JSON object per sync or code, as lines.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
+    let (codes, selectors): (Vec<String>, Vec<String>) =
+        arguments.selectors.iter().cloned().partition(|name| page::is_code(name));
+    for code in &codes {
+        mistake(code, arguments.json)?;
+    }
+    if selectors.is_empty() && !codes.is_empty() {
+        return Ok(0);
+    }
     let plan = project::plan_to_show(folder)?;
-    let syncs = plan.select(&arguments.selectors)?;
+    let syncs = plan.select(&selectors)?;
     let store = status::open(&plan.database).ok();
     for sync in &syncs {
         let checkpoint = match &store {
@@ -37,6 +47,23 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         }
     }
     Ok(0)
+}
+
+/// The page of a code, which needs no project.
+fn mistake(code: &str, json: bool) -> Result<(), Failure> {
+    let Some(Page { code, title, text }) = page::page(code) else {
+        let known = page::pages();
+        let hint = match did_you_mean(code, known.iter().map(|page| page.code)) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "a code stands in front of each mistake that `headwater check` prints: `error[E010]`".to_owned(),
+        };
+        return Err(Failure::user(format!("there is no code `{code}`"), Some(hint)));
+    };
+    if json {
+        return json_line(&json!({ "code": code, "title": title, "text": text }));
+    }
+    anstream::println!("{text}");
+    Ok(())
 }
 
 fn print(sync: &SyncPlan, facts: &[(&'static str, String)]) {
