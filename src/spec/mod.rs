@@ -5,6 +5,7 @@
 
 pub mod finding;
 pub mod mend;
+pub mod reference;
 pub mod schema;
 pub mod secret;
 pub mod yaml;
