@@ -72,7 +72,8 @@ impl<'t> Excerpts<'t> {
             let belongs = rest.is_empty()
                 || indent > column
                 || (indent == column && (rest.starts_with(['}', ']']) || items_below(rest)));
-            if !belongs && !(is_comment(next) && indent >= column) {
+            // whether a comment belongs to what follows is seen below
+            if !(belongs || is_comment(next) && indent >= column) {
                 break;
             }
             end += 1;

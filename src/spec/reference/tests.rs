@@ -84,6 +84,7 @@ until: { is: false }
 ";
 
 #[test]
+#[expect(clippy::disallowed_macros, reason = "insta looks for the workspace")]
 fn types_that_hold_themselves_are_described_once() {
     let schema = recursive();
     let made = reference(&[subject("recipe", &schema)], &[example("recipe", "one", RECIPE)]);
@@ -220,8 +221,8 @@ fn write(node: &Node, indent: usize, in_item: bool, count: &mut usize, out: &mut
         Node::Map { members, .. } => {
             for (at, member) in members.iter().enumerate() {
                 if at > 0 || !in_item {
-                    let comment = if *count % 3 == 0 { format!("{pad}# about k{at}\n") } else { String::new() };
-                    let blank = if *count % 4 == 0 { "\n" } else { "" };
+                    let comment = if count.is_multiple_of(3) { format!("{pad}# about k{at}\n") } else { String::new() };
+                    let blank = if count.is_multiple_of(4) { "\n" } else { "" };
                     *out += &format!("{}{blank}{comment}{pad}", if at == 0 { "\n" } else { "" });
                 } else {
                     out.push(' ');
