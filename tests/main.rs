@@ -27,6 +27,7 @@ mod incremental;
 mod kill;
 mod language;
 mod pages;
+mod reference;
 mod sarif;
 mod schemas;
 mod security;

@@ -1,4 +1,4 @@
-//! How schemas tell the kinds of text apart: `x-expression` says what a text is, for readers and for the generated reference.
+//! How schemas tell the kinds of text apart: `x-headwater` says what a text is, for readers and for the generated reference.
 //! Each type stands in for `String` in a schema (`#[schemars(with = "…")]`) and holds nothing.
 
 use std::borrow::Cow;
@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 macro_rules! expressions {
-    ($($(#[$doc:meta])* $name:ident = $word:literal),* $(,)?) => { $(
+    ($($(#[$doc:meta])* $name:ident = $word:tt),* $(,)?) => { $(
         $(#[$doc])*
         #[derive(Debug, Clone)]
         pub struct $name;
@@ -21,7 +21,7 @@ macro_rules! expressions {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "x-expression": $word })
+                json_schema!({ "type": "string", "x-headwater": $word })
             }
         }
     )* };
@@ -33,7 +33,7 @@ expressions! {
     /// a template: text with `{{ … }}`
     TemplateText = "template",
     /// a condition: a filter path `$[?…]`, or a template
-    PredicateText = "predicate",
+    PredicateText = ["filter path", "template"],
     /// a number with its unit: `10s`, `1h30m`
     DurationText = "duration",
     /// a span of the calendar: `1 month`, `7 days`
@@ -54,6 +54,6 @@ impl JsonSchema for TemplatedValue {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "x-expression": "value with templates" })
+        json_schema!({ "x-headwater": "value with templates" })
     }
 }

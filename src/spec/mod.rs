@@ -7,6 +7,7 @@ pub mod expression;
 pub mod finding;
 pub mod inherit;
 pub mod mend;
+pub mod reference;
 pub mod schema;
 pub mod secret;
 pub mod yaml;
