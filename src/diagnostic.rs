@@ -244,7 +244,7 @@ pub fn suggest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
     match names.as_slice() {
         [] => None,
         [only] => Some(format!("the only one is `{only}`")),
-        many if many.len() <= 24 => {
+        many if many.len() <= 32 => {
             let mut text = "there are ".to_owned();
             for (at, name) in many.iter().enumerate() {
                 let separator = if at == 0 {

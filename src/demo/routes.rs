@@ -86,10 +86,14 @@ struct CustomersQuery {
     limit: Option<usize>,
     cursor: Option<String>,
     updated_since: Option<String>,
+    sort: Option<String>,
 }
 
 async fn customers(State(shared): State<Arc<Shared>>, query: Result<Query<CustomersQuery>, QueryRejection>) -> Answer {
-    let Query(CustomersQuery { limit, cursor, updated_since }) = query?;
+    let Query(CustomersQuery { limit, cursor, updated_since, sort }) = query?;
+    if sort.is_some_and(|sort| sort != "updated_at") {
+        return Err(bad_parameter("`sort` must be `updated_at`".to_owned()));
+    }
     let limit = page_size("limit", limit, shared.page_max)?;
     let since = updated_since.as_deref().map(moment).transpose()?;
     let after = cursor.as_deref().map(read_cursor).transpose()?;

@@ -181,6 +181,7 @@ async fn a_parameter_that_makes_no_sense_is_refused_in_json() {
         "/v1/customers?updated_since=yesterday",
         "/v1/customers?updated_since=2026-01-01",
         "/v1/customers?updated_since=",
+        "/v1/customers?sort=name",
         "/v1/customers?cursor=AAAA",
         "/v1/customers?cursor=%F0%9F",
         "/v1/customers?limit=0",

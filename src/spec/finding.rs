@@ -312,9 +312,14 @@ fn description_at(schema: &Value, path: &[Segment]) -> Option<String> {
 }
 
 fn describe(node: Option<&Value>, name: &str) -> Option<String> {
-    let description = node?.get("properties")?.get(name)?.get("description")?.as_str()?;
+    let property = node?.get("properties")?.get(name)?;
+    let description = property.get("description")?.as_str()?;
     let first = description.split(". ").next().unwrap_or(description).trim_end_matches('.').replace('\n', " ");
-    Some(format!("`{name}`: {}", lower_first(&first)))
+    let default = match property.get("default") {
+        Some(value @ (Value::Number(_) | Value::String(_) | Value::Bool(_))) => format!(" (default {value})"),
+        _ => String::new(),
+    };
+    Some(format!("`{name}`: {}{default}", lower_first(&first)))
 }
 
 fn wrong_type(node: Option<&Value>, path: Vec<Segment>, expected: &str, value: &Value) -> Finding {
