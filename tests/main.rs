@@ -24,6 +24,7 @@ mod deletes;
 mod errors;
 mod explain;
 mod incremental;
+mod inheritance;
 mod kill;
 mod language;
 mod pages;

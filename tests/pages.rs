@@ -117,6 +117,47 @@ fn a_bare_list_is_a_page() {
 }
 
 #[test]
+fn a_cursor_that_stands_in_the_path() {
+    let case = Case {
+        sync: "request: { get: \"/items/{{ page.cursor | default('first') }}\" }\nresponse: { records: \"$.items[*]\" }\npagination: { cursor: { from: $.next } }",
+        answer: |request| {
+            let after = request.path.strip_prefix("/items/").map(|name| name.replace("%20", " "));
+            let id = after.as_deref().and_then(|name| name.strip_prefix("nr "));
+            let (page, more) = behind(id, 3);
+            let next = if more { json!(format!("nr {}", last(&page))) } else { Value::Null };
+            Reply::json(&json!({ "items": page, "next": next }))
+        },
+    };
+    let walked = case.walked();
+    insta::assert_snapshot!(walked, @r"
+    GET /items/first
+    GET /items/nr%203
+    GET /items/nr%206
+    ");
+    case.goes_on_at(2, &walked);
+}
+
+#[test]
+fn a_cursor_deep_inside_the_body() {
+    let case = Case {
+        sync: "request: { post: /items, body: { json: { page: { size: 3, after: [\"{{ page.cursor }}\"] } } } }\nresponse: { records: \"$.items[*]\" }\npagination: { cursor: { last_record: $.id, has_more: $.more } }",
+        answer: |request| {
+            let body: Value = serde_json::from_str(&request.body).expect("JSON");
+            let after = body["page"]["after"][0].as_i64().map(|id| id.to_string());
+            let (page, more) = behind(after.as_deref(), 3);
+            Reply::json(&json!({ "items": page, "more": more }))
+        },
+    };
+    let walked = case.walked();
+    insta::assert_snapshot!(walked, @r#"
+    POST /items {"page":{"size":3,"after":[]}}
+    POST /items {"page":{"size":3,"after":[3]}}
+    POST /items {"page":{"size":3,"after":[6]}}
+    "#);
+    case.goes_on_at(1, &walked);
+}
+
+#[test]
 fn link_headers_with_absolute_urls() {
     let case = Case {
         sync: "request: { get: /items, query: { per_page: 2 } }\nresponse: { records: \"$[*]\" }\npagination: { link: {} }",
