@@ -176,7 +176,7 @@ fn printable(text: &str) -> Cow<'_, str> {
 }
 
 /// The bytes of a line to underline: from the column (from 1, in characters) to the end of the key or value there.
-fn span_of(line: &str, column: usize) -> Range<usize> {
+pub(crate) fn span_of(line: &str, column: usize) -> Range<usize> {
     let start = line.char_indices().nth(column.saturating_sub(1)).map_or(line.len(), |(at, _)| at);
     let (before, rest) = line.split_at(start);
     let end = match rest.chars().next() {

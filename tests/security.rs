@@ -414,3 +414,35 @@ fn a_segment_that_would_leave_its_path_is_refused_before_anything_is_sent() {
     }
     assert!(api.requests().is_empty());
 }
+
+#[test]
+fn a_secret_in_a_provider_file_is_told_of_and_never_shown() {
+    let api = Api::start(|_| Reply::json(&json!({ "items": [{ "id": 1 }] })));
+    let sync = "request: { get: /items, headers: { X-Api-Key: leaked-1 }, query: { access_token: leaked-2, page_token: shown } }\n\
+                response: { records: \"$.items[*]\" }\ndeletes: { absence: {} }";
+    let project = Project::simple(&api.url(), sync, "key: [id]\ncolumns: { id: $.id }");
+    let provider = format!(
+        "provider: api\nbase_url: {}\nauth:\n  main: {{ basic: {{ username: me, password: leaked-3 }} }}\nheaders: {{ Authorization: \"Token leaked-4\" }}\n",
+        api.url()
+    );
+    project.write("providers/api.yaml", provider);
+    let check = project.headwater(&["check"]);
+    assert_eq!(check.stderr.matches("warning[W081]").count(), 4, "{}", check.stderr);
+    for command in [
+        &["check"][..],
+        &["check", "--json"],
+        &["check", "--sarif"],
+        &["explain"],
+        &["dry-run"],
+        &["run", "--log-requests"],
+    ] {
+        let output = project.headwater(command);
+        let told = format!("{}{}", output.stdout, output.stderr);
+        assert!(!told.contains("leaked"), "{command:?}: {told}");
+    }
+    let log = project.rows("select * from headwater.requests");
+    assert!(!log.is_empty() && !format!("{log:?}").contains("leaked"), "{log:?}");
+    let request = api.requests().pop().expect("a request");
+    assert_eq!(request.header("x-api-key"), Some("leaked-1"), "it is sent all the same");
+    assert_eq!((request.param("access_token"), request.param("page_token")), (Some("leaked-2"), Some("shown")));
+}

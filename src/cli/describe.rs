@@ -316,12 +316,17 @@ fn sent(plan: &SendPlan) -> String {
     auth_key(&plan.place, &plan.value)
 }
 
+/// A template that yields a secret: one that is written out is not shown.
+pub(super) fn secret(template: &Template) -> &str {
+    if template.is_fixed() && !template.text().is_empty() { "***" } else { template.text() }
+}
+
 /// A key in its place.
 pub(super) fn auth_key(place: &KeyPlace, value: &Template) -> String {
     match place {
-        KeyPlace::Header(name) => format!("header {name}: {}", value.text()),
-        KeyPlace::Query(name) => format!("query {name} = {}", value.text()),
-        KeyPlace::Cookie(name) => format!("cookie {name} = {}", value.text()),
+        KeyPlace::Header(name) => format!("header {name}: {}", secret(value)),
+        KeyPlace::Query(name) => format!("query {name} = {}", secret(value)),
+        KeyPlace::Cookie(name) => format!("cookie {name} = {}", secret(value)),
     }
 }
 
@@ -330,8 +335,8 @@ pub(super) fn auth(plan: &AuthPlan) -> String {
     match plan {
         AuthPlan::None => "none".into(),
         AuthPlan::ApiKey { place, value } => auth_key(place, value),
-        AuthPlan::Basic { username, password } => format!("basic {} : {}", username.text(), password.text()),
-        AuthPlan::Bearer { token } => format!("bearer {}", token.text()),
+        AuthPlan::Basic { username, password } => format!("basic {} : {}", username.text(), secret(password)),
+        AuthPlan::Bearer { token } => format!("bearer {}", secret(token)),
         AuthPlan::Made(plan) => made(plan),
     }
 }

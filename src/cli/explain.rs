@@ -8,7 +8,7 @@ use crate::diagnostic::did_you_mean;
 use crate::diagnostic::page::{self, Page};
 use crate::plan::{
     BodyPlan, ColumnSource, CursorSource, Fact, IncrementalPlan, MarkKind, OnInvalid, Order, PageKind, PagePlan,
-    Path as JsonPath, Predicate, SyncPlan, Target, TimeFormat, ValuePlan, limits,
+    Path as JsonPath, Predicate, SyncPlan, Target, TimeFormat, ValuePlan, is_secret_name, limits,
 };
 use crate::scan::Checkpoint;
 
@@ -110,10 +110,15 @@ fn facts(sync: &SyncPlan, checkpoint: Option<&Checkpoint>) -> Vec<(&'static str,
         facts.push(("input", sync.input.to_string()));
     }
     for (name, value) in &sync.request.query {
-        facts.push(("query", format!("{name} = {}", text_of(value))));
+        let text = match value {
+            ValuePlan::Template(template) => describe::secret(template).to_owned(),
+            value => text_of(value),
+        };
+        facts.push(("query", format!("{name} = {text}")));
     }
     for (name, template) in &sync.request.headers {
-        facts.push(("header", format!("{name}: {}", template.text())));
+        let text = if is_secret_name(name) { describe::secret(template) } else { template.text() };
+        facts.push(("header", format!("{name}: {text}")));
     }
     match &sync.request.body {
         BodyPlan::None => {}

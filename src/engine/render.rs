@@ -11,7 +11,9 @@ use url::Url;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Error;
-use crate::plan::{BodyPlan, MarkKind, Moment, PageKind, SyncPlan, Target, Template, TimeFormat, ValuePlan};
+use crate::plan::{
+    BodyPlan, MarkKind, Moment, PageKind, SyncPlan, Target, Template, TimeFormat, ValuePlan, is_secret_name,
+};
 use crate::remote::{HeaderValue, Request, Secret};
 use crate::scan::{Mark, Position, ScanState};
 
@@ -155,7 +157,7 @@ impl<'p> Draft<'p> {
             |template: &Template| Secret { template: Arc::new(template.clone()), variables: variables.clone() };
         let mut headers = Vec::with_capacity(request.headers.len());
         for (name, template) in &request.headers {
-            if template.names("credentials") {
+            if template.names("credentials") || (template.is_fixed() && is_secret_name(name)) {
                 headers.push((name.clone(), HeaderValue::Secret(secret(template))));
             } else if let Some(text) =
                 template.render(variables).map_err(|error| Error::Template { place: "request headers", error })?
@@ -166,7 +168,7 @@ impl<'p> Draft<'p> {
         let (mut query, mut secret_query) = (Vec::new(), Vec::new());
         for (name, value) in &request.query {
             match value {
-                ValuePlan::Template(template) if template.names("credentials") => {
+                ValuePlan::Template(template) if template.names("credentials") || template.is_fixed() => {
                     secret_query.push((name.clone(), secret(template)));
                 }
                 value => {

@@ -81,20 +81,34 @@ struct Context<'s, 'v> {
 }
 
 const ACCESS_TOKEN: &str = "{{ credentials.access_token }}";
+/// The words whose values are secrets.
+const SECRETS: [&str; 9] = [
+    "value",
+    "password",
+    "token",
+    "client_secret",
+    "key",
+    "private_key",
+    "consumer_secret",
+    "token_secret",
+    "secret_access_key",
+];
 const PRIVATE_KEY: &str = "{{ credentials.private_key }}";
 
 impl Context<'_, '_> {
     /// The template under `key`, or what is meant without it.
     fn text(&mut self, place: &Place<'_>, key: &str, given: Option<&String>, default: &str) -> Option<Template> {
-        template(self.sink, &place.key(key), given.map_or(default, String::as_str), self.variables)
+        let place = place.key(key);
+        let parsed = template(self.sink, &place, given.map_or(default, String::as_str), self.variables)?;
+        if SECRETS.contains(&key) {
+            words::literal_secret(self.sink, &place, &parsed);
+        }
+        Some(parsed)
     }
 
     fn key(&mut self, place: &Place<'_>, spec: &ApiKeySpec, default: &str) -> Option<SendPlan> {
         let ApiKeySpec { header, query, cookie, value } = spec;
         let value = self.text(place, "value", value.as_ref(), default);
-        if let Some(value) = value.as_ref().filter(|value| !value.names("credentials")) {
-            words::literal_secret(self.sink, &place.key("value"), value);
-        }
         let named = match (header, query, cookie) {
             (Some(name), None, None) => KeyPlace::Header(words::header_name(self.sink, &place.key("header"), name)?),
             (None, Some(name), None) => KeyPlace::Query(name.clone()),

@@ -37,3 +37,4 @@ pub use moment::{Moment, Span};
 pub use path::{Path, PathForm, Step};
 pub use select::UnknownSelector;
 pub use template::{Template, TemplateError};
+pub use words::is_secret_name;

@@ -9,6 +9,7 @@ use super::limits;
 use crate::diagnostic::{Diagnostic, Position, Segment, Severity, Source};
 use crate::spec::finding::Finding;
 use crate::spec::schema::Kind;
+use crate::spec::secret;
 use crate::spec::yaml::{self, Part};
 
 /// A document as it was read, before it is anything else.
@@ -122,6 +123,7 @@ pub(super) struct Sink {
     files: HashMap<usize, Tally>,
     warnings: Vec<Warning>,
     allowed: Vec<Allowed>,
+    hidden: HashMap<usize, Hidden>,
     errors: bool,
     unready: bool,
 }
@@ -146,6 +148,19 @@ struct Allowed {
     used: bool,
 }
 
+/// The secrets that stand in one file.
+#[derive(Debug)]
+struct Hidden {
+    source: Arc<Source>,
+    /// where they are; none = there are so many that nothing of the file is shown
+    positions: Option<Vec<Position>>,
+}
+
+/// Places that are looked for in one file: each costs one reading of it.
+fn located_at_most(source: &Source) -> usize {
+    (limits::LOCATE_BYTES_MAX / source.text.len().max(1)).clamp(1, limits::MISTAKES_PER_FILE_MAX)
+}
+
 /// The code of what the language has and this version cannot run.
 const NOT_YET: &str = "E090";
 
@@ -159,6 +174,7 @@ struct Tally {
 impl Sink {
     pub(super) fn into_sorted(mut self) -> Vec<Diagnostic> {
         self.settle_warnings();
+        self.hide_secrets();
         for Tally { source, untold, .. } in self.files.into_values().filter(|tally| tally.untold > 0) {
             self.diagnostics.push(Diagnostic {
                 code: "E005",
@@ -192,6 +208,38 @@ impl Sink {
         self.add(NOT_YET, Severity::Error, (place.document, &place.path), Part::Key, message, Some(hint));
         self.errors = errors;
         self.unready = true;
+    }
+
+    /// The value at `place` is a secret: no line that is shown has it.
+    pub(super) fn hide(&mut self, place: &Place<'_>) {
+        let source = &place.document.owner(&place.path).source;
+        let file = Arc::as_ptr(source).addr();
+        let Hidden { positions, .. } = self
+            .hidden
+            .entry(file)
+            .or_insert_with(|| Hidden { source: Arc::clone(source), positions: Some(Vec::new()) });
+        if let Some(places) = positions {
+            if places.len() < located_at_most(source) {
+                places.extend(yaml::locate(&source.text, &place.path, Part::Value));
+            } else {
+                *positions = None;
+            }
+        }
+    }
+
+    fn hide_secrets(&mut self) {
+        for Hidden { source, positions } in std::mem::take(&mut self.hidden).into_values() {
+            let text = match positions {
+                Some(positions) => positions
+                    .into_iter()
+                    .fold(source.text.clone(), |text, position| secret::without_value(&text, position)),
+                None => secret::without_anything(&source.text),
+            };
+            let shown = Arc::new(Source { text, ..Source::clone(&source) });
+            for diagnostic in self.diagnostics.iter_mut().filter(|known| Arc::ptr_eq(&known.source, &source)) {
+                diagnostic.source = Arc::clone(&shown);
+            }
+        }
     }
 
     /// Warnings of `code` in the map at `within` are meant to be so.
@@ -308,8 +356,7 @@ impl Sink {
         }
         self.errors |= severity == Severity::Error;
         let tally = self.files.entry(file).or_insert_with(|| Tally { source: Arc::clone(source), told: 0, untold: 0 });
-        let most = (limits::LOCATE_BYTES_MAX / source.text.len().max(1)).clamp(1, limits::MISTAKES_PER_FILE_MAX);
-        if tally.told >= most {
+        if tally.told >= located_at_most(source) {
             tally.untold += 1;
             return;
         }

@@ -291,7 +291,7 @@ fn defaults(
         request::header(sink, &place.key("headers").key(name), name, text, open.with(&secret_names));
     }
     for (name, given) in query {
-        request::parameter(sink, &place.key("query").key(name), given, open);
+        request::parameter(sink, &place.key("query").key(name), name, given, open);
     }
     if let Some(spec) = pagination {
         paging::pagination(sink, &place.key("pagination"), spec, open);

@@ -56,7 +56,7 @@ pub(super) fn request(
     let mut query_plans: Vec<(String, ValuePlan)> = Vec::new();
     for (place, map) in [(provider_place.key("query"), &provider.query), (place.key("query"), query)] {
         for (name, given) in map {
-            if let Some(parsed) = parameter(sink, &place.key(name), given, open) {
+            if let Some(parsed) = parameter(sink, &place.key(name), name, given, open) {
                 let at = query_plans.iter().position(|(known, _)| known == name);
                 let below = at.map(|at| query_plans.remove(at).1);
                 query_plans.push((name.clone(), over(below, parsed)));
@@ -329,8 +329,21 @@ pub(super) fn values(
 }
 
 /// A query parameter. A secret is one of its own, never inside a list or a map, where it could not be kept apart.
-pub(super) fn parameter(sink: &mut Sink, place: &Place<'_>, given: &Value, open: Variables<'_>) -> Option<ValuePlan> {
+pub(super) fn parameter(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    name: &str,
+    given: &Value,
+    open: Variables<'_>,
+) -> Option<ValuePlan> {
     let secret_names = open.and(&["credentials"]);
+    if let Value::String(text) = given
+        && words::is_secret_name(name)
+    {
+        let parsed = template(sink, place, text, open.with(&secret_names))?;
+        words::literal_secret(sink, place, &parsed);
+        return Some(ValuePlan::Template(parsed));
+    }
     if given.is_string() {
         value(sink, place, given, open.with(&secret_names))
     } else {

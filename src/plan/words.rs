@@ -305,17 +305,18 @@ pub(super) fn allow(sink: &mut Sink, place: &Place<'_>, allow: &AllowSpec) {
     }
 }
 
-/// A value that should be a secret and stands in the file.
+/// A value that should be a secret and stands in the file. Nothing that is told shows it.
 pub(super) fn literal_secret(sink: &mut Sink, place: &Place<'_>, value: &Template) {
     if value.is_fixed() && !value.text().trim().is_empty() {
+        sink.hide(place);
         let hint =
             "name it: `{{ credentials.api_key }}`, and give it to the connection from the environment".to_owned();
         sink.warning("W081", place, "a secret stands in the YAML file", Some(hint));
     }
 }
 
-/// Whether a header or parameter of this name usually carries a secret.
-pub(super) fn is_secret_name(name: &str) -> bool {
+/// Whether a header or parameter of this name usually carries a secret: what stands there is never shown.
+pub fn is_secret_name(name: &str) -> bool {
     let name = name.to_ascii_lowercase().replace(['-', '_'], "");
     let whole = ["authorization", "cookie", "xauth", "token", "apikey", "accesstoken", "secret", "password"];
     let ending = ["apikey", "accesstoken", "authtoken", "apitoken", "clientsecret", "password", "secretkey"];

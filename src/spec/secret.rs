@@ -1,5 +1,7 @@
 //! What of a project file may be shown: all but the secrets that stand in it.
 
+use crate::diagnostic::{Position, span_of};
+
 const KEY: &str = "credentials";
 
 /// The text with every value under `credentials:` made unreadable, `${NAME}` excepted. No character moves, and it is the same YAML.
@@ -29,6 +31,36 @@ pub fn masked(text: &str) -> String {
         from = value + length;
     }
     out.push_str(&text[from..]);
+    out
+}
+
+/// The text with nothing but its lines and spaces.
+pub fn without_anything(text: &str) -> String {
+    text.chars().map(|c| if c.is_whitespace() { c } else { '•' }).collect()
+}
+
+/// The text with the value that begins at `at` made unreadable. No character moves.
+pub fn without_value(text: &str, at: Position) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut block = None;
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let indentation = line.len() - line.trim_start().len();
+        if index + 1 == at.line {
+            let start = line.char_indices().nth(at.column.saturating_sub(1)).map_or(line.len(), |(byte, _)| byte);
+            let (before, value) = line.split_at(start);
+            out.push_str(before);
+            // the lines of a block or of folded text stand below, indented more than the key
+            block = Some(indentation);
+            let word = &line[span_of(line.trim_end(), at.column)];
+            out.extend(word.chars().map(|c| if "\"'|>".contains(c) { c } else { '•' }));
+            out.push_str(&value[word.len()..]);
+        } else if block.is_some_and(|key| indentation > key || line.trim().is_empty()) && index + 1 > at.line {
+            out.extend(line.chars().map(|c| if c.is_whitespace() { c } else { '•' }));
+        } else {
+            block = None;
+            out.push_str(line);
+        }
+    }
     out
 }
 
@@ -111,7 +143,20 @@ fn key(text: &str) -> Option<usize> {
 
 #[cfg(test)]
 mod tests {
-    use super::masked;
+    use super::{masked, without_value};
+    use crate::diagnostic::Position;
+
+    #[test]
+    fn a_value_is_masked_to_its_end() {
+        let text =
+            "auth:\n  a: { api_key: { header: X, value: \"sk-1 2\" } }\n  key: |\n    BEGIN\n    abc\n  other: kept\n";
+        let at = |line, column| Position { line, column };
+        let shown = without_value(text, at(2, 38));
+        assert_eq!(shown, text.replace("sk-1 2", "••••••"));
+        let shown = without_value(text, at(3, 8));
+        assert!(!shown.contains("BEGIN") && !shown.contains("abc") && shown.contains("other: kept"), "{shown}");
+        assert_eq!(shown.chars().count(), text.chars().count());
+    }
 
     #[test]
     fn secrets_are_masked_wherever_they_stand() {
