@@ -29,5 +29,6 @@ mod pages;
 mod schemas;
 mod security;
 mod shop;
+mod templates;
 mod tidy;
 mod unchanged;
