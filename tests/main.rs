@@ -26,6 +26,7 @@ mod incremental;
 mod kill;
 mod language;
 mod pages;
+mod paths;
 mod schemas;
 mod security;
 mod shop;
