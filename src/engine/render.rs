@@ -348,3 +348,194 @@ fn insert(body: &mut Json, dotted: &str, value: Json) {
         node = map.entry(name.to_owned()).or_insert(Json::Null);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::LazyLock;
+
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::diagnostic::Source;
+    use crate::plan::{Input, compile};
+    use crate::spec::schema::Kind;
+
+    /// A sync that puts the same value everywhere a value can be put, but into secrets.
+    static PLAN: LazyLock<SyncPlan> = LazyLock::new(|| {
+        let file = |kind, text: &str| Input {
+            source: Arc::new(Source::new(format!("{kind:?}.yaml"), text)),
+            kind,
+            integration: (kind != Kind::Project && kind != Kind::Provider).then(|| "api".to_owned()),
+            builtin: false,
+            stray: false,
+        };
+        let sync = "sync: items\nmodel: Item\nrequest:\n  post: \"/x/{{ input.v }}/y-{{ input.v }}?z={{ input.v }}\"\n  \
+                    query: { q: \"{{ input.v }}\", r: \"a {{ input.v }}\" }\n  headers: { X-V: \"{{ input.v }}\" }\n  \
+                    body: { json: { \"a\": { b: [\"{{ input.v }}\", \"c {{ input.v }}\"] } } }\n\
+                    response: { records: \"$.items[*]\" }\ndeletes: { absence: {} }\n";
+        let files = [
+            file(Kind::Project, "database: x.duckdb\nconnections:\n  acme: { provider: api, config: { v: a/b } }\n"),
+            file(Kind::Provider, "provider: api\nbase_url: \"https://api.example:8443/v1/{{ config.v }}\"\n"),
+            file(Kind::Sync, sync),
+            file(Kind::Model, "model: Item\ntable: items\nkey: [id]\ncolumns: { id: $.id }\n"),
+        ];
+        let compiled = compile(&files, Path::new("/project"));
+        let plan = compiled.plan.unwrap_or_else(|| panic!("{:?}", compiled.diagnostics));
+        SyncPlan::clone(&plan.syncs[0])
+    });
+
+    fn rendered(plan: &SyncPlan) -> Result<Request, Error> {
+        let at = DateTime::from_timestamp(1_700_000_000, 0).expect("a time");
+        request(plan, &Variables::new(plan, at, None).value(), &ScanState::begin(1, at, None))
+    }
+
+    fn with_value(value: &str) -> SyncPlan {
+        SyncPlan { input: json!({ "v": value }), ..PLAN.clone() }
+    }
+
+    fn decoded(text: &str) -> String {
+        percent_encoding::percent_decode_str(text).decode_utf8().expect("UTF-8").into_owned()
+    }
+
+    /// The value is in its places, and nothing else has moved.
+    fn check(value: &str) {
+        let sent = rendered(&with_value(value));
+        if matches!(value, "" | "." | "..") {
+            assert!(sent.is_err(), "{value:?} goes into a path");
+            return;
+        }
+        let sent = sent.unwrap_or_else(|error| panic!("{value:?}: {error}"));
+        let url = &sent.url;
+        assert_eq!(url.origin().ascii_serialization(), "https://api.example:8443", "{value:?}");
+        assert!(url.username().is_empty() && url.password().is_none() && url.fragment().is_none(), "{value:?}: {url}");
+        let segments: Vec<String> = url.path_segments().expect("segments").map(decoded).collect();
+        assert_eq!(segments, ["v1", "a/b", "x", value, &format!("y-{value}")], "{url}");
+        // what goes over the wire has no character that a server could take for something else
+        assert!(url.path().bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\'), "{url}");
+        let query: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+        let pair = |name: &str, value: String| (name.to_owned(), value);
+        assert_eq!(
+            query,
+            [pair("z", value.to_owned()), pair("q", value.to_owned()), pair("r", format!("a {value}"))],
+            "{url}"
+        );
+        let header = match &sent.headers[..] {
+            [(name, HeaderValue::Plain(text))] if name == "X-V" => text,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(header, value);
+        let (_, body) = sent.body.expect("a body");
+        let body: Json = serde_json::from_slice(&body).expect("JSON");
+        assert_eq!(body, json!({ "a": { "b": [value, format!("c {value}")] } }));
+    }
+
+    #[test]
+    fn odd_values_stay_in_their_places() {
+        for value in [
+            "plain",
+            "a/b",
+            "/",
+            "//evil.example",
+            "a?b=c",
+            "a&b=c",
+            "a#b",
+            "me:pw@evil.example",
+            ":",
+            "a\r\nX-Evil: 1",
+            "\t",
+            "\0",
+            "..",
+            ".",
+            "",
+            "../..",
+            "..\\..",
+            "\\",
+            "\\\\evil.example",
+            "%2e%2e",
+            "%2E.",
+            "%2e%2e%2f",
+            "%",
+            "%%",
+            "%zz",
+            "a b",
+            "a+b",
+            "é",
+            "☃",
+            "😀",
+            "．．",
+            "／",
+            "\u{202e}",
+            "\u{7f}",
+            "{{ config.v }}",
+            "${HOME}",
+            "\"}]",
+            "'; drop",
+            "http://evil.example/",
+        ] {
+            check(value);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_value_stays_in_its_place(value in prop_oneof![any::<String>(), "[./\\\\%2eE?#&=@: \r\n\u{e9}]{0,8}"]) {
+            check(&value);
+        }
+
+        /// A form repeats nothing and loses nothing.
+        #[test]
+        fn any_value_stays_in_its_member_of_a_form(name in "[a-z&= ]{1,5}", value: String, other: i64) {
+            let template = |text: &str| ValuePlan::Template(Template::parse(text).expect("parses"));
+            let mut plan = with_value(&value);
+            plan.input = json!({ "v": value, "path": "p", "list": [value.clone(), other] });
+            plan.request.path = Template::parse("/x").expect("parses");
+            plan.request.body = BodyPlan::Form(vec![
+                (name.clone(), template("{{ input.v }}")), ("list".to_owned(), template("{{ input.list }}")),
+                ("none".to_owned(), template("{{ input.none }}")),
+            ]);
+            let (_, body) = rendered(&plan).expect("renders").body.expect("a body");
+            let pairs: Vec<(String, String)> = url::form_urlencoded::parse(&body).into_owned().collect();
+            let expected = [(name, value.clone()), ("list".to_owned(), value), ("list".to_owned(), other.to_string())];
+            prop_assert_eq!(pairs, expected);
+        }
+    }
+
+    #[test]
+    fn what_has_no_value_is_left_out_and_types_stay() {
+        let mut plan = PLAN.clone();
+        plan.input =
+            json!({ "v": "x", "n": 3, "yes": true, "none": null, "list": [1, null, "b"], "map": { "k": 1.5 } });
+        let template = |text: &str| ValuePlan::Template(Template::parse(text).expect("parses"));
+        let members = |pairs: &[(&str, &str)]| -> Vec<(String, ValuePlan)> {
+            pairs.iter().map(|(name, text)| ((*name).to_owned(), template(text))).collect()
+        };
+        let pairs = [
+            ("n", "{{ input.n }}"),
+            ("yes", "{{ input.yes }}"),
+            ("none", "{{ input.none }}"),
+            ("gone", "{{ input.a.b.c }}"),
+            ("list", "{{ input.list }}"),
+            ("digits", "{{ '123' }}"),
+            ("text", "{{ input.n }}!"),
+        ];
+        plan.request.query = members(&pairs);
+        plan.request.headers = vec![
+            ("X-Yes".to_owned(), Template::parse("{{ input.yes }}").expect("parses")),
+            ("X-None".to_owned(), Template::parse("{{ input.none }}").expect("parses")),
+        ];
+        plan.request.path = Template::parse("/x").expect("parses");
+        plan.request.body =
+            BodyPlan::Json(ValuePlan::Map(members(&[pairs.as_slice(), &[("map", "{{ input.map }}")]].concat())));
+        let sent = rendered(&plan).expect("renders");
+        assert_eq!(sent.url.query(), Some("n=3&yes=true&list=1&list=null&list=b&digits=123&text=3%21"));
+        assert_eq!(sent.headers.len(), 1);
+        assert!(matches!(&sent.headers[0], (name, HeaderValue::Plain(text)) if name == "X-Yes" && text == "true"));
+        let (_, body) = sent.body.expect("a body");
+        let body: Json = serde_json::from_slice(&body).expect("JSON");
+        let expected =
+            json!({ "n": 3, "yes": true, "list": [1, null, "b"], "digits": "123", "text": "3!", "map": { "k": 1.5 } });
+        assert_eq!(body, expected);
+    }
+}

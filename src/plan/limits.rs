@@ -18,12 +18,18 @@ pub const DURATION_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3_600);
 
 /// Bytes of one path; the parser of paths recurses.
 pub const PATH_BYTES_MAX: usize = 2_000;
+/// Times `..` may stand in one path: each goes through all that the one before has found, and finds deep values again and again.
+pub const PATH_DESCENTS_MAX: usize = 2;
 /// Bytes of one `{{ … }}`; the parser of expressions recurses.
 pub const EXPRESSION_BYTES_MAX: usize = 2_000;
+/// Levels of one expression: parentheses, lists, arguments.
+pub const EXPRESSION_DEPTH_MAX: usize = 40;
 /// Expressions in one template.
 pub const EXPRESSIONS_MAX: usize = 200;
 /// Instructions one template may run (minijinja's fuel).
 pub const TEMPLATE_FUEL: u64 = 50_000;
+/// Bytes of text and lists that one evaluation of an expression may make on the way.
+pub const TEMPLATE_MEMORY_MAX: usize = 16 << 20;
 /// Bytes one template may yield.
 pub const TEMPLATE_BYTES_MAX: usize = 1 << 20;
 

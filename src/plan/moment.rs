@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use chrono::{DateTime, Months, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
-use minijinja::value::{Object, ObjectRepr, Value};
+use chrono::{DateTime, Datelike, Months, NaiveDate, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
+use minijinja::value::{Object, ObjectRepr, Value, ValueKind};
 use minijinja::{Error, ErrorKind};
 
-use super::TimeFormat;
+use super::{TimeFormat, limits};
 
 /// A point in time in a template, printed in the format its API wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +20,21 @@ pub struct Moment {
 }
 
 impl Moment {
+    /// The moment moved by a span. A day stays a day if it is moved by whole days. `None` beyond the years 0 to 9999.
+    pub fn plus(&self, span: Span) -> Option<Self> {
+        let whole_days = match span {
+            Span::Months(_) => true,
+            Span::Exact(delta) => delta.num_seconds() % 86_400 == 0,
+        };
+        let moved = Self { at: span.after(self.at)?, day: self.day && whole_days, format: self.format.clone() };
+        moved.is_in_range().then_some(moved)
+    }
+
+    /// RFC 3339 has four digits for the year.
+    fn is_in_range(&self) -> bool {
+        (0..=9999).contains(&self.at.year())
+    }
+
     /// The moment as a template hands it on: a number for epoch formats, text otherwise.
     pub fn json(&self) -> serde_json::Value {
         match self.format {
@@ -54,33 +69,70 @@ impl Object for Moment {
     }
 }
 
-/// Reads a template value as a point in time: a [`Moment`], an RFC 3339 text, a day, or epoch seconds.
+/// Epoch seconds from here on are refused: they would be in the year 5138, and are surely milliseconds.
+const EPOCH_SECONDS_END: f64 = 1e11;
+
+/// Reads a template value as a point in time: a [`Moment`], an RFC 3339 text, a time without an offset (it is UTC), a day, or epoch
+/// seconds, which may have a fraction.
 ///
 /// # Errors
-/// When it is none of these.
+/// When it is none of these, is beyond the years 0 to 9999, or is a number of seconds that can only be milliseconds.
 pub fn moment(value: &Value) -> Result<Moment, Error> {
+    let bad = |message: String| Error::new(ErrorKind::InvalidOperation, message);
     if let Some(moment) = value.downcast_object_ref::<Moment>() {
         return Ok(moment.clone());
     }
-    if let Some(seconds) = value.as_i64()
-        && let Some(at) = DateTime::from_timestamp(seconds, 0)
-    {
-        return Ok(Moment { at, format: TimeFormat::Rfc3339, day: false });
+    // whole or not at all: a piece of a secret would not be known for one when messages are masked
+    let shown = || match value.kind() {
+        ValueKind::String | ValueKind::Number => match value.to_string() {
+            text if text.len() > limits::QUOTED_CHARS_MAX => format!("a text of {} bytes", text.len()),
+            text => format!("`{text}`"),
+        },
+        kind => format!("a {kind}"),
+    };
+    let read = match value.as_str() {
+        Some(text) => from_text(text),
+        None if value.kind() != ValueKind::Number => None,
+        None => match f64::try_from(value.clone()) {
+            Ok(seconds) if seconds.abs() >= EPOCH_SECONDS_END => {
+                let hint = format!("{} is not epoch seconds; divide milliseconds by 1000: `(value / 1000)`", shown());
+                return Err(bad(hint));
+            }
+            _ => from_number(value),
+        },
+    };
+    match read {
+        Some(moment) if moment.is_in_range() => Ok(moment),
+        Some(_) => Err(bad(format!("{} is beyond the years 0 to 9999", shown()))),
+        None => Err(bad(format!("{} is not a time (RFC 3339, a day, or epoch seconds)", shown()))),
     }
-    if let Some(text) = value.as_str() {
-        if let Ok(at) = DateTime::parse_from_rfc3339(text) {
-            return Ok(Moment { at: at.to_utc(), format: TimeFormat::Rfc3339, day: false });
+}
+
+fn from_number(value: &Value) -> Option<Moment> {
+    let at = match i64::try_from(value.clone()) {
+        Ok(seconds) if value.is_integer() => DateTime::from_timestamp(seconds, 0)?,
+        _ => {
+            let micros = (f64::try_from(value.clone()).ok()? * 1e6).round();
+            #[expect(clippy::cast_possible_truncation, reason = "below 1e17, and whole")]
+            let micros = micros as i64;
+            DateTime::from_timestamp_micros(micros)?
         }
-        if let Ok(local) = NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f") {
-            return Ok(Moment { at: local.and_utc(), format: TimeFormat::Rfc3339, day: false });
-        }
-        if let Ok(day) = NaiveDate::parse_from_str(text, "%Y-%m-%d")
-            && let Some(midnight) = day.and_hms_opt(0, 0, 0)
-        {
-            return Ok(Moment { at: midnight.and_utc(), format: TimeFormat::Rfc3339, day: true });
+    };
+    Some(Moment { at, format: TimeFormat::Rfc3339, day: false })
+}
+
+fn from_text(text: &str) -> Option<Moment> {
+    let moment = |at, day| Some(Moment { at, format: TimeFormat::Rfc3339, day });
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return moment(at.to_utc(), false);
+    }
+    for format in ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"] {
+        if let Ok(local) = NaiveDateTime::parse_from_str(text, format) {
+            return moment(local.and_utc(), false);
         }
     }
-    Err(Error::new(ErrorKind::InvalidOperation, format!("`{value}` is not a time (RFC 3339, a day, or epoch seconds)")))
+    let midnight = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok()?.and_hms_opt(0, 0, 0)?;
+    moment(midnight.and_utc(), true)
 }
 
 /// A span of time as people write it: `-5m`, `2h`, `1 month`.

@@ -248,6 +248,18 @@ impl PartialEq for Json<'_> {
     }
 }
 
+impl From<&str> for Json<'_> {
+    fn from(text: &str) -> Self {
+        Self::String(text.to_owned().into())
+    }
+}
+
+impl From<String> for Json<'_> {
+    fn from(text: String) -> Self {
+        Self::String(text.into())
+    }
+}
+
 impl From<serde_json::Value> for Json<'_> {
     fn from(value: serde_json::Value) -> Self {
         match value {

@@ -13,7 +13,7 @@ pub mod surrogate;
 
 mod excerpt;
 mod page;
-mod queryable;
+mod query;
 mod time;
 
 #[cfg(test)]

@@ -3,18 +3,17 @@
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
-use jsonpath_rust::parser::model::{Filter, FilterAtom, JpQuery, Segment, Selector};
-use jsonpath_rust::query::state::State;
-use jsonpath_rust::query::{Query, QueryRef, js_path_process};
+use jsonpath_rust::parser::model::{Filter, JpQuery, Segment, Selector};
 use minijinja::Value;
 use minijinja::value::{Enumerator, Object};
 
 use super::Json;
+use super::query::{holds, item, nodes};
 use crate::plan::{Path, PathForm, Predicate, Step};
 
 /// All the values that the path leads to, in the order of RFC 9535; a path that leads nowhere gives none.
 ///
-/// Plain paths are looked up directly, all others are queries of `jsonpath_rust`.
+/// Plain paths are looked up directly. Numbers in a filter are compared by value, whatever their size.
 pub fn select<'j, 'a>(path: &Path, root: &'j Json<'a>) -> Vec<&'j Json<'a>> {
     match path.form() {
         PathForm::Plain { steps, each } => match (walk(steps, root), *each) {
@@ -23,7 +22,7 @@ pub fn select<'j, 'a>(path: &Path, root: &'j Json<'a>) -> Vec<&'j Json<'a>> {
             (Some(Json::Object(members)), true) => members.iter().map(|(_, value)| value).collect(),
             (Some(_), true) | (None, _) => Vec::new(),
         },
-        PathForm::Query(query) => run(query, root),
+        PathForm::Query(query) => nodes(query, root),
     }
 }
 
@@ -65,7 +64,7 @@ impl<'j> Scope<'j> {
         match predicate {
             Predicate::Template(template) => template.is_true(self.variables()).map_err(|error| error.to_string()),
             Predicate::Path(path) => Ok(match filter(path) {
-                Some(filter) => holds(filter, self.record),
+                Some(filter) => holds(filter, self.record, self.record),
                 None => !select(path, &Json::Array(vec![self.record.clone()])).is_empty(),
             }),
         }
@@ -127,17 +126,9 @@ fn walk<'j, 'a>(steps: &[Step], root: &'j Json<'a>) -> Option<&'j Json<'a>> {
 fn take<'j, 'a>(step: &Step, value: &'j Json<'a>) -> Option<&'j Json<'a>> {
     match (step, value) {
         (Step::Member(name), value) => value.member(name),
-        (Step::Index(index), Json::Array(items)) => {
-            let distance = usize::try_from(index.unsigned_abs()).ok()?;
-            if *index < 0 { items.get(items.len().checked_sub(distance)?) } else { items.get(distance) }
-        }
+        (Step::Index(index), Json::Array(items)) => item(items, *index),
         (Step::Index(_), _) => None,
     }
-}
-
-fn run<'j, 'a>(query: &JpQuery, root: &'j Json<'a>) -> Vec<&'j Json<'a>> {
-    // a query of the grammar always ends in nodes, never in a value, and so cannot fail
-    js_path_process(query, root).unwrap_or_default().into_iter().map(QueryRef::val).collect()
 }
 
 /// The filter of `$[?…]`, if it can be put to a record alone: one that names `$` means the list that the record stands in.
@@ -148,15 +139,5 @@ fn filter(path: &Path) -> Option<&Filter> {
             _ => None,
         },
         _ => None,
-    }
-}
-
-/// Whether the filter selects the record. The same as a query over a list of it, without a copy of the record.
-fn holds(filter: &Filter, record: &Json<'_>) -> bool {
-    match filter {
-        Filter::Or(any) => any.iter().any(|filter| holds(filter, record)),
-        Filter::And(all) => all.iter().all(|filter| holds(filter, record)),
-        Filter::Atom(FilterAtom::Filter { expr, not }) => holds(expr, record) != *not,
-        Filter::Atom(atom) => matches!(atom.process(State::root(record)).ok_val(), Some(Json::Bool(true))),
     }
 }

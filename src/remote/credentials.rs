@@ -171,7 +171,7 @@ mod tests {
         let credentials = Credentials::from_pairs([("key", "s3cr3t-value")]);
         let variables = minijinja::context! { credentials => credentials.variable() };
         for text in
-            ["{{ credentials }}", "{{ credentials | json }}", "a {{ credentials }}", "{{ credentials.values() }}"]
+            ["{{ credentials }}", "{{ credentials | json }}", "a {{ credentials }}", "{{ credentials | items }}"]
         {
             let rendered = Template::parse(text).expect("parses").value(&variables);
             assert!(!format!("{rendered:?}").contains("s3cr3t"), "{text}: {rendered:?}");

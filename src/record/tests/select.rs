@@ -1,9 +1,7 @@
-use jsonpath_rust::parser::parse_json_path;
-use jsonpath_rust::query::{QueryRef, js_path_process};
 use proptest::prelude::*;
 
 use super::fixture::{any_json, json, path, template};
-use crate::plan::{PathForm, Predicate};
+use crate::plan::{Path, PathForm, Predicate};
 use crate::record::select::first_near;
 use crate::record::{Json, first, matches, select};
 
@@ -74,9 +72,10 @@ const PLAIN: [&str; 56] = [
     "$.list[4][*]",
 ];
 
-fn with_the_crate<'j, 'a>(text: &str, root: &'j Json<'a>) -> Vec<&'j Json<'a>> {
-    let query = parse_json_path(text).expect("parses");
-    js_path_process(&query, root).expect("runs").into_iter().map(QueryRef::val).collect()
+fn as_query<'j, 'a>(text: &str, root: &'j Json<'a>) -> Vec<&'j Json<'a>> {
+    let path = Path::parse_as_query(text).expect("parses");
+    assert!(matches!(path.form(), PathForm::Query(_)));
+    select(&path, root)
 }
 
 fn same_places(left: &[&Json<'_>], right: &[&Json<'_>]) -> bool {
@@ -84,14 +83,14 @@ fn same_places(left: &[&Json<'_>], right: &[&Json<'_>]) -> bool {
 }
 
 #[test]
-fn the_direct_look_up_and_the_crate_agree() {
+fn the_direct_look_up_and_the_query_agree() {
     let document = json(DOCUMENT);
     let mut found_something = 0;
     for text in PLAIN {
         let path = path(text);
         assert!(matches!(path.form(), PathForm::Plain { .. }), "{text} is looked up directly");
         let direct = select(&path, &document);
-        assert!(same_places(&direct, &with_the_crate(text, &document)), "{text}: {direct:?}");
+        assert!(same_places(&direct, &as_query(text, &document)), "{text}: {direct:?}");
         assert_eq!(
             first(&path, &document).map(std::ptr::from_ref),
             direct.first().map(|value| std::ptr::from_ref(*value))
@@ -176,7 +175,7 @@ fn a_filter_decides_the_same_with_and_without_a_list_around_the_record() {
         for record in records {
             let record = json(record);
             let list = Json::Array(vec![record.clone()]);
-            let expected = !with_the_crate(text, &list).is_empty();
+            let expected = !as_query(text, &list).is_empty();
             assert_eq!(matches(&predicate, &record, &minijinja::context! {}), Ok(expected), "{text} {record:?}");
             yes += usize::from(expected);
         }
@@ -210,7 +209,7 @@ proptest! {
         let text = format!("${}{}", steps.concat().replace("-0", "0"), if each { "[*]" } else { "" });
         let path = path(&text);
         let found = select(&path, &document);
-        prop_assert!(same_places(&found, &with_the_crate(&text, &document)), "{}", text);
+        prop_assert!(same_places(&found, &as_query(&text, &document)), "{}", text);
         if let PathForm::Plain { steps, each: false } = path.form() {
             for wrong in [0, 1, 100] {
                 let places = vec![std::cell::Cell::new(wrong); steps.len()];
@@ -218,6 +217,91 @@ proptest! {
                     let near: Vec<_> = first_near(steps, &document, &places).into_iter().collect();
                     prop_assert!(same_places(&near, &found), "{}", text);
                 }
+            }
+        }
+    }
+}
+
+/// Every case of the compliance suite, looked up directly where that is possible and as a query; and every filter put to each record
+/// alone and to a list of it.
+#[test]
+fn the_short_ways_agree_with_the_long_ones_on_the_compliance_suite() {
+    let suite: serde_json::Value =
+        serde_json::from_str(include_str!("../../../tests/jsonpath/cts.json")).expect("JSON");
+    let (mut plain, mut filters) = (0, 0);
+    for case in suite["tests"].as_array().expect("cases") {
+        let text = case["selector"].as_str().expect("a selector");
+        let Ok(path) = Path::parse(text) else { continue };
+        let document = Json::from(case["document"].clone());
+        let found = select(&path, &document);
+        assert!(same_places(&found, &as_query(text, &document)), "{text}");
+        if let PathForm::Plain { steps, each: false } = path.form() {
+            plain += 1;
+            let places = vec![std::cell::Cell::new(3); steps.len()];
+            for _ in 0..2 {
+                let near: Vec<_> = first_near(steps, &document, &places).into_iter().collect();
+                assert!(same_places(&near, &found), "{text}");
+            }
+        }
+        let Json::Array(items) = &document else { continue };
+        if !path.is_filter() || text.contains('$') && text[1..].contains('$') {
+            continue;
+        }
+        filters += 1;
+        let predicate = Predicate::Path(path.clone());
+        for item in items {
+            let is_found = found.iter().any(|found| std::ptr::eq(*found, item));
+            assert_eq!(matches(&predicate, item, &minijinja::context! {}), Ok(is_found), "{text} {item:?}");
+        }
+    }
+    assert!(plain > 60 && filters > 150, "{plain} {filters}");
+}
+
+/// A value, a member or an item, in a filter.
+fn any_filter() -> impl Strategy<Value = String> {
+    let operand = prop_oneof![
+        Just("@".to_owned()),
+        Just("@.a".to_owned()),
+        Just("@['é']".to_owned()),
+        Just("@[0]".to_owned()),
+        Just("@[-1]".to_owned()),
+        Just("1".to_owned()),
+        Just("-1.5".to_owned()),
+        Just("'a'".to_owned()),
+        Just("null".to_owned()),
+        Just("true".to_owned()),
+        Just("length(@)".to_owned()),
+        Just("count(@.*)".to_owned()),
+        Just("value(@..b)".to_owned()),
+    ];
+    let operator = prop::sample::select(vec!["==", "!=", "<", "<=", ">", ">="]);
+    let leaf = prop_oneof![
+        (operand.clone(), operator, operand).prop_map(|(a, op, b)| format!("{a} {op} {b}")),
+        prop::sample::select(vec!["@.a", "!@.b", "@.*", "@..a", "match(@.a, 'a.*')", "!search(@, 'b')", "@[?@ == 1]"])
+            .prop_map(str::to_owned),
+    ];
+    leaf.prop_recursive(3, 12, 2, |inner| {
+        prop_oneof![
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) && ({b})")),
+            (inner.clone(), inner.clone()).prop_map(|(a, b)| format!("({a}) || ({b})")),
+            inner.prop_map(|a| format!("!({a})")),
+        ]
+    })
+}
+
+proptest! {
+    /// `not` turns a filter around, `==` is the opposite of `!=`, and a record alone is what it is in a list.
+    #[test]
+    fn filters_are_logic(document in any_json(), filter in any_filter()) {
+        let Ok(path) = Path::parse(&format!("$[?{filter}]")) else { return Ok(()) };
+        let holds = |text: String| matches(&Predicate::Path(self::path(&text)), &document, &minijinja::context! {});
+        let list = Json::Array(vec![document.clone()]);
+        prop_assert_eq!(holds(format!("$[?{filter}]")), Ok(!select(&path, &list).is_empty()), "{}", filter);
+        prop_assert_eq!(holds(format!("$[?!({filter})]")), holds(format!("$[?{filter}]")).map(|it| !it), "{}", filter);
+        for (one, other) in [(" == ", " != "), (" != ", " == ")] {
+            if filter.matches(one).count() == 1 && !filter.contains("&&") && !filter.contains("||") && !filter.contains("[?") {
+                let turned = format!("$[?{}]", filter.replace(one, other));
+                prop_assert_eq!(holds(turned), holds(format!("$[?{filter}]")).map(|it| !it), "{}", filter);
             }
         }
     }
