@@ -120,18 +120,15 @@ pub(super) fn action(
             None
         }
     };
-    let response = match response {
-        None => Some(None),
-        Some(spec) => request::response(sink, &place.key("response"), spec, open).map(Some),
-    };
+    let response =
+        words::optional(response.as_ref(), |spec| request::response(sink, &place.key("response"), spec, open));
     let attempts = retry.as_ref().and_then(|ActionRetrySpec { attempts }| *attempts).unwrap_or(3);
     let idempotency_key = idempotency_key_plan(sink, &place.key("idempotency_key"), idempotency_key.as_ref(), open);
     let errors = provider::error_rules(sink, &place.key("errors"), errors, open);
     let output = output(sink, &place.key("output"), output_spec.as_ref(), beside);
-    let pagination = match pagination_spec {
-        None => Some(None),
-        Some(spec) => paging::pagination(sink, &place.key("pagination"), spec, open).map(Some),
-    };
+    let pagination = words::optional(pagination_spec.as_ref(), |spec| {
+        paging::pagination(sink, &place.key("pagination"), spec, open)
+    });
     let save = match (save, &output) {
         (false, _) => Some(None),
         (true, Some(ActionOutput::Model(model))) => Some(Some(Arc::clone(model))),
@@ -142,10 +139,9 @@ pub(super) fn action(
             None
         }
     };
-    let synced_first = match synced_first {
-        None => Some(None),
-        Some(spec) => synced_first_plan(sink, &place.key("synced_first"), spec, beside, open).map(Some),
-    };
+    let synced_first = words::optional(synced_first.as_ref(), |spec| {
+        synced_first_plan(sink, &place.key("synced_first"), spec, beside, open)
+    });
     Some(ActionDraft {
         description: description.clone(),
         input: input.cloned(),
@@ -195,10 +191,7 @@ fn idempotency_key_plan(
 ) -> Option<Option<(String, Option<Template>)>> {
     let Some(IdempotencyKeySpec { header, value }) = spec else { return Some(None) };
     let header = words::header_name(sink, &place.key("header"), header.as_deref().unwrap_or("Idempotency-Key"));
-    let value = match value {
-        None => Some(None),
-        Some(text) => template(sink, &place.key("value"), text, open).map(Some),
-    };
+    let value = words::optional(value.as_ref(), |text| template(sink, &place.key("value"), text, open));
     Some(Some((header?, value?)))
 }
 

@@ -179,10 +179,7 @@ impl Context<'_, '_> {
         let access_token = path("access_token", access_token.as_ref(), "$.access_token");
         let refresh_token = path("refresh_token", refresh_token.as_ref(), "$.refresh_token");
         let expires_in = path("expires_in", expires_in.as_ref(), "$.expires_in");
-        let expires_at = match expires_at {
-            None => Some(None),
-            Some(text) => path("expires_at", Some(text), "").map(Some),
-        };
+        let expires_at = words::optional(expires_at.as_ref(), |text| path("expires_at", Some(text), ""));
         let lasts = words::optional_duration(self.sink, &place.key("expires_in"), lasts.as_ref());
         let save = words::paths(self.sink, &place.key("save"), save);
         Some(TokenPlan {

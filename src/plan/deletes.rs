@@ -42,10 +42,7 @@ pub(super) fn deletes(
             let place = place.key("flag");
             let names = request::record_names(open);
             let when = words::predicate(sink, &place.key("when"), when, open.with(&names));
-            let at = match at {
-                None => Some(None),
-                Some(_) => words::optional_path(sink, &place, "at", at.as_ref()).map(Some),
-            };
+            let at = words::optional(at.as_ref(), |_| words::optional_path(sink, &place, "at", at.as_ref()));
             Some(DeletePlan::Flag { when: when?, at: at? })
         }
         DeletesSpec::Feed(spec) => {
@@ -56,10 +53,7 @@ pub(super) fn deletes(
             let open = if field.is_some() { open.with(&names) } else { open };
             let list = request::list(sink, &place, (asked, response, pagination.as_ref()), provider, open);
             let key = row_key(sink, &place.key("key"), key, model);
-            let field = match field {
-                None => Some(None),
-                Some(text) => words::singular_path(sink, &place.key("field"), text).map(Some),
-            };
+            let field = words::optional(field.as_ref(), |text| words::singular_path(sink, &place.key("field"), text));
             let format = words::time_format(sink, &place.key("format"), format.as_deref().unwrap_or("rfc3339"));
             let field = field?.zip(format);
             Some(DeletePlan::Feed(Box::new(FeedPlan { list: list?, key: key?, field })))

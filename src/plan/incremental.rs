@@ -37,10 +37,8 @@ pub(super) fn incremental(
     if spec.max_age.is_some() {
         sink.not_yet(&place.key("max_age"), "`max_age`");
     }
-    let token = match token_spec {
-        None => Some(None),
-        Some(spec) => token(sink, &place.key("token"), spec, open, max_age.flatten()).map(Some),
-    };
+    let token =
+        words::optional(token_spec.as_ref(), |spec| token(sink, &place.key("token"), spec, open, max_age.flatten()));
     let Some(field) = field else {
         if token_spec.is_none() && !place.key("field").is_hole() {
             let hint = "`field`: a path to the field in the record: `$.updated_at`".to_owned();
@@ -62,10 +60,7 @@ pub(super) fn incremental(
         }
         Some(text) => words::duration(sink, &place.key("lookback"), text),
     };
-    let window = match window_spec {
-        None => Some(None),
-        Some(spec) => window(sink, &place.key("window"), spec, kind, open).map(Some),
-    };
+    let window = words::optional(window_spec.as_ref(), |spec| window(sink, &place.key("window"), spec, kind, open));
     if window_spec.is_some() && start.as_ref().is_some_and(Option::is_none) && !place.key("start").is_hole() {
         let hint = "say where the first window starts: `start: 2020-01-01`".to_owned();
         sink.key_error("E107", &place.key("window"), "windows need a `start`", Some(hint));

@@ -6,19 +6,34 @@ use super::place::{Place, Sink};
 use super::provider::ProviderWords;
 use super::variables::Variables;
 use super::{DetailPlan, LevelPlan, LevelSource, OnMissing, PartitionPlan, WalkPlan, request, words};
-use crate::spec::{DetailSpec, ForEachFromSpec, ForEachSpec, ListSpec, OnErrorSpec, OnMissingSpec, RowsSpec, WalkSpec};
+use crate::spec::{
+    DetailSpec, ForEachFromSpec, ForEachSpec, ListSpec, OnErrorSpec, OnMissingSpec, RowsSpec, SyncSpec, WalkSpec,
+};
 
-/// Compiles `for_each` of the sync `own`; `None` where a mistake was found. `syncs` are the syncs of the provider.
+/// Compiles `for_each` of the sync `own` at `place`, if it has one; `None` where a mistake was found. `syncs` are the syncs of the
+/// provider.
 pub(super) fn partitions(
     sink: &mut Sink,
     place: &Place<'_>,
-    levels: &[ForEachSpec],
-    (concurrency, on_error): (Option<usize>, Option<OnErrorSpec>),
+    spec: &SyncSpec,
     provider: &ProviderWords<'_>,
     (own, syncs): (&str, &[&str]),
     open: Variables<'_>,
-) -> Option<PartitionPlan> {
-    sink.not_yet(place, "`for_each`");
+) -> Option<Option<PartitionPlan>> {
+    let SyncSpec { for_each, concurrency, on_error, .. } = spec;
+    let for_each_place = place.key("for_each");
+    let Some(levels) = for_each else {
+        for (key, is) in [("concurrency", concurrency.is_some()), ("on_error", on_error.is_some())] {
+            if is && !for_each_place.is_hole() {
+                let hint = "take the line out, or add `for_each`".to_owned();
+                let message = format!("`{key}` is about the partitions of `for_each`");
+                sink.key_error("E110", &place.key(key), message, Some(hint));
+            }
+        }
+        return Some(None);
+    };
+    let place = for_each_place;
+    sink.not_yet(&place, "`for_each`");
     let names = open.but(&["watermark", "window", "parent", "walk"]);
     let mut plans = Vec::with_capacity(levels.len());
     for (index, ForEachSpec { name, from }) in levels.iter().enumerate() {
@@ -42,12 +57,9 @@ pub(super) fn partitions(
         let source = level(sink, &place.key("from"), from, provider, (own, syncs), open);
         plans.extend(source.map(|from| LevelPlan { name: name.clone(), from }));
     }
-    let fail_on_error = on_error == Some(OnErrorSpec::Fail);
-    (plans.len() == levels.len()).then(|| PartitionPlan {
-        levels: plans,
-        concurrency: concurrency.unwrap_or(1),
-        fail_on_error,
-    })
+    let fail_on_error = *on_error == Some(OnErrorSpec::Fail);
+    let plan = PartitionPlan { levels: plans, concurrency: concurrency.unwrap_or(1), fail_on_error };
+    (plan.levels.len() == levels.len()).then_some(Some(plan))
 }
 
 fn level(
@@ -112,10 +124,8 @@ pub(super) fn walk(sink: &mut Sink, place: &Place<'_>, spec: &WalkSpec, open: Va
     }
     let bind = words::paths(sink, &place.key("bind"), bind);
     let outside = open.but(&["walk", "page", "watermark", "window"]);
-    let start = match start {
-        None => Some(None),
-        Some(given) => request::value(sink, &place.key("start"), given, open.with(&outside)).map(Some),
-    };
+    let start =
+        words::optional(start.as_ref(), |given| request::value(sink, &place.key("start"), given, open.with(&outside)));
     Some(WalkPlan { into: into?, bind: bind?, start: start?, depth_max: max_depth.unwrap_or(32) })
 }
 
@@ -133,10 +143,7 @@ pub(super) fn detail(
     let mut names = open.but(&["page"]);
     names.push(if batch.is_some() { "records" } else { "record" });
     let asked = request::request(sink, &place.key("request"), asked, provider, open.with(&names));
-    let answer = match response {
-        None => Some(None),
-        Some(spec) => request::response(sink, &place.key("response"), spec, open).map(Some),
-    };
+    let answer = words::optional(response.as_ref(), |spec| request::response(sink, &place.key("response"), spec, open));
     if name.is_some() == *replace && !place.key("as").is_hole() && !place.key("replace").is_hole() {
         let message = if *replace {
             "the detail cannot both be a member and take the record's place"

@@ -135,22 +135,14 @@ pub(super) fn provider(sink: &mut Sink, words: &ProviderWords<'_>, extended: boo
     let timeouts = timeouts(sink, &place.key("timeout"), timeout.as_ref());
     let open = words.variables(&REQUEST_VARIABLES);
     let errors = error_rules(sink, &place.key("errors"), errors, open);
-    let verify = match verify {
-        None => Some(None),
-        Some(spec) => {
-            sink.not_yet(&place.key("verify"), "`verify`");
-            request::request(sink, &place.key("verify"), spec, words, open).map(Some)
-        }
-    };
+    let verify = words::optional(verify.as_ref(), |spec| {
+        sink.not_yet(&place.key("verify"), "`verify`");
+        request::request(sink, &place.key("verify"), spec, words, open)
+    });
     let on_connect = on_connect_plans(sink, &place.key("on_connect"), on_connect, words);
-    let webhooks = match webhooks {
-        None => Some(None),
-        Some(spec) => webhook::webhooks(sink, &place.key("webhooks"), spec, words).map(Some),
-    };
-    let tls = match tls {
-        None => Some(None),
-        Some(spec) => tls_plan(sink, &place.key("tls"), spec, variables).map(Some),
-    };
+    let webhooks =
+        words::optional(webhooks.as_ref(), |spec| webhook::webhooks(sink, &place.key("webhooks"), spec, words));
+    let tls = words::optional(tls.as_ref(), |spec| tls_plan(sink, &place.key("tls"), spec, variables));
     let trusted_origins = origins(sink, &place.key("trusted_origins"), trusted_origins);
     let (timeout_connect, timeout_request) = timeouts?;
     let draft = ProviderDraft {
@@ -331,10 +323,7 @@ fn rate_plan(sink: &mut Sink, place: &Place<'_>, spec: Option<&RateLimitSpec>) -
         .enumerate()
         .map(|(index, text)| words::quota(sink, &place.key("quotas").index(index), text))
         .collect();
-    let headers = match headers {
-        None => Some(None),
-        Some(spec) => rate_headers(sink, &place.key("headers"), spec).map(Some),
-    };
+    let headers = words::optional(headers.as_ref(), |spec| rate_headers(sink, &place.key("headers"), spec));
     Some(RatePlan {
         quotas: parsed.into_iter().collect::<Option<_>>()?,
         concurrency: concurrency.unwrap_or(4),

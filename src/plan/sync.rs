@@ -13,8 +13,8 @@ use super::{
     deletes, incremental, lint, paging, partition, provider, request, schedule, webhook, words,
 };
 use crate::spec::{
-    CursorSpec, LinkSpec, NextUrlSpec, OffsetSpec, OutputSpec, PageSpec, PaginationSpec, ProviderSpec, RelaySpec,
-    SyncSpec,
+    CursorSpec, JobSpec, LinkSpec, ModelRefSpec, NextUrlSpec, OffsetSpec, OutputSpec, PageSpec, PaginationSpec,
+    ProviderSpec, RelaySpec, RequestSpec, SyncSpec,
 };
 
 /// A sync before it has a connection.
@@ -85,7 +85,7 @@ fn names_of(spec: &SyncSpec, pagination: Option<&PaginationSpec>, broken: bool) 
     ANYWHERE.into_iter().filter(has).collect()
 }
 
-/// Compiles a sync; `None` where a mistake was found. `own_pagination` is the one it has with its provider's words under it.
+/// Compiles a sync; `None` where a mistake was found.
 pub(super) fn sync(
     sink: &mut Sink,
     place: &Place<'_>,
@@ -111,8 +111,8 @@ pub(super) fn sync(
         incremental: incremental_spec,
         deletes: deletes_spec,
         for_each,
-        concurrency,
-        on_error,
+        concurrency: _,
+        on_error: _,
         walk,
         detail,
         on_webhook,
@@ -131,9 +131,71 @@ pub(super) fn sync(
     let mut members: Vec<(&str, Vec<&str>)> = vec![("parent", parents)];
     members.extend(walk.iter().map(|walk| ("walk", walk.bind.keys().map(String::as_str).collect())));
     let open = Variables { names: &names, config: provider.config.as_ref(), input, members: &members };
-    let (outputs_response, models) = (response_spec, model_spec);
-    let outputs = outputs(sink, place, (models.as_ref(), outputs_spec.as_deref()), beside, open);
-    let asked = match (request_spec, job_spec) {
+    let outputs = outputs(sink, place, (model_spec.as_ref(), outputs_spec.as_deref()), beside, open);
+    let asked = asked(sink, place, (request_spec.as_ref(), job_spec.as_ref()), provider, open);
+    let response = request::response(sink, &place.key("response"), response_spec, open);
+    let pagination = match paged {
+        Some(spec) => {
+            // what the provider says stands in its file
+            let at = if pagination_spec.is_some() { place } else { &provider.place };
+            paging::pagination(sink, &at.key("pagination"), spec, open)
+        }
+        None => Some(PagePlan::one()),
+    };
+    let errors = provider::error_rules(sink, &place.key("errors"), errors, open);
+    let incremental = words::optional(incremental_spec.as_ref(), |spec| {
+        incremental::incremental(sink, &place.key("incremental"), spec, open)
+    });
+    let first = outputs.as_ref().map(|(model, _)| model.as_ref());
+    let deletes = words::optional(deletes_spec.as_ref(), |spec| {
+        deletes::deletes(sink, &place.key("deletes"), spec, provider, first, open)
+    });
+    let neighbours = (name.as_str(), beside.syncs.as_slice());
+    let partitions = partition::partitions(sink, place, spec, provider, neighbours, open);
+    let walk = words::optional(walk.as_ref(), |spec| partition::walk(sink, &place.key("walk"), spec, open));
+    let detail =
+        words::optional(detail.as_ref(), |spec| partition::detail(sink, &place.key("detail"), spec, provider, open));
+    let on_webhook = webhook::on_webhook(sink, &place.key("on_webhook"), on_webhook, provider, open);
+    let schedule = schedule::schedule(sink, &place.key("schedule"), schedule_spec.as_ref());
+    let budget = budget(sink, place, spec);
+    let ((request, job), (model, outputs)) = (asked?, outputs?);
+    let (incremental, token) = incremental?.unwrap_or_default();
+    let draft = SyncDraft {
+        description: description.clone(),
+        schedule: schedule?,
+        auto_start: auto_start.unwrap_or(true),
+        model,
+        outputs,
+        request,
+        job,
+        response: response?,
+        pagination: pagination?,
+        errors: errors?,
+        incremental,
+        token,
+        deletes: deletes?.unwrap_or(DeletePlan::None),
+        partitions: partitions?,
+        walk: walk?,
+        detail: detail?,
+        on_webhook: on_webhook?,
+        budget: budget?,
+        input: input.cloned(),
+        essence: essence(document, paged, provider.spec),
+    };
+    let good = cross_rules(sink, place, &draft);
+    lint::sync(sink, place, spec, &draft);
+    good.then_some(draft)
+}
+
+/// What is asked: a request, or a job with the request that starts it.
+fn asked(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    (request, job): (Option<&RequestSpec>, Option<&JobSpec>),
+    provider: &ProviderWords<'_>,
+    open: Variables<'_>,
+) -> Option<(RequestPlan, Option<JobPlan>)> {
+    match (request, job) {
         (Some(spec), None) => {
             request::request(sink, &place.key("request"), spec, provider, open).map(|request| (request, None))
         }
@@ -157,91 +219,14 @@ pub(super) fn sync(
             }
             None
         }
-    };
-    let response = request::response(sink, &place.key("response"), outputs_response, open);
-    let pagination = match paged {
-        Some(spec) => {
-            // what the provider says stands in its file
-            let at = if pagination_spec.is_some() { place } else { &provider.place };
-            paging::pagination(sink, &at.key("pagination"), spec, open)
-        }
-        None => Some(PagePlan::one()),
-    };
-    let errors = provider::error_rules(sink, &place.key("errors"), errors, open);
-    let incremental = match incremental_spec {
-        None => Some((None, None)),
-        Some(spec) => incremental::incremental(sink, &place.key("incremental"), spec, open),
-    };
-    let first = outputs.as_ref().map(|(model, _)| model.as_ref());
-    let deletes = match deletes_spec {
-        None => Some(DeletePlan::None),
-        Some(spec) => deletes::deletes(sink, &place.key("deletes"), spec, provider, first, open),
-    };
-    let partitions = match for_each {
-        None => Some(None),
-        Some(levels) => {
-            let at = place.key("for_each");
-            let neighbours = (name.as_str(), beside.syncs.as_slice());
-            partition::partitions(sink, &at, levels, (*concurrency, *on_error), provider, neighbours, open).map(Some)
-        }
-    };
-    if for_each.is_none() {
-        for (key, is) in [("concurrency", concurrency.is_some()), ("on_error", on_error.is_some())] {
-            if is && !place.key("for_each").is_hole() {
-                let hint = "take the line out, or add `for_each`".to_owned();
-                sink.key_error(
-                    "E110",
-                    &place.key(key),
-                    format!("`{key}` is about the partitions of `for_each`"),
-                    Some(hint),
-                );
-            }
-        }
     }
-    let walk = match walk {
-        None => Some(None),
-        Some(spec) => partition::walk(sink, &place.key("walk"), spec, open).map(Some),
-    };
-    let detail = match detail {
-        None => Some(None),
-        Some(spec) => partition::detail(sink, &place.key("detail"), spec, provider, open).map(Some),
-    };
-    let on_webhook = webhook::on_webhook(sink, &place.key("on_webhook"), on_webhook, provider, open);
-    let schedule = schedule::schedule(sink, &place.key("schedule"), schedule_spec.as_ref());
-    let budget = budget(sink, place, spec);
-    let ((request, job), (model, outputs), (incremental, token)) = (asked?, outputs?, incremental?);
-    let draft = SyncDraft {
-        description: description.clone(),
-        schedule: schedule?,
-        auto_start: auto_start.unwrap_or(true),
-        model,
-        outputs,
-        request,
-        job,
-        response: response?,
-        pagination: pagination?,
-        errors: errors?,
-        incremental,
-        token,
-        deletes: deletes?,
-        partitions: partitions?,
-        walk: walk?,
-        detail: detail?,
-        on_webhook: on_webhook?,
-        budget: budget?,
-        input: input.cloned(),
-        essence: essence(document, paged, provider.spec),
-    };
-    let good = cross_rules(sink, place, &draft);
-    lint::sync(sink, place, spec, &draft);
-    good.then_some(draft)
 }
 
-/// The first model, and the others.
+/// The first model, and all of several.
 fn outputs(
     sink: &mut Sink,
     place: &Place<'_>,
-    (model, outputs): (Option<&crate::spec::ModelRefSpec>, Option<&[OutputSpec]>),
+    (model, outputs): (Option<&ModelRefSpec>, Option<&[OutputSpec]>),
     beside: &Beside<'_>,
     open: Variables<'_>,
 ) -> Option<(Arc<ModelPlan>, Vec<OutputPlan>)> {

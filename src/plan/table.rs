@@ -65,10 +65,9 @@ pub(super) fn model(
             sink.not_yet(&place.key(key), &format!("`{key}`"));
         }
     }
-    let columns_from = match columns_from {
-        None => Some(None),
-        Some(spec) => columns_from_plan(sink, &place.key("columns_from"), spec, config).map(Some),
-    };
+    let columns_from = words::optional(columns_from.as_ref(), |spec| {
+        columns_from_plan(sink, &place.key("columns_from"), spec, config)
+    });
     let child_plans = children_plans(sink, place, spec, config);
     if plans.len() != columns.len() || key_positions.len() != key.len() {
         return None;

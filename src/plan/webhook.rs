@@ -29,20 +29,14 @@ pub(super) fn webhooks(
     let WebhooksSpec { verify: verify_spec, handshake, events, kind, id, connection } = spec;
     sink.not_yet(place, "`webhooks`");
     let verify = verify(sink, &place.key("verify"), verify_spec, words.variables(&VERIFY_VARIABLES));
-    let handshake = match handshake {
-        None => Some(None),
-        Some(HandshakeSpec { when, respond: answer }) => {
-            let place = place.key("handshake");
-            let variables = words.variables(&BODY_VARIABLES);
-            let when = template(sink, &place.key("when"), when, variables);
-            let answer = respond(sink, &place.key("respond"), answer, variables);
-            when.zip(answer).map(Some)
-        }
-    };
-    let events = match events {
-        None => Some(None),
-        Some(text) => words::path(sink, &place.key("events"), text).map(Some),
-    };
+    let handshake = words::optional(handshake.as_ref(), |HandshakeSpec { when, respond: answer }| {
+        let place = place.key("handshake");
+        let variables = words.variables(&BODY_VARIABLES);
+        let when = template(sink, &place.key("when"), when, variables);
+        let answer = respond(sink, &place.key("respond"), answer, variables);
+        when.zip(answer)
+    });
+    let events = words::optional(events.as_ref(), |text| words::path(sink, &place.key("events"), text));
     let variables = words.variables(&EVENT_VARIABLES);
     let kind = words::optional_template(sink, &place.key("type"), kind.as_ref(), variables);
     let id = words::optional_template(sink, &place.key("id"), id.as_ref(), variables);
@@ -106,16 +100,13 @@ fn verify(
                 sink.error("E112", &place.key("signed"), message, Some(hint));
             }
             let secret = text(sink, place.key("secret"), secret.as_ref(), SECRET);
-            let timestamp = match timestamp {
-                None => Some(None),
-                Some(WebhookTimestampSpec { header: name, tolerance }) => {
-                    let place = place.key("timestamp");
-                    let name = header(sink, place.key("header"), name);
-                    let five = Duration::from_secs(300);
-                    let tolerance = words::duration_or(sink, &place.key("tolerance"), tolerance.as_ref(), five);
-                    name.zip(tolerance).map(Some)
-                }
-            };
+            let timestamp = words::optional(timestamp.as_ref(), |WebhookTimestampSpec { header: name, tolerance }| {
+                let place = place.key("timestamp");
+                let name = header(sink, place.key("header"), name);
+                let five = Duration::from_secs(300);
+                let tolerance = words::duration_or(sink, &place.key("tolerance"), tolerance.as_ref(), five);
+                name.zip(tolerance)
+            });
             Some(WebhookVerify::Hmac {
                 hash: match algorithm {
                     HashSpec::Sha256 => Hash::Sha256,

@@ -361,6 +361,11 @@ pub(super) fn headers(
     parsed
 }
 
+/// What may be left out: nothing where nothing is written, `None` where what is written has a mistake.
+pub(super) fn optional<S: ?Sized, P>(spec: Option<&S>, compile: impl FnOnce(&S) -> Option<P>) -> Option<Option<P>> {
+    spec.map_or(Some(None), |spec| compile(spec).map(Some))
+}
+
 /// A template that may be left out.
 pub(super) fn optional_template(
     sink: &mut Sink,
@@ -368,7 +373,7 @@ pub(super) fn optional_template(
     text: Option<&String>,
     variables: Variables<'_>,
 ) -> Option<Option<Template>> {
-    text.map_or(Some(None), |text| template(sink, place, text, variables).map(Some))
+    optional(text, |text| template(sink, place, text, variables))
 }
 
 /// A predicate that may be left out.
@@ -378,12 +383,12 @@ pub(super) fn optional_predicate(
     text: Option<&String>,
     variables: Variables<'_>,
 ) -> Option<Option<Predicate>> {
-    text.map_or(Some(None), |text| predicate(sink, place, text, variables).map(Some))
+    optional(text, |text| predicate(sink, place, text, variables))
 }
 
 /// A duration that may be left out.
 pub(super) fn optional_duration(sink: &mut Sink, place: &Place<'_>, text: Option<&String>) -> Option<Option<Duration>> {
-    text.map_or(Some(None), |text| some_duration(sink, place, text).map(Some))
+    optional(text, |text| some_duration(sink, place, text))
 }
 
 /// A duration with what is meant without it.
