@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use super::place::{Place, Sink};
 use super::sync::Beside;
-use super::variables::{Variables, template};
+use super::variables::Variables;
 use super::{
-    ActionOutput, ActionPlan, ColumnPlan, ConnectionPlan, ErrorRule, ModelPlan, PagePlan, RequestPlan, ResponsePlan,
-    StepPlan, Template, ValuePlan, paging, provider, request, table, words,
+    ActionOutput, ActionPlan, ColumnPlan, ConnectionPlan, ErrorRule, IdempotencyKey, ModelPlan, PagePlan, ResponsePlan,
+    StepPlan, SyncedFirst, paging, provider, request, table, words,
 };
 use crate::spec::{
-    ActionOutputSpec, ActionRetrySpec, ActionSpec, IdempotencyKeySpec, PaginationSpec, StepSpec, SyncedFirstSpec,
+    ActionOutputSpec, ActionRetrySpec, ActionSpec, IdempotencyKeySpec, PaginationSpec, RequestSpec, StepSpec,
+    SyncedFirstSpec,
 };
 
 /// An action before it has a connection.
@@ -23,12 +24,12 @@ pub(super) struct ActionDraft {
     pub(super) steps: Vec<StepPlan>,
     response: Option<ResponsePlan>,
     attempts: u32,
-    idempotency_key: Option<(String, Option<Template>)>,
+    idempotency_key: Option<IdempotencyKey>,
     errors: Vec<ErrorRule>,
     output: ActionOutput,
     pagination: Option<PagePlan>,
     save: Option<Arc<ModelPlan>>,
-    synced_first: Option<(Arc<ModelPlan>, Vec<(String, ValuePlan)>)>,
+    synced_first: Option<SyncedFirst>,
 }
 
 impl ActionDraft {
@@ -98,32 +99,13 @@ pub(super) fn action(
     let paged = matches!(pagination_spec, Some(PaginationSpec::Cursor(_)));
     let names: Vec<&str> = VARIABLES.into_iter().chain(paged.then_some("page")).collect();
     let open = Variables { input, ..beside.provider.variables(&names) };
-    let steps = match (request_spec, steps) {
-        (Some(spec), None) => request::request(sink, &place.key("request"), spec, beside.provider, open)
-            .map(|request| vec![StepPlan { name: String::new(), when: None, request }]),
-        (None, Some(specs)) => step_plans(sink, &place.key("steps"), specs, beside, open),
-        (Some(_), Some(_)) => {
-            let hint = "put the request among the `steps`".to_owned();
-            sink.key_error(
-                "E060",
-                &place.key("steps"),
-                "an action has a `request` or `steps`, and this one has both",
-                Some(hint),
-            );
-            None
-        }
-        (None, None) => {
-            let hint = "write what is asked: `request: { post: /contacts }`".to_owned();
-            if !place.key("request").is_hole() && !place.key("steps").is_hole() {
-                sink.error("E011", place, "the key `request` is missing", Some(hint));
-            }
-            None
-        }
-    };
+    let steps = steps_of(sink, place, (request_spec.as_ref(), steps.as_deref()), beside, open);
     let response =
         words::optional(response.as_ref(), |spec| request::response(sink, &place.key("response"), spec, open));
     let attempts = retry.as_ref().and_then(|ActionRetrySpec { attempts }| *attempts).unwrap_or(3);
-    let idempotency_key = idempotency_key_plan(sink, &place.key("idempotency_key"), idempotency_key.as_ref(), open);
+    let idempotency_key = words::optional(idempotency_key.as_ref(), |spec| {
+        idempotency_key_plan(sink, &place.key("idempotency_key"), spec, open)
+    });
     let errors = provider::error_rules(sink, &place.key("errors"), errors, open);
     let output = output(sink, &place.key("output"), output_spec.as_ref(), beside);
     let pagination = words::optional(pagination_spec.as_ref(), |spec| {
@@ -157,6 +139,38 @@ pub(super) fn action(
     })
 }
 
+/// The requests of an action: the only one, or its steps.
+fn steps_of(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    (request, steps): (Option<&RequestSpec>, Option<&[StepSpec]>),
+    beside: &Beside<'_>,
+    open: Variables<'_>,
+) -> Option<Vec<StepPlan>> {
+    match (request, steps) {
+        (Some(spec), None) => request::request(sink, &place.key("request"), spec, beside.provider, open)
+            .map(|request| vec![StepPlan { name: String::new(), when: None, request }]),
+        (None, Some(specs)) => step_plans(sink, &place.key("steps"), specs, beside, open),
+        (Some(_), Some(_)) => {
+            let hint = "put the request among the `steps`".to_owned();
+            sink.key_error(
+                "E060",
+                &place.key("steps"),
+                "an action has a `request` or `steps`, and this one has both",
+                Some(hint),
+            );
+            None
+        }
+        (None, None) => {
+            let hint = "write what is asked: `request: { post: /contacts }`".to_owned();
+            if !place.key("request").is_hole() && !place.key("steps").is_hole() {
+                sink.error("E011", place, "the key `request` is missing", Some(hint));
+            }
+            None
+        }
+    }
+}
+
 fn step_plans(
     sink: &mut Sink,
     place: &Place<'_>,
@@ -177,7 +191,7 @@ fn step_plans(
         let names = open.and(if index > 0 { &["steps"] } else { &[] });
         let open = Variables { names: &names, members: &members, ..open };
         let when = words::optional_template(sink, &at.key("when"), when.as_ref(), open);
-        let plan: Option<RequestPlan> = request::request(sink, &at.key("request"), asked, beside.provider, open);
+        let plan = request::request(sink, &at.key("request"), asked, beside.provider, open);
         plans.extend((|| Some(StepPlan { name: name.clone(), when: when?, request: plan? }))());
     }
     (plans.len() == specs.len()).then_some(plans)
@@ -186,13 +200,13 @@ fn step_plans(
 fn idempotency_key_plan(
     sink: &mut Sink,
     place: &Place<'_>,
-    spec: Option<&IdempotencyKeySpec>,
+    spec: &IdempotencyKeySpec,
     open: Variables<'_>,
-) -> Option<Option<(String, Option<Template>)>> {
-    let Some(IdempotencyKeySpec { header, value }) = spec else { return Some(None) };
+) -> Option<IdempotencyKey> {
+    let IdempotencyKeySpec { header, value } = spec;
     let header = words::header_name(sink, &place.key("header"), header.as_deref().unwrap_or("Idempotency-Key"));
-    let value = words::optional(value.as_ref(), |text| template(sink, &place.key("value"), text, open));
-    Some(Some((header?, value?)))
+    let value = words::optional_template(sink, &place.key("value"), value.as_ref(), open);
+    Some(IdempotencyKey { header: header?, value: value? })
 }
 
 fn output(
@@ -222,7 +236,7 @@ fn synced_first_plan(
     spec: &SyncedFirstSpec,
     beside: &Beside<'_>,
     open: Variables<'_>,
-) -> Option<(Arc<ModelPlan>, Vec<(String, ValuePlan)>)> {
+) -> Option<SyncedFirst> {
     let SyncedFirstSpec { model, filter } = spec;
     let model = beside.model(sink, &place.key("model"), model);
     let place = place.key("where");
@@ -235,5 +249,5 @@ fn synced_first_plan(
         sink.key_error("E051", &place.key(name), message, crate::diagnostic::suggest(name, names));
         good = false;
     }
-    Some((model, values?)).filter(|_| good)
+    Some(SyncedFirst { model, filter: values? }).filter(|_| good)
 }

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use minijinja::context;
 use serde_json::{Map, Value};
+use url::Url;
 
 use super::place::{Place, Sink};
 use super::provider::{ProviderDraft, as_base_url, saved};
-use super::{AuthPlan, ConnectionPlan, CredentialSource, Template, auth, words};
+use super::{AuthPlan, ConnectionPlan, CredentialSource, auth, words};
 use crate::diagnostic::{did_you_mean, suggest};
 use crate::spec::finding::check_against;
 use crate::spec::{ConnectionSpec, ProviderSpec};
@@ -23,7 +24,7 @@ pub(super) fn connection(
     draft: &ProviderDraft,
     credentials: BTreeMap<String, CredentialSource>,
 ) -> Option<ConnectionPlan> {
-    let ConnectionSpec { provider, auth, base_url, credentials: _, config, syncs: _, allow } = spec;
+    let ConnectionSpec { provider, auth, base_url: _, credentials: _, config, syncs: _, allow } = spec;
     words::allow(sink, place, allow);
     let auth = pick_auth(sink, place, auth.as_ref(), draft);
     for credential in auth.iter().flat_map(auth::credentials) {
@@ -34,35 +35,7 @@ pub(super) fn connection(
         config => minijinja::Value::from(minijinja::value::Serde(config.as_ref()?)),
         connection => context! { name },
     };
-    let (url_place, rendered) = match base_url {
-        Some(url) => {
-            no_environment(sink, &place.key("base_url"), &Value::String(url.clone()))?;
-            (place.key("base_url"), Ok(url.clone()))
-        }
-        None => {
-            let Some(template) = &draft.base_url else {
-                let message = format!("`{provider}` has no `base_url`: it is there to be extended");
-                let hint = "name a provider that extends it".to_owned();
-                sink.error("E023", &place.key("provider"), message, Some(hint));
-                return None;
-            };
-            // the API tells it, and this version does not ask: that was told where it is written
-            let settings = config.as_ref()?;
-            let mut named = template.variables().iter().filter_map(|name| name.strip_prefix("config."));
-            if named.any(|name| settings.get(name).is_none() && saved(provider_spec).any(|saved| saved == name)) {
-                return None;
-            }
-            (place.clone(), base_url_text(template, &variables))
-        }
-    };
-    let base_url = match rendered {
-        Err(error) => {
-            let message = format!("the base URL of `{provider}` has no value: {error}");
-            sink.key_error("E040", &url_place, message, Some("give it in `config`".into()));
-            None
-        }
-        Ok(text) => as_base_url(sink, &url_place, &text),
-    };
+    let base_url = base_url_of(sink, place, spec, provider_spec, draft, (config.as_ref()?, &variables));
     let ProviderDraft {
         base_url: _,
         auth: _,
@@ -97,9 +70,45 @@ pub(super) fn connection(
     })
 }
 
-/// A value in a base URL must not move it to another host or path: it is encoded as in a path, and a host takes no such characters.
-fn base_url_text(template: &Template, variables: &minijinja::Value) -> Result<String, super::TemplateError> {
-    template.render_path(variables)
+/// The base URL of a connection with these settings. A value in it must not move it to another host or path: it is encoded as in a
+/// path, and a host takes no such characters.
+fn base_url_of(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &ConnectionSpec,
+    provider_spec: &ProviderSpec,
+    draft: &ProviderDraft,
+    (settings, variables): (&Value, &minijinja::Value),
+) -> Option<Url> {
+    let ConnectionSpec { provider, base_url, .. } = spec;
+    let (url_place, rendered) = match base_url {
+        Some(url) => {
+            no_environment(sink, &place.key("base_url"), &Value::String(url.clone()))?;
+            (place.key("base_url"), Ok(url.clone()))
+        }
+        None => {
+            let Some(template) = &draft.base_url else {
+                let message = format!("`{provider}` has no `base_url`: it is there to be extended");
+                let hint = "name a provider that extends it".to_owned();
+                sink.error("E023", &place.key("provider"), message, Some(hint));
+                return None;
+            };
+            // the API tells it, and this version does not ask: that was told where it is written
+            let mut named = template.variables().iter().filter_map(|name| name.strip_prefix("config."));
+            if named.any(|name| settings.get(name).is_none() && saved(provider_spec).any(|saved| saved == name)) {
+                return None;
+            }
+            (place.clone(), template.render_path(variables))
+        }
+    };
+    match rendered {
+        Err(error) => {
+            let message = format!("the base URL of `{provider}` has no value: {error}");
+            sink.key_error("E040", &url_place, message, Some("give it in `config`".into()));
+            None
+        }
+        Ok(text) => as_base_url(sink, &url_place, &text),
+    }
 }
 
 fn pick_auth(sink: &mut Sink, place: &Place<'_>, wanted: Option<&String>, draft: &ProviderDraft) -> Option<AuthPlan> {

@@ -27,12 +27,7 @@ pub(super) fn incremental(
         token: token_spec,
         max_age,
     } = spec;
-    let kind = match kind_spec {
-        MarkTypeSpec::Timestamp => MarkKind::Timestamp,
-        MarkTypeSpec::Date => MarkKind::Date,
-        MarkTypeSpec::Integer => MarkKind::Integer,
-        MarkTypeSpec::Text => MarkKind::Text,
-    };
+    let kind = mark_kind(*kind_spec);
     let max_age = words::optional_duration(sink, &place.key("max_age"), max_age.as_ref());
     if spec.max_age.is_some() {
         sink.not_yet(&place.key("max_age"), "`max_age`");
@@ -51,15 +46,7 @@ pub(super) fn incremental(
     let field = words::singular_path(sink, &place.key("field"), field);
     let format = format_plan(sink, &place.key("format"), kind, format.as_ref());
     let start = start_plan(sink, &place.key("start"), kind, start.as_ref(), open);
-    let lookback = match lookback {
-        None => Some(Duration::ZERO),
-        Some(_) if matches!(kind, MarkKind::Integer | MarkKind::Text) => {
-            let message = "only a timestamp or a date has a `lookback`";
-            sink.key_error("E041", &place.key("lookback"), message, Some("take the line out".to_owned()));
-            None
-        }
-        Some(text) => words::duration(sink, &place.key("lookback"), text),
-    };
+    let lookback = lookback_plan(sink, &place.key("lookback"), kind, lookback.as_ref());
     let window = words::optional(window_spec.as_ref(), |spec| window(sink, &place.key("window"), spec, kind, open));
     if window_spec.is_some() && start.as_ref().is_some_and(Option::is_none) && !place.key("start").is_hole() {
         let hint = "say where the first window starts: `start: 2020-01-01`".to_owned();
@@ -97,6 +84,27 @@ pub(super) fn incremental(
         max_age: max_age?,
     };
     Some((Some(plan), token?))
+}
+
+fn mark_kind(spec: MarkTypeSpec) -> MarkKind {
+    match spec {
+        MarkTypeSpec::Timestamp => MarkKind::Timestamp,
+        MarkTypeSpec::Date => MarkKind::Date,
+        MarkTypeSpec::Integer => MarkKind::Integer,
+        MarkTypeSpec::Text => MarkKind::Text,
+    }
+}
+
+fn lookback_plan(sink: &mut Sink, place: &Place<'_>, kind: MarkKind, text: Option<&String>) -> Option<Duration> {
+    match text {
+        None => Some(Duration::ZERO),
+        Some(_) if matches!(kind, MarkKind::Integer | MarkKind::Text) => {
+            let message = "only a timestamp or a date has a `lookback`";
+            sink.key_error("E041", place, message, Some("take the line out".to_owned()));
+            None
+        }
+        Some(text) => words::duration(sink, place, text),
+    }
 }
 
 /// Words that mean nothing without a `field`.

@@ -104,7 +104,8 @@ fn level(
             let filter = words::optional_predicate(sink, &place.key("where"), filter.as_ref(), open.with(&names));
             Some(LevelSource::Rows { sync: sync.clone(), filter: filter?, changed_only: *changed_only })
         }
-        ForEachFromSpec::List(ListSpec { request: asked, response, pagination, key }) => {
+        ForEachFromSpec::List(spec) => {
+            let ListSpec { request: asked, response, pagination, key } = spec.as_ref();
             let place = place.key("list");
             let list = request::list(sink, &place, (asked, response, pagination.as_ref()), provider, open);
             let key = words::singular_path(sink, &place.key("key"), key);

@@ -104,32 +104,21 @@ pub(super) fn provider(sink: &mut Sink, words: &ProviderWords<'_>, extended: boo
         tls,
         allow,
     } = spec;
-    words::name(sink, &place.key("provider"), name, true);
+    provider_name(sink, &place.key("provider"), name);
     words::allow(sink, place, allow);
-    if RESERVED.contains(&name.as_str()) {
-        let message = format!("`{name}` is a schema that headwater or DuckDB keeps for itself");
-        let hint = format!("name the provider after its API: `{name}-api`");
-        sink.error("E025", &place.key("provider"), message, Some(hint));
-    }
     if let Some(schema) = schema {
         words::json_schema(sink, &place.key("config"), "config", schema);
     }
     defaults(sink, words, headers, query, pagination.as_ref());
-    if base_url.is_none() && !extended && !place.is_broken() {
-        let hint = "add `base_url: https://api.example.com`".to_owned();
-        sink.error("E011", place, "the key `base_url` is missing", Some(hint));
-    }
-    let base_url =
-        base_url_template(sink, place, base_url.as_ref(), Variables::new(&["config", "connection"], config.as_ref()));
+    let base_url = base_url_template(sink, words, base_url.as_ref(), extended);
     let variables = Variables::new(&auth::AUTH_VARIABLES, config.as_ref());
-    let mut ways = IndexMap::new();
-    let mut good = true;
-    for (name, spec) in auth.iter().flatten() {
-        match auth_plan(sink, &place.key("auth").key(name), spec, words, variables) {
-            Some(plan) => drop(ways.insert(name.clone(), plan)),
-            None => good = false,
-        }
-    }
+    let ways: Vec<Option<(String, AuthPlan)>> = auth
+        .iter()
+        .flatten()
+        .map(|(name, spec)| {
+            Some((name.clone(), auth_plan(sink, &place.key("auth").key(name), spec, words, variables)?))
+        })
+        .collect();
     let rate_limit = rate_plan(sink, &place.key("rate_limit"), rate_limit.as_ref());
     let retry = retry_plan(sink, &place.key("retry"), retry.as_ref());
     let timeouts = timeouts(sink, &place.key("timeout"), timeout.as_ref());
@@ -145,9 +134,9 @@ pub(super) fn provider(sink: &mut Sink, words: &ProviderWords<'_>, extended: boo
     let tls = words::optional(tls.as_ref(), |spec| tls_plan(sink, &place.key("tls"), spec, variables));
     let trusted_origins = origins(sink, &place.key("trusted_origins"), trusted_origins);
     let (timeout_connect, timeout_request) = timeouts?;
-    let draft = ProviderDraft {
+    Some(ProviderDraft {
         base_url: base_url?,
-        auth: ways,
+        auth: ways.into_iter().collect::<Option<_>>()?,
         rate_limit: rate_limit?,
         retry: retry?,
         errors: errors?,
@@ -158,20 +147,35 @@ pub(super) fn provider(sink: &mut Sink, words: &ProviderWords<'_>, extended: boo
         on_connect: on_connect?,
         webhooks: webhooks?,
         tls: tls?,
-    };
-    good.then_some(draft)
+    })
+}
+
+fn provider_name(sink: &mut Sink, place: &Place<'_>, name: &str) {
+    words::name(sink, place, name, true);
+    if RESERVED.contains(&name) {
+        let message = format!("`{name}` is a schema that headwater or DuckDB keeps for itself");
+        let hint = format!("name the provider after its API: `{name}-api`");
+        sink.error("E025", place, message, Some(hint));
+    }
 }
 
 /// The base URL, if there is one; `None` where a mistake was found.
 fn base_url_template(
     sink: &mut Sink,
-    place: &Place<'_>,
+    words: &ProviderWords<'_>,
     text: Option<&String>,
-    variables: Variables<'_>,
+    extended: bool,
 ) -> Option<Option<Template>> {
-    let Some(text) = text else { return Some(None) };
-    let place = place.key("base_url");
-    let template = template(sink, &place, text, variables)?;
+    let top = &words.place;
+    let Some(text) = text else {
+        if !extended && !top.is_broken() {
+            let hint = "add `base_url: https://api.example.com`".to_owned();
+            sink.error("E011", top, "the key `base_url` is missing", Some(hint));
+        }
+        return Some(None);
+    };
+    let place = top.key("base_url");
+    let template = template(sink, &place, text, words.variables(&["config", "connection"]))?;
     // what the settings bring is seen where there is a connection; the rest of the URL is judged here
     let sample = template.sample("x");
     if sample != "x" {

@@ -86,6 +86,7 @@ fn names_of(spec: &SyncSpec, pagination: Option<&PaginationSpec>, broken: bool) 
 }
 
 /// Compiles a sync; `None` where a mistake was found.
+#[expect(clippy::too_many_lines, reason = "it names every word of a sync once")]
 pub(super) fn sync(
     sink: &mut Sink,
     place: &Place<'_>,
@@ -252,7 +253,7 @@ fn outputs(
                 let filter = words::optional_predicate(sink, &at.key("where"), filter.as_ref(), open.with(&names));
                 plans.extend((|| Some(OutputPlan { model: model?, records: records?, filter: filter? }))());
             }
-            let first = plans.first()?.model.clone();
+            let first = Arc::clone(&plans.first()?.model);
             (plans.len() == specs.len()).then_some((first, plans))
         }
         (Some(_), Some(_)) => {

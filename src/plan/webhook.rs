@@ -67,21 +67,33 @@ pub(super) fn webhooks(
 
 const SECRET: &str = "{{ credentials.webhook_secret }}";
 
+/// A template of `verify`: one that names neither a secret nor the delivery is a secret that is written out.
+fn secret_text(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    given: Option<&String>,
+    default: &str,
+    variables: Variables<'_>,
+) -> Option<Template> {
+    let parsed = template(sink, place, given.map_or(default, String::as_str), variables)?;
+    if !parsed.names("credentials") && !parsed.names("request") {
+        words::literal_secret(sink, place, &parsed);
+    }
+    Some(parsed)
+}
+
+fn header(sink: &mut Sink, place: &Place<'_>, name: &str) -> Option<String> {
+    words::header_name(sink, place, name).map(|name| name.to_lowercase())
+}
+
 fn verify(
     sink: &mut Sink,
     place: &Place<'_>,
     spec: &WebhookVerifySpec,
     variables: Variables<'_>,
 ) -> Option<WebhookVerify> {
-    let text = |sink: &mut Sink, place: Place<'_>, given: Option<&String>, default: &str| -> Option<Template> {
-        let parsed = template(sink, &place, given.map_or(default, String::as_str), variables)?;
-        if !parsed.names("credentials") && !parsed.names("request") {
-            words::literal_secret(sink, &place, &parsed);
-        }
-        Some(parsed)
-    };
-    let header = |sink: &mut Sink, place: Place<'_>, name: &str| {
-        words::header_name(sink, &place, name).map(|name| name.to_lowercase())
+    let text = |sink: &mut Sink, place: Place<'_>, given: Option<&String>, default: &str| {
+        secret_text(sink, &place, given, default, variables)
     };
     match spec {
         WebhookVerifySpec::None {} => {
@@ -92,7 +104,7 @@ fn verify(
         }
         WebhookVerifySpec::Hmac(HmacSpec { algorithm, header: name, prefix, encoding, signed, secret, timestamp }) => {
             let place = place.key("hmac");
-            let name = header(sink, place.key("header"), name);
+            let name = header(sink, &place.key("header"), name);
             let signed = text(sink, place.key("signed"), signed.as_ref(), "{{ request.body }}");
             if let Some(signed) = signed.as_ref().filter(|signed| !signed.names("request")) {
                 let hint = "the body belongs into it: `\"{{ request.body }}\"`".to_owned();
@@ -102,7 +114,7 @@ fn verify(
             let secret = text(sink, place.key("secret"), secret.as_ref(), SECRET);
             let timestamp = words::optional(timestamp.as_ref(), |WebhookTimestampSpec { header: name, tolerance }| {
                 let place = place.key("timestamp");
-                let name = header(sink, place.key("header"), name);
+                let name = header(sink, &place.key("header"), name);
                 let five = Duration::from_secs(300);
                 let tolerance = words::duration_or(sink, &place.key("tolerance"), tolerance.as_ref(), five);
                 name.zip(tolerance)
@@ -128,7 +140,7 @@ fn verify(
             let place = place.key("token");
             let value = text(sink, place.key("value"), value.as_ref(), SECRET);
             let (in_header, name) = match (in_header, query) {
-                (Some(name), None) => (true, header(sink, place.key("header"), name)?),
+                (Some(name), None) => (true, header(sink, &place.key("header"), name)?),
                 (None, Some(name)) => (false, name.clone()),
                 _ => {
                     let hint = "name the header or the query parameter that holds it: `header: X-Token`".to_owned();
@@ -140,7 +152,7 @@ fn verify(
         }
         WebhookVerifySpec::Jwt(WebhookJwtSpec { header: name, algorithm, key, claims }) => {
             let place = place.key("jwt");
-            let name = header(sink, place.key("header"), name.as_deref().unwrap_or("Authorization"));
+            let name = header(sink, &place.key("header"), name.as_deref().unwrap_or("Authorization"));
             let key = text(sink, place.key("key"), key.as_ref(), SECRET);
             let claims = request::values(sink, &place.key("claims"), claims, variables);
             let algorithm = algorithm_plan(*algorithm);

@@ -47,7 +47,7 @@ pub struct PollSpec {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum DownloadSpec {
     /// A request gives it; paged as `pagination` says.
-    Request(RequestSpec),
+    Request(Box<RequestSpec>),
     /// A path to its URL: `$.file_url`.
     #[schemars(with = "PathText")]
     Url(String),

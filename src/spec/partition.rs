@@ -27,7 +27,7 @@ pub enum ForEachFromSpec {
     /// The rows of a table that another sync of this connection fills.
     Rows(RowsSpec),
     /// The API is asked for them.
-    List(ListSpec),
+    List(Box<ListSpec>),
 }
 
 /// The rows of a table that another sync fills. An item has the table's columns; the key of the model is its key.

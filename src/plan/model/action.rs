@@ -21,8 +21,8 @@ pub struct ActionPlan {
     pub response: Option<ResponsePlan>,
     /// attempts of a request that is safe to repeat
     pub attempts: u32,
-    /// the header that takes the idempotency key, and the key; none = a random one for each call
-    pub idempotency_key: Option<(String, Option<Template>)>,
+    /// what tells the API that it is the same request once more
+    pub idempotency_key: Option<IdempotencyKey>,
     /// what an answer means that is no success; the provider's rules come behind these
     pub errors: Vec<ErrorRule>,
     /// what the caller gets
@@ -31,8 +31,26 @@ pub struct ActionPlan {
     pub pagination: Option<PagePlan>,
     /// the model in whose table the record is written as well
     pub save: Option<Arc<ModelPlan>>,
-    /// the table that is asked first, and the values its columns must have
-    pub synced_first: Option<(Arc<ModelPlan>, Vec<(String, ValuePlan)>)>,
+    /// the table that is asked before the API
+    pub synced_first: Option<SyncedFirst>,
+}
+
+/// What tells the API that it is the same request once more.
+#[derive(Debug, Clone)]
+pub struct IdempotencyKey {
+    /// the header that takes it
+    pub header: String,
+    /// what it is; none = a random one for each call
+    pub value: Option<Template>,
+}
+
+/// An answer out of the table.
+#[derive(Debug, Clone)]
+pub struct SyncedFirst {
+    /// whose table
+    pub model: Arc<ModelPlan>,
+    /// columns and the values they must have
+    pub filter: Vec<(String, ValuePlan)>,
 }
 
 /// One request of an action.

@@ -46,11 +46,8 @@ pub(super) fn column(name: &str, column_type_text: &str, source: &str) -> Column
     }
 }
 
-/// A sync into a model of these columns, whose key is the first.
-pub(super) fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
-    let mut columns = columns;
-    columns[0].required = true;
-    let connection = ConnectionPlan {
+fn connection() -> ConnectionPlan {
+    ConnectionPlan {
         name: "acme-eu".into(),
         provider: "acme".into(),
         base_url: "https://api.acme.example".parse().expect("a URL"),
@@ -72,7 +69,13 @@ pub(super) fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
         on_connect: Vec::new(),
         webhooks: None,
         tls: None,
-    };
+    }
+}
+
+/// A sync into a model of these columns, whose key is the first.
+pub(super) fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
+    let mut columns = columns;
+    columns[0].required = true;
     SyncPlan {
         id: SyncId {
             connection: "acme-eu".into(),
@@ -81,7 +84,7 @@ pub(super) fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
             variant: String::new(),
         },
         description: None,
-        connection: Arc::new(connection),
+        connection: Arc::new(connection()),
         schedule: Schedule::Manual,
         outputs: Vec::new(),
         job: None,
