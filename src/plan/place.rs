@@ -122,7 +122,8 @@ pub(super) struct Sink {
     seen: HashSet<(usize, Vec<Segment>, &'static str, String)>,
     files: HashMap<usize, Tally>,
     warnings: Vec<Warning>,
-    allowed: Vec<Allowed>,
+    /// with the document, and whether there was such a warning
+    allowed: HashMap<Allowance, (Arc<Document>, bool)>,
     hidden: HashMap<usize, Hidden>,
     errors: bool,
     unready: bool,
@@ -138,15 +139,8 @@ struct Warning {
     hint: Option<String>,
 }
 
-/// One line of an `allow`.
-#[derive(Debug)]
-struct Allowed {
-    document: Arc<Document>,
-    /// the map that it holds for
-    within: Vec<Segment>,
-    code: String,
-    used: bool,
-}
+/// One line of an `allow`: the file, the map that it holds for, and the code.
+type Allowance = (String, Vec<Segment>, String);
 
 /// The secrets that stand in one file.
 #[derive(Debug)]
@@ -245,7 +239,8 @@ impl Sink {
     /// Warnings of `code` in the map at `within` are meant to be so.
     pub(super) fn allow(&mut self, within: &Place<'_>, code: &str) {
         let Place { document, path } = within.clone();
-        self.allowed.push(Allowed { document: Arc::clone(document), within: path, code: code.to_owned(), used: false });
+        let line = (document.source.name.clone(), path, code.to_owned());
+        self.allowed.insert(line, (Arc::clone(document), false));
     }
 
     /// Tells the warnings that nothing allows, and what is allowed for nothing.
@@ -253,22 +248,23 @@ impl Sink {
         for Warning { code, document, path, message, hint } in std::mem::take(&mut self.warnings) {
             let owner = document.owner(&path).source.name.clone();
             let mut allowed = false;
-            for allow in self.allowed.iter_mut().filter(|allow| allow.code == code && path.starts_with(&allow.within)) {
-                if allow.document.source.name == document.source.name || allow.document.source.name == owner {
-                    allow.used = true;
-                    allowed = true;
+            for file in [&document.source.name, &owner] {
+                for end in 0..=path.len() {
+                    let line = (file.clone(), path[..end].to_vec(), code.to_owned());
+                    if let Some((_, used)) = self.allowed.get_mut(&line) {
+                        *used = true;
+                        allowed = true;
+                    }
                 }
             }
             if !allowed {
                 self.add(code, Severity::Warning, (&document, &path), Part::Key, message, hint);
             }
         }
-        for Allowed { document, mut within, code, .. } in
-            std::mem::take(&mut self.allowed).into_iter().filter(|allow| !allow.used)
-        {
+        for ((_, mut within, code), (document, used)) in std::mem::take(&mut self.allowed) {
             within.extend([Segment::Key("allow".to_owned()), Segment::Key(code.clone())]);
             // what would have been warned of may be what could not be read
-            if !self.errors && document.holes.is_empty() {
+            if !used && !self.errors && document.holes.is_empty() {
                 let message = format!("there is no `{code}` here to allow");
                 let hint = Some("take the line out".to_owned());
                 self.add("W087", Severity::Warning, (&document, &within), Part::Key, message, hint);
