@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::explain::{predicate, text_of};
 use crate::plan::{
-    AuthPlan, ConnectionPlan, DeletePlan, DetailPlan, DownloadPlan, ErrorAction, ErrorRule, Format, Guard,
-    IncrementalPlan, JobPlan, KeyPlace, LevelSource, ListPlan, MadeAuth, OnMissing, OnWebhook, PartitionPlan, Path,
-    RequestPlan, Schedule, Scope, SendPlan, Span, SyncPlan, Template, TokenFeed, TokenPlan, WalkPlan, WebhookAction,
-    WebhookVerify,
+    ActionOutput, ActionPlan, AuthPlan, ConnectionPlan, DeletePlan, DetailPlan, DownloadPlan, ErrorAction, ErrorRule,
+    Format, Guard, IdempotencyKey, IncrementalPlan, JobPlan, KeyPlace, LevelSource, ListPlan, MadeAuth, OnMissing,
+    OnWebhook, PartitionPlan, Path, RequestPlan, Schedule, Scope, SendPlan, Span, SyncPlan, SyncedFirst, Template,
+    TokenFeed, TokenPlan, WalkPlan, WebhookAction, WebhookVerify,
 };
 
 /// What follows the usual facts: name and text, in the order in which a sync does it.
@@ -281,6 +281,43 @@ fn connection(plan: &ConnectionPlan) -> Vec<(&'static str, String)> {
     if plan.tls.is_some() {
         facts.push(("tls", "with a client certificate".to_owned()));
     }
+    facts
+}
+
+/// An action in words, without secrets.
+pub(super) fn action(plan: &ActionPlan) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    for step in &plan.steps {
+        let when = step.when.as_ref().map(|when| format!(", with {}", when.text())).unwrap_or_default();
+        let name = if step.name.is_empty() { String::new() } else { format!("{}: ", step.name) };
+        facts.push(("request", format!("{name}{}{when}", request(&step.request))));
+    }
+    if let Some(SyncedFirst { model, filter }) = &plan.synced_first {
+        let values: Vec<String> = filter.iter().map(|(name, value)| format!("{name} = {}", text_of(value))).collect();
+        facts.push(("first", format!("{}.{} with {}", model.schema, model.table, values.join(", "))));
+    }
+    let records = plan.response.iter().flat_map(|response| &response.records).map(Path::text);
+    facts.extend(records.map(|path| ("record", path.to_owned())));
+    facts.push((
+        "gives",
+        match &plan.output {
+            ActionOutput::Record => "the record as it came".to_owned(),
+            ActionOutput::Model(model) => format!("the columns of {}", model.name),
+            ActionOutput::Columns(columns) => {
+                columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
+            }
+        },
+    ));
+    facts.extend(plan.save.iter().map(|model| ("saved", format!("in {}.{}", model.schema, model.table))));
+    if plan.pagination.is_some() {
+        facts.push(("pages", "one a call".to_owned()));
+    }
+    let repeats = match &plan.idempotency_key {
+        Some(IdempotencyKey { header, .. }) => format!("{} attempts, told by {header}", plan.attempts),
+        None => format!("{} attempts where it is safe to repeat", plan.attempts),
+    };
+    facts.push(("retry", repeats));
+    facts.extend(plan.errors.iter().chain(&plan.connection.errors).map(|rule| ("error", error(rule))));
     facts
 }
 

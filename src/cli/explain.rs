@@ -32,7 +32,13 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         return Ok(0);
     }
     let plan = project::plan_to_show(folder)?;
-    let syncs = plan.select(&selectors)?;
+    let actions = plan.select_actions(&selectors);
+    let names_action = |selector: &String| {
+        let one = std::slice::from_ref(selector);
+        plan.select(one).is_err() && !plan.select_actions(one).is_empty()
+    };
+    let (of_actions, of_syncs): (Vec<String>, Vec<String>) = selectors.into_iter().partition(names_action);
+    let syncs = if of_syncs.is_empty() && !of_actions.is_empty() { Vec::new() } else { plan.select(&of_syncs)? };
     let store = status::open(&plan.database).ok();
     for sync in &syncs {
         let checkpoint = match &store {
@@ -44,6 +50,18 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
             json_line(&wire(sync, &facts))?;
         } else {
             print(sync, &facts);
+        }
+    }
+    for action in &actions {
+        let name = format!("{}/{}", action.connection.name, action.name);
+        let facts = describe::action(action);
+        if arguments.json {
+            let facts: Vec<Value> = facts.iter().map(|(name, text)| json!({ "name": name, "text": text })).collect();
+            json_line(&json!({ "action": name, "description": action.description, "plan": facts }))?;
+        } else {
+            let description = action.description.as_ref().map(|text| format!("  {text}")).unwrap_or_default();
+            print_facts(&format!("{name} (action)"), &description, &facts);
+            anstream::println!();
         }
     }
     Ok(0)
@@ -67,14 +85,18 @@ fn mistake(code: &str, json: bool) -> Result<(), Failure> {
 }
 
 fn print(sync: &SyncPlan, facts: &[(&'static str, String)]) {
-    let title = bold(anstyle::AnsiColor::Cyan);
     let description = sync.description.as_ref().map(|text| format!("  {text}")).unwrap_or_default();
-    anstream::println!("{title}{}{title:#}{description}", sync.id);
+    print_facts(&sync.id.to_string(), &description, facts);
+    let rows = columns(sync);
+    anstream::println!("{}\n", table(&["column", "type", "from", ""], &rows, &[]));
+}
+
+fn print_facts(name: &str, description: &str, facts: &[(&'static str, String)]) {
+    let title = bold(anstyle::AnsiColor::Cyan);
+    anstream::println!("{title}{name}{title:#}{description}");
     for (name, text) in facts {
         anstream::println!("  {DIM}{name:<12}{DIM:#} {text}");
     }
-    let rows = columns(sync);
-    anstream::println!("{}\n", table(&["column", "type", "from", ""], &rows, &[]));
 }
 
 fn columns(sync: &SyncPlan) -> Vec<Vec<String>> {

@@ -13,12 +13,16 @@ pub(super) fn compiled(folder: &Path) -> Result<Compiled, Failure> {
     Ok(compile(&files::read_project(folder)?, folder))
 }
 
-/// The plan of the project in `folder`, to be shown and not to be run: it may hold what cannot be run yet, which is printed.
+/// The plan of the project in `folder`, to be shown and not to be run: it may hold what cannot be run yet, which is told.
 pub(super) fn plan_to_show(folder: &Path) -> Result<Plan, Failure> {
     let compiled = compiled(folder)?;
     match compiled.plan {
         Some(plan) => {
-            print(&errors(&compiled.diagnostics));
+            let unready = errors(&compiled.diagnostics).len();
+            if unready > 0 {
+                let words = if unready == 1 { "1 word" } else { &format!("{unready} words") };
+                anstream::eprintln!("{words} in these files cannot be run yet; `headwater check` shows where\n");
+            }
             Ok(plan)
         }
         None => refuse(&compiled),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::{Plan, SyncId, SyncPlan};
+use super::{ActionPlan, Plan, SyncId, SyncPlan};
 use crate::diagnostic::suggest;
 
 /// A selector that names no sync.
@@ -34,6 +34,23 @@ impl Plan {
         }
         let wanted = |id: &SyncId| selectors.is_empty() || selectors.iter().any(|selector| names(selector, id));
         Ok(self.syncs.iter().filter(|sync| wanted(&sync.id)).cloned().collect())
+    }
+}
+
+impl Plan {
+    /// The actions that any of `selectors` names; all where there is no selector. A selector is a provider, a connection, or either
+    /// with `/action`.
+    pub fn select_actions(&self, selectors: &[String]) -> Vec<Arc<ActionPlan>> {
+        let named = |action: &ActionPlan| {
+            let ActionPlan { name, connection, .. } = action;
+            selectors.iter().any(|selector| {
+                let (owner, of) =
+                    selector.split_once('/').map_or((selector.as_str(), None), |(owner, of)| (owner, Some(of)));
+                [&connection.name, &connection.provider].into_iter().any(|known| known == owner)
+                    && of.is_none_or(|of| of == name)
+            })
+        };
+        self.actions.iter().filter(|action| selectors.is_empty() || named(action)).cloned().collect()
     }
 }
 
