@@ -23,6 +23,7 @@ mod cli;
 mod deletes;
 mod errors;
 mod explain;
+mod guides;
 mod incremental;
 mod inheritance;
 mod kill;

@@ -169,13 +169,13 @@ fn what_is_shown_is_short_and_a_part_of_a_checked_document() {
 }
 
 /// Links out of `text` that are no web addresses.
-fn links(text: &str) -> Vec<&str> {
+pub fn links(text: &str) -> Vec<&str> {
     let behind = text.split("](").skip(1);
     behind.filter_map(|rest| rest.split(')').next()).filter(|link| !link.contains("://")).collect()
 }
 
 /// Anchors as GitHub makes them.
-fn anchors(text: &str) -> BTreeSet<String> {
+pub fn anchors(text: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     let mut fenced = false;
     for line in text.lines() {

@@ -131,10 +131,12 @@ impl<'i> Bases<'i> {
                 continue;
             };
             let mut merged = inherit(kind, &[], inherited, own);
-            if let Value::Object(members) = &mut merged
-                && own.get("allow").is_none()
-            {
-                members.shift_remove("allow");
+            // what is allowed there is not allowed here
+            if let Value::Object(members) = &mut merged {
+                match own.get("allow") {
+                    Some(allow) => members.insert("allow".to_owned(), allow.clone()),
+                    None => members.shift_remove("allow"),
+                };
             }
             let mut document = Document::new(Arc::clone(&below.shown), kind, inherited.clone());
             document.base.clone_from(&below.base);
