@@ -168,7 +168,7 @@ fn integrations<'d>(sink: &mut Sink, documents: &'d Documents, used: &BTreeSet<&
         let beside = Beside {
             provider: &words,
             syncs: syncs.iter().map(|(name, _)| *name).collect(),
-            models: own.map(|((_, name), model)| (*name, model.clone())).collect(),
+            models: own.clone().map(|((_, name), (_, model))| (*name, model.clone())).collect(),
         };
         for (name, typed) in &syncs {
             let draft = sync::sync(sink, &Place::top(&typed.document), &typed.spec, &typed.document.value, &beside);
@@ -180,11 +180,21 @@ fn integrations<'d>(sink: &mut Sink, documents: &'d Documents, used: &BTreeSet<&
         }
         let sync_specs: Vec<&SyncSpec> = syncs.iter().map(|(_, typed)| &typed.spec).collect();
         let action_specs: Vec<&ActionSpec> = actions.iter().map(|(_, typed)| &typed.spec).collect();
+        for (place, model) in own.filter_map(|(_, (place, model))| Some((place, model.as_ref()?))) {
+            let filling = drafts.syncs.iter().filter(|((of, _), draft)| *of == provider && fills(draft, &model.name));
+            let filling: Vec<_> = filling.map(|((_, name), draft)| (draft, tests_of(&tests, name))).collect();
+            lint::recorded(sink, place, model, &filling);
+        }
         for (_, typed) in &tests {
             test::test(sink, &Place::top(&typed.document), &typed.spec, &beside, &sync_specs, &action_specs);
         }
     }
     absence_owns_its_table(sink, documents, &drafts.syncs);
+}
+
+/// The tests of one sync.
+fn tests_of<'d>(tests: &[(&str, &'d Typed<TestSpec>)], sync: &str) -> Vec<&'d TestSpec> {
+    tests.iter().map(|(_, typed)| &typed.spec).filter(|test| test.sync.as_deref() == Some(sync)).collect()
 }
 
 /// The documents of one provider that are compiled.
@@ -215,8 +225,9 @@ impl Orphans<'_> {
     }
 }
 
-/// The compiled models by provider and name, those written inside a sync too; none for one with a mistake of its own.
-type Models<'d> = BTreeMap<(&'d str, &'d str), Option<Arc<ModelPlan>>>;
+/// The compiled models by provider and name, those written inside a sync too, with their places; none for one with a mistake of its
+/// own.
+type Models<'d> = BTreeMap<(&'d str, &'d str), (Place<'d>, Option<Arc<ModelPlan>>)>;
 
 fn models<'d>(sink: &mut Sink, documents: &'d Documents, used: &BTreeSet<&str>) -> Models<'d> {
     let is_used = |provider: &str, builtin: bool| !builtin || used.contains(provider);
@@ -260,7 +271,7 @@ fn models<'d>(sink: &mut Sink, documents: &'d Documents, used: &BTreeSet<&str>) 
         }
         let config = documents.providers.get(*provider).and_then(|typed| typed.spec.config.as_ref());
         let plan = table::model(sink, place, spec, provider, config);
-        models.insert((provider, spec.model.as_str()), plan.map(Arc::new));
+        models.insert((provider, spec.model.as_str()), (place.clone(), plan.map(Arc::new)));
     }
     for (provider, of, place, what) in derived {
         if let Some(rival) = tables.get(&(provider, of.as_str())) {

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use jsonpath_rust::query::js_path_process;
 use serde_json::Value;
 
 use super::place::{Place, Sink};
 use super::sync::SyncDraft;
 use super::{
-    BodyPlan, DeletePlan, IncrementalPlan, MarkKind, Order, PageKind, Path, PathForm, Step, TimeFormat, request,
+    BodyPlan, ColumnSource, DeletePlan, IncrementalPlan, MarkKind, ModelPlan, Order, PageKind, Path, PathForm, Step,
+    TimeFormat, request,
 };
-use crate::spec::SyncSpec;
+use crate::spec::{SyncSpec, TestSpec};
 
 /// The warnings about one sync.
 pub(super) fn sync(sink: &mut Sink, place: &Place<'_>, spec: &SyncSpec, draft: &SyncDraft) {
@@ -170,6 +172,71 @@ fn custom_resolution(format: &str) -> Duration {
         Duration::from_secs(3_600)
     } else {
         Duration::from_secs(86_400)
+    }
+}
+
+/// A column that no record of the recorded answers fills: its path is probably misspelt. `model` stands at `place`; `syncs` are all
+/// that fill it, with their tests.
+pub(super) fn recorded(sink: &mut Sink, place: &Place<'_>, model: &ModelPlan, syncs: &[(&SyncDraft, Vec<&TestSpec>)]) {
+    let recorded: Vec<Vec<&Value>> = syncs.iter().map(|(draft, tests)| records_of(model, draft, tests)).collect();
+    // what nothing is recorded of may be what fills the column
+    if recorded.is_empty() || recorded.iter().any(Vec::is_empty) {
+        return;
+    }
+    let records = recorded.concat();
+    for column in &model.columns {
+        if let ColumnSource::Path(path) = &column.source
+            && !records.iter().any(|record| !values(path, record).is_empty())
+        {
+            let message = format!("none of the {} recorded records has `{}`", records.len(), path.text());
+            let hint =
+                "compare the path with the answers of the test; if the API seldom sends it, allow this".to_owned();
+            let at = place.key("columns").key(&column.name);
+            sink.warning("W096", &at, message, Some(hint));
+        }
+    }
+}
+
+/// The records of a sync that become rows of `model`, in the answers that its tests give.
+fn records_of<'t>(model: &ModelPlan, draft: &SyncDraft, tests: &[&'t TestSpec]) -> Vec<&'t Value> {
+    // a record that is put together from several answers stands in none of them
+    if draft.detail.is_some() || draft.job.is_some() {
+        return Vec::new();
+    }
+    let own = draft.outputs.iter().find(|output| output.model.name == model.name).map(|output| &output.records);
+    let paths = own.filter(|paths| !paths.is_empty()).unwrap_or(&draft.response.records);
+    let exchanges =
+        tests.iter().flat_map(|test| test.exchange.iter().chain(test.runs.iter().flat_map(|run| &run.exchange)));
+    let good =
+        exchanges.map(|exchange| &exchange.response).filter(|answer| answer.status.is_none_or(|status| status < 300));
+    let bodies = good.filter_map(|answer| answer.body.as_ref());
+    bodies.flat_map(|body| paths.iter().flat_map(|path| values(path, body))).collect()
+}
+
+/// What a path leads to in a document of JSON.
+fn values<'v>(path: &Path, root: &'v Value) -> Vec<&'v Value> {
+    match path.form() {
+        PathForm::Query(query) => {
+            // a query of the grammar always ends in nodes, never in a value, and so cannot fail
+            let found = js_path_process(query, root).unwrap_or_default();
+            found.into_iter().map(jsonpath_rust::query::QueryRef::val).collect()
+        }
+        PathForm::Plain { steps, each } => {
+            let end = steps.iter().try_fold(root, |value, step| match step {
+                Step::Member(name) => value.get(name),
+                Step::Index(index) => {
+                    let items = value.as_array()?;
+                    let distance = usize::try_from(index.unsigned_abs()).ok()?;
+                    items.get(if *index < 0 { items.len().checked_sub(distance)? } else { distance })
+                }
+            });
+            match (end, each) {
+                (Some(Value::Array(items)), true) => items.iter().collect(),
+                (Some(Value::Object(members)), true) => members.values().collect(),
+                (Some(value), false) => vec![value],
+                (Some(_), true) | (None, _) => Vec::new(),
+            }
+        }
     }
 }
 
