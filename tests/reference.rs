@@ -17,7 +17,7 @@ use crate::support::Project;
 const NOT_YET: &str = "E090";
 
 /// Descriptions that tell a default in prose. They are to become defaults of the schema; no new ones may come.
-const DEFAULTS_IN_PROSE_MAX: usize = 30;
+const DEFAULTS_IN_PROSE_MAX: usize = 0;
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference")
@@ -109,8 +109,12 @@ fn every_example_is_a_project_without_mistakes() {
         let inputs = files::read_project(&project).expect("a project");
         assert!(inputs.iter().all(|input| !input.stray), "a file of {} is read in no folder", project.display());
         let compiled = compile(&inputs, &project);
-        assert_eq!(compiled.plan.is_none(), compiled.has_errors());
         found.extend(compiled.diagnostics.into_iter().filter(|diagnostic| diagnostic.code != NOT_YET));
+        assert!(
+            compiled.plan.is_some() || !found.is_empty(),
+            "{}: nothing says why there is no plan",
+            project.display()
+        );
     }
     assert!(found.is_empty(), "{}", rendered(&found));
 }

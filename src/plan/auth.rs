@@ -382,7 +382,18 @@ pub(super) fn credentials(plan: &AuthPlan) -> BTreeSet<String> {
     }
     let named =
         templates.into_iter().flat_map(Template::variables).filter_map(|name| name.strip_prefix("credentials."));
-    named.map(str::to_owned).filter(|name| !made.contains(name)).collect()
+    let signing = signs_for_itself(plan).then_some("private_key");
+    named.chain(signing).map(str::to_owned).filter(|name| !made.contains(name)).collect()
+}
+
+/// Whether the application proves who it is by a signature (RFC 7523 section 2.2), and has no secret.
+fn signs_for_itself(plan: &AuthPlan) -> bool {
+    let AuthPlan::Made(plan) = plan else { return false };
+    matches!(
+        plan.as_ref(),
+        MadeAuth::AuthorizationCode { token, .. } | MadeAuth::ClientCredentials { token, .. }
+            if token.client_auth == ClientAuth::PrivateKeyJwt
+    )
 }
 
 /// The templates of a way in, and the credentials that it makes itself.
@@ -400,7 +411,10 @@ fn made_credentials<'p>(plan: &'p MadeAuth, templates: &mut Vec<&'p Template>, m
     match plan {
         MadeAuth::AuthorizationCode { client, token: endpoint, send, .. }
         | MadeAuth::ClientCredentials { client, token: endpoint, send } => {
-            templates.extend([&client.id, &client.secret, &send.value]);
+            templates.extend([&client.id, &send.value]);
+            if endpoint.client_auth != ClientAuth::PrivateKeyJwt {
+                templates.push(&client.secret);
+            }
             token(endpoint, templates);
         }
         MadeAuth::JwtBearer { assertion, token: endpoint, send } => {

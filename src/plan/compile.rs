@@ -459,7 +459,7 @@ fn connection_syncs(
             continue;
         }
         let (Some(draft), Some(connection)) = (drafts.get(&(provider, name)), connection) else { continue };
-        for credential in request::credentials(&draft.request) {
+        for credential in draft.requests().into_iter().flat_map(request::credentials) {
             connection::credential_is_given(sink, connection_place, &credential, &connection.credentials);
         }
         let ConnectionSyncSpec { input, schedule: schedule_spec, variants } = &sync_spec;

@@ -9,7 +9,7 @@ use url::Url;
 
 use super::place::{Place, Sink};
 use super::provider::{ProviderDraft, as_base_url, saved};
-use super::{AuthPlan, ConnectionPlan, CredentialSource, auth, words};
+use super::{AuthPlan, ConnectionPlan, CredentialSource, TlsPlan, auth, request, words};
 use crate::diagnostic::{did_you_mean, suggest};
 use crate::spec::finding::check_against;
 use crate::spec::{ConnectionSpec, ProviderSpec};
@@ -27,7 +27,14 @@ pub(super) fn connection(
     let ConnectionSpec { provider, auth, base_url: _, credentials: _, config, syncs: _, allow } = spec;
     words::allow(sink, place, allow);
     let auth = pick_auth(sink, place, auth.as_ref(), draft);
-    for credential in auth.iter().flat_map(auth::credentials) {
+    let asked = draft.verify.iter().chain(draft.on_connect.iter().map(|learn| &learn.request));
+    let certificates = draft.tls.iter().flat_map(|tls| {
+        let TlsPlan { client_certificate, client_key, authority } = tls;
+        [Some(client_certificate), client_key.as_ref(), authority.as_ref()]
+    });
+    let named = request::named_credentials(certificates.flatten());
+    let needed = auth.iter().flat_map(auth::credentials).chain(asked.flat_map(request::credentials)).chain(named);
+    for credential in needed {
         credential_is_given(sink, place, &credential, &credentials);
     }
     let config = settings(sink, &place.key("config"), config, provider_spec.config.as_ref(), "E045");

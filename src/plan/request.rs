@@ -410,6 +410,11 @@ pub(super) fn request_names(plan: &RequestPlan, variable: &str) -> bool {
 
 /// The credentials that the request names beside those of `auth`.
 pub(super) fn credentials(plan: &RequestPlan) -> BTreeSet<String> {
-    let variables = request_templates(plan).into_iter().flat_map(Template::variables);
+    named_credentials(request_templates(plan))
+}
+
+/// The credentials that templates name.
+pub(super) fn named_credentials<'t>(templates: impl IntoIterator<Item = &'t Template>) -> BTreeSet<String> {
+    let variables = templates.into_iter().flat_map(Template::variables);
     variables.filter_map(|name| name.strip_prefix("credentials.")).map(str::to_owned).collect()
 }

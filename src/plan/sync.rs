@@ -8,9 +8,10 @@ use super::place::{Place, Sink};
 use super::provider::ProviderWords;
 use super::variables::Variables;
 use super::{
-    BodyPlan, Budget, DeletePlan, DetailPlan, ErrorRule, IncrementalPlan, JobPlan, ModelPlan, OnWebhook, OutputPlan,
-    PageKind, PagePlan, PartitionPlan, RequestPlan, ResponsePlan, Schedule, Scope, Target, TokenFeed, WalkPlan,
-    deletes, incremental, lint, paging, partition, provider, request, schedule, webhook, words,
+    BodyPlan, Budget, DeletePlan, DetailPlan, DownloadPlan, ErrorRule, IncrementalPlan, JobPlan, LevelSource,
+    ModelPlan, OnWebhook, OutputPlan, PageKind, PagePlan, PartitionPlan, RequestPlan, ResponsePlan, Schedule, Scope,
+    Target, TokenFeed, WalkPlan, WebhookAction, deletes, incremental, lint, paging, partition, provider, request,
+    schedule, webhook, words,
 };
 use crate::spec::{
     CursorSpec, JobSpec, LinkSpec, ModelRefSpec, NextUrlSpec, OffsetSpec, OutputSpec, PageSpec, PaginationSpec,
@@ -41,6 +42,36 @@ pub(super) struct SyncDraft {
     pub(super) input: Option<Value>,
     /// the words that decide what is asked and how it is paged: a change makes old state useless
     pub(super) essence: Value,
+}
+
+impl SyncDraft {
+    /// Every request that it sends.
+    pub(super) fn requests(&self) -> Vec<&RequestPlan> {
+        let mut all = vec![&self.request];
+        if let Some(job) = &self.job {
+            all.push(&job.poll);
+            if let DownloadPlan::Request(request) = &job.download {
+                all.push(request);
+            }
+        }
+        for level in self.partitions.iter().flat_map(|partitions| &partitions.levels) {
+            if let LevelSource::List { list, key: _ } = &level.from {
+                all.push(&list.request);
+            }
+        }
+        all.extend(self.detail.iter().map(|detail| &detail.request));
+        match &self.deletes {
+            DeletePlan::Feed(feed) => all.push(&feed.list.request),
+            DeletePlan::Sweep(sweep) => all.push(&sweep.list.request),
+            DeletePlan::None | DeletePlan::Absence { .. } | DeletePlan::Flag { .. } | DeletePlan::Webhook => {}
+        }
+        for on_webhook in &self.on_webhook {
+            if let WebhookAction::Fetch(request) = &on_webhook.then {
+                all.push(request);
+            }
+        }
+        all
+    }
 }
 
 /// What a sync is compiled beside.

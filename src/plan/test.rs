@@ -189,11 +189,18 @@ fn rows_are_possible(
     }
     for (table, rows) in given {
         let at = place.key(table);
+        // the columns of a child are not judged here, nor those that only a connection tells
+        if tables.iter().any(|model| model.children.iter().any(|child| child.table == *table)) {
+            continue;
+        }
         let Some(model) = tables.iter().find(|model| model.table == *table) else {
             let message = format!("the sync fills no table `{}`", words::shorten(table));
             sink.key_error("E115", &at, message, suggest(table, tables.iter().map(|model| model.table.as_str())));
             continue;
         };
+        if model.columns_from.is_some() {
+            continue;
+        }
         let columns: Vec<&str> = model.columns.iter().map(|column| column.name.as_str()).chain(OWN_COLUMNS).collect();
         for (index, row) in rows.iter().enumerate() {
             for name in row.keys().filter(|name| !columns.contains(&name.as_str())) {

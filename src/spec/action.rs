@@ -3,7 +3,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::expression::{TemplateText, TemplatedValue};
+use super::expression::{EmbeddedSchema, TemplateText, TemplatedValue};
 use super::{AllowSpec, ColumnSpec, ErrorRuleSpec, PaginationSpec, RequestSpec, ResponseSpec};
 
 /// # Action
@@ -22,31 +22,32 @@ pub struct ActionSpec {
     #[serde(default)]
     pub scopes: Vec<String>,
     /// JSON Schema of what a caller gives.
+    #[schemars(with = "Option<EmbeddedSchema>")]
     pub input: Option<Value>,
     /// The request.
     pub request: Option<RequestSpec>,
     /// Several requests, one after the other, instead of `request`.
     #[schemars(length(min = 1, max = 16))]
     pub steps: Option<Vec<StepSpec>>,
-    /// Where the records stand in the answer; without it the whole answer is the one record.
+    /// Where the records stand in the answer, of several steps in the last one's; without it the whole answer is the one record.
     pub response: Option<ResponseSpec>,
-    /// How many attempts a request has that is safe to repeat.
+    /// How many attempts a request has that is safe to repeat; an `idempotency_key` makes any request so.
     pub retry: Option<ActionRetrySpec>,
     /// Makes a request that changes something safe to repeat.
     pub idempotency_key: Option<IdempotencyKeySpec>,
-    /// What an answer means that is no success; these rules come before the provider's.
+    /// What an answer means that is not what was asked for; these rules come before the provider's.
     #[serde(default)]
     pub errors: Vec<ErrorRuleSpec>,
     /// What the caller gets; without it the record as it came.
     pub output: Option<ActionOutputSpec>,
     /// One page a call; the answer then has `next_cursor`, which the next call gives as `cursor`.
     pub pagination: Option<PaginationSpec>,
-    /// The record is written into the table of the model as well.
+    /// Whether the record is written into the table of its model as well. It needs `output: { model: … }`.
     #[serde(default)]
     pub save: bool,
     /// The table is asked first, and the API only where the table has nothing.
     pub synced_first: Option<SyncedFirstSpec>,
-    /// Warnings that are meant to be so.
+    /// Warnings that are meant to be so, each with the reason: `{ W080: the API never deletes }`. It holds here and in all below.
     #[serde(default)]
     pub allow: AllowSpec,
 }
@@ -58,7 +59,7 @@ pub struct StepSpec {
     /// The step's name: later ones name its answer as `steps.<name>.body`.
     #[serde(rename = "as")]
     pub name: String,
-    /// Only if it holds, a template over `input` and `steps`.
+    /// The step is taken only if it holds: a template over `input` and the `steps` before.
     #[schemars(with = "Option<TemplateText>")]
     pub when: Option<String>,
     /// The request.

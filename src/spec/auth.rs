@@ -47,7 +47,7 @@ pub struct ApiKeySpec {
     pub query: Option<String>,
     /// The cookie's name.
     pub cookie: Option<String>,
-    /// What is sent.
+    /// What is sent. Where it stands under `send`, it is `{{ credentials.access_token }}` by default.
     #[schemars(with = "Option<TemplateText>", extend("default" = "{{ credentials.api_key }}"))]
     pub value: Option<String>,
 }
@@ -73,18 +73,18 @@ pub struct BearerSpec {
     pub token: Option<String>,
 }
 
-/// A person agrees in the browser.
+/// A person agrees in the browser. The token is refreshed before it ends; a refresh token that the API replaces is kept before it is used.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthorizationCodeSpec {
-    /// Where the person is sent.
+    /// Where the person is sent to agree.
     #[schemars(with = "TemplateText")]
     pub authorize_url: String,
     /// More query parameters of that URL: `{ access_type: offline }`.
     #[serde(default)]
     #[schemars(with = "IndexMap<String, TemplateText>")]
     pub authorize_params: IndexMap<String, String>,
-    /// What is asked for besides the scopes of the syncs that run.
+    /// The scopes that are asked for besides those of the syncs that run.
     #[serde(default)]
     pub scopes: Vec<String>,
     /// What stands between two scopes.
@@ -101,7 +101,8 @@ pub struct AuthorizationCodeSpec {
     pub client_secret: Option<String>,
     /// Where the code is exchanged for a token, and where a token is refreshed.
     pub token: TokenSpec,
-    /// Where the token goes; without it `Authorization: Bearer …`.
+    /// Where the token goes.
+    #[schemars(extend("default" = {"header": "Authorization", "value": "Bearer {{ credentials.access_token }}"}))]
     pub send: Option<ApiKeySpec>,
 }
 
@@ -118,11 +119,11 @@ pub enum PkceSpec {
     None,
 }
 
-/// The application itself gets a token.
+/// The application itself gets a token, and a new one before it ends.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClientCredentialsSpec {
-    /// What is asked for.
+    /// The scopes that are asked for.
     #[serde(default)]
     pub scopes: Vec<String>,
     /// What stands between two scopes.
@@ -136,7 +137,8 @@ pub struct ClientCredentialsSpec {
     pub client_secret: Option<String>,
     /// Where the token comes from.
     pub token: TokenSpec,
-    /// Where the token goes; without it `Authorization: Bearer …`.
+    /// Where the token goes.
+    #[schemars(extend("default" = {"header": "Authorization", "value": "Bearer {{ credentials.access_token }}"}))]
     pub send: Option<ApiKeySpec>,
 }
 
@@ -147,10 +149,10 @@ pub struct TokenSpec {
     /// The token endpoint.
     #[schemars(with = "TemplateText")]
     pub url: String,
-    /// Where a token is refreshed, where that is another endpoint.
+    /// Where a token is refreshed, if that is another endpoint.
     #[schemars(with = "Option<TemplateText>")]
     pub refresh_url: Option<String>,
-    /// More parameters of the request.
+    /// More parameters of the request: `{ audience: https://api.example.com }`.
     #[serde(default)]
     #[schemars(with = "IndexMap<String, TemplateText>")]
     pub params: IndexMap<String, String>,
@@ -164,7 +166,7 @@ pub struct TokenSpec {
     /// How the application proves who it is.
     #[serde(default)]
     pub client_auth: ClientAuthSpec,
-    /// Where the answer has what.
+    /// Where the answer has the token and what belongs to it.
     #[serde(default)]
     pub paths: TokenPathsSpec,
     /// How long a token lasts where the answer does not say it.
@@ -196,26 +198,26 @@ pub enum ClientAuthSpec {
     /// `client_id` and `client_secret` among the parameters.
     #[default]
     Body,
-    /// In the `Authorization` header (RFC 7617).
+    /// `client_id` and `client_secret` in the `Authorization` header (RFC 7617).
     Basic,
     /// By an assertion signed with `credentials.private_key` (RFC 7523 section 2.2).
     PrivateKeyJwt,
 }
 
-/// Where the answer of a token endpoint has what.
+/// Where the answer of a token endpoint has the token and what belongs to it.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenPathsSpec {
     /// The token.
     #[schemars(with = "Option<PathText>", extend("default" = "$.access_token"))]
     pub access_token: Option<String>,
-    /// What a new token is got with.
+    /// The refresh token, with which a new token is got. Not every API gives one.
     #[schemars(with = "Option<PathText>", extend("default" = "$.refresh_token"))]
     pub refresh_token: Option<String>,
-    /// Seconds until the token ends.
+    /// In how many seconds the token ends.
     #[schemars(with = "Option<PathText>", extend("default" = "$.expires_in"))]
     pub expires_in: Option<String>,
-    /// When the token ends: RFC 3339 or seconds since 1970.
+    /// When the token ends, in RFC 3339 or seconds since 1970.
     #[schemars(with = "Option<PathText>")]
     pub expires_at: Option<String>,
 }
@@ -244,7 +246,7 @@ pub struct JwtBearerSpec {
     #[serde(default)]
     #[schemars(with = "IndexMap<String, TemplateText>")]
     pub header: IndexMap<String, String>,
-    /// The claims; `iat`, `exp` and `jti` are added.
+    /// The claims of the assertion; `iat`, `exp` and `jti` are added.
     #[schemars(with = "IndexMap<String, TemplatedValue>")]
     pub claims: IndexMap<String, Value>,
     /// How long an assertion lasts.
@@ -252,7 +254,8 @@ pub struct JwtBearerSpec {
     pub lifetime: Option<String>,
     /// Where the assertion is exchanged.
     pub token: TokenSpec,
-    /// Where the token goes; without it `Authorization: Bearer …`.
+    /// Where the token goes.
+    #[schemars(extend("default" = {"header": "Authorization", "value": "Bearer {{ credentials.access_token }}"}))]
     pub send: Option<ApiKeySpec>,
 }
 
@@ -269,17 +272,19 @@ pub struct JwtSpec {
     #[serde(default)]
     #[schemars(with = "IndexMap<String, TemplateText>")]
     pub header: IndexMap<String, String>,
-    /// The claims; `iat` and `exp` are added.
+    /// The claims of the token; `iat` and `exp` are added.
     #[schemars(with = "IndexMap<String, TemplatedValue>")]
     pub claims: IndexMap<String, Value>,
     /// How long a token lasts.
     #[schemars(with = "Option<DurationText>", extend("default" = "5m"))]
     pub lifetime: Option<String>,
-    /// Where the token goes; without it `Authorization: Bearer …`.
+    /// Where the token goes.
+    #[schemars(extend("default" = {"header": "Authorization", "value": "Bearer {{ credentials.access_token }}"}))]
     pub send: Option<ApiKeySpec>,
 }
 
-/// An installation of a GitHub App.
+/// An installation of a GitHub App: the app signs a token of its own, gets that of the installation for it, and sends this one as
+/// `Authorization: Bearer …`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GithubAppSpec {
@@ -294,17 +299,18 @@ pub struct GithubAppSpec {
     pub private_key: Option<String>,
 }
 
-/// One or more requests log in, one after the other.
+/// One or more requests log in, one after the other; what they answer is sent along with every other request.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenRequestSpec {
     /// The requests. What one saves, the next ones and `send` name as `credentials.<name>`.
     #[schemars(length(min = 1))]
     pub requests: Vec<LoginSpec>,
-    /// How long what they give lasts; without it until the API answers 401.
+    /// How long a login lasts; without it until the API answers 401.
     #[schemars(with = "Option<DurationText>")]
     pub expires_in: Option<String>,
-    /// Where the token goes; without it `Authorization: Bearer {{ credentials.access_token }}`.
+    /// Where the token goes.
+    #[schemars(extend("default" = {"header": "Authorization", "value": "Bearer {{ credentials.access_token }}"}))]
     pub send: Option<ApiKeySpec>,
 }
 
@@ -319,7 +325,7 @@ pub struct LoginSpec {
     pub save: IndexMap<String, String>,
 }
 
-/// Signed requests of OAuth 1.0a.
+/// Each request is signed (OAuth 1.0a, RFC 5849).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Oauth1Spec {
@@ -338,7 +344,7 @@ pub struct Oauth1Spec {
     /// How requests are signed.
     #[serde(default)]
     pub signature: SignatureSpec,
-    /// The `realm` of the header.
+    /// The `realm` in the `Authorization` header.
     #[schemars(with = "Option<TemplateText>")]
     pub realm: Option<String>,
 }
@@ -356,7 +362,7 @@ pub enum SignatureSpec {
     Plaintext,
 }
 
-/// AWS Signature Version 4.
+/// Each request is signed as AWS asks for it (Signature Version 4).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Sigv4Spec {
@@ -366,7 +372,7 @@ pub struct Sigv4Spec {
     /// The secret access key.
     #[schemars(with = "Option<TemplateText>", extend("default" = "{{ credentials.secret_access_key }}"))]
     pub secret_access_key: Option<String>,
-    /// The session's token, for temporary credentials.
+    /// The token of the session, for credentials that are temporary: `{{ credentials.session_token }}`.
     #[schemars(with = "Option<TemplateText>")]
     pub session_token: Option<String>,
     /// The region: `eu-central-1`.

@@ -21,7 +21,7 @@ pub enum DeletesSpec {
     Webhook {},
 }
 
-/// Deletes what a complete scan did not return.
+/// A row that a complete scan did not return is deleted.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AbsenceSpec {
@@ -96,7 +96,7 @@ pub struct FeedSpec {
     pub response: ResponseSpec,
     /// How the next page is asked for; the provider's `pagination` is the default.
     pub pagination: Option<PaginationSpec>,
-    /// Which row an entry means.
+    /// Which row an entry means, by the key columns of the model: `{ id: $.id }`.
     pub key: RowKeySpec,
     /// A path to the time of the deletion in the entry; it is the feed's watermark.
     #[schemars(with = "Option<PathText>")]
@@ -106,7 +106,7 @@ pub struct FeedSpec {
     pub format: Option<String>,
 }
 
-/// A list of all ids, read now and then.
+/// A list of all ids, read now and then. A row that is not in it is deleted.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SweepSpec {
@@ -116,9 +116,9 @@ pub struct SweepSpec {
     pub response: ResponseSpec,
     /// How the next page is asked for; the provider's `pagination` is the default.
     pub pagination: Option<PaginationSpec>,
-    /// Which row an entry means.
+    /// Which row an entry means, by the key columns of the model: `{ id: $.id }`.
     pub key: RowKeySpec,
-    /// How often at most.
+    /// How often it is read at most.
     #[schemars(with = "Option<DurationText>", extend("default" = "1d"))]
     pub every: Option<String>,
     /// What keeps a wrong answer from emptying a table.

@@ -57,3 +57,21 @@ impl JsonSchema for TemplatedValue {
         json_schema!({ "x-headwater": "value with templates" })
     }
 }
+
+/// A JSON Schema that a YAML file holds.
+#[derive(Debug)]
+pub struct EmbeddedSchema;
+
+impl JsonSchema for EmbeddedSchema {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "EmbeddedSchema".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "x-headwater": "JSON Schema" })
+    }
+}

@@ -22,18 +22,18 @@ pub struct IncrementalSpec {
     /// The watermark of the first run; without it the first run reads everything.
     #[schemars(with = "Option<TemplateText>")]
     pub start: Option<String>,
-    /// Re-read this far behind the watermark, for late writers: `10m`.
+    /// How far behind the watermark is read again, for late writers: `10m`.
     #[schemars(with = "Option<DurationText>")]
     pub lookback: Option<String>,
-    /// The range is cut into windows; each is read to its end and then remembered.
+    /// The range from the watermark to now is cut into windows; each is read to its end and then remembered.
     pub window: Option<WindowSpec>,
-    /// A list that is newest first and cannot be filtered is read only as far as the watermark.
+    /// A list that cannot be filtered is read only as far as the watermark. It needs `order: descending`.
     #[serde(default)]
     pub stop_at_watermark: bool,
     /// Records that are older than the watermark are dropped here: the API cannot filter.
     #[serde(default)]
     pub client_filter: bool,
-    /// A delta feed: the token that the API gives is the watermark.
+    /// A delta feed: a token that the API gives is the watermark, and the request sends it as `{{ watermark }}`.
     pub token: Option<TokenFeedSpec>,
     /// How long the API keeps changes; a watermark that is older starts over with everything.
     #[schemars(with = "Option<DurationText>")]
@@ -75,7 +75,7 @@ pub struct WindowSpec {
     /// How long a window is: `1 month`, `7 days`. Months and years are those of the calendar.
     #[schemars(with = "SpanText")]
     pub size: String,
-    /// The API's own resolution: the least by which a window ends before the next one starts.
+    /// How finely the API tells times apart: `{{ window.end }}` is this much before the next `{{ window.start }}`. For `type: date` it is a day.
     #[schemars(with = "Option<DurationText>", extend("default" = "1s"))]
     pub granularity: Option<String>,
     /// Nothing nearer to now is read, because it may not be there yet.
@@ -95,12 +95,12 @@ pub struct SplitSpec {
     /// A template over `response`: `{{ response.body.total >= 10000 }}`.
     #[schemars(with = "TemplateText")]
     pub when: String,
-    /// No window gets shorter; one that is this short and still too much fails the run.
+    /// The shortest window; one that is this short and still too much fails the run.
     #[schemars(with = "Option<SpanText>", extend("default" = "1m"))]
     pub min: Option<String>,
 }
 
-/// A token that stands for everything up to it.
+/// A token that stands for everything up to it. The first run has none, and reads everything.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenFeedSpec {

@@ -25,7 +25,7 @@ pub struct JobSpec {
 pub struct PollSpec {
     /// The request that asks for its state.
     pub request: RequestSpec,
-    /// How long to wait between two.
+    /// How long to wait between two such requests.
     #[schemars(with = "Option<DurationText>", extend("default" = "5s"))]
     pub every: Option<String>,
     /// How long to wait in all; a job that takes longer fails the run.

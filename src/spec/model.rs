@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::AllowSpec;
-use super::expression::{PathText, TemplateText};
+use super::expression::{EmbeddedSchema, PathText, TemplateText};
 
 /// # Model
 /// A table and how a record becomes its row: `integrations/<provider>/models/<Name>.yaml`.
@@ -30,22 +30,23 @@ pub struct ModelSpec {
     #[serde(default)]
     pub volatile: Vec<String>,
     /// JSON Schema of the row; a record whose row breaks it does not fit.
+    #[schemars(with = "Option<EmbeddedSchema>")]
     pub validate: Option<Value>,
     /// What becomes of a record that does not fit.
     #[serde(default)]
     pub on_invalid: OnInvalidSpec,
-    /// The whole record is kept as JSON in `_raw`: columns can then change without fetching again.
+    /// Whether the whole record is kept as JSON in `_raw`: columns can then change without fetching again.
     #[serde(default)]
     pub raw: bool,
-    /// `<table>_history` keeps one row per version, from `valid_from` to `valid_to`.
+    /// Whether `<table>_history` keeps a row for each version, from `valid_from` to `valid_to`.
     #[serde(default)]
     pub history: bool,
-    /// Columns that are known only when a connection has its `config` and `input`.
+    /// Columns that only the `config` or `input` of a connection tells.
     pub columns_from: Option<ColumnsFromSpec>,
     /// Nested lists as tables of their own.
     #[serde(default)]
     pub children: Vec<ChildSpec>,
-    /// Warnings that are meant to be so.
+    /// Warnings that are meant to be so, each with the reason: `{ W080: the API never deletes }`. It holds here and in all below.
     #[serde(default)]
     pub allow: AllowSpec,
 }
@@ -132,7 +133,7 @@ struct ColumnLongSpec {
     /// A template over `record`: `{{ record.first }} {{ record.last }}`.
     #[schemars(with = "Option<TemplateText>")]
     value: Option<String>,
-    /// `boolean`, `integer`, `bigint`, `hugeint`, `double`, `decimal(p,s)`, `varchar`, `date`, `time`, `timestamp`,
+    /// The column's type: `boolean`, `integer`, `bigint`, `hugeint`, `double`, `decimal(p,s)`, `varchar`, `date`, `time`, `timestamp`,
     /// `timestamptz`, `uuid`, `json`, `blob`, or a list of one: `varchar[]`.
     #[serde(rename = "type")]
     #[schemars(extend("default" = "varchar"))]

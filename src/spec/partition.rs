@@ -24,13 +24,13 @@ pub enum ForEachFromSpec {
     /// A list: `{{ input.repos }}`, or written out. An item is text or a number, which is also its key, or a map that has `key`.
     #[schemars(with = "TemplatedValue")]
     Values(Value),
-    /// The rows of a table that another sync of this connection fills.
+    /// The rows of the table that another sync of this connection fills.
     Rows(RowsSpec),
     /// The API is asked for them.
     List(Box<ListSpec>),
 }
 
-/// The rows of a table that another sync fills. An item has the table's columns; the key of the model is its key.
+/// The rows of the table that another sync fills. An item has the table's columns: `parent.machine.id`. The key of the model is its key.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RowsSpec {
@@ -71,7 +71,8 @@ pub enum OnErrorSpec {
     Fail,
 }
 
-/// Lists in lists: what `into` selects of an answer is asked for in the same way. Templates name it as `walk.<name>`.
+/// Lists in lists, such as folders in folders: the request is sent again for each record that `into` selects, and names it as `walk.<name>`.
+/// No record is followed twice.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WalkSpec {
@@ -81,7 +82,8 @@ pub struct WalkSpec {
     /// What the next request needs of such a record, by name: `{ folder_id: $.id }`.
     #[schemars(with = "IndexMap<String, PathText>", extend("minProperties" = 1))]
     pub bind: IndexMap<String, String>,
-    /// What the first requests get: one value for each of them, or a map by name. Without it the first request gets nothing.
+    /// What the first requests get: a list with an item for each of them, which is a value where `bind` has one name, else a map by name.
+    /// Without it one request gets nothing.
     #[schemars(with = "Option<TemplatedValue>")]
     pub start: Option<Value>,
     /// Levels below the first one.
@@ -124,7 +126,7 @@ pub struct DetailSpec {
     pub on_404: OnMissingSpec,
 }
 
-/// What it means that a record has no detail.
+/// What it means that the request for a detail is answered with 404.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OnMissingSpec {

@@ -27,7 +27,7 @@ pub struct ProjectSpec {
     /// Who is told what happened.
     #[serde(default)]
     pub notify: Vec<NotifySpec>,
-    /// Warnings that are meant to be so.
+    /// Warnings that are meant to be so, each with the reason: `{ W080: the API never deletes }`. It holds here and in all below.
     #[serde(default)]
     pub allow: AllowSpec,
 }
@@ -36,12 +36,12 @@ pub struct ProjectSpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NotifySpec {
-    /// Where the message is sent (POST).
+    /// Where the message is sent, as a POST.
     pub url: String,
     /// What messages are signed with, as `${ENVIRONMENT_VARIABLE}`.
     pub secret: Option<String>,
-    /// What is told; without it everything.
-    #[schemars(length(min = 1))]
+    /// What is told.
+    #[schemars(length(min = 1), extend("default" = ["changed", "failed", "needs_reconnect"]))]
     pub on: Option<Vec<NotifyEventSpec>>,
 }
 
@@ -63,9 +63,9 @@ pub enum NotifyEventSpec {
 pub struct ConnectionSpec {
     /// The provider's name.
     pub provider: String,
-    /// Which of the provider's ways in; not needed where there is one.
+    /// Which of the provider's ways in, by its name there. Needed where the provider has several.
     pub auth: Option<String>,
-    /// Instead of the provider's base URL.
+    /// The base URL of this account, instead of the provider's. It is no template.
     pub base_url: Option<String>,
     /// The secrets by name, each as `${ENVIRONMENT_VARIABLE}`.
     #[serde(default)]
@@ -73,9 +73,9 @@ pub struct ConnectionSpec {
     /// The settings the provider's `config` asks for.
     #[serde(default)]
     pub config: Map<String, Value>,
-    /// The syncs that run; without it all of the provider's.
+    /// The syncs that run, by name; without it all of the provider's that have not `auto_start: false`.
     pub syncs: Option<IndexMap<String, ConnectionSyncSpec>>,
-    /// Warnings that are meant to be so.
+    /// Warnings that are meant to be so, each with the reason: `{ W080: the API never deletes }`. It holds here and in all below.
     #[serde(default)]
     pub allow: AllowSpec,
 }

@@ -3,7 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::expression::{DurationText, PathText, TemplateText, TemplatedValue};
+use super::expression::{DurationText, EmbeddedSchema, PathText, TemplateText, TemplatedValue};
 use super::{AllowSpec, AuthSpec, PaginationSpec, RequestSpec, WebhooksSpec};
 
 /// # Provider
@@ -13,7 +13,7 @@ use super::{AllowSpec, AuthSpec, PaginationSpec, RequestSpec, WebhooksSpec};
 pub struct ProviderSpec {
     /// The provider's name: lowercase letters, digits, `-` and `_`. It is also the DuckDB schema of its tables.
     pub provider: String,
-    /// Another provider, whose words hold here too as far as this file has none of its own.
+    /// Another provider, whose words hold here too as far as this file has none of its own. Its syncs and models do not come along.
     pub extends: Option<String>,
     /// The API's name for people.
     pub title: Option<String>,
@@ -22,7 +22,8 @@ pub struct ProviderSpec {
     /// Where the API is, as a template over `config`: `https://{{ config.region }}.api.example.com/v2`. Only a provider that others extend does without it.
     #[schemars(with = "Option<TemplateText>")]
     pub base_url: Option<String>,
-    /// JSON Schema of the settings a connection gives besides its secrets.
+    /// JSON Schema of the settings a connection gives besides its secrets. A template that names another one is a mistake.
+    #[schemars(with = "Option<EmbeddedSchema>")]
     pub config: Option<Value>,
     /// The ways to prove who asks, by name. A connection picks one; a single one is the default.
     pub auth: Option<IndexMap<String, AuthSpec>>,
@@ -38,26 +39,27 @@ pub struct ProviderSpec {
     pub rate_limit: Option<RateLimitSpec>,
     /// What is tried again, and how.
     pub retry: Option<RetrySpec>,
-    /// What an answer means that is no success; the first rule that fits decides.
+    /// What an answer means that is not what was asked for; the first rule that fits decides.
     #[serde(default)]
     pub errors: Vec<ErrorRuleSpec>,
     /// How long to wait.
     pub timeout: Option<TimeoutSpec>,
-    /// The default pagination of its syncs.
+    /// How its syncs ask for the next page, where they say nothing else.
+    #[schemars(extend("default" = {"none": {}}))]
     pub pagination: Option<PaginationSpec>,
     /// Origins besides that of `base_url` that may get credentials: `https://files.example.com`.
     #[serde(default)]
     pub trusted_origins: Vec<String>,
-    /// A request that proves that a connection's credentials work.
+    /// A request that succeeds if a connection's credentials work.
     pub verify: Option<RequestSpec>,
-    /// Facts that the API tells right after connecting, kept as settings.
+    /// Requests right after connecting, whose answers are kept as settings.
     #[serde(default)]
     pub on_connect: Vec<LearnSpec>,
     /// How the API's notifications are received.
     pub webhooks: Option<WebhooksSpec>,
-    /// What the connection itself proves (mutual TLS).
+    /// The certificates of a connection that proves itself who asks (mutual TLS).
     pub tls: Option<TlsSpec>,
-    /// Warnings that are meant to be so.
+    /// Warnings that are meant to be so, each with the reason: `{ W080: the API never deletes }`. It holds here and in all below.
     #[serde(default)]
     pub allow: AllowSpec,
 }
@@ -80,11 +82,11 @@ pub struct RateLimitSpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateHeadersSpec {
-    /// Requests that are left.
+    /// The header with the number of requests that are left.
     pub remaining: Option<String>,
-    /// Requests of the whole stretch.
+    /// The header with the number of requests that a stretch of time has in all.
     pub limit: Option<String>,
-    /// When the stretch ends.
+    /// The header that tells when the stretch ends.
     pub reset: Option<ResetSpec>,
 }
 
@@ -103,14 +105,14 @@ pub struct ResetSpec {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ResetKindSpec {
-    /// Seconds since 1970.
+    /// Seconds since 1970: `1718000000`.
     #[default]
     EpochS,
-    /// Milliseconds since 1970.
+    /// Milliseconds since 1970: `1718000000000`.
     EpochMs,
-    /// Seconds from now.
+    /// Seconds from now: `30`.
     Seconds,
-    /// RFC 3339.
+    /// RFC 3339: `2024-06-10T06:13:20Z`.
     Rfc3339,
 }
 
@@ -140,11 +142,11 @@ pub struct BackoffSpec {
     pub max: Option<String>,
 }
 
-/// What one kind of answer means.
+/// What one kind of answer means: one with this `status` for which `when` holds. At least one of the two is needed.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErrorRuleSpec {
-    /// The HTTP status. Without it any status fits.
+    /// The HTTP status; without it any status fits.
     #[schemars(range(min = 200, max = 599))]
     pub status: Option<u16>,
     /// A template over `response` that must hold too: `{{ 'rate limit' in response.body.message }}`.
@@ -152,10 +154,10 @@ pub struct ErrorRuleSpec {
     pub when: Option<String>,
     /// What follows.
     pub then: ErrorActionSpec,
-    /// Only from this time on that the same request is answered so.
+    /// The rule holds once the same request was answered so this many times; until then it is sent again.
     #[schemars(range(min = 1, max = 100), extend("default" = 1))]
     pub after: Option<u32>,
-    /// What people are told.
+    /// What people are told about it.
     pub message: Option<String>,
 }
 
@@ -171,7 +173,7 @@ pub enum ErrorActionSpec {
     Empty,
     /// The partition of `for_each` is left out; the run ends `partial`.
     SkipPartition,
-    /// A person must connect again.
+    /// The sync fails, and the connection waits for a person to connect again.
     Reconnect,
 }
 
@@ -182,7 +184,7 @@ pub struct TimeoutSpec {
     /// Until connected.
     #[schemars(with = "Option<DurationText>", extend("default" = "10s"))]
     pub connect: Option<String>,
-    /// Until the whole answer is there.
+    /// Until the whole answer is there. Waiting for the rate limit does not count.
     #[schemars(with = "Option<DurationText>", extend("default" = "120s"))]
     pub request: Option<String>,
 }
@@ -193,19 +195,19 @@ pub struct TimeoutSpec {
 pub struct LearnSpec {
     /// The request.
     pub request: RequestSpec,
-    /// What is kept, by name: `{ account_id: $.id }` is `config.account_id` from then on.
+    /// What is kept of the answer, by name: `{ account_id: $.id }` is `config.account_id` from then on.
     #[schemars(with = "IndexMap<String, PathText>", extend("minProperties" = 1))]
     pub save: IndexMap<String, String>,
 }
 
-/// Mutual TLS.
+/// Mutual TLS: the connection itself proves who asks, with a certificate.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSpec {
     /// The client's certificate, PEM.
     #[schemars(with = "TemplateText")]
     pub client_certificate: String,
-    /// The certificate's private key, PEM; without it, it stands beside the certificate.
+    /// The certificate's private key, PEM; without it the key stands in the same text as the certificate.
     #[schemars(with = "Option<TemplateText>")]
     pub client_key: Option<String>,
     /// A certificate authority to trust besides the usual ones, PEM.

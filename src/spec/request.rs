@@ -10,7 +10,7 @@ use super::expression::{TemplateText, TemplatedValue};
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-exclusive" = [["get", "post", "put", "patch", "delete"]]))]
 pub struct RequestSpec {
-    /// GET this path (under `base_url`, starts with `/`) or absolute URL. Each value in it is one path segment.
+    /// GET this path (under `base_url`, starts with `/`) or absolute URL. What a template puts into it is one segment of the path.
     #[schemars(with = "Option<TemplateText>")]
     pub get: Option<String>,
     /// POST this path or URL.
@@ -52,7 +52,7 @@ pub enum BodySpec {
     Text(String),
     /// A GraphQL query with its variables.
     Graphql(GraphqlSpec),
-    /// `multipart/form-data` (RFC 7578): the fields by name.
+    /// `multipart/form-data` (RFC 7578): the fields by name, each as text.
     #[schemars(with = "IndexMap<String, TemplateText>")]
     Multipart(IndexMap<String, String>),
 }

@@ -14,7 +14,8 @@ pub struct ResponseSpec {
     /// How the answer is written. Compression (gzip, brotli, zstd, zip) is found without being told.
     #[serde(default)]
     pub format: FormatSpec,
-    /// A JSONPath to the records, or several whose results are joined: `$.results[*]`.
+    /// A JSONPath to the records, or several whose results are joined: `$.results[*]`. Of `ndjson`, `csv` and `text` each line, row or text
+    /// is a record without it.
     pub records: Option<OneOrMany<PathText>>,
     /// The API leaves the list out where there is nothing; otherwise an answer without it is an error.
     #[serde(default)]
@@ -51,7 +52,7 @@ pub struct CsvSpec {
     /// The names of the columns, where the first row does not say them.
     #[serde(default)]
     pub columns: Vec<String>,
-    /// Rows before the first one that counts.
+    /// Rows to pass over before the first one that counts.
     #[serde(default)]
     pub skip: u32,
     /// The text encoding, as the Encoding Standard names it.
@@ -68,7 +69,7 @@ pub struct XmlSpec {
     pub lists: Vec<String>,
 }
 
-/// The long form of a format.
+/// A name alone is short for a map without words: `csv` for `{ csv: {} }`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum FormatLongSpec {

@@ -13,7 +13,7 @@ pub enum ScheduleSpec {
     Cron(CronSpec),
 }
 
-/// By the calendar.
+/// By the calendar: `{ cron: "0 6 * * 1-5", timezone: Europe/Berlin }`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CronSpec {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 use serde_json::Value;
 
-use super::expression::{DurationText, PathText, PredicateText};
+use super::expression::{DurationText, EmbeddedSchema, PathText, PredicateText};
 use super::{
     AllowSpec, DeletesSpec, DetailSpec, ErrorRuleSpec, ForEachSpec, IncrementalSpec, JobSpec, ModelSpec, OnErrorSpec,
     OnWebhookSpec, OneOrMany, PaginationSpec, RequestSpec, ResponseSpec, ScheduleSpec, WalkSpec,
@@ -29,14 +29,15 @@ pub struct SyncSpec {
     /// When it runs by itself; a connection may say otherwise.
     #[schemars(extend("default" = "manual"))]
     pub schedule: Option<ScheduleSpec>,
-    /// It runs for each connection that does not name its syncs. A sync that needs `input` says false.
+    /// Whether it runs for each connection that does not name its syncs. A sync that needs `input` says false.
     #[schemars(extend("default" = true))]
     pub auto_start: Option<bool>,
     /// JSON Schema of the parameters a connection gives for this sync.
+    #[schemars(with = "Option<EmbeddedSchema>")]
     pub input: Option<Value>,
     /// The model the records become: `models/<Name>.yaml` of the same provider, or the model itself.
     pub model: Option<ModelRefSpec>,
-    /// Several models that one scan fills, instead of `model`.
+    /// Several models that one scan fills, instead of `model`: each with its share of the records.
     #[schemars(length(min = 1))]
     pub outputs: Option<Vec<OutputSpec>>,
     /// The request of each page.
@@ -47,7 +48,7 @@ pub struct SyncSpec {
     pub response: ResponseSpec,
     /// How the next page is asked for; the provider's `pagination` holds under it.
     pub pagination: Option<PaginationSpec>,
-    /// What an answer means that is no success; these rules come before the provider's.
+    /// What an answer means that is not what was asked for; these rules come before the provider's.
     #[serde(default)]
     pub errors: Vec<ErrorRuleSpec>,
     /// Only what changed since the last run.
@@ -57,10 +58,10 @@ pub struct SyncSpec {
     /// The request once for each item, levels in levels. Each item is a partition, with its own checkpoint.
     #[schemars(length(min = 1, max = 8))]
     pub for_each: Option<Vec<ForEachSpec>>,
-    /// Partitions that are read at once.
+    /// Partitions of `for_each` that are read at once.
     #[schemars(range(min = 1, max = 64), extend("default" = 1))]
     pub concurrency: Option<usize>,
-    /// What follows when a partition cannot be read.
+    /// What follows when a partition of `for_each` cannot be read.
     #[schemars(extend("default" = "skip"))]
     pub on_error: Option<OnErrorSpec>,
     /// Lists in lists, such as folders in folders.
@@ -70,16 +71,16 @@ pub struct SyncSpec {
     /// What is done with the events that the provider's `webhooks` receive.
     #[serde(default)]
     pub on_webhook: Vec<OnWebhookSpec>,
-    /// A run stops between two commits after this long, and the next one goes on from there.
+    /// The longest a run takes: it stops between two commits, and the next one goes on from there.
     #[schemars(with = "Option<DurationText>")]
     pub max_runtime: Option<String>,
-    /// A run stops after so many requests, and the next one goes on from there.
+    /// The most requests of a run: it stops between two commits, and the next one goes on from there.
     #[schemars(range(min = 1))]
     pub max_requests: Option<u64>,
-    /// A run stops after so many records, and the next one goes on from there.
+    /// The most records of a run: it stops between two commits, and the next one goes on from there.
     #[schemars(range(min = 1))]
     pub max_records: Option<u64>,
-    /// Warnings that are meant to be so.
+    /// Warnings that are meant to be so, each with the reason: `{ W080: the API never deletes }`. It holds here and in all below.
     #[serde(default)]
     pub allow: AllowSpec,
 }
@@ -92,7 +93,7 @@ pub struct OutputSpec {
     pub model: ModelRefSpec,
     /// A JSONPath to its records, or several whose results are joined; without it those of `response`.
     pub records: Option<OneOrMany<PathText>>,
-    /// Keeps only the records for which it holds.
+    /// Keeps only the records for which it holds, besides the `where` of `response`.
     #[serde(rename = "where")]
     #[schemars(with = "Option<PredicateText>")]
     pub filter: Option<String>,

@@ -24,8 +24,9 @@ pub struct WebhooksSpec {
     /// The event's id; one that was seen before is acknowledged and dropped.
     #[schemars(with = "Option<TemplateText>")]
     pub id: Option<String>,
-    /// Whose event it is.
+    /// Which connection an event is for.
     #[serde(default)]
+    #[schemars(extend("default" = {"path": {}}))]
     pub connection: WebhookConnectionSpec,
 }
 
@@ -47,20 +48,20 @@ pub enum WebhookVerifySpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HmacSpec {
-    /// The hash.
+    /// The hash function.
     #[serde(default)]
     pub algorithm: HashSpec,
     /// The header that holds the signature.
     pub header: String,
-    /// What stands before it: `sha256=`.
+    /// What stands before the signature in the header: `sha256=`.
     pub prefix: Option<String>,
-    /// How it is written.
+    /// How the signature is written.
     #[serde(default)]
     pub encoding: EncodingSpec,
-    /// What is signed.
+    /// What is signed: the body as it came, and what the API puts before or behind it.
     #[schemars(with = "Option<TemplateText>", extend("default" = "{{ request.body }}"))]
     pub signed: Option<String>,
-    /// The key.
+    /// The key of the hash.
     #[schemars(with = "Option<TemplateText>", extend("default" = "{{ credentials.webhook_secret }}"))]
     pub secret: Option<String>,
     /// The time the delivery says it was made at.
@@ -111,7 +112,7 @@ pub struct WebhookTokenSpec {
     pub header: Option<String>,
     /// The query parameter that holds it.
     pub query: Option<String>,
-    /// What it must be.
+    /// What the header or parameter must hold.
     #[schemars(with = "Option<TemplateText>", extend("default" = "{{ credentials.webhook_secret }}"))]
     pub value: Option<String>,
 }
@@ -161,7 +162,7 @@ pub struct RespondSpec {
     pub text: Option<String>,
 }
 
-/// Whose event it is: a map with exactly one key.
+/// Which connection an event is for: a map with exactly one key.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum WebhookConnectionSpec {
@@ -195,9 +196,9 @@ pub struct OnWebhookSpec {
     /// A path to the record in the event, whose row is marked as deleted.
     #[schemars(with = "Option<PathText>")]
     pub delete: Option<String>,
-    /// The sync runs now; many events at once are one run.
+    /// The sync runs now; many such events at once are one run.
     pub run: Option<NothingSpec>,
-    /// The record is asked for: `{ get: "/contacts/{{ event.id }}" }`.
+    /// The record is asked for, and the whole answer is written: `{ get: "/contacts/{{ event.id }}" }`.
     pub fetch: Option<RequestSpec>,
 }
 

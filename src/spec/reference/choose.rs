@@ -80,7 +80,9 @@ fn candidates<'u>(corpus: &Corpus<'_>, used: &'u Use) -> Vec<Candidate<'u>> {
         let words = used.words.iter().map(String::as_str).collect();
         found.push(Candidate { example: used.example, entry, words, partial: false });
     }
-    for word in used.words.iter().filter(|word| *word != SHORT_FORM) {
+    // a short form has no words to be shown one by one
+    let words = if used.words.iter().any(|word| word == SHORT_FORM) { &[] } else { used.words.as_slice() };
+    for word in words {
         let mut path = used.path.clone();
         path.push(Segment::Key(word.clone()));
         if let Some(entry) = excerpts.entry(&path) {

@@ -75,7 +75,7 @@ impl Walk<'_, '_> {
         match value {
             Value::Object(members) => self.map(members, forms),
             Value::Array(items) => {
-                self.short_form(forms);
+                self.short_form(value, forms);
                 let inner = forms.iter().find_map(|form| match form {
                     Form::List(inner) => Some(inner),
                     _ => None,
@@ -86,16 +86,18 @@ impl Walk<'_, '_> {
                     self.path.pop();
                 }
             }
-            _ => self.short_form(forms),
+            _ => self.short_form(value, forms),
         }
     }
 
-    fn short_form(&mut self, forms: &[Form]) {
+    /// The name of a kind alone is a use of that kind too.
+    fn short_form(&mut self, value: &Value, forms: &[Form]) {
         for form in forms {
             if let Form::Section(id) = form
-                && self.outline.sections.get(id).is_some_and(|section| !section.short.is_empty())
+                && let Some(section) = self.outline.sections.get(id).filter(|section| !section.short.is_empty())
             {
-                let words = vec![SHORT_FORM.to_owned()];
+                let named = section.words.iter().find(|word| section.sort == Sort::Choice && value == word.name);
+                let words = [SHORT_FORM].into_iter().chain(named.map(|word| word.name)).map(str::to_owned).collect();
                 let used = Use { example: self.example, path: self.path.clone(), words };
                 self.uses.entry(id.clone()).or_default().push(used);
             }

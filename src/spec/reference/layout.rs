@@ -47,14 +47,25 @@ impl Layout {
     }
 }
 
-/// A type that several kinds of documents share stands on one page: where it is nearest to the top, then where there is most beside it.
+/// A type that several kinds of documents share stands on one page: where it is nearest to the top, then where most words take it, then
+/// where there is most beside it.
 pub(super) fn layout(subjects: &[Subject<'_>], outline: &Outline<'_>) -> Layout {
     let edges = Edges::new(outline);
     let reaches: Vec<Reach> = subjects.iter().map(|subject| Reach::new(&root_id(subject.name), &edges)).collect();
     let mut home: HashMap<&Id, usize> = HashMap::new();
-    for id in outline.sections.keys() {
+    let mut from_the_top: Vec<&Id> = outline.sections.keys().collect();
+    from_the_top.sort_by_key(|id| reaches.iter().filter_map(|reach| reach.depth.get(*id)).min());
+    for id in from_the_top {
+        // what stands on this page, or may come to stand there
+        let words = |at: usize, reach: &Reach| {
+            let is_here = |from: &Id| home.get(from).map_or(reach.depth.contains_key(from), |home| *home == at);
+            edges.to(id).iter().filter(|edge| is_here(&edge.from)).count()
+        };
         let reached = reaches.iter().enumerate().filter_map(|(at, reach)| Some((at, reach, *reach.depth.get(id)?)));
-        if let Some((at, ..)) = reached.min_by_key(|(_, reach, depth)| (*depth, Reverse(reach.depth.len()))) {
+        let rank = |(at, reach, depth): &(usize, &Reach, usize)| {
+            (*depth, Reverse(words(*at, reach)), Reverse(reach.depth.len()))
+        };
+        if let Some((at, ..)) = reached.min_by_key(rank) {
             home.insert(id, at);
         }
     }

@@ -96,7 +96,12 @@ impl Form {
     }
 
     fn counted(one: &str, behind: &str) -> Self {
-        Self::Plain { one: format!("{one}{behind}"), many: format!("{one}s{behind}") }
+        let many = match one.split_once(' ') {
+            // "value with templates"
+            Some((noun, rest)) if rest.starts_with("with ") => format!("{noun}s {rest}"),
+            _ => format!("{one}s"),
+        };
+        Self::Plain { one: format!("{one}{behind}"), many: format!("{many}{behind}") }
     }
 }
 
@@ -217,6 +222,7 @@ impl<'s> Reader<'_, 's> {
                 }
             }
         }
+        self.names_are_short_forms(&mut forms);
         let (sections, short): (Vec<Form>, Vec<Form>) =
             forms.iter().cloned().partition(|form| matches!(form, Form::Section(_)));
         if let [Form::Section(id)] = sections.as_slice()
@@ -228,6 +234,26 @@ impl<'s> Reader<'_, 's> {
             section.about.splice(0..0, description(node));
         }
         forms
+    }
+
+    /// Where a choice may be written as the name of a kind alone, the names need no section beside that of the choice.
+    fn names_are_short_forms(&mut self, forms: &mut [Form]) {
+        let sort = |outline: &Outline<'_>, form: &Form| match form {
+            Form::Section(id) => outline.sections.get(id).map(|section| section.sort),
+            _ => None,
+        };
+        if !forms.iter().any(|form| sort(self.outline, form) == Some(Sort::Choice)) {
+            return;
+        }
+        for form in forms {
+            if let Form::Section(id) = &*form
+                && sort(self.outline, form) == Some(Sort::Values)
+                && let Some(section) = self.outline.sections.shift_remove(id)
+            {
+                let names: Vec<String> = section.words.iter().map(|word| code(word.name)).collect();
+                *form = Form::plain(names.join(", "));
+            }
+        }
     }
 
     fn values(&mut self, node: &'s Value, values: &'s [Value], at: &str) -> Vec<Form> {
@@ -356,7 +382,7 @@ pub(super) fn inline(value: &Value) -> String {
                 members.iter().map(|(name, value)| format!("{name}: {}", inline(value))).collect();
             format!("{{ {} }}", members.join(", "))
         }
-        Value::String(text) if !text.is_empty() => text.clone(),
+        Value::String(text) if !text.trim().is_empty() => text.clone(),
         // a bound of a number type: 0.0 is 0
         Value::Number(number) => number.to_string().trim_end_matches(".0").to_owned(),
         other => other.to_string(),
