@@ -109,7 +109,13 @@ pub(super) fn action(
     let errors = provider::error_rules(sink, &place.key("errors"), errors, open);
     let output = output(sink, &place.key("output"), output_spec.as_ref(), beside);
     let pagination = words::optional(pagination_spec.as_ref(), |spec| {
-        paging::pagination(sink, &place.key("pagination"), spec, open)
+        let at = place.key("pagination");
+        let plan = paging::pagination(sink, &at, spec, open);
+        // the last request is the one that is paged
+        let asked = steps.as_ref().and_then(|steps| steps.last());
+        let both = plan.as_ref().zip(asked);
+        let good = both.is_none_or(|(plan, step)| paging::position_has_a_place(sink, &at, plan, &step.request));
+        plan.filter(|_| good)
     });
     let save = match (save, &output) {
         (false, _) => Some(None),
@@ -186,8 +192,10 @@ fn step_plans(
             let hint = "give each step a name of its own".to_owned();
             sink.error("E110", &at.key("as"), format!("two steps are called `{}`", words::shorten(name)), Some(hint));
         }
-        // a step sees those before it
-        let members = [("steps", specs[..index].iter().map(|step| step.name.as_str()).collect())];
+        // a step sees those before it; one whose name was misspelt may be the one that is meant
+        let before = || specs[..index].iter().map(|step| step.name.as_str()).collect();
+        let unclear = (0..index).any(|at| place.index(at).is_hole());
+        let members: Vec<(&str, Vec<&str>)> = (!unclear).then(|| ("steps", before())).into_iter().collect();
         let names = open.and(if index > 0 { &["steps"] } else { &[] });
         let open = Variables { names: &names, members: &members, ..open };
         let when = words::optional_template(sink, &at.key("when"), when.as_ref(), open);

@@ -396,6 +396,15 @@ fn signs_for_itself(plan: &AuthPlan) -> bool {
     )
 }
 
+/// The credentials that a way in makes itself: no connection gives them.
+pub(super) fn made(plan: &AuthPlan) -> BTreeSet<String> {
+    let mut made = BTreeSet::new();
+    if let AuthPlan::Made(plan) = plan {
+        made_credentials(plan, &mut Vec::new(), &mut made);
+    }
+    made
+}
+
 /// The templates of a way in, and the credentials that it makes itself.
 fn made_credentials<'p>(plan: &'p MadeAuth, templates: &mut Vec<&'p Template>, made: &mut BTreeSet<String>) {
     made.insert("access_token".to_owned());

@@ -14,7 +14,7 @@ use super::read::read;
 use super::sync::{self, Beside, SyncDraft};
 use super::{
     ActionPlan, ConnectionPlan, DeletePlan, ModelPlan, NotifyPlan, Plan, PublishPlan, Schedule, SyncId, SyncPlan,
-    connection, lint, request, schedule, table, test, words,
+    connection, lint, schedule, table, test, words,
 };
 use crate::diagnostic::{Diagnostic, Severity, Source, suggest};
 use crate::spec::inherit::inherit;
@@ -291,7 +291,8 @@ fn fills(draft: &SyncDraft, model: &str) -> bool {
 fn absence_owns_its_table(sink: &mut Sink, documents: &Documents, drafts: &BTreeMap<(&str, &str), SyncDraft>) {
     for ((provider, name), draft) in drafts {
         let rival = drafts.iter().find(|((other_provider, other), other_draft)| {
-            other_provider == provider && other != name && fills(other_draft, &draft.model.name)
+            let own = std::iter::once(&draft.model).chain(draft.outputs.iter().map(|output| &output.model));
+            other_provider == provider && other != name && own.into_iter().any(|model| fills(other_draft, &model.name))
         });
         if let (DeletePlan::Absence { .. }, Some(((_, rival), _))) = (&draft.deletes, rival)
             && let Some(typed) = documents.syncs.get(&((*provider).to_owned(), (*name).to_owned()))
@@ -328,7 +329,7 @@ fn assemble(
     }
     for (name, spec) in connections {
         let place = place.key("connections").key(name);
-        words::key_name(sink, &place, name);
+        words::key_name(sink, &place, name, true);
         let Some(provider_document) = documents.providers.get(&spec.provider) else {
             let hint = documents
                 .suggest_provider(&spec.provider)
@@ -390,8 +391,8 @@ fn connection_actions(
     let Some(connection) = connection else { return Vec::new() };
     let own = drafts.iter().filter(|((provider, _), _)| *provider == spec.provider);
     let plans = own.map(|((_, name), draft)| {
-        for credential in draft.steps.iter().flat_map(|step| request::credentials(&step.request)) {
-            connection::credential_is_given(sink, place, &credential, &connection.credentials);
+        for step in &draft.steps {
+            connection::credentials_are_given(sink, place, &step.request, &connection.auth, &connection.credentials);
         }
         Arc::new(draft.of(name, connection))
     });
@@ -435,7 +436,8 @@ fn connection_syncs(
             all.map(|name| (*name, ConnectionSyncSpec::default())).collect()
         }
     };
-    if all.is_empty() {
+    // one that has a mistake of its own may be meant for another provider
+    if all.is_empty() && connection.is_some() {
         let (why, hint) = match available.first() {
             None => ("has no syncs", format!("write integrations/{provider}/syncs/<name>.yaml")),
             Some(first) => {
@@ -459,8 +461,14 @@ fn connection_syncs(
             continue;
         }
         let (Some(draft), Some(connection)) = (drafts.get(&(provider, name)), connection) else { continue };
-        for credential in draft.requests().into_iter().flat_map(request::credentials) {
-            connection::credential_is_given(sink, connection_place, &credential, &connection.credentials);
+        for request in draft.requests() {
+            connection::credentials_are_given(
+                sink,
+                connection_place,
+                request,
+                &connection.auth,
+                &connection.credentials,
+            );
         }
         let ConnectionSyncSpec { input, schedule: schedule_spec, variants } = &sync_spec;
         let own_schedule =
@@ -471,7 +479,7 @@ fn connection_syncs(
                 .iter()
                 .map(|(variant, VariantSpec { input: own })| {
                     let place = place.key("variants").key(variant);
-                    words::key_name(sink, &place, variant);
+                    words::key_name(sink, &place, variant, true);
                     let mut merged = input.clone();
                     merged.extend(own.clone());
                     (variant.clone(), place.key("input"), merged)

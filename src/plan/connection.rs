@@ -9,7 +9,7 @@ use url::Url;
 
 use super::place::{Place, Sink};
 use super::provider::{ProviderDraft, as_base_url, saved};
-use super::{AuthPlan, ConnectionPlan, CredentialSource, TlsPlan, auth, request, words};
+use super::{AuthPlan, ConnectionPlan, CredentialSource, RequestPlan, Template, TlsPlan, auth, request, words};
 use crate::diagnostic::{did_you_mean, suggest};
 use crate::spec::finding::check_against;
 use crate::spec::{ConnectionSpec, ProviderSpec};
@@ -27,15 +27,19 @@ pub(super) fn connection(
     let ConnectionSpec { provider, auth, base_url: _, credentials: _, config, syncs: _, allow } = spec;
     words::allow(sink, place, allow);
     let auth = pick_auth(sink, place, auth.as_ref(), draft);
-    let asked = draft.verify.iter().chain(draft.on_connect.iter().map(|learn| &learn.request));
-    let certificates = draft.tls.iter().flat_map(|tls| {
-        let TlsPlan { client_certificate, client_key, authority } = tls;
-        [Some(client_certificate), client_key.as_ref(), authority.as_ref()]
-    });
-    let named = request::named_credentials(certificates.flatten());
-    let needed = auth.iter().flat_map(auth::credentials).chain(asked.flat_map(request::credentials)).chain(named);
-    for credential in needed {
+    for credential in auth.iter().flat_map(auth::credentials) {
         credential_is_given(sink, place, &credential, &credentials);
+    }
+    if let Some(auth) = &auth {
+        for request in draft.verify.iter().chain(draft.on_connect.iter().map(|learn| &learn.request)) {
+            credentials_are_given(sink, place, request, auth, &credentials);
+        }
+    }
+    if let Some(TlsPlan { client_certificate, client_key, authority }) = &draft.tls {
+        let templates = std::iter::once(client_certificate).chain(client_key).chain(authority);
+        for name in templates.flat_map(Template::variables).filter_map(|name| name.strip_prefix("credentials.")) {
+            credential_is_given(sink, place, name, &credentials);
+        }
     }
     let config = settings(sink, &place.key("config"), config, provider_spec.config.as_ref(), "E045");
     let variables = context! {
@@ -97,7 +101,7 @@ fn base_url_of(
             let Some(template) = &draft.base_url else {
                 let message = format!("`{provider}` has no `base_url`: it is there to be extended");
                 let hint = "name a provider that extends it".to_owned();
-                sink.error("E023", &place.key("provider"), message, Some(hint));
+                sink.error("E040", &place.key("provider"), message, Some(hint));
                 return None;
             };
             // the API tells it, and this version does not ask: that was told where it is written
@@ -185,6 +189,20 @@ pub(super) fn credential_source(
     }
 }
 
+/// The credentials that a request names must be those of the connection, or what its way in makes.
+pub(super) fn credentials_are_given(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    asked: &RequestPlan,
+    auth: &AuthPlan,
+    given: &BTreeMap<String, CredentialSource>,
+) {
+    let made = auth::made(auth);
+    for credential in request::credentials(asked).into_iter().filter(|name| !made.contains(name)) {
+        credential_is_given(sink, place, &credential, given);
+    }
+}
+
 /// A credential that some template names must be one of the connection's, which stands at `place`.
 pub(super) fn credential_is_given(
     sink: &mut Sink,
@@ -256,6 +274,18 @@ pub(super) fn settings(
                 finding.code = code;
                 let (key, owner) = if code == "E048" { ("input", "sync") } else { ("config", "provider") };
                 finding.hint.get_or_insert_with(|| format!("`{key}` of the {owner} says what is allowed"));
+                if let Some(missing) = &finding.missing {
+                    let near = did_you_mean(missing, given.keys().map(String::as_str));
+                    finding.hint = match (near, finding.hint) {
+                        (Some(near), _) => Some(format!("rename `{near}` to `{missing}`")),
+                        // there is no map yet to add it to
+                        (None, Some(hint)) if place.node().is_none() => {
+                            let line = hint.strip_prefix("add `").and_then(|line| line.strip_suffix('`'));
+                            Some(line.map_or(hint.clone(), |line| format!("add `{key}: {{ {line} }}`")))
+                        }
+                        (None, hint) => hint,
+                    };
+                }
                 if place.node().is_none() {
                     sink.key_error(code, place, finding.message, finding.hint);
                 } else {

@@ -49,8 +49,10 @@ pub(super) fn deletes(
             let place = place.key("feed");
             let FeedSpec { request: asked, response, pagination, key, field, format } = spec;
             sink.not_yet(&place, "`feed`");
-            let names = open.and(&["watermark"]);
-            let open = if field.is_some() { open.with(&names) } else { open };
+            // the watermark is the feed's own
+            let mut names = open.but(&["watermark", "window"]);
+            names.extend(field.is_some().then_some("watermark"));
+            let open = open.with(&names);
             let list = request::list(sink, &place, (asked, response, pagination.as_ref()), provider, open);
             let key = row_key(sink, &place.key("key"), key, model);
             let field = words::optional(field.as_ref(), |text| words::singular_path(sink, &place.key("field"), text));

@@ -191,7 +191,9 @@ fn window(
         && size.shortest() < granularity
     {
         let hint = "make the window longer, or the granularity finer".to_owned();
-        sink.error("E107", &place.key("size"), "a window is shorter than the `granularity`", Some(hint));
+        let message =
+            format!("a window is shorter than the `granularity`, which is {}", humantime::format_duration(granularity));
+        sink.error("E107", &place.key("size"), message, Some(hint));
         return None;
     }
     let split = match split {
@@ -207,8 +209,10 @@ fn window(
                 && min.shortest() >= size.shortest()
             {
                 let hint = "make `min` shorter than `size`".to_owned();
-                let at = if min_is_written(spec) { place.key("min") } else { place.clone() };
-                sink.key_error("E107", &at, "a window as short as `min` cannot be halved", Some(hint));
+                let (at, default) =
+                    if min_is_written(spec) { (place.key("min"), "") } else { (place.clone(), ", which is 1m,") };
+                let message = format!("a window as short as `min`{default} cannot be halved");
+                sink.key_error("E107", &at, message, Some(hint));
                 return None;
             }
             Some(Some((when?, min_span?)))

@@ -24,6 +24,8 @@ pub(super) fn sync(sink: &mut Sink, place: &Place<'_>, spec: &SyncSpec, draft: &
         created(sink, &at, &incremental.field);
         order(sink, &at, incremental, draft, place);
         granularity(sink, &at, incremental);
+    } else if draft.token.is_some() && !request::request_names(&draft.request, "watermark") {
+        never_asked(sink, &place.key("incremental"));
     }
     if draft.token.is_some() && draft.incremental.is_none() && !request::request_names(&draft.request, "watermark") {
         let hint = "send it: `query: { token: \"{{ watermark }}\" }`; it is left out on the first run".to_owned();
@@ -79,10 +81,13 @@ fn watermark(sink: &mut Sink, at: &Place<'_>, incremental: &IncrementalPlan, dra
             sink.warning("W094", &at.key("window"), message, Some(hint));
         }
     } else if !names("watermark") && !incremental.stop_at_watermark && !incremental.client_filter {
-        let hint = "send it: `query: { updated_since: \"{{ watermark }}\" }`".to_owned();
-        let message = "nothing in the request names `watermark`: every run reads everything";
-        sink.warning("W083", at, message, Some(hint));
+        never_asked(sink, at);
     }
+}
+
+fn never_asked(sink: &mut Sink, at: &Place<'_>) {
+    let hint = "send it: `query: { updated_since: \"{{ watermark }}\" }`".to_owned();
+    sink.warning("W083", at, "nothing in the request names `watermark`: every run reads everything", Some(hint));
 }
 
 /// Names that APIs have for the time a record was made, without case, `_` and `-`.
@@ -116,7 +121,8 @@ fn created(sink: &mut Sink, at: &Place<'_>, field: &Path) {
 
 /// `order: ascending` moves the watermark with every page, so a list that is not sorted would lose records.
 fn order(sink: &mut Sink, at: &Place<'_>, incremental: &IncrementalPlan, draft: &SyncDraft, place: &Place<'_>) {
-    if incremental.order != Order::Ascending || incremental.window.is_some() {
+    let stops = incremental.stop_at_watermark; // told of already: such a list is newest first
+    if incremental.order != Order::Ascending || incremental.window.is_some() || stops {
         return;
     }
     let asks = |text: &str| {

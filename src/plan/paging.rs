@@ -2,7 +2,9 @@
 
 use super::place::{Place, Sink};
 use super::variables::{Variables, template};
-use super::{CursorSource, Fact, PageKind, PagePlan, Path, Target, Template, limits, words};
+use super::{
+    BodyPlan, CursorSource, Fact, PageKind, PagePlan, Path, RequestPlan, Target, Template, limits, request, words,
+};
 use crate::spec::{CursorSpec, LinkSpec, NextUrlSpec, OffsetSpec, PageSpec, PaginationSpec, RelaySpec, StopSpec};
 
 /// What a `stop` may name.
@@ -221,6 +223,43 @@ impl Context<'_, '_> {
         });
         self.plan(place, stop.as_ref(), *max_pages, kind)
     }
+}
+
+/// Whether the position of a page has a place in the request. `place` is the pagination or, where that stands in the file of the
+/// provider, the request; where its file has mistakes of form, the place may be what was misspelt.
+pub(super) fn position_has_a_place(sink: &mut Sink, place: &Place<'_>, plan: &PagePlan, request: &RequestPlan) -> bool {
+    let to = match &plan.kind {
+        PageKind::Cursor { to: None, .. } => {
+            if request::request_names(request, "page") {
+                return true;
+            }
+            let message = "it is not said where the cursor goes: `query`, `header` or `body`";
+            let hint = "name the parameter that takes it: `query: after`; or put `{{ page.cursor }}` into the request";
+            let cursor = place.key("cursor");
+            let at = if cursor.node().is_some() { &cursor } else { place };
+            sink.key_error("E062", at, message, Some(hint.to_owned()));
+            return false;
+        }
+        PageKind::Cursor { to, .. } => to.as_ref(),
+        PageKind::Offset { offset, .. } => Some(offset),
+        PageKind::Page { page, .. } => Some(page),
+        PageKind::None | PageKind::Link { .. } | PageKind::NextUrl { .. } | PageKind::Relay { .. } => None,
+    };
+    if place.is_broken() {
+        return true;
+    }
+    if matches!(to, Some(Target::Body(_))) && !matches!(request.body, BodyPlan::Json(_) | BodyPlan::Form(_)) {
+        let hint = "add `body: { json: {…} }` to the request, or send the position in the `query`".to_owned();
+        let message = "the page position goes into the body, and the request has no json or form body";
+        sink.key_error("E063", place, message, Some(hint));
+        return false;
+    }
+    if matches!(plan.kind, PageKind::Relay { .. }) && !matches!(request.body, BodyPlan::Graphql { .. }) {
+        let hint = "add `body: { graphql: { query: …, variables: {} } }`".to_owned();
+        sink.key_error("E063", place, "`relay` pages need a graphql body", Some(hint));
+        return false;
+    }
+    true
 }
 
 /// The size goes where the position goes.

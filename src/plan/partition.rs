@@ -32,12 +32,12 @@ pub(super) fn partitions(
         }
         return Some(None);
     };
-    let place = for_each_place;
-    sink.not_yet(&place, "`for_each`");
+    let all = for_each_place;
+    sink.not_yet(&all, "`for_each`");
     let names = open.but(&["watermark", "window", "parent", "walk"]);
     let mut plans = Vec::with_capacity(levels.len());
     for (index, ForEachSpec { name, from }) in levels.iter().enumerate() {
-        let place = place.index(index);
+        let place = all.index(index);
         words::variable_name(sink, &place.key("as"), name);
         if levels[..index].iter().any(|level| level.name == *name) {
             let hint = "give each level a name of its own".to_owned();
@@ -49,10 +49,10 @@ pub(super) fn partitions(
             );
         }
         // a level sees those around it
-        let around: Vec<&str> = levels[..index].iter().map(|level| level.name.as_str()).collect();
-        let members = [("parent", around)];
-        let names: Vec<&str> =
-            names.iter().copied().chain((index > 0).then_some("parent")).filter(|name| *name != "page").collect();
+        let around = || levels[..index].iter().map(|level| level.name.as_str()).collect();
+        let unclear = (0..index).any(|at| all.index(at).is_hole());
+        let members: Vec<(&str, Vec<&str>)> = (!unclear).then(|| ("parent", around())).into_iter().collect();
+        let names: Vec<&str> = names.iter().copied().chain((index > 0).then_some("parent")).collect();
         let open = Variables { names: &names, members: &members, ..open };
         let source = level(sink, &place.key("from"), from, provider, (own, syncs), open);
         plans.extend(source.map(|from| LevelPlan { name: name.clone(), from }));
@@ -121,7 +121,7 @@ pub(super) fn walk(sink: &mut Sink, place: &Place<'_>, spec: &WalkSpec, open: Va
     let names = request::record_names(open);
     let into = words::predicate(sink, &place.key("into"), into, open.with(&names));
     for name in bind.keys() {
-        words::key_name(sink, &place.key("bind").key(name), name);
+        words::key_name(sink, &place.key("bind").key(name), name, false);
     }
     let bind = words::paths(sink, &place.key("bind"), bind);
     let outside = open.but(&["walk", "page", "watermark", "window"]);

@@ -155,6 +155,9 @@ fn located_at_most(source: &Source) -> usize {
     (limits::LOCATE_BYTES_MAX / source.text.len().max(1)).clamp(1, limits::MISTAKES_PER_FILE_MAX)
 }
 
+/// The code of a secret that stands in a file.
+const LITERAL_SECRET: &str = "W081";
+
 /// The code of what the language has and this version cannot run.
 const NOT_YET: &str = "E090";
 
@@ -359,14 +362,30 @@ impl Sink {
         tally.told += 1;
         let position = yaml::locate(&source.text, path, part);
         let place = Place { document: owner, path: path.to_vec() };
-        let hint = position.and_then(|at| hint_of_line(source, at, code, &place)).or(hint);
-        self.diagnostics.push(Diagnostic { code, severity, source: Arc::clone(source), position, message, hint });
+        let plain = message.starts_with("expected text") && hint.as_ref().is_none_or(|hint| hint.starts_with("put it"));
+        let of_line = position.filter(|_| code == "E012").and_then(|at| hint_of_line(source, at, &place, plain));
+        let hint = of_line.or(hint);
+        let source = if code == LITERAL_SECRET { without_value(source, path) } else { Arc::clone(source) };
+        self.diagnostics.push(Diagnostic { code, severity, source, position, message, hint });
     }
 }
 
-/// What only the line as it was written tells: a comment where a value was meant, the digits of a number that wants quotes.
-fn hint_of_line(source: &Source, at: Position, code: &str, place: &Place<'_>) -> Option<String> {
-    if code != "E012" || place.is_secret() {
+/// The source with dots for the value at `path`, which is a secret: a diagnostic shows its line.
+fn without_value(source: &Arc<Source>, path: &[Segment]) -> Arc<Source> {
+    let Some(at) = yaml::locate(&source.text, path, Part::Value) else { return Arc::clone(source) };
+    let before: usize = source.text.split_inclusive('\n').take(at.line - 1).map(str::len).sum();
+    let line = &source.text[before..];
+    let start = before + line.char_indices().nth(at.column - 1).map_or(line.len(), |(at, _)| at);
+    let end = start + source.word(at).len();
+    let dots: String = source.text[start..end].chars().map(|c| if "\"'".contains(c) { c } else { '•' }).collect();
+    let text = [&source.text[..start], &dots, &source.text[end..]].concat();
+    Arc::new(Source { text, ..Source::clone(source) })
+}
+
+/// What only the line as it was written tells: a comment where a value was meant, the digits of a number that wants quotes. `plain`
+/// says that nothing better is known of it.
+fn hint_of_line(source: &Source, at: Position, place: &Place<'_>, plain: bool) -> Option<String> {
+    if place.is_secret() {
         return None;
     }
     let line = source.line(at.line);
@@ -374,7 +393,7 @@ fn hint_of_line(source: &Source, at: Position, code: &str, place: &Place<'_>) ->
         Some(Value::Null) if line.contains(" #") => {
             Some("`#` begins a comment; a value that begins with it needs quotes".to_owned())
         }
-        Some(Value::Number(_) | Value::Bool(_)) => {
+        Some(Value::Number(_) | Value::Bool(_)) if plain => {
             let written = source.word(at);
             Some(format!("put it in quotes: `\"{written}\"`"))
         }

@@ -32,7 +32,7 @@ pub(super) fn read(sink: &mut Sink, inputs: &[Input]) -> Documents {
         others.into_iter().partition(|input| input.kind == Kind::Provider);
     documents.catalogue =
         providers.iter().filter(|input| input.builtin).map(|input| stem(&input.source).to_owned()).collect();
-    let bases = Bases::read(sink, providers, &used);
+    let bases = Bases::read(sink, providers, &used, &documents.catalogue);
     for (input, document) in bases.inherited(sink) {
         sort_in(sink, &mut documents, input, document);
     }
@@ -79,19 +79,23 @@ fn parsed(sink: &mut Sink, input: &Input) -> Parsed {
 /// The provider files that are used, and those they are made of.
 struct Bases<'i> {
     texts: Vec<(&'i Input, Parsed)>,
+    /// all that can be named, read or not
+    names: BTreeSet<String>,
 }
 
 impl<'i> Bases<'i> {
     /// Reads the project's own, those that are used, and then what these extend.
-    fn read(sink: &mut Sink, inputs: Vec<&'i Input>, used: &BTreeSet<String>) -> Self {
+    fn read(sink: &mut Sink, inputs: Vec<&'i Input>, used: &BTreeSet<String>, catalogue: &BTreeSet<String>) -> Self {
         let mut wanted = used.clone();
+        let own = inputs.iter().filter(|input| !input.stray).map(|input| stem(&input.source).to_owned());
+        let names = catalogue.iter().cloned().chain(own).collect();
         let mut left = inputs;
         let mut texts: Vec<(&Input, Parsed)> = Vec::new();
         loop {
             let (now, later): (Vec<&Input>, Vec<&Input>) =
                 left.into_iter().partition(|input| !input.builtin || wanted.contains(stem(&input.source)));
             if now.is_empty() {
-                return Self { texts };
+                return Self { texts, names };
             }
             for input in now {
                 let parsed = parsed(sink, input);
@@ -122,7 +126,12 @@ impl<'i> Bases<'i> {
         let mut order: Vec<usize> = (0..self.texts.len()).collect();
         order.sort_by_key(|at| chains[*at].len());
         for at in order {
-            let Some(base) = chains[at].first().copied() else { continue };
+            let Some(base) = chains[at].first().copied() else {
+                // it leads nowhere, which was told
+                let value = self.texts[at].1.value.as_ref();
+                self.texts[at].1.incomplete = value.is_some_and(|value| value["extends"].is_string());
+                continue;
+            };
             let (below, kind) = (&self.texts[base].1, Kind::Provider);
             let incomplete = below.incomplete || below.value.is_none();
             let Some(own) = &self.texts[at].1.value else { continue };
@@ -166,8 +175,16 @@ impl<'i> Bases<'i> {
             };
             match self.named(name, from) {
                 None => {
-                    let names = self.texts.iter().map(|(input, _)| stem(&input.source));
-                    tell(sink, format!("there is no provider `{name}` to extend"), suggest(name, names));
+                    let own = value.as_ref().and_then(|value| value.get("provider")?.as_str());
+                    let names = self.names.iter().map(String::as_str).filter(|name| Some(*name) != own);
+                    let (message, hint) = if own == Some(name) {
+                        let hint = "take the line out, or name another provider".to_owned();
+                        (format!("`{name}` extends itself, and the catalogue has no provider of that name"), Some(hint))
+                    } else {
+                        let hint = suggest(name, names).unwrap_or_else(|| format!("write providers/{name}.yaml"));
+                        (format!("there is no provider `{name}` to extend"), Some(hint))
+                    };
+                    tell(sink, message, hint);
                     return Vec::new();
                 }
                 Some(next) if next == at || chain.contains(&next) => {

@@ -101,14 +101,24 @@ pub(super) fn list(
     provider: &ProviderWords<'_>,
     open: Variables<'_>,
 ) -> Option<ListPlan> {
+    let paged = pagination.or(provider.spec.pagination.as_ref());
+    let mut names = open.but(&["page"]);
+    names.extend(matches!(paged, Some(PaginationSpec::Cursor(_))).then_some("page"));
+    let open = open.with(&names);
     let request = request(sink, &place.key("request"), request_spec, provider, open);
     let response = response(sink, &place.key("response"), response_spec, open);
-    let pagination = match (pagination, &provider.spec.pagination) {
-        (Some(spec), _) => paging::pagination(sink, &place.key("pagination"), spec, open),
-        (None, Some(spec)) => paging::pagination(sink, &provider.place.key("pagination"), spec, open),
-        (None, None) => Some(PagePlan::one()),
+    let own = place.key("pagination");
+    let plan = match paged {
+        Some(spec) => {
+            let at = if pagination.is_some() { &own } else { &provider.place.key("pagination") };
+            paging::pagination(sink, at, spec, open)
+        }
+        None => Some(PagePlan::one()),
     };
-    Some(ListPlan { request: request?, response: response?, pagination: pagination? })
+    let (request, plan) = (request?, plan?);
+    let at = if pagination.is_some() { own } else { place.key("request") };
+    let good = paging::position_has_a_place(sink, &at, &plan, &request);
+    Some(ListPlan { request, response: response?, pagination: plan }).filter(|_| good)
 }
 
 /// How an answer is read: `records` must be said.
@@ -164,25 +174,22 @@ fn format(sink: &mut Sink, place: &Place<'_>, spec: &FormatSpec) -> Option<Forma
         FormatSpec::Xml(XmlSpec { lists }) => Format::Xml { lists: lists.clone() },
         FormatSpec::Csv(CsvSpec { delimiter, columns, skip, encoding }) => {
             let place = place.key("csv");
-            let delimiter = match delimiter.as_deref().unwrap_or(",").as_bytes() {
-                [byte] if !matches!(byte, b'"' | b'\r' | b'\n') => *byte,
+            let text = delimiter.as_deref().unwrap_or(",");
+            let delimiter = match text.as_bytes() {
+                [byte] if !matches!(byte, b'"' | b'\r' | b'\n') => Some(*byte),
                 _ => {
                     let hint = "one character of ASCII: `\",\"`, `\";\"`, `\"\\t\"`, `\"|\"`".to_owned();
-                    sink.error("E104", &place.key("delimiter"), "this cannot stand between two values", Some(hint));
-                    return None;
+                    let message = format!("`{}` cannot stand between two values", words::shorten(text));
+                    sink.error("E104", &place.key("delimiter"), message, Some(hint));
+                    None
                 }
             };
-            let encoding = encoding.as_deref().unwrap_or("utf-8").to_ascii_lowercase();
-            if !ENCODINGS.contains(&encoding.as_str()) {
-                let at = place.key("encoding");
-                words::one_of(sink, &at, ("E104", "encoding"), &encoding, ENCODINGS.into_iter());
-                return None;
-            }
+            let encoding = encoding_name(sink, &place.key("encoding"), encoding.as_deref().unwrap_or("utf-8"));
             let columns = (!columns.is_empty()).then(|| columns.clone());
-            Format::Csv { delimiter, columns, skip: *skip, encoding }
+            Format::Csv { delimiter: delimiter?, columns, skip: *skip, encoding: encoding? }
         }
     };
-    sink.not_yet(place, "an answer that is no JSON");
+    sink.not_yet(place, "a `format` other than `json`");
     Some(plan)
 }
 
@@ -199,6 +206,28 @@ const ENCODINGS: [&str; 10] = [
     "shift_jis",
     "gb18030",
 ];
+
+/// What other tools call the encodings.
+const ENCODINGS_ELSEWHERE: [(&str, &[&str]); 3] = [
+    ("utf-8", &["utf8", "utf_8", "unicode"]),
+    ("iso-8859-1", &["latin1", "latin-1", "iso8859-1", "latin_1"]),
+    ("windows-1252", &["cp1252", "ansi", "ascii", "us-ascii"]),
+];
+
+fn encoding_name(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<String> {
+    let name = text.trim().to_ascii_lowercase();
+    if ENCODINGS.contains(&name.as_str()) {
+        return Some(name);
+    }
+    match ENCODINGS_ELSEWHERE.iter().find(|(_, names)| names.contains(&name.as_str())) {
+        Some((ours, _)) => {
+            let message = format!("there is no encoding `{}`", words::shorten(text));
+            sink.error("E104", place, message, Some(format!("did you mean `{ours}`?")));
+        }
+        None => words::one_of(sink, place, ("E104", "encoding"), text, ENCODINGS.into_iter()),
+    }
+    None
+}
 
 /// An export that is waited for: the request that starts it, and the rest of it.
 pub(super) fn job(

@@ -29,6 +29,9 @@ pub(super) fn schedule(sink: &mut Sink, place: &Place<'_>, spec: Option<&Schedul
     Some(plan)
 }
 
+/// How people say how often, in other tools.
+const ADVERBS: [(&str, &str); 4] = [("hourly", "hour"), ("daily", "day"), ("weekly", "week"), ("monthly", "month")];
+
 fn every(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Schedule> {
     let text = text.trim();
     if text == "manual" {
@@ -41,11 +44,19 @@ fn every(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Schedule> {
     });
     match length.as_deref().map(humantime::parse_duration) {
         Some(Ok(every)) if every >= EVERY_MIN && every <= super::limits::DURATION_MAX => Some(Schedule::Every(every)),
-        _ => {
-            let hint = if text.split_whitespace().count() == 5 {
-                format!("a cron pattern stands in a map: `schedule: {{ cron: \"{text}\" }}`")
-            } else {
-                "write `every 15m`, `manual`, or `{ cron: \"0 6 * * 1-5\", timezone: Europe/Berlin }`".to_owned()
+        parsed => {
+            let is_pattern = text.split_whitespace().count() == 5 && text.starts_with(|c: char| !c.is_alphabetic());
+            let adverb = ADVERBS.iter().find(|(adverb, _)| text.trim_start_matches('@') == *adverb);
+            let hint = match adverb {
+                Some((_, length)) => format!("write `every {length}`"),
+                None if is_pattern => format!("a cron pattern stands in a map: `schedule: {{ cron: \"{text}\" }}`"),
+                None if matches!(parsed, Some(Ok(_))) => {
+                    "one second is the least, and ten years are the most".to_owned()
+                }
+                None if humantime::parse_duration(text).is_ok() => format!("write `every {text}`"),
+                None => {
+                    "write `every 15m`, `manual`, or `{ cron: \"0 6 * * 1-5\", timezone: Europe/Berlin }`".to_owned()
+                }
             };
             sink.error("E105", place, format!("`{}` is not a schedule", words::shorten(text)), Some(hint));
             None
@@ -61,15 +72,17 @@ fn pattern(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<String> {
     match parser.parse(text) {
         Ok(_) => Some(text.trim().to_owned()),
         Err(error) => {
-            let reason = error.to_string();
-            let reason = reason.trim_end_matches('.');
-            let hint = match text.split_whitespace().count() {
-                5 => "minute, hour, day of the month, month, day of the week: `0 6 * * 1-5`".to_owned(),
-                many => format!(
-                    "a pattern has five fields, and this has {many}: `0 6 * * 1-5` is 6:00 from Monday to Friday"
+            let reason = error.to_string().trim_end_matches('.').to_lowercase();
+            let reason = reason.rsplit(": ").next().unwrap_or_default();
+            let (reason, hint) = match text.split_whitespace().count() {
+                5 => (reason.to_owned(), "minute, hour, day of the month, month, day of the week: `0 6 * * 1-5`"),
+                many => (
+                    format!("it has {many} fields"),
+                    "a pattern has five fields: `0 6 * * 1-5` is 6:00 from Monday to Friday",
                 ),
             };
-            let message = format!("`{}` is not a cron pattern: {}", words::shorten(text), reason.to_lowercase());
+            let (message, hint) =
+                (format!("`{}` is not a cron pattern: {reason}", words::shorten(text)), hint.to_owned());
             sink.error("E105", place, message, Some(hint));
             None
         }

@@ -8,10 +8,10 @@ use super::place::{Place, Sink};
 use super::provider::ProviderWords;
 use super::variables::Variables;
 use super::{
-    BodyPlan, Budget, DeletePlan, DetailPlan, DownloadPlan, ErrorRule, IncrementalPlan, JobPlan, LevelSource,
-    ModelPlan, OnWebhook, OutputPlan, PageKind, PagePlan, PartitionPlan, RequestPlan, ResponsePlan, Schedule, Scope,
-    Target, TokenFeed, WalkPlan, WebhookAction, deletes, incremental, lint, paging, partition, provider, request,
-    schedule, webhook, words,
+    Budget, DeletePlan, DetailPlan, DownloadPlan, ErrorAction, ErrorRule, IncrementalPlan, JobPlan, LevelSource,
+    ModelPlan, OnWebhook, OutputPlan, PagePlan, PartitionPlan, RequestPlan, ResponsePlan, Schedule, Scope, TokenFeed,
+    WalkPlan, WebhookAction, deletes, incremental, lint, paging, partition, provider, request, schedule, webhook,
+    words,
 };
 use crate::spec::{
     CursorSpec, JobSpec, LinkSpec, ModelRefSpec, NextUrlSpec, OffsetSpec, OutputSpec, PageSpec, PaginationSpec,
@@ -45,32 +45,32 @@ pub(super) struct SyncDraft {
 }
 
 impl SyncDraft {
-    /// Every request that it sends.
+    /// Every request that the sync can send.
     pub(super) fn requests(&self) -> Vec<&RequestPlan> {
-        let mut all = vec![&self.request];
-        if let Some(job) = &self.job {
-            all.push(&job.poll);
-            if let DownloadPlan::Request(request) = &job.download {
-                all.push(request);
+        let mut requests = vec![&self.request];
+        if let Some(JobPlan { poll, download, .. }) = &self.job {
+            requests.push(poll);
+            if let DownloadPlan::Request(asked) = download {
+                requests.push(asked);
             }
         }
         for level in self.partitions.iter().flat_map(|partitions| &partitions.levels) {
-            if let LevelSource::List { list, key: _ } = &level.from {
-                all.push(&list.request);
+            if let LevelSource::List { list, .. } = &level.from {
+                requests.push(&list.request);
             }
         }
-        all.extend(self.detail.iter().map(|detail| &detail.request));
         match &self.deletes {
-            DeletePlan::Feed(feed) => all.push(&feed.list.request),
-            DeletePlan::Sweep(sweep) => all.push(&sweep.list.request),
+            DeletePlan::Feed(feed) => requests.push(&feed.list.request),
+            DeletePlan::Sweep(sweep) => requests.push(&sweep.list.request),
             DeletePlan::None | DeletePlan::Absence { .. } | DeletePlan::Flag { .. } | DeletePlan::Webhook => {}
         }
-        for on_webhook in &self.on_webhook {
-            if let WebhookAction::Fetch(request) = &on_webhook.then {
-                all.push(request);
+        requests.extend(self.detail.iter().map(|detail| &detail.request));
+        for on in &self.on_webhook {
+            if let WebhookAction::Fetch(asked) = &on.then {
+                requests.push(asked);
             }
         }
-        all
+        requests
     }
 }
 
@@ -159,9 +159,16 @@ pub(super) fn sync(
     let input = input.as_ref().filter(|schema| words::json_schema(sink, &place.key("input"), "input", schema));
     let paged = pagination_spec.as_ref().or(provider.spec.pagination.as_ref());
     let names = names_of(spec, paged, place.is_broken());
-    let parents = for_each.iter().flatten().map(|level| level.name.as_str()).collect();
-    let mut members: Vec<(&str, Vec<&str>)> = vec![("parent", parents)];
-    members.extend(walk.iter().map(|walk| ("walk", walk.bind.keys().map(String::as_str).collect())));
+    // what was misspelt may be what a template names
+    let mut members: Vec<(&str, Vec<&str>)> = Vec::new();
+    let levels = place.key("for_each");
+    if !levels.is_hole() && !(0..for_each.as_ref().map_or(0, Vec::len)).any(|at| levels.index(at).is_hole()) {
+        members.push(("parent", for_each.iter().flatten().map(|level| level.name.as_str()).collect()));
+    }
+    let bind = place.key("walk").key("bind");
+    members.extend(
+        walk.iter().filter(|_| !bind.is_hole()).map(|walk| ("walk", walk.bind.keys().map(String::as_str).collect())),
+    );
     let open = Variables { names: &names, config: provider.config.as_ref(), input, members: &members };
     let outputs = outputs(sink, place, (model_spec.as_ref(), outputs_spec.as_deref()), beside, open);
     let asked = asked(sink, place, (request_spec.as_ref(), job_spec.as_ref()), provider, open);
@@ -357,13 +364,50 @@ fn without_bound(mut spec: PaginationSpec) -> PaginationSpec {
 /// Rules over several words of one sync.
 fn cross_rules(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) -> bool {
     let mut good = absence_is_provable(sink, place, draft);
-    good &= position_has_a_place(sink, place, draft);
+    let paged = match &draft.job {
+        None => Some(&draft.request),
+        Some(JobPlan { download: DownloadPlan::Request(asked), .. }) => Some(asked),
+        Some(_) => None,
+    };
+    if let Some(paged) = paged {
+        let own = place.key("pagination");
+        let asks =
+            if draft.job.is_some() { place.key("job").key("download").key("request") } else { place.key("request") };
+        let at = if own.node().is_some() { own } else { asks };
+        good &= paging::position_has_a_place(sink, &at, &draft.pagination, paged);
+    }
+    good &= words_have_what_they_need(sink, place, draft);
     let windows = draft.incremental.as_ref().is_some_and(|incremental| incremental.window.is_some());
     if windows && !place.is_broken() && !request::request_names(&draft.request, "window") {
         let hint = "send it: `query: { since: \"{{ window.start }}\", until: \"{{ window.end }}\" }`".to_owned();
         let message = "nothing in the request names `window`: each window would read everything";
         sink.key_error("E107", &place.key("incremental").key("window"), message, Some(hint));
         good = false;
+    }
+    good
+}
+
+/// Words that do nothing without another one.
+fn words_have_what_they_need(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) -> bool {
+    if place.is_broken() {
+        return true;
+    }
+    let mut good = true;
+    let events_delete = draft.on_webhook.iter().any(|on| !matches!(on.then, WebhookAction::Upsert(_)));
+    if matches!(draft.deletes, DeletePlan::Webhook) && !events_delete {
+        let hint = "say which events delete: `on_webhook: [{ type: contact.deleted, delete: $.contact }]`".to_owned();
+        let at = place.key("deletes").key("webhook");
+        sink.key_error("E112", &at, "only events would tell of deletes, and no event deletes", Some(hint));
+        good = false;
+    }
+    if draft.partitions.is_none() {
+        let skips = draft.errors.iter().enumerate().filter(|(_, rule)| rule.then == ErrorAction::SkipPartition);
+        for (index, _) in skips {
+            let hint = "add `for_each`, or say `then: empty` for an answer without records".to_owned();
+            let at = place.key("errors").index(index).key("then");
+            sink.error("E110", &at, "`skip_partition` is about the partitions of `for_each`", Some(hint));
+            good = false;
+        }
     }
     good
 }
@@ -392,40 +436,4 @@ fn absence_is_provable(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) ->
         sink.key_error("E070", &wrong, message, Some(hint.to_owned()));
     }
     false
-}
-
-/// The position of a page needs a place in the request.
-fn position_has_a_place(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) -> bool {
-    let at = place.key("pagination");
-    let to = match &draft.pagination.kind {
-        PageKind::Cursor { to, .. } => {
-            if to.is_none() && !request::request_names(&draft.request, "page") {
-                let message = "it is not said where the cursor goes: `query`, `header` or `body`";
-                let hint =
-                    "name the parameter that takes it: `query: after`; or put `{{ page.cursor }}` into the request";
-                sink.key_error("E062", &at.key("cursor"), message, Some(hint.to_owned()));
-                return false;
-            }
-            to.as_ref()
-        }
-        PageKind::Offset { offset, .. } => Some(offset),
-        PageKind::Page { page, .. } => Some(page),
-        PageKind::None | PageKind::Link { .. } | PageKind::NextUrl { .. } | PageKind::Relay { .. } => None,
-    };
-    let body = &draft.request.body;
-    if place.is_broken() {
-        return true;
-    }
-    if matches!(to, Some(Target::Body(_))) && !matches!(body, BodyPlan::Json(_) | BodyPlan::Form(_)) {
-        let hint = "add `body: { json: {…} }` to the request, or send the position in the `query`".to_owned();
-        let message = "the page position goes into the body, and the request has no json or form body";
-        sink.key_error("E063", &at, message, Some(hint));
-        return false;
-    }
-    if matches!(draft.pagination.kind, PageKind::Relay { .. }) && !matches!(body, BodyPlan::Graphql { .. }) {
-        let hint = "add `body: { graphql: { query: …, variables: {} } }`".to_owned();
-        sink.key_error("E063", &at, "`relay` pages need a graphql body", Some(hint));
-        return false;
-    }
-    true
 }

@@ -213,7 +213,9 @@ fn children_plans(
         let (table, description) = (table.clone(), description.clone());
         each.filter(|_| whole).map(|each| ChildPlan { table, description, each, columns: plans, key: parts })
     });
-    plans.collect()
+    // each is judged, whatever is wrong with the others
+    let plans: Vec<_> = plans.collect();
+    plans.into_iter().collect()
 }
 
 pub(super) fn column(

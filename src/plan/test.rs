@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::connection::settings;
 use super::place::{Place, Sink};
 use super::sync::Beside;
-use super::{ModelPlan, words};
+use super::{ColumnPlan, ModelPlan, words};
 use crate::diagnostic::suggest;
 use crate::spec::{
     ActionSpec, ExchangeSpec, ExpectSpec, ExpectedRequestSpec, GivenResponseSpec, SyncSpec, TestConnectionSpec,
@@ -58,9 +58,9 @@ pub(super) fn test(
                 words::one_of(sink, &place.key("action"), ("E028", "action"), action, names);
             }
         },
-        _ => {
+        (named, _) => {
             let message = "a test is about one `sync` or one `action`";
-            let hint = "name it: `sync: contacts`".to_owned();
+            let hint = if named.is_some() { "keep one of them" } else { "name it: `sync: contacts`" }.to_owned();
             if !place.key("sync").is_hole() && !place.key("action").is_hole() {
                 sink.key_error("E115", &place.key("test"), message, Some(hint));
             }
@@ -187,27 +187,46 @@ fn rows_are_possible(
     if tables.is_empty() {
         return;
     }
+    let known: Vec<(String, Option<Vec<&str>>)> = tables.iter().flat_map(|model| filled(model)).collect();
     for (table, rows) in given {
         let at = place.key(table);
-        // the columns of a child are not judged here, nor those that only a connection tells
-        if tables.iter().any(|model| model.children.iter().any(|child| child.table == *table)) {
-            continue;
-        }
-        let Some(model) = tables.iter().find(|model| model.table == *table) else {
+        let Some((_, columns)) = known.iter().find(|(name, _)| name == table) else {
             let message = format!("the sync fills no table `{}`", words::shorten(table));
-            sink.key_error("E115", &at, message, suggest(table, tables.iter().map(|model| model.table.as_str())));
+            sink.key_error("E115", &at, message, suggest(table, known.iter().map(|(name, _)| name.as_str())));
             continue;
         };
-        if model.columns_from.is_some() {
-            continue;
-        }
-        let columns: Vec<&str> = model.columns.iter().map(|column| column.name.as_str()).chain(OWN_COLUMNS).collect();
+        let Some(columns) = columns else { continue };
         for (index, row) in rows.iter().enumerate() {
             for name in row.keys().filter(|name| !columns.contains(&name.as_str())) {
-                let message = format!("`{}` has no column `{}`", model.table, words::shorten(name));
+                let message = format!("`{table}` has no column `{}`", words::shorten(name));
                 let hint = suggest(name, columns.iter().copied());
                 sink.key_error("E115", &at.index(index).key(name), message, hint);
             }
         }
     }
+}
+
+/// The tables that a model fills, with their columns as far as these are known before a run.
+fn filled(model: &ModelPlan) -> Vec<(String, Option<Vec<&str>>)> {
+    let mut columns = names(&model.columns);
+    columns.extend(OWN_COLUMNS);
+    columns.extend(model.raw.then_some("_raw"));
+    let columns = model.columns_from.is_none().then_some(columns);
+    let mut tables = vec![(model.table.clone(), columns.clone())];
+    if model.history {
+        let columns = columns.map(|columns| columns.into_iter().chain(["valid_from", "valid_to"]).collect());
+        tables.push((format!("{}_history", model.table), columns));
+    }
+    for child in &model.children {
+        let mut columns = names(&child.columns);
+        columns.extend(OWN_COLUMNS);
+        // a child has the key of its parent beside its own columns
+        columns.extend(model.key.iter().map(|at| model.columns[*at].name.as_str()));
+        tables.push((child.table.clone(), Some(columns)));
+    }
+    tables
+}
+
+fn names(columns: &[ColumnPlan]) -> Vec<&str> {
+    columns.iter().map(|column| column.name.as_str()).collect()
 }

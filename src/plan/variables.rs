@@ -74,31 +74,51 @@ const MEMBERS: [(&str, &[&str]); 7] = [
 ];
 
 /// Where a variable is to be had.
-const PLACES: [(&str, &str); 12] = [
-    ("watermark", "there is a watermark in the request of a sync that has `incremental: { field: $.updated_at }`"),
+const PLACES: [(&str, &str); 14] = [
+    (
+        "watermark",
+        "there is a watermark in the request of a sync that has `incremental: { field: $.updated_at }`, and of a `feed` that has `field`",
+    ),
     ("window", "there are windows in the request of a sync that has `incremental: { window: { size: 7 days } }`"),
     ("page", "there is a `page.cursor` in the request of a sync that has `pagination: { cursor: … }`"),
     ("parent", "there is a parent in the request of a sync that has `for_each`"),
     ("walk", "there is a `walk.<name>` in the request of a sync that has `walk: { bind: … }`"),
     ("job", "there is a `job.id` in the `poll` and `download` of a `job`"),
+    ("record", "there is a record in columns, in conditions on records and in the request of a `detail`"),
+    ("response", "there is a response in `errors`, `stop`, `split` and `expired`, and in the `download` of a `job`"),
     ("records", "there are records in the request of a `detail` that has `batch`"),
     ("event", "there is an event in `webhooks` and `on_webhook`"),
     ("body", "there is a body in `webhooks`; the answer to a request is `response.body`"),
     ("request", "there is a request in `webhooks` and `on_webhook`"),
-    ("steps", "there are steps in an action that has `steps`"),
+    ("steps", "a step of an action names the answers of those before it"),
     ("item", "there is an item in `columns_from`"),
 ];
 
 /// What other tools call the variables.
-const ELSEWHERE: [(&str, &[&str]); 8] = [
+const ELSEWHERE: [(&str, &[&str]); 13] = [
     ("run.started_at", &["now", "today", "utcnow"]),
     ("credentials", &["env", "secrets", "secret", "auth"]),
-    ("watermark", &["since", "state", "last_run", "last_sync", "updated_since"]),
+    ("watermark", &["since", "state", "last_run", "last_sync", "updated_since", "incremental"]),
     ("window", &["slice", "range", "stream_interval", "stream_slice"]),
     ("parent", &["stream_partition", "partition", "resources"]),
     ("page", &["cursor", "next_page_token", "next_cursor"]),
     ("input", &["params", "parameters", "args", "metadata"]),
     ("record", &["row", "item", "object"]),
+    ("request.headers", &["headers"]),
+    ("request.query", &["query"]),
+    ("response.headers", &["headers"]),
+    ("response.status", &["status", "status_code"]),
+    ("response.body", &["body", "json"]),
+];
+
+/// What other tools call the members.
+const MEMBERS_ELSEWHERE: [(&str, &str, &[&str]); 6] = [
+    ("response", "status", &["code", "status_code", "http_code"]),
+    ("response", "body", &["json", "data", "text", "content"]),
+    ("window", "start", &["from", "begin", "since", "start_time", "start_date", "lower"]),
+    ("window", "end", &["to", "until", "end_time", "end_date", "upper"]),
+    ("request", "body", &["raw", "raw_body", "data", "text", "payload"]),
+    ("run", "started_at", &["now", "time", "date", "start"]),
 ];
 
 /// Parses a template and checks that what it names is known at this place.
@@ -117,7 +137,7 @@ pub(super) fn template(sink: &mut Sink, place: &Place<'_>, text: &str, variables
         good &= match variables.names.contains(&root) {
             true => member_is_known(sink, place, name, variables),
             false => {
-                unknown(sink, place, root, variables.names);
+                unknown(sink, place, root, variables);
                 false
             }
         };
@@ -125,11 +145,13 @@ pub(super) fn template(sink: &mut Sink, place: &Place<'_>, text: &str, variables
     good.then_some(template)
 }
 
-fn unknown(sink: &mut Sink, place: &Place<'_>, root: &str, names: &[&str]) {
+fn unknown(sink: &mut Sink, place: &Place<'_>, root: &str, variables: Variables<'_>) {
+    let names = variables.names;
     match root {
         "credentials" => {
             let hint =
-                "secrets can be named only in `auth`, `tls`, `headers`, `query` and `verify` of `webhooks`".to_owned();
+                "secrets can be named only in `headers`, `query`, `auth` (in no URL), `tls` and `verify` of `webhooks`"
+                    .to_owned();
             sink.error("E033", place, "`credentials` cannot be used here", Some(hint));
         }
         root if ALL.contains(&root) || PLACES.iter().any(|(name, _)| *name == root) => {
@@ -138,14 +160,20 @@ fn unknown(sink: &mut Sink, place: &Place<'_>, root: &str, names: &[&str]) {
             sink.error("E032", place, message, hint.or_else(|| suggest("", names.iter().copied())));
         }
         root => {
-            let here = ELSEWHERE.iter().find(|(_, words)| words.contains(&root)).map(|(name, _)| *name);
-            let here = here.filter(|name| names.contains(&name.split('.').next().unwrap_or(name)));
-            let hint = match here {
-                Some(name) => Some(format!("did you mean `{name}`?")),
-                None if did_you_mean(root, names.iter().copied()).is_none() && names.contains(&"record") => {
+            let is_here = |name: &str| names.contains(&name.split('.').next().unwrap_or(name));
+            let here =
+                ELSEWHERE.iter().find(|(name, words)| words.contains(&root) && is_here(name)).map(|(name, _)| *name);
+            let member = ["parent", "walk", "steps", "config", "input"].into_iter().find(|owner| {
+                let known = names.contains(owner).then(|| known_members(owner, variables));
+                known.flatten().is_some_and(|known| known.contains(&root))
+            });
+            let hint = match (member, here) {
+                (Some(owner), _) => Some(format!("did you mean `{owner}.{root}`?")),
+                (None, Some(name)) => Some(format!("did you mean `{name}`?")),
+                _ if did_you_mean(root, names.iter().copied()).is_none() && names.contains(&"record") => {
                     Some(format!("a field of the record is `record.{root}`"))
                 }
-                None => suggest(root, names.iter().copied()),
+                _ => suggest(root, names.iter().copied()),
             };
             sink.error("E032", place, format!("there is no variable `{root}`"), hint);
         }
@@ -155,6 +183,22 @@ fn unknown(sink: &mut Sink, place: &Place<'_>, root: &str, names: &[&str]) {
 fn member_is_known(sink: &mut Sink, place: &Place<'_>, name: &str, variables: Variables<'_>) -> bool {
     let mut segments = name.split('.');
     let (Some(root), Some(member)) = (segments.next(), segments.next()) else { return true };
+    let Some(known) = known_members(root, variables) else { return true };
+    if known.contains(&member) {
+        return true;
+    }
+    let elsewhere = MEMBERS_ELSEWHERE.iter().find(|(owner, _, names)| *owner == root && names.contains(&member));
+    let hint = match elsewhere {
+        Some((owner, ours, _)) => Some(format!("did you mean `{owner}.{ours}`?")),
+        None if known.is_empty() => Some(format!("the {root} has none: write them under `{root}:`")),
+        None => suggest(member, known),
+    };
+    sink.error("E032", place, format!("`{root}` has no member `{member}`"), hint);
+    false
+}
+
+/// The members of a variable, where all of them are known.
+fn known_members<'v>(root: &str, variables: Variables<'v>) -> Option<Vec<&'v str>> {
     let schema = match root {
         "config" => variables.config,
         "input" => variables.input,
@@ -162,12 +206,7 @@ fn member_is_known(sink: &mut Sink, place: &Place<'_>, name: &str, variables: Va
     };
     let own = variables.members.iter().find(|(name, _)| *name == root).map(|(_, members)| members.clone());
     let fixed = own.or_else(|| MEMBERS.iter().find(|(name, _)| *name == root).map(|(_, members)| members.to_vec()));
-    let Some(known) = fixed.or_else(|| members(schema?)) else { return true };
-    if known.contains(&member) {
-        return true;
-    }
-    sink.error("E032", place, format!("`{root}` has no member `{member}`"), suggest(member, known));
-    false
+    fixed.or_else(|| members(schema?))
 }
 
 /// The members a JSON Schema names, if it names all.

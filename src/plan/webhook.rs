@@ -67,18 +67,15 @@ pub(super) fn webhooks(
 
 const SECRET: &str = "{{ credentials.webhook_secret }}";
 
-/// A template of `verify`: one that names neither a secret nor the delivery is a secret that is written out.
+/// The secret that deliveries are checked with.
 fn secret_text(
     sink: &mut Sink,
     place: &Place<'_>,
     given: Option<&String>,
-    default: &str,
     variables: Variables<'_>,
 ) -> Option<Template> {
-    let parsed = template(sink, place, given.map_or(default, String::as_str), variables)?;
-    if !parsed.names("credentials") && !parsed.names("request") {
-        words::literal_secret(sink, place, &parsed);
-    }
+    let parsed = template(sink, place, given.map_or(SECRET, String::as_str), variables)?;
+    words::literal_secret(sink, place, &parsed);
     Some(parsed)
 }
 
@@ -92,9 +89,8 @@ fn verify(
     spec: &WebhookVerifySpec,
     variables: Variables<'_>,
 ) -> Option<WebhookVerify> {
-    let text = |sink: &mut Sink, place: Place<'_>, given: Option<&String>, default: &str| {
-        secret_text(sink, &place, given, default, variables)
-    };
+    let secret =
+        |sink: &mut Sink, place: Place<'_>, given: Option<&String>| secret_text(sink, &place, given, variables);
     match spec {
         WebhookVerifySpec::None {} => {
             let hint = "verify a signature if the API has one: `{ hmac: { header: X-Signature } }`".to_owned();
@@ -102,16 +98,25 @@ fn verify(
             sink.warning("W098", &place.key("none"), message, Some(hint));
             Some(WebhookVerify::None)
         }
-        WebhookVerifySpec::Hmac(HmacSpec { algorithm, header: name, prefix, encoding, signed, secret, timestamp }) => {
+        WebhookVerifySpec::Hmac(HmacSpec {
+            algorithm,
+            header: name,
+            prefix,
+            encoding,
+            signed,
+            secret: key,
+            timestamp,
+        }) => {
             let place = place.key("hmac");
             let name = header(sink, &place.key("header"), name);
-            let signed = text(sink, place.key("signed"), signed.as_ref(), "{{ request.body }}");
+            let text = signed.as_deref().unwrap_or("{{ request.body }}");
+            let signed = template(sink, &place.key("signed"), text, variables);
             if let Some(signed) = signed.as_ref().filter(|signed| !signed.names("request")) {
                 let hint = "the body belongs into it: `\"{{ request.body }}\"`".to_owned();
                 let message = format!("`{}` does not depend on the delivery", words::shorten(signed.text()));
                 sink.error("E112", &place.key("signed"), message, Some(hint));
             }
-            let secret = text(sink, place.key("secret"), secret.as_ref(), SECRET);
+            let secret = secret(sink, place.key("secret"), key.as_ref());
             let timestamp = words::optional(timestamp.as_ref(), |WebhookTimestampSpec { header: name, tolerance }| {
                 let place = place.key("timestamp");
                 let name = header(sink, &place.key("header"), name);
@@ -138,13 +143,17 @@ fn verify(
         }
         WebhookVerifySpec::Token(WebhookTokenSpec { header: in_header, query, value }) => {
             let place = place.key("token");
-            let value = text(sink, place.key("value"), value.as_ref(), SECRET);
+            let value = secret(sink, place.key("value"), value.as_ref());
             let (in_header, name) = match (in_header, query) {
                 (Some(name), None) => (true, header(sink, &place.key("header"), name)?),
                 (None, Some(name)) => (false, name.clone()),
-                _ => {
-                    let hint = "name the header or the query parameter that holds it: `header: X-Token`".to_owned();
-                    sink.key_error("E062", &place, "a token stands in one place: `header` or `query`", Some(hint));
+                (given, _) => {
+                    let hint = match given {
+                        Some(_) => "keep one of them",
+                        None => "name the header or the query parameter that holds it: `header: X-Token`",
+                    };
+                    let message = "a token stands in one place: `header` or `query`";
+                    sink.key_error("E062", &place, message, Some(hint.to_owned()));
                     return None;
                 }
             };
@@ -153,7 +162,7 @@ fn verify(
         WebhookVerifySpec::Jwt(WebhookJwtSpec { header: name, algorithm, key, claims }) => {
             let place = place.key("jwt");
             let name = header(sink, &place.key("header"), name.as_deref().unwrap_or("Authorization"));
-            let key = text(sink, place.key("key"), key.as_ref(), SECRET);
+            let key = secret(sink, place.key("key"), key.as_ref());
             let claims = request::values(sink, &place.key("claims"), claims, variables);
             let algorithm = algorithm_plan(*algorithm);
             Some(WebhookVerify::Jwt { header: name?, algorithm, key: key?, claims: claims? })
@@ -201,7 +210,7 @@ pub(super) fn on_webhook(
         let OnWebhookSpec { kind, when, upsert, delete, run, fetch } = spec;
         let place = place.index(index);
         let typed = provider.spec.webhooks.as_ref().is_none_or(|webhooks| webhooks.kind.is_some());
-        if kind.is_some() && !typed && receives {
+        if kind.is_some() && !typed && !provider.place.is_broken() {
             let hint = "add `type` to `webhooks` of the provider, or tell events apart by `when`".to_owned();
             sink.key_error(
                 "E112",

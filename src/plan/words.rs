@@ -17,10 +17,10 @@ fn is_name(text: &str, dash: bool) -> bool {
         && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_' || (dash && c == '-'))
 }
 
-/// A name that is a key: see [`name`], dashes allowed.
-pub(super) fn key_name(sink: &mut Sink, place: &Place<'_>, text: &str) {
-    if !is_name(text, true) {
-        sink.key_error("E025", place, format!("`{}` cannot be a name here", shorten(text)), Some(name_hint(true)));
+/// A name that is a key: see [`name`].
+pub(super) fn key_name(sink: &mut Sink, place: &Place<'_>, text: &str, dash: bool) {
+    if !is_name(text, dash) {
+        sink.key_error("E025", place, format!("`{}` cannot be a name here", shorten(text)), Some(name_hint(dash)));
     }
 }
 
@@ -148,11 +148,30 @@ pub(super) fn duration(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option
         }
         Ok(duration) => Some(duration),
         Err(_) => {
-            let hint = "write a number and a unit: `500ms`, `10s`, `5m`, `1h30m`, `2days`".to_owned();
+            let hint = iso_8601(text)
+                .unwrap_or_else(|| "write a number and a unit: `500ms`, `10s`, `5m`, `1h30m`, `2days`".to_owned());
             sink.error("E041", place, format!("`{}` is not a duration", shorten(text)), Some(hint));
             None
         }
     }
+}
+
+/// What is meant by an ISO 8601 duration of one unit: `P30D`, `PT1S`.
+fn iso_8601(text: &str) -> Option<String> {
+    let text = text.trim().strip_prefix('P')?;
+    let (time, text) = text.strip_prefix('T').map_or((false, text), |text| (true, text));
+    let number: u32 = text.get(..text.len().checked_sub(1)?)?.parse().ok()?;
+    let unit = match (text.chars().last()?, time) {
+        ('Y', false) => "year",
+        ('M', false) => "month",
+        ('W', false) => "week",
+        ('D', false) => "day",
+        ('H', true) => "hour",
+        ('M', true) => "minute",
+        ('S', true) => "second",
+        _ => return None,
+    };
+    Some(format!("write `{number} {unit}{}`", if number == 1 { "" } else { "s" }))
 }
 
 /// A duration of some length.
@@ -177,12 +196,19 @@ fn is_header_name(name: &str) -> bool {
 
 const HEADER_HINT: &str = "a header's name has letters, digits and `-` (RFC 9110, 5.6.2)";
 
+fn no_header(name: &str) -> String {
+    match name {
+        "" => "an empty text cannot be a header's name".to_owned(),
+        name => format!("`{}` cannot be a header's name", shorten(name)),
+    }
+}
+
 /// A header's name that is a value.
 pub(super) fn header_name(sink: &mut Sink, place: &Place<'_>, name: &str) -> Option<String> {
     if is_header_name(name) {
         return Some(name.to_owned());
     }
-    sink.error("E065", place, format!("`{}` cannot be a header's name", shorten(name)), Some(HEADER_HINT.to_owned()));
+    sink.error("E065", place, no_header(name), Some(HEADER_HINT.to_owned()));
     None
 }
 
@@ -191,12 +217,7 @@ pub(super) fn header_key(sink: &mut Sink, place: &Place<'_>, name: &str) -> Opti
     if is_header_name(name) {
         return Some(());
     }
-    sink.key_error(
-        "E065",
-        place,
-        format!("`{}` cannot be a header's name", shorten(name)),
-        Some(HEADER_HINT.to_owned()),
-    );
+    sink.key_error("E065", place, no_header(name), Some(HEADER_HINT.to_owned()));
     None
 }
 
@@ -277,8 +298,17 @@ pub(super) fn json_schema(sink: &mut Sink, place: &Place<'_>, key: &str, schema:
 }
 
 /// The codes that `allow` can name.
-pub(super) const WARNINGS: [&str; 14] =
-    ["W080", "W081", "W082", "W083", "W084", "W085", "W091", "W092", "W093", "W094", "W095", "W096", "W097", "W098"];
+pub(super) const WARNINGS: [&str; 13] =
+    ["W080", "W081", "W082", "W083", "W084", "W085", "W091", "W092", "W093", "W094", "W095", "W097", "W098"];
+
+/// Warnings that no `allow` can take away, and what to do instead.
+const NEVER_ALLOWED: [(&str, &str); 2] =
+    [("W086", "move the file into its folder, or away"), ("W087", "take out the line that allows what is not there")];
+
+/// The warning whose code was written in lower case. One digit off, a code means something else.
+fn find_warning(code: &str) -> Option<&'static str> {
+    WARNINGS.into_iter().find(|warning| warning.eq_ignore_ascii_case(code.trim()))
+}
 
 /// The `allow` of the map at `place`.
 pub(super) fn allow(sink: &mut Sink, place: &Place<'_>, allow: &AllowSpec) {
@@ -289,12 +319,16 @@ pub(super) fn allow(sink: &mut Sink, place: &Place<'_>, allow: &AllowSpec) {
                 Some(digits) if digits.len() == 3 && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                     (format!("`{code}` is an error, and only warnings can be allowed"), None)
                 }
-                _ => (format!("there is no warning `{}`", shorten(code)), did_you_mean(code, WARNINGS)),
+                _ => (format!("there is no warning `{}`", shorten(code)), find_warning(code)),
             };
             let hint = hint.map_or_else(
                 || "`headwater check` shows the code of each warning: `W080`".to_owned(),
                 |code| format!("did you mean `{code}`?"),
             );
+            let (message, hint) = match NEVER_ALLOWED.iter().find(|(never, _)| never == code) {
+                Some((_, instead)) => (format!("`{code}` cannot be allowed"), (*instead).to_owned()),
+                None => (message, hint),
+            };
             sink.key_error("E102", &at, message, Some(hint));
         } else if reason.trim().len() < 3 {
             let hint = format!("write why: `{code}: the API never deletes`");
@@ -407,7 +441,8 @@ pub(super) fn span(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Spa
     match parsed {
         Some(span) if span.is_positive() => Some(span),
         _ => {
-            let hint = "write a number and a unit: `1 month`, `7 days`, `6h`".to_owned();
+            let hint =
+                iso_8601(text).unwrap_or_else(|| "write a number and a unit: `1 month`, `7 days`, `6h`".to_owned());
             let message = match parsed {
                 Some(_) => format!("`{}` is no time at all", shorten(text)),
                 None => format!("`{}` is not a span of time", shorten(text)),

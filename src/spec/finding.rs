@@ -5,6 +5,7 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::paths::LocationSegment;
 use serde_json::Value;
 
+use super::elsewhere;
 use super::schema::{Kind, is_choice, keys, schema_at};
 use super::syntax::shorten;
 use super::yaml::Part;
@@ -79,18 +80,23 @@ fn points_in_whole_numbers(schema: &Value, value: &Value, path: &mut Vec<Segment
 
 /// Without those that only follow from another: a key that is missing because it is misspelt or stands elsewhere.
 pub fn causes(findings: Vec<Finding>) -> Vec<Finding> {
-    let unknown: Vec<(Vec<Segment>, String)> = findings
+    let unknown: Vec<(Vec<Segment>, String, Option<String>)> = findings
         .iter()
         .filter(|finding| finding.code == "E010")
         .filter_map(|finding| match finding.path.split_last() {
-            Some((Segment::Key(key), parent)) => Some((parent.to_vec(), key.clone())),
+            Some((Segment::Key(key), parent)) => Some((parent.to_vec(), key.clone(), finding.hint.clone())),
             _ => None,
         })
         .collect();
     let follows = |finding: &Finding| {
         finding.missing.as_ref().is_some_and(|missing| {
-            let misspelt = |key: &str| did_you_mean(key, [missing.as_str()]).is_some();
-            unknown.iter().any(|(parent, key)| key == missing || (*parent == finding.path && misspelt(key)))
+            let inside = inside(missing);
+            let means = |key: &str, hint: &Option<String>| {
+                did_you_mean(key, [missing.as_str()]).is_some()
+                    || elsewhere::ours(key, &[missing.as_str()]).is_some()
+                    || hint.as_ref() == Some(&inside)
+            };
+            unknown.iter().any(|(parent, key, hint)| key == missing || (*parent == finding.path && means(key, hint)))
         })
     };
     findings.into_iter().filter(|finding| !follows(finding)).collect()
@@ -152,6 +158,10 @@ fn translate(schema: &Value, error: &ValidationError<'_>, findings: &mut Vec<Fin
             finding.missing = Some(name.to_owned());
             findings.push(finding);
         }
+        // a value of another type is none of the choices either, and one that was forgotten is no wrong choice
+        ValidationErrorKind::Type { .. } if !value.is_null() && node.is_some_and(|node| node.get("enum").is_some()) => {
+        }
+        ValidationErrorKind::Enum { .. } if value.is_null() && node.is_some_and(|node| node.get("type").is_some()) => {}
         ValidationErrorKind::Type { kind } => {
             let expected = match kind {
                 TypeKind::Single(one) => in_words(&one.to_string()),
@@ -162,7 +172,8 @@ fn translate(schema: &Value, error: &ValidationError<'_>, findings: &mut Vec<Fin
         ValidationErrorKind::Enum { options } => {
             let names: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
             let message = format!("{} is not one of the choices", found(value));
-            let hint = suggest(value.as_str().unwrap_or_default(), names);
+            let written = value.as_str().unwrap_or_default();
+            let hint = elsewhere::ours(written, &names).map(called_here).or_else(|| suggest(written, names));
             findings.push(Finding::value("E013", path, message, hint));
         }
         // one that has unknown keys is spoken of above
@@ -211,11 +222,13 @@ fn unknown_choice(
     let named = unexpected.iter().find_map(|key| {
         let wrong = value.get(key).and_then(Value::as_str).filter(|_| KIND_WORDS.contains(&key.as_str()))?;
         let kind = kinds.iter().find(|kind| **kind == wrong).copied();
+        let kind = kind.or_else(|| elsewhere::ours(wrong, &kinds));
         Some((key, kind.or_else(|| did_you_mean(wrong, kinds.iter().copied()))?))
     });
     if let Some((key, kind)) = named {
         let message = format!("the kind is a key here, never the value of `{key}`");
         let hint = Some(match unexpected.len() {
+            _ if value.get(kind).is_some() => format!("take the line out: `{kind}` says it"),
             1 => format!("write `{{ {kind}: {{}} }}`"),
             _ => format!("write `{{ {kind}: {{ … }} }}`, with the other keys inside"),
         });
@@ -225,18 +238,40 @@ fn unknown_choice(
     for key in unexpected {
         let chosen =
             value.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| kinds.contains(&name.as_str()));
-        let inside = chosen.filter(|chosen| {
-            let mut inner = path.clone();
-            inner.push(Segment::Key((*chosen).clone()));
-            keys(schema_at(schema, &inner)).contains(&key.as_str())
-        });
-        let hint = match (inside, path.last()) {
-            (Some(chosen), _) => Some(format!("it belongs inside `{chosen}: {{ … }}`")),
+        let takes = |kind: &str| {
+            let inner = [path.as_slice(), &[Segment::Key(kind.to_owned()), Segment::Key(key.clone())]].concat();
+            let known = keys(schema_at(schema, &inner[..inner.len() - 1])).contains(&key.as_str());
+            // a map is no text of the same name
+            known && !(value[key].is_object() && is_text(schema_at(schema, &inner)))
+        };
+        let meant = elsewhere::ours(key, &kinds).or_else(|| did_you_mean(key, kinds.iter().copied()));
+        let hint = match (chosen.filter(|chosen| takes(chosen)), path.last()) {
+            (Some(chosen), _) => Some(inside_choice(chosen)),
             (None, Some(Segment::Key(name))) if kinds.contains(&name.as_str()) => Some(name_first(name)),
-            (None, _) => unknown_key_hint(schema, &path, key),
+            (None, _) if meant.is_some() => unknown_key_hint(schema, &path, key),
+            (None, _) => match kinds.iter().find(|kind| takes(kind)) {
+                Some(kind) => Some(inside_choice(kind)),
+                None => suggest(key, kinds.iter().copied()),
+            },
         };
         findings.push(Finding::key("E010", path.clone(), key, unknown(key), hint));
     }
+}
+
+fn inside_choice(kind: &str) -> String {
+    format!("it belongs inside `{kind}: {{ … }}`")
+}
+
+fn inside(key: &str) -> String {
+    format!("it belongs inside `{key}:`")
+}
+
+fn called_here(word: &str) -> String {
+    format!("here that is `{word}`")
+}
+
+fn is_text(node: Option<&Value>) -> bool {
+    node.is_some_and(|node| node.get("type").is_some_and(|of| of == "string"))
 }
 
 /// `auth: { bearer: {} }`: the kind stands where a name belongs.
@@ -265,6 +300,9 @@ fn choice_of_none_or_many(node: Option<&Value>, path: Vec<Segment>, value: &Valu
 
 fn unknown_key_hint(schema: &Value, path: &[Segment], key: &str) -> Option<String> {
     let known = keys(schema_at(schema, path));
+    if let Some(word) = elsewhere::ours(key, &known) {
+        return Some(called_here(word));
+    }
     if let Some(name) = did_you_mean(key, known.iter().copied()) {
         return Some(format!("did you mean `{name}`?"));
     }
@@ -289,7 +327,7 @@ fn unknown_key_hint(schema: &Value, path: &[Segment], key: &str) -> Option<Strin
         !is_choice(node) && keys(node).contains(&key)
     });
     match below {
-        Some(child) => Some(format!("it belongs inside `{child}:`")),
+        Some(child) => Some(inside(child)),
         None => suggest(key, known),
     }
 }
@@ -337,21 +375,74 @@ fn wrong_type(node: Option<&Value>, path: Vec<Segment>, expected: &str, value: &
         ("a map", Value::String(text)) if text.contains(':') && !text.contains("://") && !text.contains("{{") => {
             Some("a space belongs after the `:` of a key".to_owned())
         }
+        ("a map", Value::String(text)) => Some(as_map(node, text)),
+        ("a map", Value::Array(_)) if path.last() == Some(&Segment::Key("allow".to_owned())) => {
+            Some("each has its reason: `{ W080: the API never deletes }`".to_owned())
+        }
+        ("a map", Value::Array(items)) if !keys(node).is_empty() && !items.iter().any(Value::is_object) => {
+            suggest("", keys(node))
+        }
+        ("a map", Value::Bool(_) | Value::Number(_)) if takes_nothing(node) => Some("write `{}`".to_owned()),
         ("a map", _) if !keys(node).is_empty() && !value.is_array() => suggest("", keys(node)),
         ("text", Value::Array(_)) => Some("one text belongs here, without `[ ]`".to_owned()),
+        ("text", Value::Number(number)) if is_duration(node) => Some(format!("write the unit too: `{number}s`")),
+        (_, Value::Number(_)) if path.last() == Some(&Segment::Key("schedule".to_owned())) => {
+            Some("write `every 15m`, `manual`, or `{ cron: \"0 6 * * 1-5\" }`".to_owned())
+        }
         ("text", Value::Number(_) | Value::Bool(_)) => Some(format!("put it in quotes: \"{value}\"")),
         ("text", Value::Object(_)) => {
             Some("a template or path with `{`, `[`, `: ` or ` #` in it needs quotes".to_owned())
         }
         ("a list", Value::String(text)) => Some(format!("write it as a list: `[{}]`", shorten(text))),
         ("a map", Value::Array(_)) => Some("write `name: …` lines, without `-`".to_owned()),
-        ("true or false", Value::String(_)) => Some("write `true` or `false`".to_owned()),
+        ("a list", Value::Number(_) | Value::Bool(_)) => Some(format!("write it as a list: `[{value}]`")),
+        ("a list", Value::Object(_)) => Some("an item begins with `- `; a list of one is `[{ … }]`".to_owned()),
+        ("true or false", _) => Some("write `true` or `false`".to_owned()),
         ("a whole number" | "a number", Value::String(text)) if text.parse::<f64>().is_ok() => {
             Some("take the quotes off".to_owned())
+        }
+        ("a whole number" | "a number", Value::Array(_)) => Some("one number belongs here, without `[ ]`".to_owned()),
+        ("a whole number" | "a number", _) => Some("write it in digits: `100`".to_owned()),
+        (expected, Value::Object(_)) if expected.starts_with("text or a list") => {
+            Some("write one text, or a list of texts".to_owned())
         }
         _ => None,
     };
     Finding::value("E012", path, message, hint)
+}
+
+/// A text where a map belongs, as the map that was probably meant.
+fn as_map(node: Option<&Value>, text: &str) -> String {
+    let known = keys(node);
+    let quoted =
+        if text.contains(['{', '[', ',', '#']) || text.contains(": ") { format!("{text:?}") } else { text.into() };
+    let quoted = shorten(&quoted);
+    let required: Vec<&str> = node
+        .and_then(|node| node.get("required")?.as_array())
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let property = |key: &str| node.and_then(|node| node.get("properties")?.get(key));
+    match (required.as_slice(), text) {
+        ([one], _) if is_text(property(one)) => format!("write `{{ {one}: {quoted} }}`"),
+        (_, path) if path.starts_with('/') && known.contains(&"get") => format!("write `{{ get: {quoted} }}`"),
+        (_, path) if known.is_empty() && path.starts_with("$.") => {
+            let name = path.rsplit('.').next().unwrap_or_default();
+            format!("write it by name: `{{ {name}: {quoted} }}`")
+        }
+        _ if takes_nothing(node) => "write `{}`".to_owned(),
+        _ => suggest("", known).unwrap_or_else(|| "write it by name: `{ name: … }`".to_owned()),
+    }
+}
+
+/// Whether nothing can stand in a map: the key that it is the value of says all.
+fn takes_nothing(node: Option<&Value>) -> bool {
+    keys(node).is_empty() && node.is_some_and(|node| node.get("additionalProperties") == Some(&Value::Bool(false)))
+}
+
+fn is_duration(node: Option<&Value>) -> bool {
+    node.is_some_and(|node| node.get("x-headwater").is_some_and(|of| of == "duration" || of == "span"))
 }
 
 /// None of several branches holds: what the branch that was meant says, which is the one whose type the value has.

@@ -15,6 +15,7 @@ pub mod yaml;
 mod action;
 mod auth;
 mod deletes;
+mod elsewhere;
 mod incremental;
 mod job;
 mod model;

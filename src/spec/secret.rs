@@ -2,17 +2,21 @@
 
 use crate::diagnostic::{Position, span_of};
 
-const KEY: &str = "credentials";
+/// Everything below it is secret.
+const CREDENTIALS: &str = "credentials";
+/// The one text behind it is secret (`notify`).
+const SECRET: &str = "secret";
 
-/// The text with every value under `credentials:` made unreadable, `${NAME}` excepted. No character moves, and it is the same YAML.
+/// The text with every value under `credentials:` and behind `secret:` made unreadable, `${NAME}` excepted. No character moves, and it
+/// is the same YAML.
 ///
 /// It works on text and not on the parsed document, so that it holds for a file that does not parse too.
 pub fn masked(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
-    while let Some(at) = text[from..].find(KEY).map(|at| from + at) {
+    while let Some((at, word)) = next(text, from) {
         let line_start = text[..at].rfind('\n').map_or(0, |at| at + 1);
-        let value = at + KEY.len();
+        let value = at + word.len();
         out.push_str(&text[from..value]);
         from = value;
         let line = &text[line_start..at];
@@ -21,7 +25,10 @@ pub fn masked(text: &str) -> String {
         }
         let rest = &text[value..];
         let behind = rest.trim_start_matches(['"', '\'']).trim_start_matches(':').trim_start();
-        let length = if behind.starts_with('{') {
+        let length = if word == SECRET {
+            // what stands in the column of the key is its neighbour: `- secret: …`, and `url: …` below
+            end_of_block(rest, line.trim_end_matches(['"', '\'']).len())
+        } else if behind.starts_with('{') {
             end_of_flow(rest)
         } else {
             let indentation = line.len() - line.trim_start().len();
@@ -62,6 +69,16 @@ pub fn without_value(text: &str, at: Position) -> String {
         }
     }
     out
+}
+
+/// The next word behind which something is secret.
+fn next(text: &str, from: usize) -> Option<(usize, &'static str)> {
+    let credentials = text[from..].find(CREDENTIALS).map(|at| (from + at, CREDENTIALS));
+    // the word is not rare: only as a key
+    let is_key = |at: &usize| key(&text[*at..]) == Some(SECRET.len()) && !text[..*at].ends_with(is_word);
+    let mut secrets = text[from..].match_indices(SECRET).map(|(at, _)| from + at);
+    let secret = secrets.find(is_key).map(|at| (at, SECRET));
+    credentials.into_iter().chain(secret).min()
 }
 
 /// Behind the bracket that closes the first one; quoted text is passed over.
@@ -174,6 +191,31 @@ mod tests {
             "config: { region: eu }",
             "api_key: ••",
             "provider: q\n",
+        ] {
+            assert!(shown.contains(kept), "{kept} not in {shown}");
+        }
+        assert_eq!(shown.chars().count(), text.chars().count());
+    }
+
+    #[test]
+    fn the_secret_of_a_message_is_masked() {
+        let text = "database: a\nnotify:\n  - secret: hunter2\n    url: https://a\n  - { url: https://b, secret: hunter3, on: [failed] }\n  \
+                    - url: https://c\n    \"secret\": \"hunt er4\"\n    on: [failed]\n  - secret: |\n      hunter5\n    url: https://d\n  \
+                    - { url: https://e, secret: \"${KEY}\" }\n# the secret: of it\nsecrets: { secret_word: x }\n";
+        let shown = masked(text);
+        for secret in ["hunter2", "hunter3", "hunt", "er4", "hunter5"] {
+            assert!(!shown.contains(secret), "{secret} in {shown}");
+        }
+        for kept in [
+            "https://a",
+            "https://b",
+            "on: [",
+            "https://c",
+            "on: [failed]",
+            "https://d",
+            "${KEY}",
+            "the secret: of it",
+            "x }",
         ] {
             assert!(shown.contains(kept), "{kept} not in {shown}");
         }

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Map, Value, json};
 
-use super::{base, rendered};
+use super::{base, is_refused, rendered};
 
 /// The base with `text` for one of its files, never written to a disk.
 fn with(file: &str, text: &[u8]) -> Compiled {
@@ -25,6 +25,10 @@ fn with(file: &str, text: &[u8]) -> Compiled {
                 Kind::Sync
             } else if name.contains("models") {
                 Kind::Model
+            } else if name.contains("actions") {
+                Kind::Action
+            } else if name.contains("tests") {
+                Kind::Test
             } else {
                 Kind::Provider
             };
@@ -34,7 +38,7 @@ fn with(file: &str, text: &[u8]) -> Compiled {
         })
         .collect();
     let compiled = compile(&inputs, std::path::Path::new("."));
-    assert_eq!(compiled.plan.is_none(), compiled.has_errors());
+    assert_eq!(compiled.plan.is_none(), is_refused(&compiled));
     for diagnostic in &compiled.diagnostics {
         let lines = diagnostic.source.text.split('\n').count();
         let place = diagnostic.position;
