@@ -1,5 +1,7 @@
 //! What a JSON Schema says of a document, in the words of the domain.
 
+use std::collections::{HashMap, HashSet};
+
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::paths::LocationSegment;
@@ -79,18 +81,18 @@ fn points_in_whole_numbers(schema: &Value, value: &Value, path: &mut Vec<Segment
 
 /// Without those that only follow from another: a key that is missing because it is misspelt or stands elsewhere.
 pub fn causes(findings: Vec<Finding>) -> Vec<Finding> {
-    let unknown: Vec<(Vec<Segment>, String)> = findings
-        .iter()
-        .filter(|finding| finding.code == "E010")
-        .filter_map(|finding| match finding.path.split_last() {
-            Some((Segment::Key(key), parent)) => Some((parent.to_vec(), key.clone())),
-            _ => None,
-        })
-        .collect();
+    let mut unknown: HashSet<String> = HashSet::new();
+    let mut unknown_in: HashMap<Vec<Segment>, Vec<String>> = HashMap::new();
+    for finding in findings.iter().filter(|finding| finding.code == "E010") {
+        if let Some((Segment::Key(key), parent)) = finding.path.split_last() {
+            unknown.insert(key.clone());
+            unknown_in.entry(parent.to_vec()).or_default().push(key.clone());
+        }
+    }
     let follows = |finding: &Finding| {
         finding.missing.as_ref().is_some_and(|missing| {
-            let misspelt = |key: &str| did_you_mean(key, [missing.as_str()]).is_some();
-            unknown.iter().any(|(parent, key)| key == missing || (*parent == finding.path && misspelt(key)))
+            let misspelt = |key: &String| did_you_mean(key, [missing.as_str()]).is_some();
+            unknown.contains(missing) || unknown_in.get(&finding.path).into_iter().flatten().any(misspelt)
         })
     };
     findings.into_iter().filter(|finding| !follows(finding)).collect()
@@ -222,18 +224,19 @@ fn unknown_choice(
         findings.push(Finding::key("E014", path, key, message, hint));
         return;
     }
+    let chosen =
+        value.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| kinds.contains(&name.as_str()));
+    let inner = chosen.map(|chosen| [path.as_slice(), &[Segment::Key(chosen.clone())]].concat());
+    let belong_inside = inner.map(|inner| keys(schema_at(schema, &inner))).unwrap_or_default();
     for key in unexpected {
-        let chosen =
-            value.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| kinds.contains(&name.as_str()));
-        let inside = chosen.filter(|chosen| {
-            let mut inner = path.clone();
-            inner.push(Segment::Key((*chosen).clone()));
-            keys(schema_at(schema, &inner)).contains(&key.as_str())
-        });
-        let hint = match (inside, path.last()) {
-            (Some(chosen), _) => Some(format!("it belongs inside `{chosen}: {{ … }}`")),
-            (None, Some(Segment::Key(name))) if kinds.contains(&name.as_str()) => Some(name_first(name)),
-            (None, _) => unknown_key_hint(schema, &path, key),
+        let hint = match (chosen, path.last()) {
+            // far more than are ever told
+            _ if findings.len() >= HINTS_MAX => None,
+            (Some(chosen), _) if belong_inside.contains(&key.as_str()) => {
+                Some(format!("it belongs inside `{chosen}: {{ … }}`"))
+            }
+            (_, Some(Segment::Key(name))) if kinds.contains(&name.as_str()) => Some(name_first(name)),
+            _ => unknown_key_hint(schema, &path, key),
         };
         findings.push(Finding::key("E010", path.clone(), key, unknown(key), hint));
     }

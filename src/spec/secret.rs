@@ -8,22 +8,21 @@ const KEY: &str = "credentials";
 pub fn masked(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
+    let mut line = Line::default();
     while let Some(at) = text[from..].find(KEY).map(|at| from + at) {
-        let line_start = text[..at].rfind('\n').map_or(0, |at| at + 1);
+        line.go_to(text, at);
         let value = at + KEY.len();
         out.push_str(&text[from..value]);
         from = value;
-        let line = &text[line_start..at];
-        if line.trim_start().starts_with('#') || line.contains(" #") {
+        if line.is_comment {
             continue;
         }
         let rest = &text[value..];
         let behind = rest.trim_start_matches(['"', '\'']).trim_start_matches(':').trim_start();
         let length = if behind.starts_with('{') {
-            end_of_flow(rest)
+            rest.len() - behind.len() + end_of_flow(behind)
         } else {
-            let indentation = line.len() - line.trim_start().len();
-            end_of_block(rest, indentation)
+            end_of_block(rest, line.indentation)
         };
         mask(&rest[..length], &mut out);
         from = value + length;
@@ -32,23 +31,67 @@ pub fn masked(text: &str) -> String {
     out
 }
 
+/// The line that a place stands in, as far as that place. No character is looked at twice, however long the line is.
+#[derive(Default)]
+struct Line {
+    seen: usize,
+    indentation: usize,
+    is_comment: bool,
+    has_begun: bool,
+    quote: Option<char>,
+    before: Option<char>,
+}
+
+impl Line {
+    fn go_to(&mut self, text: &str, at: usize) {
+        if let Some(end) = text[self.seen..at].rfind('\n') {
+            *self = Self { seen: self.seen + end + 1, ..Self::default() };
+        }
+        for c in text[self.seen..at].chars() {
+            self.pass(c);
+        }
+        self.seen = at;
+    }
+
+    fn pass(&mut self, c: char) {
+        let at_begin = self.before.is_none_or(char::is_whitespace);
+        match (self.quote, c) {
+            (Some(open), c) if c == open => self.quote = None,
+            // in quotes it is no comment
+            (Some(_), _) => {}
+            (None, '#') if at_begin => self.is_comment = true,
+            (None, '"' | '\'') if begins_a_quote(self.before) => self.quote = Some(c),
+            _ => {}
+        }
+        self.has_begun |= !c.is_whitespace();
+        if !self.has_begun {
+            self.indentation += c.len_utf8();
+        }
+        self.before = Some(c);
+    }
+}
+
+/// Whether a quote behind `before` begins a text; within a word it is an apostrophe.
+fn begins_a_quote(before: Option<char>) -> bool {
+    before.is_none_or(|c| c.is_whitespace() || "{[,:".contains(c))
+}
+
 /// Behind the bracket that closes the first one; quoted text is passed over.
 fn end_of_flow(text: &str) -> usize {
     let mut depth = 0_usize;
     let mut quote = None;
-    let mut before = ' ';
+    let mut before = None;
     for (at, c) in text.char_indices() {
         match (quote, c) {
             (Some(open), c) if c == open => quote = None,
             (Some(_), _) => {}
-            // within a word it is an apostrophe
-            (None, '"' | '\'') if before.is_whitespace() || "{[,:".contains(before) => quote = Some(c),
+            (None, '"' | '\'') if begins_a_quote(before) => quote = Some(c),
             (None, '{' | '[') => depth += 1,
             (None, '}' | ']') if depth <= 1 => return at + 1,
             (None, '}' | ']') => depth -= 1,
             _ => {}
         }
-        before = c;
+        before = Some(c);
     }
     text.len()
 }
@@ -97,8 +140,8 @@ fn is_word(c: char) -> bool {
 /// `${NAME}` at the beginning.
 fn reference(text: &str) -> Option<usize> {
     let inside = text.strip_prefix("${")?;
-    let length = inside.find('}')?;
-    inside[..length].chars().all(is_word).then_some("${}".len() + length)
+    let length = inside.find(|c: char| !is_word(c))?;
+    inside[length..].starts_with('}').then_some("${}".len() + length)
 }
 
 /// `name:` at the beginning, with what ends a key behind it.
@@ -133,5 +176,20 @@ mod tests {
             assert!(shown.contains(kept), "{kept} not in {shown}");
         }
         assert_eq!(shown.chars().count(), text.chars().count());
+    }
+
+    #[test]
+    fn one_line_may_hold_everything() {
+        let shown = masked("a: { note: \"ticket #7\", credentials: { token: sk_1 } } # credentials: sk_2\n");
+        assert_eq!(shown, "a: { note: \"ticket #7\", credentials: { token: •••• } } # credentials: sk_2\n");
+        let shown = masked("a: { it's: 1, \"credentials\": { \"token\": \"sk 1\" }, provider: p }\n");
+        assert_eq!(shown, "a: { it's: 1, \"credentials\": { \"token\": \"•• •\" }, provider: p }\n");
+        // as long as a file may be
+        for piece in
+            ["x: { credentials: { a: b } }, ", "credentials", "credentials: ${", "# credentials ", "credentials: '"]
+        {
+            let text = piece.repeat((1 << 20) / piece.len());
+            assert_eq!(masked(&text).chars().count(), text.chars().count());
+        }
     }
 }

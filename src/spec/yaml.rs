@@ -18,6 +18,8 @@ const BRACKETS_MAX: usize = 256;
 /// What a document may grow to by its aliases: the bytes of its texts, and [`NODE_WEIGHT`] for each node.
 const DOCUMENT_WEIGHT_MAX: usize = 32 << 20;
 const NODE_WEIGHT: usize = 32;
+/// What a number must be below: 2^127.
+const FLOAT_MAX: f64 = (1_u128 << 127) as f64;
 
 /// Why a text is no document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -238,6 +240,10 @@ impl<'de> Visitor<'de> for Node<'_> {
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
         self.weigh(0)?;
+        // the parser makes one of a whole number with more than 128 bits too, which would lose digits without a word
+        if value.is_finite() && value.abs() >= FLOAT_MAX {
+            return Err(own(format_args!("the number `{value:e}` is too large")));
+        }
         let number = serde_json::Number::from_f64(value);
         number.map(Value::Number).ok_or_else(|| own("a number must be finite"))
     }
