@@ -18,11 +18,14 @@ pub fn masked(text: &str) -> String {
             continue;
         }
         let rest = &text[value..];
-        let behind = rest.trim_start_matches(['"', '\'']).trim_start_matches(':').trim_start();
-        let length = if behind.starts_with('{') {
-            rest.len() - behind.len() + end_of_flow(behind)
+        // the colon may stand on the next line, behind `? credentials`
+        let colon = rest.trim_start_matches(['"', '\'']).trim_start().strip_prefix(':');
+        let behind = colon.unwrap_or(rest);
+        let flow = behind.trim_start();
+        let length = if flow.starts_with('{') {
+            rest.len() - flow.len() + end_of_flow(flow)
         } else {
-            end_of_block(rest, line.indentation)
+            rest.len() - behind.len() + end_of_block(behind, line.indentation)
         };
         mask(&rest[..length], &mut out);
         from = value + length;
@@ -54,6 +57,11 @@ impl Line {
     }
 
     fn pass(&mut self, c: char) {
+        // what YAML takes for a line end too
+        if matches!(c, '\r' | '\u{85}' | '\u{2028}' | '\u{2029}') {
+            *self = Self { seen: self.seen, ..Self::default() };
+            return;
+        }
         let at_begin = self.before.is_none_or(char::is_whitespace);
         match (self.quote, c) {
             (Some(open), c) if c == open => self.quote = None,
@@ -124,7 +132,7 @@ fn mask(region: &str, out: &mut String) {
             None => out.extend(piece.chars().map(|c| if structure(c) { c } else { '•' })),
         }
         match c {
-            '{' | ',' | '\n' => expects_key = true,
+            '{' | ',' | '\n' | '\r' => expects_key = true,
             '"' | '\'' => {}
             c if c.is_whitespace() => {}
             _ => expects_key = false,
@@ -184,6 +192,14 @@ mod tests {
         assert_eq!(shown, "a: { note: \"ticket #7\", credentials: { token: •••• } } # credentials: sk_2\n");
         let shown = masked("a: { it's: 1, \"credentials\": { \"token\": \"sk 1\" }, provider: p }\n");
         assert_eq!(shown, "a: { it's: 1, \"credentials\": { \"token\": \"•• •\" }, provider: p }\n");
+        let shown = masked("# yaml\rconnections:\r  a:\r    credentials:\r      token: sk_1\r");
+        assert_eq!(shown, "# yaml\rconnections:\r  a:\r    credentials:\r      token: ••••\r");
+        let shown =
+            masked("a:\n  ? credentials\n  : { token: sk_1 }\n  ? credentials\n  : token: sk_2\n    b: 1\n  x: 1\n");
+        assert_eq!(
+            shown,
+            "a:\n  ? credentials\n  : { token: •••• }\n  ? credentials\n  : •••••: ••••\n    b: •\n  x: 1\n"
+        );
         // as long as a file may be
         for piece in
             ["x: { credentials: { a: b } }, ", "credentials", "credentials: ${", "# credentials ", "credentials: '"]

@@ -83,6 +83,9 @@ fn aliases_that_grow() {
         format!("x0: &x0 {first}\n{levels}")
     };
     let times = |times: usize| move |n: usize| format!("[{}]", vec![format!("*x{n}"); times].join(", "));
+    // what is only a list of texts to YAML takes much more memory as templates
+    let list = format!("&a [{}]", "\"{{ watermark }}\", ".repeat(1_000));
+    let templates = base_text(SYNC).replace("limit: 100", &format!("limit: [{list}, {}]", "*a, ".repeat(400)));
     let cases = vec![
         ("laughs", SYNC, grow("[a, a]", 40, &times(4)), "E003"),
         ("two by two", SYNC, grow("[a, a]", 60, &times(2)), "E003"),
@@ -91,6 +94,7 @@ fn aliases_that_grow() {
         ("merge keys", SYNC, grow("{ a: 1 }", 30, &|n| format!("{{ <<: [*x{n}, *x{n}], a{n}: *x{n} }}")), "E003"),
         ("one by many", SYNC, format!("a: &a [{}]\nb: [{}]\n", "x, ".repeat(150_000), "*a, ".repeat(140_000)), "E003"),
         ("text", SYNC, format!("a: &a {}\nb: [{}]\n", "x".repeat(400_000), "*a, ".repeat(140_000)), "E003"),
+        ("templates", SYNC, templates, "E003"),
         ("itself", SYNC, "a: &a [*a]\n".to_owned(), "E003"),
         ("itself in a map", SYNC, "a: &a { b: { c: *a } }\n".to_owned(), "E003"),
         ("itself merged", SYNC, "a: &a { <<: *a }\n".to_owned(), "E003"),
