@@ -131,6 +131,7 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
         };
         let (message, hint) = (printable(&self.message), self.hint.as_deref().map(printable));
+        let file = printable(&self.source.name).replace('\n', "\\n");
         let no_elements = Vec::<annotate_snippets::Element<'_>>::new();
         let mut group = level.primary_title(message.as_ref()).id(self.code).elements(no_elements);
         if let Some(position) = self.position {
@@ -139,11 +140,11 @@ impl Diagnostic {
             let span = span_of(&line, position.column);
             let snippet = Snippet::source(line)
                 .line_start(position.line)
-                .path(self.source.name.as_str())
+                .path(file.as_str())
                 .annotation(AnnotationKind::Primary.span(span));
             group = group.element(snippet);
         } else {
-            group = group.element(annotate_snippets::Origin::path(self.source.name.as_str()));
+            group = group.element(annotate_snippets::Origin::path(file.as_str()));
         }
         if let Some(hint) = &hint {
             group = group.element(Level::HELP.message(hint.as_ref()));
@@ -166,13 +167,20 @@ impl Diagnostic {
     }
 }
 
-/// What a terminal would take for a command is shown as an escape: messages quote what files hold.
+/// What a terminal would take for a command, turns the writing direction or cannot be seen is shown as an escape: messages quote
+/// what files hold.
 fn printable(text: &str) -> Cow<'_, str> {
-    let harmful = |c: char| c.is_control() && c != '\n';
-    if !text.contains(harmful) {
+    if !text.contains(is_harmful) {
         return Cow::Borrowed(text);
     }
-    Cow::Owned(text.chars().map(|c| if harmful(c) { c.escape_default().to_string() } else { c.to_string() }).collect())
+    let shown = |c: char| if is_harmful(c) { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
+fn is_harmful(c: char) -> bool {
+    let unseen = '\u{a0}' == c || c == '\u{200b}' || c == '\u{feff}';
+    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}');
+    (c.is_control() && c != '\n') || unseen || turns
 }
 
 /// The bytes of a line to underline: from the column (from 1, in characters) to the end of the key or value there.

@@ -249,10 +249,6 @@ fn the_page_has_every_variable() {
     assert_eq!(shown, known);
 }
 
-/// Filters that the page tells as they are with the templates of `src/plan/template/`. Without `src/plan/template.rs` nothing is let pass,
-/// and this can go.
-const COMING: [&str; 3] = ["sha256", "hmac_sha256", "urlencode"];
-
 /// Each line of the text blocks under "Filters" is an expression and what it gives.
 #[test]
 fn filters_give_what_the_page_says() {
@@ -260,7 +256,6 @@ fn filters_give_what_the_page_says() {
     let section = text.split("\n### Filters\n").nth(1).expect("the section").split("\n### ").next().unwrap();
     let blocks = blocks(section);
     let lines = blocks.iter().filter(|block| block.language == "text").flat_map(|block| block.text.lines());
-    let is_old = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/plan/template.rs").exists();
     let (mut seen, mut wrong) = (0, Vec::new());
     for line in lines {
         let (template, wanted) = line.split_once('→').unwrap_or_else(|| panic!("no `→` in: {line}"));
@@ -270,7 +265,7 @@ fn filters_give_what_the_page_says() {
             Ok(value) => value.unwrap_or_default().to_string(),
             Err(error) => error.to_string(),
         };
-        if given != wanted.trim() && !(is_old && COMING.iter().any(|filter| line.contains(filter))) {
+        if given != wanted.trim() {
             wrong.push(format!("{line}\n    {given}"));
         }
         seen += 1;
@@ -279,9 +274,6 @@ fn filters_give_what_the_page_says() {
     assert!(seen > 20, "the search finds what it looks for: {seen}");
     let names = section.split("All filters: ").nth(1).and_then(|rest| rest.split(". ").next()).expect("the list");
     for name in names.split('`').skip(1).step_by(2) {
-        if is_old && COMING.contains(&name) {
-            continue;
-        }
         let told = Template::parse(&format!("{{{{ x | {name} }}}}")).err().map(|error| error.to_string());
         assert!(told.is_none_or(|told| !told.contains("there is no filter")), "there is no filter `{name}`");
     }

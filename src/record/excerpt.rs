@@ -8,11 +8,23 @@ use crate::plan::limits::QUOTED_CHARS_MAX;
 /// Bytes before the place at fault that its excerpt shows.
 const LEAD_BYTES: usize = 24;
 
+/// Quotes that a message made elsewhere may hold.
+const QUOTES_MAX: usize = 6;
+
 /// The text, at most `limits::QUOTED_CHARS_MAX` characters of it, on one line.
 pub fn quoted(text: &str) -> String {
+    cut(text, QUOTED_CHARS_MAX)
+}
+
+/// A message made elsewhere, which quotes what it likes, cut and on one line like [`quoted`].
+pub fn message(text: &str) -> String {
+    cut(text, QUOTES_MAX * QUOTED_CHARS_MAX)
+}
+
+fn cut(text: &str, chars_max: usize) -> String {
     let mut out = String::new();
     for (count, c) in text.chars().enumerate() {
-        if count == QUOTED_CHARS_MAX {
+        if count == chars_max {
             out.push('…');
             break;
         }

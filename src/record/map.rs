@@ -243,7 +243,11 @@ impl Mapper {
 
     fn computed(&self, scope: &Scope<'_>) -> Vec<Result<Json<'static>, String>> {
         let values = self.templates.iter().map(|template| template.value(scope.variables()));
-        values.map(|value| Ok(value.map_err(|error| error.to_string())?.map_or(Json::Null, Json::from))).collect()
+        values
+            .map(|value| {
+                Ok(value.map_err(|error| excerpt::message(&error.to_string()))?.map_or(Json::Null, Json::from))
+            })
+            .collect()
     }
 
     /// The key as it came, as a JSON array; `None` when nothing of it came, or more than quarantine keeps.
@@ -309,7 +313,7 @@ impl Column {
 
 impl Fault {
     fn template(word: &str, error: &str) -> Self {
-        Self { column: None, code: "bad_template", reason: format!("`{word}`: {error}") }
+        Self { column: None, code: "bad_template", reason: format!("`{word}`: {}", excerpt::message(error)) }
     }
 }
 
@@ -373,7 +377,8 @@ impl MarkReader {
     fn read(&self, record: &Json<'_>) -> Result<Option<Mark>, Fault> {
         let Some(value) = first(&self.field, record) else { return Ok(None) };
         self.coercion.cell(value).map(mark).map_err(|Reason { code, text }| {
-            let reason = format!("the incremental field `{}` cannot be read: {text}", self.field.text());
+            let field = excerpt::quoted(self.field.text());
+            let reason = format!("the incremental field `{field}` cannot be read: {text}");
             Fault { column: None, code, reason }
         })
     }

@@ -3,6 +3,7 @@
 use chrono::format::{Item, ParseErrorKind, Parsed, StrftimeItems, parse};
 use chrono::{NaiveDate, NaiveTime, Timelike};
 
+use super::excerpt::quoted;
 use super::number::Number;
 use crate::plan::TimeFormat;
 
@@ -144,7 +145,7 @@ impl Format {
                 iso(text).ok_or_else(|| "it is not written like `2024-05-31T18:30:00Z` (RFC 3339)".into())
             }
             Self::Custom { text: format, items } => custom(text, items.as_deref())
-                .ok_or_else(|| Misread::Mismatch(format!("it is not written like the format `{format}`"))),
+                .ok_or_else(|| Misread::Mismatch(format!("it is not written like the format `{}`", quoted(format)))),
         }
     }
 }

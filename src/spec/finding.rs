@@ -1,5 +1,7 @@
 //! What a JSON Schema says of a document, in the words of the domain.
 
+use std::collections::{HashMap, HashSet};
+
 use jsonschema::ValidationError;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::paths::LocationSegment;
@@ -80,23 +82,23 @@ fn points_in_whole_numbers(schema: &Value, value: &Value, path: &mut Vec<Segment
 
 /// Without those that only follow from another: a key that is missing because it is misspelt or stands elsewhere.
 pub fn causes(findings: Vec<Finding>) -> Vec<Finding> {
-    let unknown: Vec<(Vec<Segment>, String, Option<String>)> = findings
-        .iter()
-        .filter(|finding| finding.code == "E010")
-        .filter_map(|finding| match finding.path.split_last() {
-            Some((Segment::Key(key), parent)) => Some((parent.to_vec(), key.clone(), finding.hint.clone())),
-            _ => None,
-        })
-        .collect();
+    let mut unknown: HashSet<String> = HashSet::new();
+    let mut unknown_in: HashMap<Vec<Segment>, Vec<(String, Option<String>)>> = HashMap::new();
+    for finding in findings.iter().filter(|finding| finding.code == "E010") {
+        if let Some((Segment::Key(key), parent)) = finding.path.split_last() {
+            unknown.insert(key.clone());
+            unknown_in.entry(parent.to_vec()).or_default().push((key.clone(), finding.hint.clone()));
+        }
+    }
     let follows = |finding: &Finding| {
         finding.missing.as_ref().is_some_and(|missing| {
             let inside = inside(missing);
-            let means = |key: &str, hint: &Option<String>| {
+            let means = |(key, hint): &(String, Option<String>)| {
                 did_you_mean(key, [missing.as_str()]).is_some()
                     || elsewhere::ours(key, &[missing.as_str()]).is_some()
                     || hint.as_ref() == Some(&inside)
             };
-            unknown.iter().any(|(parent, key, hint)| key == missing || (*parent == finding.path && means(key, hint)))
+            unknown.contains(missing) || unknown_in.get(&finding.path).into_iter().flatten().any(means)
         })
     };
     findings.into_iter().filter(|finding| !follows(finding)).collect()
@@ -235,21 +237,23 @@ fn unknown_choice(
         findings.push(Finding::key("E014", path, key, message, hint));
         return;
     }
+    let chosen =
+        value.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| kinds.contains(&name.as_str()));
     for key in unexpected {
-        let chosen =
-            value.as_object().into_iter().flatten().map(|(name, _)| name).find(|name| kinds.contains(&name.as_str()));
         let takes = |kind: &str| {
             let inner = [path.as_slice(), &[Segment::Key(kind.to_owned()), Segment::Key(key.clone())]].concat();
             let known = keys(schema_at(schema, &inner[..inner.len() - 1])).contains(&key.as_str());
             // a map is no text of the same name
             known && !(value[key].is_object() && is_text(schema_at(schema, &inner)))
         };
-        let meant = elsewhere::ours(key, &kinds).or_else(|| did_you_mean(key, kinds.iter().copied()));
-        let hint = match (chosen.filter(|chosen| takes(chosen)), path.last()) {
-            (Some(chosen), _) => Some(inside_choice(chosen)),
-            (None, Some(Segment::Key(name))) if kinds.contains(&name.as_str()) => Some(name_first(name)),
-            (None, _) if meant.is_some() => unknown_key_hint(schema, &path, key),
-            (None, _) => match kinds.iter().find(|kind| takes(kind)) {
+        let meant = || elsewhere::ours(key, &kinds).or_else(|| did_you_mean(key, kinds.iter().copied()));
+        let hint = match (chosen, path.last()) {
+            // far more than are ever told
+            _ if findings.len() >= HINTS_MAX => None,
+            (Some(chosen), _) if takes(chosen) => Some(inside_choice(chosen)),
+            (_, Some(Segment::Key(name))) if kinds.contains(&name.as_str()) => Some(name_first(name)),
+            _ if meant().is_some() => unknown_key_hint(schema, &path, key),
+            _ => match kinds.iter().find(|kind| takes(kind)) {
                 Some(kind) => Some(inside_choice(kind)),
                 None => suggest(key, kinds.iter().copied()),
             },

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::finding::{self, Finding};
-use super::schema::{Kind, is_choice, resolve, schema_at};
+use super::schema::{Kind, is_choice, keys, resolve, schema_at};
 use crate::diagnostic::Segment;
 
 /// A document that fits its schema, and where it is not what was written.
@@ -17,14 +17,19 @@ pub struct Mended {
 
 /// Mending can uncover another mistake: a map that becomes empty, a list that becomes too short.
 const ROUNDS_MAX: usize = 8;
+/// Mistakes of form that are mended: many more than are ever told of one file. Each mistake met later is compared with them all.
+const MENDED_MAX: usize = 1_000;
 
-/// Takes out what does not fit and makes up what is missing. `None` where that does not come to an end.
+/// Takes out what does not fit and makes up what is missing. `None` where that does not come to an end, or is too much.
 pub fn mend(kind: Kind, document: &Value) -> Option<Mended> {
     let mut mended = Mended { value: document.clone(), holes: Vec::new() };
     for _ in 0..ROUNDS_MAX {
         let findings = finding::check(kind, &mended.value);
         if findings.is_empty() {
             return Some(mended);
+        }
+        if mended.holes.len() + findings.len() > MENDED_MAX {
+            return None;
         }
         for finding in findings {
             let hole = mend_one(kind, &mut mended.value, finding);
@@ -33,9 +38,10 @@ pub fn mend(kind: Kind, document: &Value) -> Option<Mended> {
                 && is_choice(schema_at(kind.schema(), parent))
                 && let Some(Value::Object(map)) = node_mut(&mut mended.value, parent)
             {
-                let inside = map
-                    .keys()
-                    .map(|chosen| [parent, &[Segment::Key(chosen.clone()), Segment::Key(key.clone())]].concat());
+                let inside = keys(schema_at(kind.schema(), parent))
+                    .into_iter()
+                    .filter(|chosen| map.contains_key(*chosen))
+                    .map(|chosen| [parent, &[Segment::Key(chosen.to_owned()), Segment::Key(key.clone())]].concat());
                 mended.holes.extend(inside);
             }
             mended.holes.push(hole);

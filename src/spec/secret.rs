@@ -14,25 +14,29 @@ const SECRET: &str = "secret";
 pub fn masked(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
-    while let Some((at, word)) = next(text, from) {
-        let line_start = text[..at].rfind('\n').map_or(0, |at| at + 1);
+    let mut line = Line::default();
+    let mut words = Words { text, found: [None, None] };
+    while let Some((at, word)) = words.next(from) {
+        line.go_to(text, at);
         let value = at + word.len();
         out.push_str(&text[from..value]);
         from = value;
-        let line = &text[line_start..at];
-        if line.trim_start().starts_with('#') || line.contains(" #") {
+        if line.is_comment {
             continue;
         }
         let rest = &text[value..];
-        let behind = rest.trim_start_matches(['"', '\'']).trim_start_matches(':').trim_start();
+        // the colon may stand on the next line, behind `? credentials`
+        let colon = rest.trim_start_matches(['"', '\'']).trim_start().strip_prefix(':');
+        let behind = colon.unwrap_or(rest);
+        let flow = behind.trim_start();
         let length = if word == SECRET {
             // what stands in the column of the key is its neighbour: `- secret: …`, and `url: …` below
-            end_of_block(rest, line.trim_end_matches(['"', '\'']).len())
-        } else if behind.starts_with('{') {
-            end_of_flow(rest)
+            let column = text[line.start..at].trim_end_matches(['"', '\'']).len();
+            rest.len() - behind.len() + end_of_block(behind, column)
+        } else if flow.starts_with('{') {
+            rest.len() - flow.len() + end_of_flow(flow)
         } else {
-            let indentation = line.len() - line.trim_start().len();
-            end_of_block(rest, indentation)
+            rest.len() - behind.len() + end_of_block(behind, line.indentation)
         };
         mask(&rest[..length], &mut out);
         from = value + length;
@@ -71,33 +75,101 @@ pub fn without_value(text: &str, at: Position) -> String {
     out
 }
 
-/// The next word behind which something is secret.
-fn next(text: &str, from: usize) -> Option<(usize, &'static str)> {
-    let credentials = text[from..].find(CREDENTIALS).map(|at| (from + at, CREDENTIALS));
-    // the word is not rare: only as a key
-    let is_key = |at: &usize| key(&text[*at..]) == Some(SECRET.len()) && !text[..*at].ends_with(is_word);
-    let mut secrets = text[from..].match_indices(SECRET).map(|(at, _)| from + at);
-    let secret = secrets.find(is_key).map(|at| (at, SECRET));
-    credentials.into_iter().chain(secret).min()
+/// The words behind which something is secret, in the order in which they stand. The text is searched once.
+struct Words<'t> {
+    text: &'t str,
+    /// where the next of each was seen; none = not looked for yet
+    found: [Option<usize>; 2],
+}
+
+impl Words<'_> {
+    fn next(&mut self, from: usize) -> Option<(usize, &'static str)> {
+        for (found, word) in self.found.iter_mut().zip([CREDENTIALS, SECRET]) {
+            if found.is_none_or(|at| at < from) {
+                let mut all = self.text[from..].match_indices(word).map(|(at, _)| from + at);
+                // `secret` is no rare word: only as a key
+                let is_key = |at: &usize| {
+                    let behind = self.text[at + word.len()..].trim_start_matches(['"', '\'']).strip_prefix(':');
+                    word != SECRET
+                        || (!self.text[..*at].ends_with(is_word)
+                            && behind.is_some_and(|value| value.is_empty() || value.starts_with([' ', '\n', '\r'])))
+                };
+                *found = Some(all.find(is_key).unwrap_or(self.text.len()));
+            }
+        }
+        let [credentials, secret] = self.found.map(Option::unwrap_or_default);
+        let first = [(credentials, CREDENTIALS), (secret, SECRET)].into_iter().min()?;
+        (first.0 < self.text.len()).then_some(first)
+    }
+}
+
+/// The line that a place stands in, as far as that place. No character is looked at twice, however long the line is.
+#[derive(Default)]
+struct Line {
+    start: usize,
+    seen: usize,
+    indentation: usize,
+    is_comment: bool,
+    has_begun: bool,
+    quote: Option<char>,
+    before: Option<char>,
+}
+
+impl Line {
+    fn go_to(&mut self, text: &str, at: usize) {
+        if let Some(end) = text[self.seen..at].rfind('\n') {
+            *self = Self { start: self.seen + end + 1, seen: self.seen + end + 1, ..Self::default() };
+        }
+        for c in text[self.seen..at].chars() {
+            self.pass(c);
+        }
+        self.seen = at;
+    }
+
+    fn pass(&mut self, c: char) {
+        // what YAML takes for a line end too
+        if matches!(c, '\r' | '\u{85}' | '\u{2028}' | '\u{2029}') {
+            *self = Self { start: self.start, seen: self.seen, ..Self::default() };
+            return;
+        }
+        let at_begin = self.before.is_none_or(char::is_whitespace);
+        match (self.quote, c) {
+            (Some(open), c) if c == open => self.quote = None,
+            // in quotes it is no comment
+            (Some(_), _) => {}
+            (None, '#') if at_begin => self.is_comment = true,
+            (None, '"' | '\'') if begins_a_quote(self.before) => self.quote = Some(c),
+            _ => {}
+        }
+        self.has_begun |= !c.is_whitespace();
+        if !self.has_begun {
+            self.indentation += c.len_utf8();
+        }
+        self.before = Some(c);
+    }
+}
+
+/// Whether a quote behind `before` begins a text; within a word it is an apostrophe.
+fn begins_a_quote(before: Option<char>) -> bool {
+    before.is_none_or(|c| c.is_whitespace() || "{[,:".contains(c))
 }
 
 /// Behind the bracket that closes the first one; quoted text is passed over.
 fn end_of_flow(text: &str) -> usize {
     let mut depth = 0_usize;
     let mut quote = None;
-    let mut before = ' ';
+    let mut before = None;
     for (at, c) in text.char_indices() {
         match (quote, c) {
             (Some(open), c) if c == open => quote = None,
             (Some(_), _) => {}
-            // within a word it is an apostrophe
-            (None, '"' | '\'') if before.is_whitespace() || "{[,:".contains(before) => quote = Some(c),
+            (None, '"' | '\'') if begins_a_quote(before) => quote = Some(c),
             (None, '{' | '[') => depth += 1,
             (None, '}' | ']') if depth <= 1 => return at + 1,
             (None, '}' | ']') => depth -= 1,
             _ => {}
         }
-        before = c;
+        before = Some(c);
     }
     text.len()
 }
@@ -130,7 +202,7 @@ fn mask(region: &str, out: &mut String) {
             None => out.extend(piece.chars().map(|c| if structure(c) { c } else { '•' })),
         }
         match c {
-            '{' | ',' | '\n' => expects_key = true,
+            '{' | ',' | '\n' | '\r' => expects_key = true,
             '"' | '\'' => {}
             c if c.is_whitespace() => {}
             _ => expects_key = false,
@@ -146,8 +218,8 @@ fn is_word(c: char) -> bool {
 /// `${NAME}` at the beginning.
 fn reference(text: &str) -> Option<usize> {
     let inside = text.strip_prefix("${")?;
-    let length = inside.find('}')?;
-    inside[..length].chars().all(is_word).then_some("${}".len() + length)
+    let length = inside.find(|c: char| !is_word(c))?;
+    inside[length..].starts_with('}').then_some("${}".len() + length)
 }
 
 /// `name:` at the beginning, with what ends a key behind it.
@@ -220,5 +292,35 @@ mod tests {
             assert!(shown.contains(kept), "{kept} not in {shown}");
         }
         assert_eq!(shown.chars().count(), text.chars().count());
+    }
+
+    #[test]
+    fn one_line_may_hold_everything() {
+        let shown = masked("a: { note: \"ticket #7\", credentials: { token: sk_1 } } # credentials: sk_2\n");
+        assert_eq!(shown, "a: { note: \"ticket #7\", credentials: { token: •••• } } # credentials: sk_2\n");
+        let shown = masked("a: { it's: 1, \"credentials\": { \"token\": \"sk 1\" }, provider: p }\n");
+        assert_eq!(shown, "a: { it's: 1, \"credentials\": { \"token\": \"•• •\" }, provider: p }\n");
+        let shown = masked("# yaml\rconnections:\r  a:\r    credentials:\r      token: sk_1\r");
+        assert_eq!(shown, "# yaml\rconnections:\r  a:\r    credentials:\r      token: ••••\r");
+        let shown =
+            masked("a:\n  ? credentials\n  : { token: sk_1 }\n  ? credentials\n  : token: sk_2\n    b: 1\n  x: 1\n");
+        assert_eq!(
+            shown,
+            "a:\n  ? credentials\n  : { token: •••• }\n  ? credentials\n  : •••••: ••••\n    b: •\n  x: 1\n"
+        );
+        // as long as a file may be
+        for piece in [
+            "x: { credentials: { a: b } }, ",
+            "credentials",
+            "credentials: ${",
+            "# credentials ",
+            "credentials: '",
+            "secret",
+            "x: { secret: a }, ",
+            "- secret: '",
+        ] {
+            let text = piece.repeat((1 << 20) / piece.len());
+            assert_eq!(masked(&text).chars().count(), text.chars().count());
+        }
     }
 }

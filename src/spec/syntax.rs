@@ -68,6 +68,10 @@ fn mean(text: &str, line: &str, Complaint { problem, at, context }: Complaint<'_
         let at = Position { line: at.line, column: tab };
         return meaning(at, "a tab stands where spaces are needed", "indent with spaces; YAML forbids tabs");
     }
+    if let Some((column, c)) = unseen_in_indentation(line) {
+        let message = format!("a character that nobody sees (U+{:04X}) stands before the first word", u32::from(c));
+        return meaning(Position { line: at.line, column }, message, "take it out; lines are indented with spaces");
+    }
     let (before, rest) = split(line, at.column);
     match problem {
         "found character that cannot start any token" => {
@@ -117,6 +121,14 @@ fn mean(text: &str, line: &str, Complaint { problem, at, context }: Complaint<'_
 fn tab_in_indentation(line: &str) -> Option<usize> {
     let indentation = line.len() - line.trim_start().len();
     line[..indentation].chars().position(|c| c == '\t').map(|at| at + 1)
+}
+
+/// The column of what looks like a space or like nothing before the first word of a line, as text from web pages and byte order
+/// marks of files that were joined leave it.
+fn unseen_in_indentation(line: &str) -> Option<(usize, char)> {
+    let unseen = |c: char| matches!(c, '\u{a0}' | '\u{2000}'..='\u{200f}' | '\u{202f}' | '\u{205f}'..='\u{2064}' | '\u{3000}' | '\u{feff}');
+    let (index, c) = line.chars().enumerate().find(|(_, c)| *c != ' ')?;
+    unseen(c).then_some((index + 1, c))
 }
 
 /// A `{` or `[` that is not closed where the parser expects it.
@@ -257,14 +269,19 @@ pub(super) fn key_is_no_text(text: &str, at: Position) -> Error {
 
 /// The place where a second document begins; the beginning of the file where no line says so.
 pub(super) fn second_document(text: &str) -> Position {
-    let mut content = false;
+    let is_mark = |line: &str, mark: &str| {
+        line.strip_prefix(mark).is_some_and(|rest| rest.trim_start().len() < rest.len() || rest.is_empty())
+    };
+    let (mut begun, mut content) = (false, false);
     for (index, line) in text.split('\n').enumerate() {
-        let mark = line.starts_with("---") || line.starts_with("...");
-        if mark && content {
+        let begins = is_mark(line, "---");
+        let ends = is_mark(line, "...") || line.starts_with('%');
+        if (begins && begun) || (ends && content) {
             return Position { line: index + 1, column: 1 };
         }
-        let rest = line.trim_start_matches("---").trim();
-        content |= !rest.is_empty() && !line.starts_with(['#', '%']);
+        let rest = if begins { &line[3..] } else { line }.trim();
+        content |= !(rest.is_empty() || rest.starts_with('#') || ends);
+        begun |= begins || content;
     }
     Position { line: 1, column: 1 }
 }

@@ -15,9 +15,15 @@ pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
 pub const DOCUMENT_DEPTH_MAX: usize = 64;
 /// Brackets open at once. The parser's work grows with their number times the document, so they are counted before it starts.
 const BRACKETS_MAX: usize = 256;
-/// What a document may grow to by its aliases: the bytes of its texts, and [`NODE_WEIGHT`] for each node.
-const DOCUMENT_WEIGHT_MAX: usize = 32 << 20;
+/// A document weighs the bytes of its texts, and this for each node.
 const NODE_WEIGHT: usize = 32;
+/// What a document may weigh for each of its bytes: more than any without aliases does, and a few times what those of people do. So a
+/// file of some kilobytes cannot become millions of nodes, each of which may be a template.
+const WEIGHT_PER_BYTE_MAX: usize = 40;
+/// What any document may weigh, however short it is.
+const WEIGHT_MIN: usize = 256 << 10;
+/// What a number must be below: 2^127.
+const FLOAT_MAX: f64 = (1_u128 << 127) as f64;
 
 /// Why a text is no document.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,8 +72,8 @@ pub fn parse_showing(text: &str, shown: &str) -> Result<Value, Error> {
     if let Some(at) = bracket_too_many(text) {
         return Err(too_much(format!("{TOO_DEEP} (more than {DOCUMENT_DEPTH_MAX} levels)"), Some(at), FLATTER));
     }
-    let weight = Cell::new(0);
-    Node { depth: 0, weight: &weight }.deserialize(document(text)).map_err(|error| explain(text, shown, &error))
+    let left = Cell::new(WEIGHT_MIN + text.len() * WEIGHT_PER_BYTE_MAX);
+    Node { depth: 0, left: &left }.deserialize(document(text)).map_err(|error| explain(text, shown, &error))
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the door to serde_yaml")]
@@ -175,7 +181,8 @@ pub enum Part {
 #[derive(Clone, Copy)]
 struct Node<'w> {
     depth: usize,
-    weight: &'w Cell<usize>,
+    /// what the rest of the document may weigh
+    left: &'w Cell<usize>,
 }
 
 impl<'de> DeserializeSeed<'de> for Node<'_> {
@@ -195,8 +202,9 @@ impl Node<'_> {
     }
 
     fn weigh<E: de::Error>(self, bytes: usize) -> Result<(), E> {
-        self.weight.set(self.weight.get() + NODE_WEIGHT + bytes);
-        if self.weight.get() > DOCUMENT_WEIGHT_MAX { Err(own(TOO_HEAVY)) } else { Ok(()) }
+        let left = self.left.get().checked_sub(NODE_WEIGHT + bytes).ok_or_else(|| own(TOO_HEAVY))?;
+        self.left.set(left);
+        Ok(())
     }
 }
 
@@ -238,6 +246,10 @@ impl<'de> Visitor<'de> for Node<'_> {
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
         self.weigh(0)?;
+        // the parser makes one of a whole number with more than 128 bits too, which would lose digits without a word
+        if value.is_finite() && value.abs() >= FLOAT_MAX {
+            return Err(own(format_args!("the number `{value:e}` is too large")));
+        }
         let number = serde_json::Number::from_f64(value);
         number.map(Value::Number).ok_or_else(|| own("a number must be finite"))
     }
@@ -426,5 +438,21 @@ mod tests {
         let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n\
                     d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
         assert_eq!(parse(bomb).expect_err("bomb").code, "E003");
+    }
+
+    #[test]
+    fn only_aliases_make_a_document_too_heavy() {
+        for piece in ["x,", "[],", "{},", "\"\",", "a: ,", "{a},", "1,", "~,", "[[[[]]]],"] {
+            let text = format!("[{}]", piece.repeat((DOCUMENT_BYTES_MAX - 2) / piece.len()));
+            assert!(parse(&text).is_ok(), "{piece}");
+        }
+        for piece in ["- \n", "-\n", "- a\n", "- - -\n", "- a:\n"] {
+            assert!(parse(&piece.repeat(DOCUMENT_BYTES_MAX / piece.len())).is_ok(), "{piece:?}");
+        }
+        // a use of aliases that people have
+        let columns: String = (0..500).map(|n| format!("c{n}: *column\n")).collect();
+        assert!(parse(&format!("base: &column {{ path: $.a, type: bigint, required: true }}\n{columns}")).is_ok());
+        let lists: String = (0..500).map(|n| format!("c{n}: *list\n")).collect();
+        assert_eq!(parse(&format!("base: &list [{}]\n{lists}", "x, ".repeat(500))).expect_err("heavy").code, "E003");
     }
 }

@@ -1,5 +1,8 @@
 //! Files that no person writes: each is an error with a place and never a panic, and none takes long.
 
+mod bounds;
+mod forms;
+
 use std::sync::Arc;
 
 use headwater::diagnostic::{Segment, Source};
@@ -40,10 +43,13 @@ fn with(file: &str, text: &[u8]) -> Compiled {
     let compiled = compile(&inputs, std::path::Path::new("."));
     assert_eq!(compiled.plan.is_none(), is_refused(&compiled));
     for diagnostic in &compiled.diagnostics {
-        let lines = diagnostic.source.text.split('\n').count();
         let place = diagnostic.position;
-        assert!(place.is_none_or(|at| (1..=lines).contains(&at.line) && at.column >= 1), "{diagnostic:?}");
+        let line = place.map(|at| diagnostic.source.text.split('\n').nth(at.line - 1).expect("a line of the text"));
+        let columns = line.map_or(0, |line| line.chars().count());
+        assert!(place.is_none_or(|at| (1..=columns + 1).contains(&at.column)), "{diagnostic:?}");
+        assert!(place.is_some() || diagnostic.code == "E005", "{diagnostic:?}");
         let told = diagnostic.render(false);
+        assert!(told.len() < 10_000, "{} bytes for {}", told.len(), diagnostic.code);
         assert!(
             !told.contains(|c: char| c.is_control() && c != '\n'),
             "a control character reaches the terminal: {told:?}"
@@ -52,6 +58,8 @@ fn with(file: &str, text: &[u8]) -> Compiled {
     compiled
 }
 
+const PROJECT: &str = "headwater.yaml";
+const PROVIDER: &str = "providers/acme.yaml";
 const SYNC: &str = "integrations/acme/syncs/contacts.yaml";
 const MODEL: &str = "integrations/acme/models/Contact.yaml";
 

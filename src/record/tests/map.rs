@@ -336,6 +336,24 @@ fn an_unreadable_mark_sends_the_record_to_quarantine() {
 }
 
 #[test]
+fn a_reason_is_one_line_whatever_it_quotes() {
+    let mut day = column("day", "date", "$.day");
+    day.format = TimeFormat::Custom("%d\u{1b}[31m".to_owned());
+    let long = format!("{{{{ record['a\u{1b}[31m{}'] - 1 }}}}", "é".repeat(900));
+    let columns = [day, column("text", "varchar", &long)];
+    for odd in columns {
+        let plan = sync(vec![column("id", "bigint", "$.id"), odd]);
+        let batch = map(&plan, r#"[{"id":1,"day":"x\u001b[31m"}]"#);
+        let reason = &batch.quarantined[0].reason;
+        assert!(!reason.contains(char::is_control) && reason.chars().count() < 700, "{reason:?}");
+    }
+    let mut plan = incremental(MarkKind::Date, TimeFormat::Rfc3339);
+    plan.incremental.as_mut().expect("it is").field = path("$['a\u{2028}']");
+    let reason = &map(&plan, "[{\"id\":1,\"name\":\"A\",\"a\u{2028}\":1}]").quarantined[0].reason;
+    assert!(reason.contains("`$['a\\u{2028}']`"), "{reason:?}");
+}
+
+#[test]
 fn a_start_may_be_written_for_people() {
     let start = |kind, format, value: &str| {
         let plan = incremental(kind, format).incremental.expect("is incremental");
