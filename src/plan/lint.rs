@@ -199,7 +199,10 @@ pub(super) fn recorded(sink: &mut Sink, place: &Place<'_>, model: &ModelPlan, sy
         if let ColumnSource::Path(path) = &column.source
             && !records.iter().any(|record| !values(path, record).is_empty())
         {
-            let message = format!("none of the {} recorded records has `{}`", records.len(), path.text());
+            let message = match records.len() {
+                1 => format!("the recorded record has no `{}`", path.text()),
+                many => format!("none of the {many} recorded records has `{}`", path.text()),
+            };
             let hint =
                 "compare the path with the answers of the test; if the API seldom sends it, allow this".to_owned();
             let at = place.key("columns").key(&column.name);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::limits;
-use crate::diagnostic::{Diagnostic, Position, Segment, Severity, Source};
+use crate::diagnostic::{Diagnostic, Position, Segment, Severity, Source, did_you_mean};
 use crate::spec::finding::Finding;
 use crate::spec::schema::Kind;
 use crate::spec::secret;
@@ -102,12 +102,20 @@ impl<'a> Place<'a> {
         !self.document.holes.is_empty()
     }
 
-    /// Whether a mistake here is only the consequence of one of form: the node or something just below it was taken out.
+    /// Whether a mistake here is only the consequence of one of form: the node or something just below it was taken out, or is there
+    /// under a misspelt name.
     pub(super) fn is_hole(&self) -> bool {
-        self.document.holes.iter().any(|hole| {
+        let holes = &self.document.holes;
+        let taken_out = holes.iter().any(|hole| {
             self.path.starts_with(hole)
                 || hole.split_last().is_some_and(|(_, parent)| !parent.is_empty() && parent == self.path)
-        })
+        });
+        let Some((Segment::Key(name), parent)) = self.path.split_last() else { return taken_out };
+        let misspelt = |hole: &Vec<Segment>| match hole.split_last() {
+            Some((Segment::Key(wrong), beside)) => beside == parent && did_you_mean(wrong, [name.as_str()]).is_some(),
+            _ => false,
+        };
+        taken_out || (self.node().is_none() && holes.iter().any(misspelt))
     }
 
     fn is_secret(&self) -> bool {
@@ -154,9 +162,6 @@ struct Hidden {
 fn located_at_most(source: &Source) -> usize {
     (limits::LOCATE_BYTES_MAX / source.text.len().max(1)).clamp(1, limits::MISTAKES_PER_FILE_MAX)
 }
-
-/// The code of a secret that stands in a file.
-const LITERAL_SECRET: &str = "W081";
 
 /// The code of what the language has and this version cannot run.
 const NOT_YET: &str = "E090";
@@ -365,21 +370,8 @@ impl Sink {
         let plain = message.starts_with("expected text") && hint.as_ref().is_none_or(|hint| hint.starts_with("put it"));
         let of_line = position.filter(|_| code == "E012").and_then(|at| hint_of_line(source, at, &place, plain));
         let hint = of_line.or(hint);
-        let source = if code == LITERAL_SECRET { without_value(source, path) } else { Arc::clone(source) };
-        self.diagnostics.push(Diagnostic { code, severity, source, position, message, hint });
+        self.diagnostics.push(Diagnostic { code, severity, source: Arc::clone(source), position, message, hint });
     }
-}
-
-/// The source with dots for the value at `path`, which is a secret: a diagnostic shows its line.
-fn without_value(source: &Arc<Source>, path: &[Segment]) -> Arc<Source> {
-    let Some(at) = yaml::locate(&source.text, path, Part::Value) else { return Arc::clone(source) };
-    let before: usize = source.text.split_inclusive('\n').take(at.line - 1).map(str::len).sum();
-    let line = &source.text[before..];
-    let start = before + line.char_indices().nth(at.column - 1).map_or(line.len(), |(at, _)| at);
-    let end = start + source.word(at).len();
-    let dots: String = source.text[start..end].chars().map(|c| if "\"'".contains(c) { c } else { '•' }).collect();
-    let text = [&source.text[..start], &dots, &source.text[end..]].concat();
-    Arc::new(Source { text, ..Source::clone(source) })
 }
 
 /// What only the line as it was written tells: a comment where a value was meant, the digits of a number that wants quotes. `plain`

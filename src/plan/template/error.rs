@@ -25,10 +25,12 @@ impl TemplateError {
     pub fn hint(&self) -> Option<String> {
         let between = |before: &str| self.0.split_once(before)?.1.split(['`', '(']).next();
         if let Some(wrong) = between("there is no filter `") {
-            return suggest(wrong, table::filter_names());
+            return suggest(wrong, table::filter_names())
+                .or_else(|| Some("docs/language.md lists the filters under \"Filters\"".to_owned()));
         }
         if let Some(wrong) = between("there is no test `") {
-            return suggest(wrong, table::test_names());
+            return suggest(wrong, table::test_names())
+                .or_else(|| Some("docs/language.md lists the tests under \"Filters\"".to_owned()));
         }
         if let Some(name) = between("there are no functions, and so no `").or_else(|| between("and so no `.")) {
             return Some(match CALLS.iter().find(|(known, _)| *known == name) {
