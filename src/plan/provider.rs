@@ -115,15 +115,16 @@ pub(super) fn provider(sink: &mut Sink, words: &ProviderWords<'_>, extended: boo
         words::json_schema(sink, &place.key("config"), "config", schema);
     }
     defaults(sink, words, headers, query, pagination.as_ref());
+    let mut good = true;
     if base_url.is_none() && !extended && !place.is_broken() {
         let hint = "add `base_url: https://api.example.com`".to_owned();
         sink.error("E011", place, "the key `base_url` is missing", Some(hint));
+        good = false;
     }
     let base_url =
         base_url_template(sink, place, base_url.as_ref(), Variables::new(&["config", "connection"], config.as_ref()));
     let variables = Variables::new(&auth::AUTH_VARIABLES, config.as_ref());
     let mut ways = IndexMap::new();
-    let mut good = true;
     for (name, spec) in auth.iter().flatten() {
         match auth_plan(sink, &place.key("auth").key(name), spec, words, variables) {
             Some(plan) => drop(ways.insert(name.clone(), plan)),
