@@ -306,7 +306,7 @@ fn outputs(
                 let filter = words::optional_predicate(sink, &at.key("where"), filter.as_ref(), open.with(&names));
                 plans.extend((|| Some(OutputPlan { model: model?, records: records?, filter: filter? }))());
             }
-            let first = plans.first()?.model.clone();
+            let first = Arc::clone(&plans.first()?.model);
             (plans.len() == specs.len()).then_some((first, plans))
         }
         (Some(_), Some(_)) => {
