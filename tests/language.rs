@@ -160,6 +160,27 @@ fn every_mistake_is_told_as_a_person_needs_it() {
 }
 
 #[test]
+fn what_is_allowed_is_not_told() {
+    let case = std::fs::read_to_string(Path::new(ROOT).join("valid/allowed.case")).expect("a case");
+    let told = |case: &str| -> BTreeSet<&str> {
+        let compiled = compiled(&project(case.as_bytes()));
+        compiled.diagnostics.iter().map(|diagnostic| diagnostic.code).filter(|code| *code != NOT_YET).collect()
+    };
+    assert_eq!(told(&case), BTreeSet::new());
+    // every one of them would be told
+    let bare: String = case
+        .lines()
+        .filter(|line| !line.starts_with("  W0"))
+        .map(|line| {
+            let line = if line.starts_with("allow:") { "" } else { line };
+            line.replace(", allow: { W082: its syncs come later }", "") + "\n"
+        })
+        .collect();
+    let all = ["W080", "W081", "W082", "W083", "W084", "W091", "W092", "W093", "W094", "W095", "W097", "W098"];
+    assert_eq!(told(&bare), BTreeSet::from(all));
+}
+
+#[test]
 fn every_code_has_a_case_and_every_case_a_code() {
     let known = codes_in_sources();
     assert!(known.len() > 40, "the sources are searched in the right place: {known:?}");

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::explain::{predicate, text_of};
 use crate::plan::{
-    ActionOutput, ActionPlan, AuthPlan, ConnectionPlan, DeletePlan, DetailPlan, DownloadPlan, ErrorAction, ErrorRule,
-    Format, Guard, IdempotencyKey, IncrementalPlan, JobPlan, KeyPlace, LevelSource, ListPlan, MadeAuth, OnMissing,
-    OnWebhook, PartitionPlan, Path, RequestPlan, Schedule, Scope, SendPlan, Span, SyncPlan, SyncedFirst, Template,
-    TokenFeed, TokenPlan, WalkPlan, WebhookAction, WebhookVerify,
+    ActionOutput, ActionPlan, Algorithm, AuthPlan, ChildKey, ClientPlan, ConnectionPlan, DeletePlan, DetailPlan,
+    DownloadPlan, Encoding, ErrorAction, ErrorRule, Format, Guard, Hash, IdempotencyKey, IncrementalPlan, JobPlan,
+    KeyPlace, LevelSource, ListPlan, MadeAuth, ModelPlan, OnMissing, OnWebhook, PartitionPlan, Path, Predicate,
+    RequestPlan, Schedule, Scope, SendPlan, Signature, Span, SyncPlan, SyncedFirst, Template, TokenFeed, TokenPlan,
+    WalkPlan, WebhookAction, WebhookVerify, WebhooksPlan,
 };
 
 /// What follows the usual facts: name and text, in the order in which a sync does it.
@@ -23,10 +24,11 @@ pub(super) fn facts(sync: &SyncPlan) -> Vec<(&'static str, String)> {
     facts.extend(sync.partitions.iter().flat_map(partitions).map(|text| ("for each", text)));
     facts.extend(sync.walk.iter().map(|plan| ("walk", walk(plan))));
     facts.extend(sync.detail.iter().map(|plan| ("detail", detail(plan))));
-    if let Some(incremental) = &sync.incremental {
-        facts.extend(windows(incremental).map(|text| ("windows", text)));
-    }
+    facts.extend(sync.incremental.iter().flat_map(stretches));
     facts.extend(sync.token.iter().map(|plan| ("token", token(plan))));
+    let age = sync.incremental.as_ref().and_then(|plan| plan.max_age);
+    let age = age.or(sync.token.as_ref().and_then(|plan| plan.max_age));
+    facts.extend(age.map(|age| ("starts over", format!("where the watermark is older than {}", time(age)))));
     facts.extend(outputs(sync).into_iter().map(|text| ("output", text)));
     facts.extend(sync.on_webhook.iter().map(|plan| ("event", on_webhook(plan))));
     facts.extend(sync.errors.iter().chain(&sync.connection.errors).map(|rule| ("error", error(rule))));
@@ -36,8 +38,14 @@ pub(super) fn facts(sync: &SyncPlan) -> Vec<(&'static str, String)> {
     facts
 }
 
-fn time(duration: Duration) -> String {
-    humantime::format_duration(duration).to_string()
+/// A duration as people write it: `2h 30m`, `7 days`.
+pub(super) fn time(duration: Duration) -> String {
+    let text = humantime::format_duration(duration).to_string();
+    let part = |part: &str| match part.find(|c: char| c.is_alphabetic()) {
+        Some(at) if part.len() - at > 2 => format!("{} {}", &part[..at], &part[at..]),
+        _ => part.to_owned(),
+    };
+    text.split(' ').map(part).collect::<Vec<_>>().join(" ")
 }
 
 fn span(span: Span) -> String {
@@ -48,10 +56,42 @@ fn span(span: Span) -> String {
     }
 }
 
+/// `1st`, `2nd`, `11th`
+fn ordinal(number: u32) -> String {
+    let ending = match (number % 10, number % 100) {
+        (_, 11..=13) => "th",
+        (1, _) => "st",
+        (2, _) => "nd",
+        (3, _) => "rd",
+        _ => "th",
+    };
+    format!("{number}{ending}")
+}
+
+/// `a`, `a and b`, `a, b and c`
+fn and(parts: &[String]) -> String {
+    match parts.split_last() {
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+        None => String::new(),
+    }
+}
+
+fn at_once(number: usize) -> String {
+    if number == 1 { "one after the other".to_owned() } else { format!("{number} at once") }
+}
+
+fn only_where(condition: Option<&Predicate>) -> String {
+    condition.map(|condition| format!(" where {}", predicate(condition))).unwrap_or_default()
+}
+
 fn schedule(plan: &Schedule) -> String {
     match plan {
         Schedule::Manual => "manual".to_owned(),
-        Schedule::Every(every) => format!("every {}", time(*every)),
+        Schedule::Every(every) => {
+            let every = time(*every);
+            format!("every {}", every.strip_prefix("1 ").unwrap_or(&every))
+        }
         Schedule::Cron { pattern, timezone } => format!("{pattern} ({timezone})"),
     }
 }
@@ -60,21 +100,25 @@ fn request(plan: &RequestPlan) -> String {
     format!("{} {}", plan.method.as_str(), plan.path.text())
 }
 
+fn paths(paths: &[Path]) -> String {
+    and(&paths.iter().map(|path| path.text().to_owned()).collect::<Vec<_>>())
+}
+
 fn list(plan: &ListPlan) -> String {
-    let records: Vec<&str> = plan.response.records.iter().map(Path::text).collect();
-    format!("{} of {}", records.join(" and "), request(&plan.request))
+    let filter = only_where(plan.response.filter.as_ref());
+    format!("{} of {}{filter}", paths(&plan.response.records), request(&plan.request))
 }
 
 fn job(plan: &JobPlan) -> String {
     let JobPlan { id, poll, every, timeout, status, done, failed, download } = plan;
-    let failed = if failed.is_empty() { String::new() } else { format!(", fails with {}", failed.join(", ")) };
+    let failed = if failed.is_empty() { String::new() } else { format!(", failed as {}", failed.join(" or ")) };
     let result = match download {
         DownloadPlan::Request(asked) => request(asked),
         DownloadPlan::Url(path) => format!("the URL in {}", path.text()),
         DownloadPlan::Parts(path) => format!("the URLs in {}", path.text()),
     };
     format!(
-        "its id is {}; {} every {}, for {} at most, until {} is {}{failed}; then {result}",
+        "its id is {}; {} every {} for up to {}; done when {} is {}{failed}; then {result}",
         id.text(),
         request(poll),
         time(*every),
@@ -89,13 +133,20 @@ fn format(plan: &Format) -> String {
         Format::Json => "one JSON value".to_owned(),
         Format::Ndjson => "one JSON value a line".to_owned(),
         Format::Csv { delimiter, columns, skip, encoding } => {
-            let names = columns.as_ref().map_or_else(|| "named by the first row".to_owned(), |names| names.join(", "));
-            let skipped = if *skip == 0 { String::new() } else { format!(", behind {skip} others") };
-            format!("rows separated by {:?} in {encoding}, {names}{skipped}", char::from(*delimiter))
+            let names = match columns {
+                None => "the first row names the columns".to_owned(),
+                Some(names) => format!("the columns are {}", and(names)),
+            };
+            let skipped = match skip {
+                0 => String::new(),
+                1 => "; the first row is skipped".to_owned(),
+                many => format!("; the first {many} rows are skipped"),
+            };
+            format!("CSV with {:?}, {encoding}; {names}{skipped}", char::from(*delimiter))
         }
         Format::Xml { lists } if lists.is_empty() => "XML".to_owned(),
-        Format::Xml { lists } => format!("XML; always lists: {}", lists.join(", ")),
-        Format::Text => "text".to_owned(),
+        Format::Xml { lists } => format!("XML; {} are always lists", and(lists)),
+        Format::Text => "text, as one record".to_owned(),
     }
 }
 
@@ -106,16 +157,15 @@ fn partitions(plan: &PartitionPlan) -> Vec<String> {
             LevelSource::Values(values) => text_of(values),
             LevelSource::Rows { sync, filter, changed_only } => {
                 let rows = if *changed_only { "changed rows" } else { "rows" };
-                let filter = filter.as_ref().map(|filter| format!(" with {}", predicate(filter))).unwrap_or_default();
-                format!("the {rows} of {sync}{filter}")
+                format!("the {rows} of {sync}{}", only_where(filter.as_ref()))
             }
             LevelSource::List { list: asked, key } => format!("{}, by {}", list(asked), key.text()),
         };
         let how = if at < last {
             String::new()
         } else {
-            let error = if plan.fail_on_error { "the run fails" } else { "it is skipped" };
-            format!("; {} at once; where one cannot be read {error}", plan.concurrency)
+            let error = if plan.fail_on_error { "fails the run" } else { "is skipped" };
+            format!("; {}; one that cannot be read {error}", at_once(plan.concurrency))
         };
         format!("{} in {from}{how}", level.name)
     };
@@ -126,110 +176,118 @@ fn walk(plan: &WalkPlan) -> String {
     let WalkPlan { into, bind, start, depth_max } = plan;
     let bind: Vec<String> = bind.iter().map(|(name, path)| format!("{name} = {}", path.text())).collect();
     let start = start.as_ref().map(|start| format!(", from {}", text_of(start))).unwrap_or_default();
-    format!("into {} with {}{start}, {depth_max} levels at most", predicate(into), bind.join(", "))
+    format!("into {} by {}{start}, up to {depth_max} levels deep", predicate(into), bind.join(", "))
 }
 
 fn detail(plan: &DetailPlan) -> String {
     let DetailPlan { request: asked, response: _, member, batch, concurrency, when, only_changed, on_missing } = plan;
+    let records = if *only_changed { "changed record" } else { "record" };
+    let filter = only_where(when.as_ref());
     let each = match batch {
-        Some((size, key)) => format!("{size} records a request, joined by {}", key.text()),
-        None => "one request a record".to_owned(),
+        Some((size, key)) => format!("once for {size} {records}s{filter}, joined by {}", key.text()),
+        None => format!("once for each {records}{filter}"),
     };
-    let into = member.as_ref().map_or_else(|| "replaces it".to_owned(), |name| format!("becomes its {name}"));
-    let when = when.as_ref().map(|when| format!(", only with {}", predicate(when))).unwrap_or_default();
-    let changed = if *only_changed { ", only where it changed" } else { "" };
+    let into = member
+        .as_ref()
+        .map_or_else(|| "it replaces the record".to_owned(), |name| format!("it becomes `{name}` of the record"));
     let missing = match on_missing {
         OnMissing::Fail => "fails the run",
         OnMissing::Skip => "keeps the record as it is",
         OnMissing::Delete => "deletes the record",
     };
-    format!("{}: {each}, {concurrency} at once, {into}{when}{changed}; a 404 {missing}", request(asked))
+    format!("{} {each}, {}; {into}; a 404 {missing}", request(asked), at_once(*concurrency))
 }
 
-fn windows(plan: &IncrementalPlan) -> Option<String> {
-    let mut parts = Vec::new();
+/// How the way from the watermark to now is gone.
+fn stretches(plan: &IncrementalPlan) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
     if let Some(window) = &plan.window {
-        parts.push(format!("{} each, {} apart", span(window.size), time(window.granularity)));
-        if !window.lag.is_zero() {
-            parts.push(format!("not nearer to now than {}", time(window.lag)));
-        }
-        if let Some((when, min)) = &window.split {
-            parts.push(format!("halved down to {} while {}", span(*min), when.text()));
-        }
-        parts.push(format!("{} at once", window.concurrency));
+        let lag = if window.lag.is_zero() { String::new() } else { format!(" up to {} ago", time(window.lag)) };
+        let split = window
+            .split
+            .as_ref()
+            .map(|(when, min)| format!("; one with {} is halved, down to {}", when.text(), span(*min)));
+        facts.push((
+            "windows",
+            format!(
+                "of {}{lag}, {} between two, {}{}",
+                span(window.size),
+                time(window.granularity),
+                at_once(window.concurrency),
+                split.unwrap_or_default()
+            ),
+        ));
     }
     if plan.stop_at_watermark {
-        parts.push("read down to the watermark".to_owned());
+        facts.push(("reads", "newest first, down to the watermark".to_owned()));
     }
     if plan.client_filter {
-        parts.push("older records are dropped here".to_owned());
+        facts.push(("reads", "everything, and drops what is older than the watermark".to_owned()));
     }
-    if let Some(age) = plan.max_age {
-        parts.push(format!("starts over where the watermark is older than {}", time(age)));
-    }
-    (!parts.is_empty()).then(|| parts.join("; "))
+    facts
 }
 
 fn token(plan: &TokenFeed) -> String {
-    let TokenFeed { from, expired, max_age } = plan;
-    let age = max_age.map(|age| format!(", or is older than {}", time(age))).unwrap_or_default();
+    let TokenFeed { from, expired, max_age: _ } = plan;
     let expired = match expired {
         Some((status, when)) => {
             let when = when.as_ref().map(|when| format!(" with {}", when.text())).unwrap_or_default();
-            format!("; starts over where it has expired ({status}{when}){age}")
+            format!("; a {status}{when} says that it has expired, and the sync starts over")
         }
         None => String::new(),
     };
-    format!("{} is the watermark{expired}", from.text())
+    format!("{} of the last page is the watermark{expired}", from.text())
 }
 
 fn outputs(sync: &SyncPlan) -> Vec<String> {
-    let output = |output: &crate::plan::OutputPlan| {
-        let records: Vec<&str> = output.records.iter().map(Path::text).collect();
-        let records = if records.is_empty() { "the records".to_owned() } else { records.join(" and ") };
-        let filter = output.filter.as_ref().map(|filter| format!(" with {}", predicate(filter))).unwrap_or_default();
-        format!("{records}{filter} to {}.{}", output.model.schema, output.model.table)
+    let output = |(at, output): (usize, &crate::plan::OutputPlan)| {
+        let records = if output.records.is_empty() { "the records".to_owned() } else { paths(&output.records) };
+        let model = &output.model;
+        let names: Vec<String> = model.columns.iter().map(|column| column.name.clone()).collect();
+        // the columns of the first one are shown below
+        let columns = if at == 0 { String::new() } else { format!(": {}", names.join(", ")) };
+        format!("{}.{} from {records}{}{columns}", model.schema, model.table, only_where(output.filter.as_ref()))
     };
-    sync.outputs.iter().map(output).collect()
+    sync.outputs.iter().enumerate().map(output).collect()
 }
 
 fn on_webhook(plan: &OnWebhook) -> String {
     let kind = plan.kind.as_deref().unwrap_or("any");
-    let when = plan.when.as_ref().map(|when| format!(" with {}", when.text())).unwrap_or_default();
+    let when = plan.when.as_ref().map(|when| format!(" where {}", when.text())).unwrap_or_default();
     let then = match &plan.then {
         WebhookAction::Upsert(path) => format!("{} is written", path.text()),
         WebhookAction::Delete(path) => format!("{} is deleted", path.text()),
         WebhookAction::Run => "the sync runs".to_owned(),
-        WebhookAction::Fetch(asked) => request(asked),
+        WebhookAction::Fetch(asked) => format!("{}, and the answer is written", request(asked)),
     };
     format!("{kind}{when}: {then}")
 }
 
 fn error(rule: &ErrorRule) -> String {
     let ErrorRule { status, when, then, after, message } = rule;
-    let status = status.map_or_else(|| "any status".to_owned(), |status| status.to_string());
-    let when = when.as_ref().map(|when| format!(" with {}", when.text())).unwrap_or_default();
+    let status = status.map_or_else(|| "any answer".to_owned(), |status| status.to_string());
+    let when = when.as_ref().map(|when| format!(" where {}", when.text())).unwrap_or_default();
     let then = match then {
-        ErrorAction::Retry => "try again",
-        ErrorAction::Fail => "fail",
-        ErrorAction::Empty => "no records",
-        ErrorAction::SkipPartition => "leave the partition out",
-        ErrorAction::Reconnect => "a person must connect again",
+        ErrorAction::Retry => "is tried again",
+        ErrorAction::Fail => "fails the run",
+        ErrorAction::Empty => "means no records",
+        ErrorAction::SkipPartition => "skips the partition",
+        ErrorAction::Reconnect => "wants a person to connect again",
     };
-    let after = if *after == 1 { String::new() } else { format!(" from the {after}. time on") };
-    let message = message.as_ref().map(|text| format!(" ({text})")).unwrap_or_default();
-    format!("{status}{when}: {then}{after}{message}")
+    let after = if *after == 1 { String::new() } else { format!(", from the {} time on,", ordinal(*after)) };
+    let message = message.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
+    format!("{status}{when}{after} {then}{message}")
 }
 
 fn budget(sync: &SyncPlan) -> Option<String> {
     let budget = sync.budget;
     let parts = [
-        budget.runtime.map(|runtime| format!("after {}", time(runtime))),
-        budget.requests.map(|requests| format!("after {requests} requests")),
-        budget.records.map(|records| format!("after {records} records")),
+        budget.runtime.map(time),
+        budget.requests.map(|requests| format!("{requests} requests")),
+        budget.records.map(|records| format!("{records} records")),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| format!("{}; the next run goes on from there", parts.join(" or ")))
+    (!parts.is_empty()).then(|| format!("after {}; the next run goes on from there", parts.join(" or ")))
 }
 
 fn table(sync: &SyncPlan) -> Vec<(&'static str, String)> {
@@ -245,12 +303,19 @@ fn table(sync: &SyncPlan) -> Vec<(&'static str, String)> {
         facts.push(("validate", "rows must fit a JSON Schema".to_owned()));
     }
     if let Some(columns) = &model.columns_from {
-        let text = format!("one for each item of {}: {}", columns.each.text(), columns.path.text());
-        facts.push(("columns", text));
+        let [each, name, path, of] =
+            [&columns.each, &columns.name, &columns.path, &columns.column_type].map(Template::text);
+        facts.push(("columns", format!("{name} ({of}) from {path}, for each item of {each}")));
     }
     for child in &model.children {
         let names: Vec<&str> = child.columns.iter().map(|column| column.name.as_str()).collect();
-        let text = format!("{}.{} for each of {}: {}", model.schema, child.table, child.each.text(), names.join(", "));
+        let name = |columns: &[crate::plan::ColumnPlan], at: usize| columns[at].name.clone();
+        let key = child.key.iter().map(|part| match part {
+            ChildKey::Parent(at) => format!("parent.{}", name(&model.columns, *at)),
+            ChildKey::Own(at) => name(&child.columns, *at),
+        });
+        let (names, key) = (names.join(", "), and(&key.collect::<Vec<_>>()));
+        let text = format!("{}.{} from {}: {names}; key {key}", model.schema, child.table, child.each.text());
         facts.push(("child", text));
     }
     facts
@@ -260,24 +325,16 @@ fn connection(plan: &ConnectionPlan) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     facts.extend(plan.verify.iter().map(|asked| ("verify", request(asked))));
     for learn in &plan.on_connect {
-        let names: Vec<&str> = learn.save.iter().map(|(name, _)| name.as_str()).collect();
-        facts.push(("on connect", format!("{} for {}", request(&learn.request), names.join(", "))));
+        let names: Vec<String> = learn.save.iter().map(|(name, _)| format!("config.{name}")).collect();
+        facts.push(("on connect", format!("{} gives {}", request(&learn.request), and(&names))));
     }
     if let Some(headers) = &plan.rate_limit.headers {
         let reset = headers.reset.as_ref().map(|(name, _)| name);
         let names = [headers.remaining.as_ref(), headers.limit.as_ref(), reset];
-        let names: Vec<&str> = names.into_iter().flatten().map(String::as_str).collect();
-        facts.push(("told", format!("what is left: {}", names.join(", "))));
+        let names: Vec<String> = names.into_iter().flatten().cloned().collect();
+        facts.push(("rate limit", format!("what is left is told in {}", and(&names))));
     }
-    if let Some(webhooks) = &plan.webhooks {
-        let verify = match &webhooks.verify {
-            WebhookVerify::None => "nothing proves them".to_owned(),
-            WebhookVerify::Hmac { header, .. } => format!("signed in {header}"),
-            WebhookVerify::Token { name, .. } => format!("a secret in {name}"),
-            WebhookVerify::Jwt { header, .. } => format!("a signed token in {header}"),
-        };
-        facts.push(("webhooks", verify));
-    }
+    facts.extend(plan.webhooks.iter().map(|plan| ("webhooks", webhooks(plan))));
     if plan.tls.is_some() {
         facts.push(("tls", "with a client certificate".to_owned()));
     }
@@ -321,28 +378,88 @@ pub(super) fn action(plan: &ActionPlan) -> Vec<(&'static str, String)> {
     facts
 }
 
+fn webhooks(plan: &WebhooksPlan) -> String {
+    let WebhooksPlan { verify, handshake: _, events, kind, id: _, matches } = plan;
+    let verify = match verify {
+        WebhookVerify::None => "nothing proves them".to_owned(),
+        WebhookVerify::Hmac { hash, header, encoding, .. } => {
+            let hash = match hash {
+                Hash::Sha256 => "SHA-256",
+                Hash::Sha1 => "SHA-1",
+                Hash::Sha512 => "SHA-512",
+            };
+            let encoding = match encoding {
+                Encoding::Hex => "hex",
+                Encoding::Base64 => "base64",
+            };
+            format!("proven by an HMAC ({hash}, {encoding}) in header {header}")
+        }
+        WebhookVerify::Token { in_header, name, .. } => {
+            format!("proven by a secret in {} {name}", if *in_header { "header" } else { "query" })
+        }
+        WebhookVerify::Jwt { header, algorithm, .. } => {
+            format!("proven by a token signed with {} in header {header}", algorithm_name(*algorithm))
+        }
+    };
+    let events = events.as_ref().map(|path| format!("; events in {}", path.text())).unwrap_or_default();
+    let kind = kind.as_ref().map(|kind| format!("; their type is {}", kind.text())).unwrap_or_default();
+    let matches = matches.as_ref().map(|matches| {
+        let settings = matches.iter().map(|(name, path)| format!("config.{name} is {}", path.text()));
+        format!("; for the connection whose {}", and(&settings.collect::<Vec<_>>()))
+    });
+    format!("{verify}{events}{kind}{}", matches.unwrap_or_default())
+}
+
+fn algorithm_name(algorithm: Algorithm) -> &'static str {
+    match algorithm {
+        Algorithm::Rs256 => "RS256",
+        Algorithm::Es256 => "ES256",
+        Algorithm::Hs256 => "HS256",
+    }
+}
+
 /// How a request proves who asks, where that is made first.
 pub(super) fn made(plan: &MadeAuth) -> String {
     match plan {
-        MadeAuth::AuthorizationCode { authorize_url, token, send, .. } => {
-            format!("a person agrees at {}; {}; {}", authorize_url.text(), endpoint(token), sent(send))
+        MadeAuth::AuthorizationCode { authorize_url, client, token, send, .. } => {
+            let asked = scopes(client);
+            format!("a person agrees at {}{asked}; {}; {}", authorize_url.text(), endpoint(token), sent(send))
         }
-        MadeAuth::ClientCredentials { token, send, .. } => format!("{}; {}", endpoint(token), sent(send)),
+        MadeAuth::ClientCredentials { client, token, send } => {
+            format!("{}{}; {}", endpoint(token), scopes(client), sent(send))
+        }
         MadeAuth::JwtBearer { assertion, token, send } => {
-            format!("an assertion ({:?}); {}; {}", assertion.algorithm, endpoint(token), sent(send))
+            let algorithm = algorithm_name(assertion.algorithm);
+            format!("{} for an assertion signed with {algorithm}; {}", endpoint(token), sent(send))
         }
         MadeAuth::Jwt { jwt, send } => {
-            format!("a token signed here ({:?}, {}); {}", jwt.algorithm, time(jwt.lifetime), sent(send))
+            let algorithm = algorithm_name(jwt.algorithm);
+            format!("a token signed here with {algorithm}, good for {}; {}", time(jwt.lifetime), sent(send))
         }
-        MadeAuth::GithubApp { app_id, .. } => format!("an installation of the GitHub App {}", app_id.text()),
+        MadeAuth::GithubApp { app_id, installation_id, .. } => {
+            format!("a token of installation {} of the GitHub App {}", installation_id.text(), app_id.text())
+        }
         MadeAuth::TokenRequest { requests, expires_in, send } => {
             let asked: Vec<String> = requests.iter().map(|(asked, _)| request(asked)).collect();
-            let lasts = expires_in.map(|lasts| format!(", for {}", time(lasts))).unwrap_or_default();
+            let lasts = expires_in.map(|lasts| format!(", good for {}", time(lasts))).unwrap_or_default();
             format!("{}{lasts}; {}", asked.join(", then "), sent(send))
         }
-        MadeAuth::Oauth1 { signature, .. } => format!("requests signed by OAuth 1.0a ({signature:?})"),
-        MadeAuth::Sigv4 { region, service, .. } => format!("requests signed for {service} in {}", region.text()),
+        MadeAuth::Oauth1 { signature, .. } => {
+            let signature = match signature {
+                Signature::HmacSha256 => "HMAC-SHA256",
+                Signature::HmacSha1 => "HMAC-SHA1",
+                Signature::Plaintext => "PLAINTEXT",
+            };
+            format!("each request signed by OAuth 1.0a ({signature})")
+        }
+        MadeAuth::Sigv4 { region, service, .. } => {
+            format!("each request signed for {service} in {} (AWS Signature Version 4)", region.text())
+        }
     }
+}
+
+fn scopes(client: &ClientPlan) -> String {
+    if client.scopes.is_empty() { String::new() } else { format!(" for {}", and(&client.scopes)) }
 }
 
 fn endpoint(plan: &TokenPlan) -> String {
@@ -350,7 +467,7 @@ fn endpoint(plan: &TokenPlan) -> String {
 }
 
 fn sent(plan: &SendPlan) -> String {
-    auth_key(&plan.place, &plan.value)
+    format!("sent in {}", auth_key(&plan.place, &plan.value))
 }
 
 /// A template that yields a secret: one that is written out is not shown.
@@ -379,8 +496,12 @@ pub(super) fn auth(plan: &AuthPlan) -> String {
 }
 
 /// What tells that a record is gone.
-pub(super) fn deletes(plan: &DeletePlan) -> String {
-    match plan {
+pub(super) fn deletes(sync: &SyncPlan) -> String {
+    let row = |key: &[(usize, Path)]| {
+        let part = |(at, path): &(usize, Path)| format!("{} = {}", name_of(&sync.model, *at), path.text());
+        and(&key.iter().map(part).collect::<Vec<_>>())
+    };
+    match &sync.deletes {
         DeletePlan::None => "none: rows that vanish from the API stay".into(),
         DeletePlan::Absence { scope, gone_partitions, guard } => {
             let scan = match scope {
@@ -396,12 +517,13 @@ pub(super) fn deletes(plan: &DeletePlan) -> String {
             format!("records with {}{at}", predicate(when))
         }
         DeletePlan::Feed(feed) => {
-            let mark = feed.field.as_ref().map(|(path, _)| format!(", by {}", path.text())).unwrap_or_default();
-            format!("{}{mark}", list(&feed.list))
+            let mark = feed.field.as_ref().map(|(path, _)| format!("; its watermark is {}", path.text()));
+            format!("the rows with {} in {}{}", row(&feed.key), list(&feed.list), mark.unwrap_or_default())
         }
         DeletePlan::Sweep(sweep) => {
             format!(
-                "what is not in {}, every {} at most; {}",
+                "the rows without {} in {}, every {} at most; {}",
+                row(&sweep.key),
                 list(&sweep.list),
                 time(sweep.every),
                 guarded(&sweep.guard)
@@ -409,6 +531,10 @@ pub(super) fn deletes(plan: &DeletePlan) -> String {
         }
         DeletePlan::Webhook => "what events tell".into(),
     }
+}
+
+fn name_of(model: &ModelPlan, at: usize) -> &str {
+    &model.columns[at].name
 }
 
 fn guarded(guard: &Guard) -> String {

@@ -168,12 +168,13 @@ fn facts(sync: &SyncPlan, checkpoint: Option<&Checkpoint>) -> Vec<(&'static str,
     }
     if let Some(incremental) = &sync.incremental {
         let moves = match incremental.order {
+            _ if incremental.window.is_some() => "with every complete window",
             Order::Ascending => "with every committed page (oldest first)",
             Order::Descending | Order::None => "when a scan is complete",
         };
         facts.push(("incremental", format!("by {}; the watermark moves {moves}", mark(incremental))));
     }
-    facts.push(("deletes", describe::deletes(&sync.deletes)));
+    facts.push(("deletes", describe::deletes(sync)));
     facts.extend(describe::facts(sync));
     facts.push(("limits", budget(sync)));
     let misfits = match sync.model.on_invalid {
@@ -202,7 +203,7 @@ fn mark(incremental: &IncrementalPlan) -> String {
         text += &format!(", from {}", start.text());
     }
     if !incremental.lookback.is_zero() {
-        text += &format!(", {} read again", humantime::format_duration(incremental.lookback));
+        text += &format!(", {} read again", describe::time(incremental.lookback));
     }
     text
 }
@@ -300,7 +301,7 @@ fn budget(sync: &SyncPlan) -> String {
     let mut parts: Vec<String> = rate
         .quotas
         .iter()
-        .map(|quota| format!("{} requests per {}", quota.requests, humantime::format_duration(quota.per)))
+        .map(|quota| format!("{} requests per {}", quota.requests, describe::time(quota.per)))
         .collect();
     parts.push(format!("{} at once", rate.concurrency));
     parts.push(format!("{} attempts", sync.connection.retry.attempts));

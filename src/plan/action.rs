@@ -169,7 +169,8 @@ fn steps_of(
         }
         (None, None) => {
             let hint = "write what is asked: `request: { post: /contacts }`".to_owned();
-            if !place.key("request").is_hole() && !place.key("steps").is_hole() {
+            // it may be what was misspelt
+            if !place.is_broken() {
                 sink.error("E011", place, "the key `request` is missing", Some(hint));
             }
             None

@@ -438,14 +438,7 @@ fn connection_syncs(
     };
     // one that has a mistake of its own may be meant for another provider
     if all.is_empty() && connection.is_some() {
-        let (why, hint) = match available.first() {
-            None => ("has no syncs", format!("write integrations/{provider}/syncs/<name>.yaml")),
-            Some(first) => {
-                ("has no sync that starts by itself", format!("name one: `syncs: {{ {first}: {{ input: {{ … }} }} }}`"))
-            }
-        };
-        let message = format!("the connection has nothing to sync: `{provider}` {why}");
-        sink.warning("W082", place, message, Some(hint));
+        nothing_to_sync(sink, place, provider, available.first());
     }
     let mut plans = Vec::new();
     for (name, sync_spec) in all {
@@ -499,6 +492,17 @@ fn connection_syncs(
         }
     }
     plans
+}
+
+fn nothing_to_sync(sink: &mut Sink, place: &Place<'_>, provider: &str, available: Option<&&str>) {
+    let (why, hint) = match available {
+        None => ("has no syncs", format!("write integrations/{provider}/syncs/<name>.yaml")),
+        Some(first) => {
+            ("has no sync that starts by itself", format!("name one: `syncs: {{ {first}: {{ input: {{ … }} }} }}`"))
+        }
+    };
+    let message = format!("the connection has nothing to sync: `{provider}` {why}");
+    sink.warning("W082", place, message, Some(hint));
 }
 
 fn instance(

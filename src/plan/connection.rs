@@ -27,20 +27,7 @@ pub(super) fn connection(
     let ConnectionSpec { provider, auth, base_url: _, credentials: _, config, syncs: _, allow } = spec;
     words::allow(sink, place, allow);
     let auth = pick_auth(sink, place, auth.as_ref(), draft);
-    for credential in auth.iter().flat_map(auth::credentials) {
-        credential_is_given(sink, place, &credential, &credentials);
-    }
-    if let Some(auth) = &auth {
-        for request in draft.verify.iter().chain(draft.on_connect.iter().map(|learn| &learn.request)) {
-            credentials_are_given(sink, place, request, auth, &credentials);
-        }
-    }
-    if let Some(TlsPlan { client_certificate, client_key, authority }) = &draft.tls {
-        let templates = std::iter::once(client_certificate).chain(client_key).chain(authority);
-        for name in templates.flat_map(Template::variables).filter_map(|name| name.strip_prefix("credentials.")) {
-            credential_is_given(sink, place, name, &credentials);
-        }
-    }
+    auth.iter().for_each(|auth| what_the_provider_names_is_given(sink, place, auth, draft, &credentials));
     let config = settings(sink, &place.key("config"), config, provider_spec.config.as_ref(), "E045");
     let variables = context! {
         config => minijinja::Value::from(minijinja::value::Serde(config.as_ref()?)),
@@ -185,6 +172,28 @@ pub(super) fn credential_source(
             let message = format!("the secret `{name}` stands in the YAML file");
             sink.warning("W081", place, message, Some(hint));
             Some(CredentialSource::Literal(text.to_owned().into()))
+        }
+    }
+}
+
+/// The credentials that the provider names, whatever is synced.
+fn what_the_provider_names_is_given(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    auth: &AuthPlan,
+    draft: &ProviderDraft,
+    given: &BTreeMap<String, CredentialSource>,
+) {
+    for credential in auth::credentials(auth) {
+        credential_is_given(sink, place, &credential, given);
+    }
+    for request in draft.verify.iter().chain(draft.on_connect.iter().map(|learn| &learn.request)) {
+        credentials_are_given(sink, place, request, auth, given);
+    }
+    if let Some(TlsPlan { client_certificate, client_key, authority }) = &draft.tls {
+        let templates = std::iter::once(client_certificate).chain(client_key).chain(authority);
+        for name in templates.flat_map(Template::variables).filter_map(|name| name.strip_prefix("credentials.")) {
+            credential_is_given(sink, place, name, given);
         }
     }
 }

@@ -134,7 +134,8 @@ fn order(sink: &mut Sink, at: &Place<'_>, incremental: &IncrementalPlan, draft: 
     let in_body = match &request.body {
         BodyPlan::Graphql { query, variables: _ } => asks(query),
         BodyPlan::None | BodyPlan::Json(_) | BodyPlan::Form(_) | BodyPlan::Text(_) | BodyPlan::Multipart(_) => {
-            let body = place.key("request").key("body");
+            let asks_in = if draft.job.is_some() { place.key("job").key("create") } else { place.key("request") };
+            let body = asks_in.key("body");
             body.node().is_some_and(|body: &Value| asks(&body.to_string()))
         }
     };

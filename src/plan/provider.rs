@@ -171,6 +171,7 @@ fn base_url_template(
         if !extended && !top.is_broken() {
             let hint = "add `base_url: https://api.example.com`".to_owned();
             sink.error("E011", top, "the key `base_url` is missing", Some(hint));
+            return None;
         }
         return Some(None);
     };

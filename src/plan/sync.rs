@@ -253,7 +253,8 @@ fn asked(
         }
         (None, None) => {
             let hint = "write what is asked: `request: { get: /contacts }`".to_owned();
-            if !place.key("request").is_hole() && !place.key("job").is_hole() {
+            // it may be what was misspelt
+            if !place.is_broken() {
                 sink.error("E011", place, "the key `request` is missing", Some(hint));
             }
             None
@@ -306,7 +307,7 @@ fn outputs(
         }
         (None, None) => {
             let hint = "`model`: the model the records become: `models/<Name>.yaml` of the same provider".to_owned();
-            if !place.key("model").is_hole() && !place.key("outputs").is_hole() {
+            if !place.is_broken() {
                 sink.error("E011", place, "the key `model` is missing", Some(hint));
             }
             None

@@ -44,7 +44,11 @@ pub(super) fn path(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Pat
             "" => "a JSONPath starts with `$`: `$.items[*]`".to_owned(),
             rest => format!("a JSONPath starts with `$`: `$.{}`", rest.trim_start_matches(['.', '@', '/'])),
         };
-        sink.error("E030", place, format!("`{}` is not a path", shorten(text)), Some(hint));
+        let message = match text.trim() {
+            "" => "an empty text is not a path".to_owned(),
+            _ => format!("`{}` is not a path", shorten(text)),
+        };
+        sink.error("E030", place, message, Some(hint));
         return None;
     }
     match Path::parse(text) {

@@ -26,6 +26,9 @@ const WORDS: &[(&str, &[&str])] = &[
     ("test", &["name"]),
     ("as", &["name", "into", "alias", "partition_field"]),
     ("model", &["name", "output", "schema"]),
+    ("model`, whose file says `key", &["primary_key", "unique_key"]),
+    ("flag", &["hard_delete", "deleted_flag"]),
+    ("absence", &["track_deletes", "delete_missing", "cdc"]),
     ("key", &["primary_key", "primary_keys", "unique_key"]),
     ("each", &["path", "records", "field_path"]),
     ("max_depth", &["depth", "levels"]),
@@ -121,7 +124,7 @@ const WORDS: &[(&str, &[&str])] = &[
 
 /// The word itself, without the example around it.
 fn head(word: &str) -> &str {
-    word.split(':').next().unwrap_or(word)
+    word.split([':', '`']).next().unwrap_or(word)
 }
 
 /// What `theirs` is called here, where these words are `known`.

@@ -169,7 +169,7 @@ fn translate(schema: &Value, error: &ValidationError<'_>, findings: &mut Vec<Fin
                 TypeKind::Single(one) => in_words(&one.to_string()),
                 TypeKind::Multiple(many) => either(many.iter().map(|one| in_words(&one.to_string()))),
             };
-            findings.push(wrong_type(node, path, &expected, value));
+            findings.push(wrong_type(schema, node, path, &expected, value));
         }
         ValidationErrorKind::Enum { options } => {
             let names: Vec<&str> = options.as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -364,22 +364,30 @@ fn describe(node: Option<&Value>, name: &str) -> Option<String> {
     Some(format!("`{name}`: {}{default}", lower_first(&first)))
 }
 
-fn wrong_type(node: Option<&Value>, path: Vec<Segment>, expected: &str, value: &Value) -> Finding {
+fn wrong_type(schema: &Value, node: Option<&Value>, path: Vec<Segment>, expected: &str, value: &Value) -> Finding {
     let kinds = if is_choice(node) { keys(node) } else { Vec::new() };
     let message = match kinds.is_empty() {
         true => format!("expected {expected}, found {}", found(value)),
         false => format!("expected a map with exactly one key, found {}", found(value)),
     };
     let hint = match (expected, value) {
-        (_, Value::String(text)) if !kinds.is_empty() => match did_you_mean(text, kinds.iter().copied()) {
-            Some(kind) => Some(format!("write `{{ {kind}: {{}} }}`")),
-            None => suggest("", kinds),
-        },
+        (_, Value::String(text)) if !kinds.is_empty() => {
+            let takes = |kind: &&&str| {
+                let of = node.and_then(|node| node.get("properties")?.get(**kind)?.get("x-headwater")?.as_str());
+                (text.starts_with('$') && of == Some("path"))
+                    || (text.contains("{{") && of == Some("value with templates"))
+            };
+            match (did_you_mean(text, kinds.iter().copied()), kinds.iter().find(takes)) {
+                (Some(kind), _) => Some(format!("write `{{ {kind}: {{}} }}`")),
+                (None, Some(kind)) => Some(format!("write `{{ {kind}: {} }}`", quoted(text))),
+                (None, None) => suggest("", kinds),
+            }
+        }
         (_, Value::Null) => Some("write the value, or take the line out".to_owned()),
         ("a map", Value::String(text)) if text.contains(':') && !text.contains("://") && !text.contains("{{") => {
             Some("a space belongs after the `:` of a key".to_owned())
         }
-        ("a map", Value::String(text)) => Some(as_map(node, text)),
+        ("a map", Value::String(text)) => Some(as_map(schema, node, text)),
         ("a map", Value::Array(_)) if path.last() == Some(&Segment::Key("allow".to_owned())) => {
             Some("each has its reason: `{ W080: the API never deletes }`".to_owned())
         }
@@ -416,11 +424,9 @@ fn wrong_type(node: Option<&Value>, path: Vec<Segment>, expected: &str, value: &
 }
 
 /// A text where a map belongs, as the map that was probably meant.
-fn as_map(node: Option<&Value>, text: &str) -> String {
+fn as_map(schema: &Value, node: Option<&Value>, text: &str) -> String {
     let known = keys(node);
-    let quoted =
-        if text.contains(['{', '[', ',', '#']) || text.contains(": ") { format!("{text:?}") } else { text.into() };
-    let quoted = shorten(&quoted);
+    let quoted = quoted(text);
     let required: Vec<&str> = node
         .and_then(|node| node.get("required")?.as_array())
         .into_iter()
@@ -429,7 +435,7 @@ fn as_map(node: Option<&Value>, text: &str) -> String {
         .collect();
     let property = |key: &str| node.and_then(|node| node.get("properties")?.get(key));
     match (required.as_slice(), text) {
-        ([one], _) if is_text(property(one)) => format!("write `{{ {one}: {quoted} }}`"),
+        ([one], _) if takes_text(schema, property(one)) => format!("write `{{ {one}: {quoted} }}`"),
         (_, path) if path.starts_with('/') && known.contains(&"get") => format!("write `{{ get: {quoted} }}`"),
         (_, path) if known.is_empty() && path.starts_with("$.") => {
             let name = path.rsplit('.').next().unwrap_or_default();
@@ -438,6 +444,20 @@ fn as_map(node: Option<&Value>, text: &str) -> String {
         _ if takes_nothing(node) => "write `{}`".to_owned(),
         _ => suggest("", known).unwrap_or_else(|| "write it by name: `{ name: … }`".to_owned()),
     }
+}
+
+/// As it is written inside of `{ }`.
+fn quoted(text: &str) -> String {
+    let plain = !text.contains(['{', '[', ',', '#']) && !text.contains(": ");
+    shorten(&if plain { text.to_owned() } else { format!("{text:?}") })
+}
+
+/// Whether a text can stand here, alone or as a short form.
+fn takes_text(schema: &Value, node: Option<&Value>) -> bool {
+    let named = node.and_then(|node| node.get("$ref")?.as_str());
+    let node = named.map_or(node, |named| schema.pointer(named.trim_start_matches('#')));
+    let forms = node.and_then(|node| node.get("anyOf")?.as_array());
+    is_text(node) || forms.into_iter().flatten().any(|form| is_text(Some(form)))
 }
 
 /// Whether nothing can stand in a map: the key that it is the value of says all.
@@ -471,7 +491,7 @@ fn branches(
         ValidationErrorKind::Type { kind: TypeKind::Single(one) } => Some(in_words(&one.to_string())),
         _ => None,
     });
-    findings.push(wrong_type(None, path, &either(types), error.instance()));
+    findings.push(wrong_type(schema, None, path, &either(types), error.instance()));
 }
 
 /// The rarer rules: bounds of numbers, lists, maps and texts.
