@@ -146,7 +146,7 @@ pub struct BackoffSpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErrorRuleSpec {
-    /// The HTTP status; without it any status fits.
+    /// The HTTP status. Without it any status fits.
     #[schemars(range(min = 200, max = 599))]
     pub status: Option<u16>,
     /// A template over `response` that must hold too: `{{ 'rate limit' in response.body.message }}`.
