@@ -27,11 +27,6 @@ pub(super) fn sync(sink: &mut Sink, place: &Place<'_>, spec: &SyncSpec, draft: &
     } else if draft.token.is_some() && !request::request_names(&draft.request, "watermark") {
         never_asked(sink, &place.key("incremental"));
     }
-    if draft.token.is_some() && draft.incremental.is_none() && !request::request_names(&draft.request, "watermark") {
-        let hint = "send it: `query: { token: \"{{ watermark }}\" }`; it is left out on the first run".to_owned();
-        let message = "nothing in the request names `watermark`, which is the token: every run reads everything";
-        sink.warning("W083", &place.key("incremental").key("token"), message, Some(hint));
-    }
 }
 
 fn deletes(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {

@@ -61,14 +61,15 @@ pub enum MarkTypeSpec {
 pub enum OrderSpec {
     /// Oldest first: the watermark moves with every committed page.
     Ascending,
-    /// Newest first.
+    /// Newest first: the watermark moves when the scan is complete.
     Descending,
     /// No promise: the watermark moves when the scan is complete.
     #[default]
     None,
 }
 
-/// How the range from the watermark to now is cut. Windows are half open: they never overlap and leave no gap.
+/// How the range from the watermark to now is cut. Windows never overlap and leave no gap: `{{ window.start }}` is the first moment of one,
+/// `{{ window.end }}` the last.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WindowSpec {

@@ -15,19 +15,19 @@ pub enum PaginationSpec {
     NextUrl(NextUrlSpec),
     /// The answer gives a token, or the last record is the token.
     Cursor(CursorSpec),
-    /// Skip so many records.
+    /// The next page is so many records further on.
     Offset(OffsetSpec),
-    /// Page numbers.
+    /// The next page has the next number.
     Page(PageSpec),
-    /// GraphQL Relay connections.
+    /// The next page of a GraphQL Relay connection is behind its `endCursor`.
     Relay(RelaySpec),
 }
 
-/// The `Link` header.
+/// The URL of the next page stands in the `Link` header (RFC 8288).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LinkSpec {
-    /// The relation.
+    /// The relation of the link that leads to it.
     #[schemars(extend("default" = "next"))]
     pub rel: Option<String>,
     /// Ends the scan early.
@@ -37,15 +37,15 @@ pub struct LinkSpec {
     pub max_pages: Option<u64>,
 }
 
-/// A whole URL in the answer: name exactly one of `from` and `header`.
+/// The URL of the next page stands in the answer: name exactly one of `from` and `header`. It is taken as it is.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-exclusive" = [["from", "header"]]))]
 pub struct NextUrlSpec {
-    /// A path into the body: `$.next`.
+    /// The URL stands at this path in the body: `$.next`.
     #[schemars(with = "Option<PathText>")]
     pub from: Option<String>,
-    /// A response header.
+    /// The URL stands in this response header.
     pub header: Option<String>,
     /// Ends the scan early.
     pub stop: Option<StopSpec>,
@@ -59,21 +59,21 @@ pub struct NextUrlSpec {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-exclusive" = [["from", "from_header", "last_record"], ["query", "header", "body"]]))]
 pub struct CursorSpec {
-    /// A path into the body: `$.paging.next`.
+    /// The token stands at this path in the body: `$.paging.next`.
     #[schemars(with = "Option<PathText>")]
     pub from: Option<String>,
-    /// A response header.
+    /// The token stands in this response header.
     pub from_header: Option<String>,
-    /// A path into the last record of the page: `$.id`.
+    /// The token stands at this path in the last record of the page: `$.id`.
     #[schemars(with = "Option<PathText>")]
     pub last_record: Option<String>,
-    /// Goes into this query parameter.
+    /// The token goes into this query parameter.
     pub query: Option<String>,
-    /// Goes into this header.
+    /// The token goes into this header.
     pub header: Option<String>,
-    /// Goes into this member of the body, dotted: `page.after`.
+    /// The token goes into this member of the body, dotted: `page.after`.
     pub body: Option<String>,
-    /// The cursor must be the only query parameter.
+    /// The token must be the only query parameter: the others are left out beside it.
     #[serde(default)]
     pub replaces_params: bool,
     /// A path that is false on the last page: `$.has_more`.
@@ -86,7 +86,7 @@ pub struct CursorSpec {
     pub max_pages: Option<u64>,
 }
 
-/// Skip so many records: name exactly one of `query` and `body`.
+/// The request says how many records to skip: name exactly one of `query` and `body`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-exclusive" = [["query", "body"]]))]
@@ -116,7 +116,7 @@ pub struct OffsetSpec {
     pub max_pages: Option<u64>,
 }
 
-/// Page numbers: name exactly one of `query` and `body`.
+/// The request says the number of the page: name exactly one of `query` and `body`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-exclusive" = [["query", "body"]]))]
@@ -149,7 +149,7 @@ pub struct PageSpec {
     pub max_pages: Option<u64>,
 }
 
-/// GraphQL Relay connections.
+/// A GraphQL Relay connection, which tells by `pageInfo` whether there is more and where.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RelaySpec {

@@ -71,8 +71,8 @@ pub enum OnErrorSpec {
     Fail,
 }
 
-/// Lists in lists, such as folders in folders: the request is sent again for each record that `into` selects, and names it as `walk.<name>`.
-/// No record is followed twice.
+/// Lists in lists, such as folders in folders: the request is sent again for each record that `into` selects, with what `bind` takes of it
+/// as `walk.<name>`. What was asked for once is not asked for again.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WalkSpec {

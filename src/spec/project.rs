@@ -40,7 +40,7 @@ pub struct NotifySpec {
     pub url: String,
     /// What messages are signed with, as `${ENVIRONMENT_VARIABLE}`.
     pub secret: Option<String>,
-    /// What is told.
+    /// What is told; without it everything.
     #[schemars(length(min = 1), extend("default" = ["changed", "failed", "needs_reconnect"]))]
     pub on: Option<Vec<NotifyEventSpec>>,
 }

@@ -57,7 +57,7 @@ pub struct ProviderSpec {
     pub on_connect: Vec<LearnSpec>,
     /// How the API's notifications are received.
     pub webhooks: Option<WebhooksSpec>,
-    /// The certificates of a connection that proves itself who asks (mutual TLS).
+    /// The certificates by which the connection itself proves who asks (mutual TLS).
     pub tls: Option<TlsSpec>,
     /// Warnings that are meant to be so, each with the reason: `{ W080: the API never deletes }`. It holds here and in all below.
     #[serde(default)]
@@ -146,7 +146,7 @@ pub struct BackoffSpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ErrorRuleSpec {
-    /// The HTTP status; without it any status fits.
+    /// The HTTP status. Without it any status fits.
     #[schemars(range(min = 200, max = 599))]
     pub status: Option<u16>,
     /// A template over `response` that must hold too: `{{ 'rate limit' in response.body.message }}`.
@@ -161,7 +161,7 @@ pub struct ErrorRuleSpec {
     pub message: Option<String>,
 }
 
-/// What follows an answer that is no success.
+/// What follows an answer that is not what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorActionSpec {

@@ -37,7 +37,7 @@ pub struct SyncSpec {
     pub input: Option<Value>,
     /// The model the records become: `models/<Name>.yaml` of the same provider, or the model itself.
     pub model: Option<ModelRefSpec>,
-    /// Several models that one scan fills, instead of `model`: each with its share of the records.
+    /// Several models that one scan fills, instead of `model`. Each takes its share of the records.
     #[schemars(length(min = 1))]
     pub outputs: Option<Vec<OutputSpec>>,
     /// The request of each page.
@@ -71,13 +71,13 @@ pub struct SyncSpec {
     /// What is done with the events that the provider's `webhooks` receive.
     #[serde(default)]
     pub on_webhook: Vec<OnWebhookSpec>,
-    /// The longest a run takes: it stops between two commits, and the next one goes on from there.
+    /// A run stops between two commits after this long, and the next one goes on from there.
     #[schemars(with = "Option<DurationText>")]
     pub max_runtime: Option<String>,
-    /// The most requests of a run: it stops between two commits, and the next one goes on from there.
+    /// A run stops after so many requests, and the next one goes on from there.
     #[schemars(range(min = 1))]
     pub max_requests: Option<u64>,
-    /// The most records of a run: it stops between two commits, and the next one goes on from there.
+    /// A run stops after so many records, and the next one goes on from there.
     #[schemars(range(min = 1))]
     pub max_records: Option<u64>,
     /// Warnings that are meant to be so, each with the reason: `{ W080: the API never deletes }`. It holds here and in all below.

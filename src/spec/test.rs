@@ -35,7 +35,7 @@ pub struct TestSpec {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TestConnectionSpec {
-    /// Which of the provider's ways in; not needed where there is one.
+    /// Which of the provider's ways in, by its name there. Needed where the provider has several.
     pub auth: Option<String>,
     /// The settings the provider's `config` asks for.
     #[serde(default)]

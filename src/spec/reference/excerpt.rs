@@ -125,6 +125,17 @@ impl<'t> Excerpts<'t> {
         }
     }
 
+    /// Whether the item whose `-` stands there begins with a key and its value on one line, which often names it: `- as: team`.
+    fn begins_with_a_line(&self, line: usize, column: usize) -> bool {
+        let Some(rest) = self.lines.get(line).and_then(|text| text.get(column + 1..)) else { return false };
+        let member = column + 1 + indentation(rest);
+        let value = rest.split_once(": ").map(|(_, value)| value.trim_start());
+        let below = self.lines[line + 1..].iter().find(|text| !text.trim().is_empty());
+        value.is_some_and(|value| !value.is_empty() && !value.starts_with('#'))
+            && !rest.trim_start().starts_with(['{', '['])
+            && below.is_none_or(|text| indentation(text) <= member)
+    }
+
     /// The lines of the entries and the keys that lead to them, in the order of the text.
     pub(super) fn cut(&self, entries: &[Entry]) -> String {
         let mut kept: BTreeSet<usize> = entries.iter().flat_map(|entry| entry.lines.clone()).collect();
@@ -136,6 +147,7 @@ impl<'t> Excerpts<'t> {
                 let Some((line, column)) = self.begin(path) else { continue };
                 match path.last() {
                     Some(Segment::Key(_)) => drop(kept.insert(line)),
+                    _ if self.begins_with_a_line(line, column) => drop(kept.insert(line)),
                     _ => {
                         let lines = self.entry(path).map_or(line..line + 1, |item| line..item.lines.end);
                         items.insert((line, column), lines);

@@ -305,7 +305,7 @@ const HOW_TO_READ: &str = "\
 - A **map** has the words of the section that it leads to. A **choice** is a map with exactly one of them.
 - A **map of** something has names that you choose, each with a value of that kind.
 - A word that is not **required** can be left out. Then its default counts, or there is nothing of it.
-- What is not in a table is a mistake, and `headwater check` says so.
+- What is not in a table is a mistake, and `headwater check` says so. It also tells (E090) what this version cannot run yet.
 - Every example is cut out of a document in [examples](examples/). These are whole little projects, and all of them are checked.";
 
 fn overview(subjects: &[Subject<'_>], outline: &Outline<'_>, layout: &Layout) -> Page {
