@@ -4,8 +4,8 @@
 
 use std::process::{Command, Stdio};
 
+use super::super::project;
 use super::{MODEL, PROJECT, PROVIDER, SYNC, base_text};
-use crate::support::Project;
 
 /// As large as a file may be.
 const BYTES: usize = 1 << 20;
@@ -14,12 +14,8 @@ const KIBIBYTES: usize = 1_000_000;
 
 /// What `check` tells of the base with `text` for one of its files, under the bounds.
 fn checked(file: &str, text: &str) -> (Option<i32>, String) {
-    let project = super::super::project(b"");
+    let project = project(b"");
     project.write(file, text);
-    checked_project(&project)
-}
-
-fn checked_project(project: &Project) -> (Option<i32>, String) {
     // not every system can bound the memory
     let script = format!(
         "ulimit -t {SECONDS} && {{ ulimit -v {KIBIBYTES} 2>/dev/null; true; }} && exec \"$0\" --project \"$1\" check"
@@ -111,7 +107,7 @@ fn aliases_that_grow() {
 
 #[test]
 fn maps_with_too_many_keys() {
-    let (project, sync) = (base_text(PROJECT), base_text(SYNC));
+    let (base, sync) = (base_text(PROJECT), base_text(SYNC));
     let unknown = keys(|n| format!("k{n}: 1"));
     let provider =
         |key: &str, map: &str| format!("provider: acme\nbase_url: https://acme.example\n{key}: {{ {map} }}\n");
@@ -124,7 +120,7 @@ fn maps_with_too_many_keys() {
             format!("database: a.duckdb\nconnections: {{ {} }}\n", keys(|n| format!("k{n}: {{ provder: 1 }}"))),
             "E010",
         ),
-        ("syncs", PROJECT, format!("{project}    syncs: {{ {} }}\n", keys(|n| format!("k{n}: {{}}"))), "E021"),
+        ("syncs", PROJECT, format!("{base}    syncs: {{ {} }}\n", keys(|n| format!("k{n}: {{}}"))), "E021"),
         ("ways in", PROVIDER, provider("auth", &keys(|n| format!("k{n}: 1"))), "E012"),
         ("a way in", PROVIDER, provider("auth", &format!("a: {{ {unknown} }}")), "E010"),
         ("quotas", PROVIDER, provider("rate_limit", &format!("quotas: [{}]", keys(|n| format!("x{n}")))), "E042"),
