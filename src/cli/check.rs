@@ -35,7 +35,8 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
                 plan.syncs.iter().map(|sync| sync.id.connection.as_str()).collect();
             (plan.syncs.len(), names.len())
         });
-        let worst = diagnostics.iter().min_by_key(|diagnostic| diagnostic.severity);
+        // what cannot be run yet says all there is to say
+        let worst = diagnostics.iter().min_by_key(|diagnostic| (diagnostic.code == "E090", diagnostic.severity));
         let more = worst.map(|worst| format!("; `headwater explain {}` says more", worst.code)).unwrap_or_default();
         if errors == 0 {
             anstream::println!(
