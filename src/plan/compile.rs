@@ -330,6 +330,7 @@ fn assemble(
     for (name, spec) in connections {
         let place = place.key("connections").key(name);
         words::key_name(sink, &place, name, true);
+        words::allow(sink, &place, &spec.allow);
         let Some(provider_document) = documents.providers.get(&spec.provider) else {
             let hint = documents
                 .suggest_provider(&spec.provider)

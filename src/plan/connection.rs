@@ -24,8 +24,7 @@ pub(super) fn connection(
     draft: &ProviderDraft,
     credentials: BTreeMap<String, CredentialSource>,
 ) -> Option<ConnectionPlan> {
-    let ConnectionSpec { provider, auth, base_url: _, credentials: _, config, syncs: _, allow } = spec;
-    words::allow(sink, place, allow);
+    let ConnectionSpec { provider, auth, base_url: _, credentials: _, config, syncs: _, allow: _ } = spec;
     let auth = pick_auth(sink, place, auth.as_ref(), draft);
     auth.iter().for_each(|auth| what_the_provider_names_is_given(sink, place, auth, draft, &credentials));
     let config = settings(sink, &place.key("config"), config, provider_spec.config.as_ref(), "E045");

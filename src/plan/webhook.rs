@@ -98,49 +98,7 @@ fn verify(
             sink.warning("W098", &place.key("none"), message, Some(hint));
             Some(WebhookVerify::None)
         }
-        WebhookVerifySpec::Hmac(HmacSpec {
-            algorithm,
-            header: name,
-            prefix,
-            encoding,
-            signed,
-            secret: key,
-            timestamp,
-        }) => {
-            let place = place.key("hmac");
-            let name = header(sink, &place.key("header"), name);
-            let text = signed.as_deref().unwrap_or("{{ request.body }}");
-            let signed = template(sink, &place.key("signed"), text, variables);
-            if let Some(signed) = signed.as_ref().filter(|signed| !signed.names("request")) {
-                let hint = "the body belongs into it: `\"{{ request.body }}\"`".to_owned();
-                let message = format!("`{}` does not depend on the delivery", words::shorten(signed.text()));
-                sink.error("E112", &place.key("signed"), message, Some(hint));
-            }
-            let secret = secret(sink, place.key("secret"), key.as_ref());
-            let timestamp = words::optional(timestamp.as_ref(), |WebhookTimestampSpec { header: name, tolerance }| {
-                let place = place.key("timestamp");
-                let name = header(sink, &place.key("header"), name);
-                let five = Duration::from_secs(300);
-                let tolerance = words::duration_or(sink, &place.key("tolerance"), tolerance.as_ref(), five);
-                name.zip(tolerance)
-            });
-            Some(WebhookVerify::Hmac {
-                hash: match algorithm {
-                    HashSpec::Sha256 => Hash::Sha256,
-                    HashSpec::Sha1 => Hash::Sha1,
-                    HashSpec::Sha512 => Hash::Sha512,
-                },
-                header: name?,
-                prefix: prefix.clone().unwrap_or_default(),
-                encoding: match encoding {
-                    EncodingSpec::Hex => Encoding::Hex,
-                    EncodingSpec::Base64 => Encoding::Base64,
-                },
-                signed: signed?,
-                secret: secret?,
-                timestamp: timestamp?,
-            })
-        }
+        WebhookVerifySpec::Hmac(spec) => hmac(sink, &place.key("hmac"), spec, variables),
         WebhookVerifySpec::Token(WebhookTokenSpec { header: in_header, query, value }) => {
             let place = place.key("token");
             let value = secret(sink, place.key("value"), value.as_ref());
@@ -168,6 +126,42 @@ fn verify(
             Some(WebhookVerify::Jwt { header: name?, algorithm, key: key?, claims: claims? })
         }
     }
+}
+
+fn hmac(sink: &mut Sink, place: &Place<'_>, spec: &HmacSpec, variables: Variables<'_>) -> Option<WebhookVerify> {
+    let HmacSpec { algorithm, header: name, prefix, encoding, signed, secret, timestamp } = spec;
+    let name = header(sink, &place.key("header"), name);
+    let text = signed.as_deref().unwrap_or("{{ request.body }}");
+    let signed = template(sink, &place.key("signed"), text, variables);
+    if let Some(signed) = signed.as_ref().filter(|signed| !signed.names("request")) {
+        let hint = "the body belongs into it: `\"{{ request.body }}\"`".to_owned();
+        let message = format!("`{}` does not depend on the delivery", words::shorten(signed.text()));
+        sink.error("E112", &place.key("signed"), message, Some(hint));
+    }
+    let secret = secret_text(sink, &place.key("secret"), secret.as_ref(), variables);
+    let timestamp = words::optional(timestamp.as_ref(), |WebhookTimestampSpec { header: name, tolerance }| {
+        let place = place.key("timestamp");
+        let name = header(sink, &place.key("header"), name);
+        let five = Duration::from_secs(300);
+        let tolerance = words::duration_or(sink, &place.key("tolerance"), tolerance.as_ref(), five);
+        name.zip(tolerance)
+    });
+    Some(WebhookVerify::Hmac {
+        hash: match algorithm {
+            HashSpec::Sha256 => Hash::Sha256,
+            HashSpec::Sha1 => Hash::Sha1,
+            HashSpec::Sha512 => Hash::Sha512,
+        },
+        header: name?,
+        prefix: prefix.clone().unwrap_or_default(),
+        encoding: match encoding {
+            EncodingSpec::Hex => Encoding::Hex,
+            EncodingSpec::Base64 => Encoding::Base64,
+        },
+        signed: signed?,
+        secret: secret?,
+        timestamp: timestamp?,
+    })
 }
 
 fn respond(sink: &mut Sink, place: &Place<'_>, spec: &RespondSpec, variables: Variables<'_>) -> Option<RespondPlan> {
