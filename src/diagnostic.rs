@@ -130,7 +130,8 @@ impl Diagnostic {
             Severity::Error => Level::ERROR,
             Severity::Warning => Level::WARNING,
         };
-        let (message, hint) = (printable(&self.message), self.hint.as_deref().map(printable));
+        let (message, hint) = (self.short_message(), self.short_hint());
+        let (message, hint) = (printable(&message), hint.as_deref().map(printable));
         let file = printable(&self.source.name).replace('\n', "\\n");
         let no_elements = Vec::<annotate_snippets::Element<'_>>::new();
         let mut group = level.primary_title(message.as_ref()).id(self.code).elements(no_elements);
@@ -152,18 +153,37 @@ impl Diagnostic {
         renderer.render(&[group])
     }
 
+    fn short_message(&self) -> Cow<'_, str> {
+        shortened(&self.message)
+    }
+
+    fn short_hint(&self) -> Option<Cow<'_, str>> {
+        self.hint.as_deref().map(shortened)
+    }
+
     /// One JSON object: `code, severity, file, line, column, message, hint`.
     pub fn to_json(&self) -> serde_json::Value {
+        let (message, hint) = (self.short_message(), self.short_hint());
         let wire = Wire {
             code: self.code,
             severity: self.severity,
             file: &self.source.name,
             line: self.position.map(|position| position.line),
             column: self.position.map(|position| position.column),
-            message: &self.message,
-            hint: self.hint.as_deref(),
+            message: &message,
+            hint: hint.as_deref(),
         };
         serde_json::to_value(wire).expect("a diagnostic is plain data")
+    }
+}
+
+/// Characters of a message or hint that are shown: what it quotes can be as long as a file.
+const SHOWN_CHARS_MAX: usize = 1_000;
+
+fn shortened(text: &str) -> Cow<'_, str> {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((at, _)) => Cow::Owned(format!("{}…", &text[..at])),
+        None => Cow::Borrowed(text),
     }
 }
 

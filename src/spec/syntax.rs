@@ -236,6 +236,9 @@ fn no_key(at: Position, before: &str, rest: &str) -> Meaning {
             "a list item stands among the keys of a map",
             "indent it below its key, in the column of the other items",
         ),
+        _ if rest.starts_with(": ") || rest.trim_end() == ":" => {
+            meaning(at, "a value stands here without its key", "write the key before the `:`")
+        }
         _ => {
             let hint = "the keys of one map begin in the same column";
             meaning(at, "the indentation of this line fits no line above it", hint)

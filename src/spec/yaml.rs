@@ -104,6 +104,8 @@ fn explain(text: &str, shown: &str, error: &serde_yaml::Error) -> Error {
     let at = position.unwrap_or(Position { line: 1, column: 1 });
     if let Some((_, own)) = full.rsplit_once(OWN) {
         let message = own.rsplit_once(" at line ").map_or(own, |(message, _)| message).to_owned();
+        // the parser stands somewhere in what the aliases refer to
+        let position = if message == TOO_HEAVY { first_alias(text).or(position) } else { position };
         let (code, hint) = if message.ends_with(TWICE) {
             ("E002", Some("keep one of the two".to_owned()))
         } else if message.starts_with(TOO_DEEP) {
@@ -153,14 +155,11 @@ fn position_of(text: &str, error: &serde_yaml::Error) -> Option<Position> {
 }
 
 fn first_alias(text: &str) -> Option<Position> {
-    let mut before = ' ';
-    for (at, c) in text.char_indices() {
-        if c == '*' && (before.is_whitespace() || before == '[' || before == ',') {
-            return Some(Position::of(text, at));
-        }
-        before = c;
-    }
-    None
+    let behind = |c: char| c.is_whitespace() || matches!(c, '[' | ',' | ':');
+    let is_name = |text: &str| text.starts_with(|c: char| c.is_alphanumeric() || c == '_');
+    let mut stars = text.match_indices('*');
+    let alias = stars.find(|(at, _)| text[..*at].ends_with(behind) && is_name(&text[at + 1..]));
+    alias.map(|(at, _)| Position::of(text, at))
 }
 
 /// The place of the node at `path`, or of its key.

@@ -49,7 +49,8 @@ fn with(file: &str, text: &[u8]) -> Compiled {
         assert!(place.is_none_or(|at| (1..=columns + 1).contains(&at.column)), "{diagnostic:?}");
         assert!(place.is_some() || diagnostic.code == "E005", "{diagnostic:?}");
         let told = diagnostic.render(false);
-        assert!(told.len() < 10_000, "{} bytes for {}", told.len(), diagnostic.code);
+        let bytes = told.len().max(diagnostic.to_json().to_string().len());
+        assert!(bytes < 10_000, "{bytes} bytes for {}", diagnostic.code);
         assert!(
             !told.contains(|c: char| c.is_control() && c != '\n'),
             "a control character reaches the terminal: {told:?}"
@@ -136,6 +137,72 @@ fn one_endless_line() {
     let text = base_text(SYNC).replace("sync: contacts", &format!("sync: {}", "é".repeat(100_000)));
     let compiled = with(SYNC, text.as_bytes());
     assert!(compiled.has_errors() && compiled.diagnostics.iter().all(|diagnostic| diagnostic.message.len() < 1_000));
+}
+
+/// Every text of a document, one at a time, replaced by `change`.
+fn each_text(value: &Value, change: &dyn Fn(&str) -> String) -> Vec<Value> {
+    let within = |inner: &Value, whole: &dyn Fn(Value) -> Value| -> Vec<Value> {
+        each_text(inner, change).into_iter().map(whole).collect()
+    };
+    match value {
+        Value::String(text) => vec![change(text).into()],
+        Value::Object(members) => members
+            .iter()
+            .flat_map(|(key, inner)| {
+                within(inner, &|changed| {
+                    let mut members = members.clone();
+                    members.insert(key.clone(), changed);
+                    members.into()
+                })
+            })
+            .collect(),
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .flat_map(|(at, inner)| {
+                within(inner, &|changed| {
+                    let mut items = items.clone();
+                    items[at] = changed;
+                    items.into()
+                })
+            })
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+    }
+}
+
+#[test]
+fn texts_without_end() {
+    let long = |piece: &str| piece.repeat(20_000 / piece.len());
+    let changes: [&dyn Fn(&str) -> String; 5] = [
+        &|text| text.to_owned() + &long("x"),
+        &|_| long("é "),
+        &|_| format!("${}", long(".x")),
+        &|_| format!("{{{{ {} }}}}", long("x")),
+        &|_| format!("https://{}", long("x.")),
+    ];
+    let mut mistakes = 0;
+    for file in base().into_keys() {
+        let document = yaml::parse(&base_text(&file)).expect("valid");
+        for change in changes {
+            for changed in each_text(&document, change) {
+                mistakes += with(&file, changed.to_string().as_bytes()).diagnostics.len();
+            }
+        }
+    }
+    assert!(mistakes > 50, "{mistakes}");
+}
+
+#[test]
+fn what_a_schema_says_is_told_in_short() {
+    let long = "x".repeat(50_000);
+    for rule in ["pattern", "const", "$ref", "format", "$schema", "type"] {
+        with(PROVIDER, base_text(PROVIDER).replace("type: string", &format!("{rule}: {long}")).as_bytes());
+    }
+    let many: String = (0..5_000).map(|n| format!("v{n}, ")).collect();
+    for rule in [format!("not: {{ enum: [eu, {many}] }}"), format!("enum: [{many}]"), format!("required: [{many}]")] {
+        with(PROVIDER, base_text(PROVIDER).replace("type: string", &rule).as_bytes());
+    }
 }
 
 #[test]

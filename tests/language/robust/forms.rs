@@ -71,6 +71,7 @@ fn values_that_look_like_others() {
         ("!!null x", "E001", at(1, 7)),
         ("!text contacts", "E001", at(1, 7)),
         ("!!set {a}", "E012", at(1, 7)),
+        ("!!binary aGk=", "E025", at(1, 7)),
         ("*a", "E001", at(1, 7)),
         ("&a", "E012", at(1, 7)),
         ("\"\\ud800\"", "E001", at(1, 10)),
@@ -83,6 +84,39 @@ fn values_that_look_like_others() {
         ("|9x", "E001", at(1, 9)),
     ];
     each_is(&cases, |value| base_text(SYNC).replacen("sync: contacts", &format!("sync: {value}"), 1));
+}
+
+#[test]
+fn keys_of_all_kinds() {
+    let cases = [
+        ("1: a\n", "E010", at(1, 1)),
+        ("1.5: a\n", "E010", at(1, 1)),
+        ("0x10: a\n", "E010", at(1, 1)),
+        ("true: a\n", "E010", at(1, 1)),
+        ("~: a\n", "E010", at(1, 1)),
+        ("\"\": a\n", "E010", at(1, 1)),
+        (": a\n", "E001", at(1, 1)),
+        ("{a, b}\n", "E011", at(1, 1)),
+        ("? a\n", "E011", at(1, 1)),
+        ("&k a: 1\n", "E010", at(1, 1)),
+        ("!!str a: 1\n", "E010", at(1, 1)),
+        ("<<: { a: 1 }\n", "E010", at(1, 1)),
+        ("? [a]\n: 1\n", "E001", at(1, 3)),
+        ("? { a: b }\n: 1\n", "E001", at(1, 3)),
+        ("[a]: 1\n", "E001", at(1, 1)),
+        ("{ a: b }: 1\n", "E001", at(1, 1)),
+        ("b: &b {}\n? *b\n: 1\n", "E001", at(1, 4)),
+        ("!k a: 1\n", "E010", at(1, 1)),
+        ("a: 1\na: 1\n", "E002", at(2, 1)),
+        ("a: 1\n\"a\": 1\n", "E002", at(2, 1)),
+        ("? a\n'\\x61': 1\n", "E011", at(1, 1)),
+        ("\"\\x61\": 1\n? a\n: 1\n", "E002", at(2, 3)),
+        ("{ a: 1, a }\n", "E002", at(1, 9)),
+        ("<<: {}\n<<: {}\n", "E002", at(2, 1)),
+        // to YAML one number, to us two names
+        ("1: a\n0x1: a\n", "E010", at(1, 1)),
+    ];
+    each_is(&cases, str::to_owned);
 }
 
 #[test]
