@@ -221,9 +221,9 @@ pub(super) fn sync(
         input: input.cloned(),
         essence: essence(document, paged, provider.spec),
     };
-    let good = cross_rules(sink, place, &draft);
+    cross_rules(sink, place, &draft);
     lint::sync(sink, place, spec, &draft);
-    good.then_some(draft)
+    Some(draft)
 }
 
 /// What is asked: a request, or a job with the request that starts it.
@@ -362,9 +362,9 @@ fn without_bound(mut spec: PaginationSpec) -> PaginationSpec {
     spec
 }
 
-/// Rules over several words of one sync.
-fn cross_rules(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) -> bool {
-    let mut good = absence_is_provable(sink, place, draft);
+/// Rules over several words of one sync. One that breaks them is a draft all the same, so that its other mistakes are told.
+fn cross_rules(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
+    absence_is_provable(sink, place, draft);
     let paged = match &draft.job {
         None => Some(&draft.request),
         Some(JobPlan { download: DownloadPlan::Request(asked), .. }) => Some(asked),
@@ -375,31 +375,22 @@ fn cross_rules(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) -> bool {
         let asks =
             if draft.job.is_some() { place.key("job").key("download").key("request") } else { place.key("request") };
         let at = if own.node().is_some() { own } else { asks };
-        good &= paging::position_has_a_place(sink, &at, &draft.pagination, paged);
+        paging::position_has_a_place(sink, &at, &draft.pagination, paged);
     }
-    good &= words_have_what_they_need(sink, place, draft);
-    let windows = draft.incremental.as_ref().is_some_and(|incremental| incremental.window.is_some());
-    if windows && !place.is_broken() && !request::request_names(&draft.request, "window") {
-        let hint = "send it: `query: { since: \"{{ window.start }}\", until: \"{{ window.end }}\" }`".to_owned();
-        let message = "nothing in the request names `window`: each window would read everything";
-        sink.key_error("E107", &place.key("incremental").key("window"), message, Some(hint));
-        good = false;
-    }
-    good
+    words_have_what_they_need(sink, place, draft);
+    repeats_differ(sink, place, draft);
 }
 
 /// Words that do nothing without another one.
-fn words_have_what_they_need(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) -> bool {
+fn words_have_what_they_need(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
     if place.is_broken() {
-        return true;
+        return;
     }
-    let mut good = true;
     let events_delete = draft.on_webhook.iter().any(|on| !matches!(on.then, WebhookAction::Upsert(_)));
     if matches!(draft.deletes, DeletePlan::Webhook) && !events_delete {
         let hint = "say which events delete: `on_webhook: [{ type: contact.deleted, delete: $.contact }]`".to_owned();
         let at = place.key("deletes").key("webhook");
         sink.key_error("E112", &at, "only events would tell of deletes, and no event deletes", Some(hint));
-        good = false;
     }
     if draft.partitions.is_none() {
         let skips = draft.errors.iter().enumerate().filter(|(_, rule)| rule.then == ErrorAction::SkipPartition);
@@ -407,15 +398,72 @@ fn words_have_what_they_need(sink: &mut Sink, place: &Place<'_>, draft: &SyncDra
             let hint = "add `for_each`, or say `then: empty` for an answer without records".to_owned();
             let at = place.key("errors").index(index).key("then");
             sink.error("E110", &at, "`skip_partition` is about the partitions of `for_each`", Some(hint));
-            good = false;
         }
     }
-    good
+}
+
+/// What makes a request be sent many times must be named in it, or it would be the same request each time.
+fn repeats_differ(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
+    let window = draft.incremental.as_ref().is_some_and(|incremental| incremental.window.is_some());
+    let repeats = [
+        (
+            window,
+            "E107",
+            place.key("incremental").key("window"),
+            "nothing in the request names `window`: each window would read everything",
+            "send it: `query: { since: \"{{ window.start }}\", until: \"{{ window.end }}\" }`",
+            "window",
+        ),
+        (
+            draft.partitions.is_some(),
+            "E110",
+            place.key("for_each"),
+            "nothing in the request names `parent`: it would be the same for each item",
+            "name the item: `get: \"/repos/{{ parent.repo }}/issues\"`",
+            "parent",
+        ),
+        (
+            draft.walk.is_some(),
+            "E110",
+            place.key("walk"),
+            "nothing in the request names `walk`: it would be the same on each level",
+            "name what `bind` gives: `query: { folder: \"{{ walk.folder_id }}\" }`",
+            "walk",
+        ),
+    ];
+    // the requests for the records; those for items and for what is gone are others
+    let mut asked = vec![&draft.request];
+    if let Some(JobPlan { poll, download, .. }) = &draft.job {
+        asked.push(poll);
+        asked.extend(match download {
+            DownloadPlan::Request(request) => Some(request),
+            DownloadPlan::Url(_) | DownloadPlan::Parts(_) => None,
+        });
+    }
+    asked.extend(draft.detail.iter().map(|detail| &detail.request));
+    for (is, code, at, message, hint, variable) in repeats {
+        if is && !place.is_broken() && !asked.iter().any(|asked| request::request_names(asked, variable)) {
+            sink.key_error(code, &at, message, Some(hint.to_owned()));
+        }
+    }
+    if let Some(detail) = &draft.detail
+        && !place.is_broken()
+    {
+        let variable = if detail.batch.is_some() { "records" } else { "record" };
+        if !request::request_names(&detail.request, variable) {
+            let message = format!("nothing in the request names `{variable}`: each detail would be the same");
+            let hint = match detail.batch {
+                Some(_) => "send the ids: `query: { ids: \"{{ records | map(attribute='id') | join(',') }}\" }`",
+                None => "name the record: `get: \"/messages/{{ record.id }}\"`",
+            };
+            sink.key_error("E111", &place.key("detail").key("request"), message, Some(hint.to_owned()));
+        }
+    }
 }
 
 /// `absence` takes what a scan did not return for deleted, so the scan must be one that returns all there is.
-fn absence_is_provable(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) -> bool {
-    let DeletePlan::Absence { scope, gone_partitions, guard: _ } = &draft.deletes else { return true };
+fn absence_is_provable(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
+    let DeletePlan::Absence { scope, gone_partitions, guard: _ } = &draft.deletes else { return };
     let at = place.key("deletes");
     let inner = at.key("absence");
     let windows = draft.incremental.as_ref().is_some_and(|incremental| incremental.window.is_some());
@@ -431,10 +479,9 @@ fn absence_is_provable(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) ->
                     use `flag`, or drop `incremental`";
         (at, "`absence` cannot go with `incremental`", hint)
     } else {
-        return true;
+        return;
     };
     if !place.is_broken() {
         sink.key_error("E070", &wrong, message, Some(hint.to_owned()));
     }
-    false
 }
