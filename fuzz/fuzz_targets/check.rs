@@ -75,8 +75,9 @@ fn project(case: &[u8]) -> Files {
     }
     if !framed {
         let kind = kind_of_text(case);
-        let file = BASE.keys().find(|name| kind_of_path(name) == kind).expect("the base has a file of each kind");
-        files.insert(file.clone(), case.to_vec());
+        // of a kind that the base has no file of, one more file
+        let file = BASE.keys().find(|name| kind_of_path(name) == kind).cloned();
+        files.insert(file.unwrap_or_else(|| format!("integrations/acme/{kind}s/one.yaml")), case.to_vec());
     }
     files
 }
@@ -96,6 +97,8 @@ fn kind_of_path(path: &str) -> Kind {
     match folders.as_slice() {
         [PROJECT_FILE] => Kind::Project,
         ["integrations", _, "models", _] => Kind::Model,
+        ["integrations", _, "actions", _] => Kind::Action,
+        ["integrations", _, "tests", _] => Kind::Test,
         ["integrations", ..] => Kind::Sync,
         _ => Kind::Provider,
     }
@@ -106,7 +109,9 @@ fn input((name, bytes): (String, Vec<u8>)) -> Input {
     let folders: Vec<&str> = name.split('/').collect();
     let (integration, stray) = match folders.as_slice() {
         [PROJECT_FILE] | ["providers", _] => (None, false),
-        ["integrations", provider, "models" | "syncs", _] => (Some((*provider).to_owned()), false),
+        ["integrations", provider, "models" | "syncs" | "actions" | "tests", _] => {
+            (Some((*provider).to_owned()), false)
+        }
         ["integrations", provider, ..] => (Some((*provider).to_owned()), true),
         _ => (None, true),
     };
