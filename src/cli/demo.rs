@@ -118,6 +118,7 @@ async fn sync(plan: &Plan) -> Result<u8, Failure> {
             accept_deletes: false,
             full: false,
             log_requests: false,
+            clock: engine::system_clock(),
             observer,
             stop,
             group_age_max: limits::GROUP_AGE_MAX,

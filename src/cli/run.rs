@@ -64,6 +64,7 @@ fn run_plan(
             accept_deletes: arguments.accept_deletes,
             full: arguments.full,
             log_requests: arguments.log_requests,
+            clock: engine::system_clock(),
             observer,
             stop: stopped,
             group_age_max: arguments.commit_every.max(Duration::from_millis(1)),

@@ -4,9 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use chrono::{DateTime, Utc};
-
-use super::{Error, Event, Observer};
+use super::{Clock, Error, Event, Observer};
 use crate::plan::SyncPlan;
 use crate::remote::{self, Client, Request, Response};
 use crate::scan::retry::{Decision, Failure, GiveUpReason, decide};
@@ -25,14 +23,15 @@ pub(super) struct Fetcher {
     plan: Arc<SyncPlan>,
     client: Client,
     observer: Observer,
+    clock: Clock,
     requests: AtomicU64,
     log: Option<Mutex<Vec<RequestRecord>>>,
 }
 
 impl Fetcher {
-    pub(super) fn new(plan: Arc<SyncPlan>, client: Client, observer: Observer, keeps_log: bool) -> Self {
+    pub(super) fn new(plan: Arc<SyncPlan>, client: Client, observer: Observer, clock: Clock, keeps_log: bool) -> Self {
         let log = keeps_log.then(|| Mutex::new(Vec::new()));
-        Self { plan, client, observer, requests: AtomicU64::new(0), log }
+        Self { plan, client, observer, clock, requests: AtomicU64::new(0), log }
     }
 
     /// Requests sent so far, repeated ones included.
@@ -57,7 +56,7 @@ impl Fetcher {
                 Ok(response) => Failure::from_answer(response.status, |name| response.header(name)),
                 Err(error) => Failure::Transport { temporary: error.is_temporary() },
             };
-            let now = now();
+            let now = (self.clock)();
             match decide(&self.plan.connection.retry, attempt, &failure, now, RandomState::new().hash_one(attempt)) {
                 Decision::GiveUp(reason) => return Err(self.failed(request, sent, reason)),
                 Decision::Wait(wait) => {
@@ -79,7 +78,7 @@ impl Fetcher {
     }
 
     async fn send(&self, request: &Request, attempt: u32) -> Result<Response, remote::Error> {
-        let at = now();
+        let at = (self.clock)();
         let sent = self.client.send(request).await;
         self.requests.fetch_add(1, Ordering::Relaxed);
         if let Some(log) = &self.log {
@@ -88,7 +87,7 @@ impl Fetcher {
                 method: request.method.as_str().to_owned(),
                 url: self.client.masked(request).split_once(' ').map(|(_, url)| url.to_owned()).unwrap_or_default(),
                 status: sent.as_ref().ok().map(|response| response.status),
-                duration_ms: (now() - at).num_milliseconds().try_into().unwrap_or(0),
+                duration_ms: ((self.clock)() - at).num_milliseconds().try_into().unwrap_or(0),
                 bytes: sent.as_ref().map_or(0, |response| response.body.len() as u64),
                 attempt,
                 error: sent.as_ref().err().map(ToString::to_string),
@@ -109,10 +108,4 @@ impl Fetcher {
             Err(error) => error.into(),
         }
     }
-}
-
-/// The engine's clock.
-#[expect(clippy::disallowed_methods, reason = "the engine hands the time to the rooms that must not know it")]
-pub(super) fn now() -> DateTime<Utc> {
-    Utc::now()
 }

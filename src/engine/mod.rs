@@ -1,6 +1,7 @@
 //! Runs syncs: a bounded pipeline fetch → map → commit for each, a writer for all.
 
 mod answer;
+mod clock;
 mod error;
 mod event;
 mod fetch;
@@ -11,6 +12,7 @@ mod run;
 mod sync;
 mod writer;
 
+pub use clock::{Clock, system_clock};
 pub use error::{Error, ErrorKind};
 pub use event::{Event, Observer};
 pub use preview::{Preview, PreviewRequest, preview};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use super::answer::Reader;
-use super::fetch::{Fetched, Fetcher, now};
+use super::clock::system_clock;
+use super::fetch::{Fetched, Fetcher};
 use super::render::{self, Variables};
 use super::{Error, Observer};
 use crate::plan::SyncPlan;
@@ -47,14 +48,15 @@ pub struct PreviewRequest {
 /// As a run.
 pub async fn preview(plan: &Arc<SyncPlan>, pages_max: u64, observer: &Observer) -> Result<Preview, Error> {
     let client = Client::new(Arc::clone(&plan.connection), Credentials::resolve(&plan.connection)?)?;
-    let at = now();
+    let clock = system_clock();
+    let at = clock();
     let since = super::sync::first_mark(plan, at)?;
     let mut scan = ScanState::begin(0, at, since);
     let variables = Variables::new(plan, at, scan.since.as_ref());
     let shared = variables.value();
     let reader =
         Arc::new(Reader { plan: Arc::clone(plan), mapper: Mapper::new(plan), client: client.clone(), variables });
-    let fetcher = Fetcher::new(Arc::clone(plan), client.clone(), Arc::clone(observer), false);
+    let fetcher = Fetcher::new(Arc::clone(plan), client.clone(), Arc::clone(observer), clock, false);
     let mut preview = Preview { requests: Vec::new(), batches: Vec::new(), more: true };
     while preview.more && scan.pages < pages_max {
         let request = render::request(plan, &shared, &scan)?;

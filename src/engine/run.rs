@@ -3,16 +3,16 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use super::fetch::now;
 use super::report::{Report, SyncReport};
 use super::sync::Task;
 use super::writer::Writer;
-use super::{Error, Event, Observer};
+use super::{Clock, Error, Event, Observer};
 use crate::plan::{ConnectionPlan, PublishPlan, SyncPlan, limits};
 use crate::remote::{Client, Credentials};
 
@@ -28,6 +28,8 @@ pub struct Options {
     pub full: bool,
     /// keep method, URL (masked), status and duration of each request in `headwater.requests`
     pub log_requests: bool,
+    /// what tells the time
+    pub clock: Clock,
     /// who watches
     pub observer: Observer,
     /// becomes true when the run should stop between two commits
@@ -41,8 +43,9 @@ pub struct Options {
 /// # Errors
 /// Only what concerns all of them: the database cannot be opened.
 pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Error> {
-    let Options { database, publish, accept_deletes, full, log_requests, observer, stop, group_age_max } = options;
-    let started = now();
+    let Options { database, publish, accept_deletes, full, log_requests, clock, observer, stop, group_age_max } =
+        options;
+    let started = clock();
     let run_id = run_id(started);
     let watcher = Arc::clone(&observer);
     let waiting = Box::new(move |holder: &str| watcher(None, Event::Locked { holder: holder.to_owned() }));
@@ -64,6 +67,7 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
             full,
             log_requests,
             observer: Arc::clone(&observer),
+            clock: Arc::clone(&clock),
             stop: stop.clone(),
             group_age_max,
         };
@@ -108,5 +112,10 @@ async fn publish_now(writer: &Writer, publish: Option<&PublishPlan>) -> Result<(
 
 /// Sorts by time and is unique on one machine.
 fn run_id(started: chrono::DateTime<chrono::Utc>) -> String {
-    format!("{}-{}", started.format("%Y%m%dT%H%M%S%.3fZ"), std::process::id())
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let id = format!("{}-{}", started.format("%Y%m%dT%H%M%S%.3fZ"), std::process::id());
+    match RUNS.fetch_add(1, Ordering::Relaxed) {
+        0 => id,
+        earlier => format!("{id}.{earlier}"),
+    }
 }

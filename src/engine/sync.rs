@@ -11,11 +11,11 @@ use tokio::task::JoinHandle;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::answer::Reader;
-use super::fetch::{Fetched, Fetcher, now};
+use super::fetch::{Fetched, Fetcher};
 use super::render::{self, Variables};
 use super::report::{Outcome, SyncReport};
 use super::writer::Writer;
-use super::{Error, Event, Observer};
+use super::{Clock, Error, Event, Observer};
 use crate::plan::{DeletePlan, Order, PageKind, SyncPlan, TemplateError, limits};
 use crate::record::json::Json;
 use crate::record::map::read_start;
@@ -36,6 +36,7 @@ pub(super) struct Task {
     pub(super) full: bool,
     pub(super) log_requests: bool,
     pub(super) observer: Observer,
+    pub(super) clock: Clock,
     /// true once the run should stop between two commits
     pub(super) stop: watch::Receiver<bool>,
     pub(super) group_age_max: Duration,
@@ -59,7 +60,7 @@ impl Task {
             Err(error) => Err(error),
         };
         report.end(result);
-        let (record, end) = (self.record(), report.run_end(now()));
+        let (record, end) = (self.record(), report.run_end((self.clock)()));
         if let Err(error) = self.writer.call(move |store| store.end_run(&record, &end)).await {
             report.end(Err(error));
         }
@@ -69,7 +70,7 @@ impl Task {
 
     /// Reads the checkpoint and decides where to go on.
     async fn begin(&self, report: &mut SyncReport) -> Result<Checkpoint, Error> {
-        let (plan, at) = (Arc::clone(&self.plan), now());
+        let (plan, at) = (Arc::clone(&self.plan), (self.clock)());
         let record = self.record();
         let known = self
             .writer
@@ -109,7 +110,7 @@ impl Task {
 
     /// The checkpoint with a scan at its first page; what scans before it had seen is forgotten.
     async fn fresh_scan(&self, checkpoint: Checkpoint) -> Result<Checkpoint, Error> {
-        let at = now();
+        let at = (self.clock)();
         let since = match checkpoint.watermark.clone() {
             Some(mark) => Some(mark),
             None => first_mark(&self.plan, at)?,
@@ -146,8 +147,13 @@ impl Task {
         if scan.position != Position::End {
             let client = self.client.clone()?;
             let (pages, queue) = mpsc::channel(limits::PAGES_IN_FLIGHT);
-            let fetcher =
-                Fetcher::new(Arc::clone(&self.plan), client.clone(), Arc::clone(&self.observer), self.log_requests);
+            let fetcher = Fetcher::new(
+                Arc::clone(&self.plan),
+                client.clone(),
+                Arc::clone(&self.observer),
+                Arc::clone(&self.clock),
+                self.log_requests,
+            );
             let (read, written) = {
                 let mut reading = pin!(self.fetch_pages(scan, client, pages, &fetcher));
                 let mut writing = pin!(self.write_pages(checkpoint, queue, &fetcher, report));
@@ -306,7 +312,7 @@ impl Task {
             checkpoint,
             track_seen: None,
             pages: 0,
-            now: now(),
+            now: (self.clock)(),
         }
     }
 
@@ -333,7 +339,7 @@ impl Task {
         }
         let guarded = ScanState { guarded: true, ..scan.clone() };
         let guarded = self.checkpoint_only(Checkpoint { scan: Some(guarded), ..checkpoint });
-        let (guard, accept, at, run_id) = (*guard, self.accept_deletes, now(), self.run_id.clone());
+        let (guard, accept, at, run_id) = (*guard, self.accept_deletes, (self.clock)(), self.run_id.clone());
         let returned = scan.records;
         let absence = self
             .writer
@@ -419,7 +425,7 @@ impl<'t> OpenGroup<'t> {
 
     fn push(&mut self, mut batch: Batch, after: ScanState, done: bool) {
         let plan = &self.task.plan;
-        self.high = self.high.take().max(batch.high.take().map(|mark| mark.not_after(now())));
+        self.high = self.high.take().max(batch.high.take().map(|mark| mark.not_after((self.task.clock)())));
         let mut scan = ScanState { high: self.high.clone(), ..after };
         let doubted = self.checkpoint.scan.as_ref().and_then(|scan| scan.unproven.clone());
         scan.unproven = doubted.or(scan.unproven);
@@ -461,7 +467,7 @@ impl<'t> OpenGroup<'t> {
             checkpoint: self.task.kept(&self.checkpoint),
             track_seen: scan_id.filter(|_| matches!(plan.deletes, DeletePlan::Absence { .. })),
             pages,
-            now: now(),
+            now: (self.task.clock)(),
         };
         (self.rows, self.bytes, self.pages, self.deadline, self.committed) = (0, 0, 0, None, true);
         let committed = self.task.writer.call(move |store| store.commit(group)).await?;
