@@ -11,7 +11,7 @@ use divan::Bencher;
 use divan::counter::ItemsCount;
 use headwater::plan::{ColumnPlan, ColumnSource, ColumnType, ModelPlan, OnInvalid, Path, SyncId, TimeFormat};
 use headwater::record::{Batch, Fate, arrow_type};
-use headwater::scan::{Checkpoint, checkpoint};
+use headwater::scan::Checkpoint;
 use headwater::store::{Group, Store};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -155,7 +155,9 @@ fn group(model: &Arc<ModelPlan>, stretch: &Stretch, round: u64) -> Group {
         run_id: "run".into(),
         model: Arc::clone(model),
         batches: (0..STAGED / PAGE).map(page).collect(),
-        checkpoint: Checkpoint { version: checkpoint::VERSION, fingerprint: 0, watermark: None, scan: None },
+        checkpoint: Checkpoint::new(0),
+        gone: Vec::new(),
+        seen: Vec::new(),
         track_seen: None,
         pages: STAGED / PAGE,
         now: now(),
@@ -200,6 +202,8 @@ fn page(model: &ModelPlan, rows: &[(u64, u64)]) -> Batch {
         filtered: 0,
         nulled: 0,
         high: None,
+        low: None,
+        unsorted: false,
         bytes: 0,
     }
 }

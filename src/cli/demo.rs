@@ -9,7 +9,8 @@ use super::progress::{self, Style};
 use super::{Done, project, query, run, status};
 use crate::demo::{self, Server};
 use crate::engine;
-use crate::plan::{ConnectionPlan, CredentialSource, Plan, SyncPlan, limits};
+use crate::plan::{Budget, ConnectionPlan, CredentialSource, Plan, SyncPlan, limits};
+use crate::scan::Wish;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -115,8 +116,8 @@ async fn sync(plan: &Plan) -> Result<u8, Failure> {
         engine::Options {
             database: plan.database.clone(),
             publish: plan.publish.clone(),
-            accept_deletes: false,
-            full: false,
+            wish: Wish::default(),
+            budget: Budget::default(),
             log_requests: false,
             clock: engine::system_clock(),
             observer,

@@ -18,8 +18,8 @@ pub(super) fn facts(sync: &SyncPlan) -> Vec<(&'static str, String)> {
         facts.push(("schedule", schedule(&sync.schedule)));
     }
     facts.extend(sync.job.iter().map(|plan| ("job", job(plan))));
-    if sync.response.format != Format::Json {
-        facts.push(("format", format(&sync.response.format)));
+    if sync.list.response.format != Format::Json {
+        facts.push(("format", format(&sync.list.response.format)));
     }
     facts.extend(sync.partitions.iter().flat_map(partitions).map(|text| ("for each", text)));
     facts.extend(sync.walk.iter().map(|plan| ("walk", walk(plan))));

@@ -10,7 +10,7 @@ use crate::plan::{
     BodyPlan, ColumnSource, CursorSource, Fact, IncrementalPlan, MarkKind, OnInvalid, Order, PageKind, PagePlan,
     Path as JsonPath, Predicate, SyncPlan, Target, TimeFormat, ValuePlan, is_secret_name, limits,
 };
-use crate::scan::Checkpoint;
+use crate::scan::{Checkpoint, ScanState};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -121,28 +121,28 @@ fn columns(sync: &SyncPlan) -> Vec<Vec<String>> {
 /// The plan in words, without secrets: templates are shown, never their values.
 fn facts(sync: &SyncPlan, checkpoint: Option<&Checkpoint>) -> Vec<(&'static str, String)> {
     let connection = &sync.connection;
-    let path = sync.request.path.text();
+    let path = sync.list.request.path.text();
     let url = if path.starts_with('/') {
         format!("{}{path}", connection.base_url.as_str().trim_end_matches('/'))
     } else {
         path.to_owned()
     };
-    let mut facts = vec![("request", format!("{} {url}", sync.request.method.as_str()))];
+    let mut facts = vec![("request", format!("{} {url}", sync.list.request.method.as_str()))];
     if sync.input.as_object().is_some_and(|input| !input.is_empty()) {
         facts.push(("input", sync.input.to_string()));
     }
-    for (name, value) in &sync.request.query {
+    for (name, value) in &sync.list.request.query {
         let text = match value {
             ValuePlan::Template(template) => describe::secret(template).to_owned(),
             value => text_of(value),
         };
         facts.push(("query", format!("{name} = {text}")));
     }
-    for (name, template) in &sync.request.headers {
+    for (name, template) in &sync.list.request.headers {
         let text = if is_secret_name(name) { describe::secret(template) } else { template.text() };
         facts.push(("header", format!("{name}: {text}")));
     }
-    match &sync.request.body {
+    match &sync.list.request.body {
         BodyPlan::None => {}
         BodyPlan::Json(value) => facts.push(("body", text_of(value))),
         BodyPlan::Form(members) => facts.push(("body", text_of(&ValuePlan::Map(members.clone())))),
@@ -156,14 +156,14 @@ fn facts(sync: &SyncPlan, checkpoint: Option<&Checkpoint>) -> Vec<(&'static str,
         }
     }
     facts.push(("auth", describe::auth(&connection.auth)));
-    let records: Vec<&str> = sync.response.records.iter().map(JsonPath::text).collect();
-    let optional = if sync.response.optional { ", where there are any" } else { "" };
+    let records: Vec<&str> = sync.list.response.records.iter().map(JsonPath::text).collect();
+    let optional = if sync.list.response.optional { ", where there are any" } else { "" };
     facts.push(("records", records.join(" and ") + optional));
-    if let Some(filter) = &sync.response.filter {
+    if let Some(filter) = &sync.list.response.filter {
         facts.push(("where", predicate(filter)));
     }
-    facts.push(("pages", pages(&sync.pagination)));
-    if let Some(stop) = &sync.pagination.stop_when {
+    facts.push(("pages", pages(&sync.list.pagination)));
+    if let Some(stop) = &sync.list.pagination.stop_when {
         facts.push(("stop", stop.text().to_owned()));
     }
     if let Some(incremental) = &sync.incremental {
@@ -224,15 +224,32 @@ fn state(checkpoint: Option<&Checkpoint>, fingerprint: u64) -> String {
     if checkpoint.fingerprint != fingerprint {
         return "the request, its paging or its settings have changed: the next run starts over".into();
     }
-    let watermark = match &checkpoint.watermark {
-        Some(mark) => format!("watermark {mark}"),
-        None => "no watermark".into(),
-    };
-    match &checkpoint.scan {
-        None => format!("{watermark}; the last scan was complete"),
-        Some(scan) if scan.guarded => format!("{watermark}; waits for `run --accept-deletes`"),
-        Some(scan) => format!("{watermark}; a scan is at page {}, {} records so far", scan.pages, scan.records),
+    let mut parts = vec![match (&checkpoint.main.watermark, &checkpoint.token) {
+        (_, Some(_)) => "has a token".to_owned(),
+        (Some(mark), None) => format!("watermark {mark}"),
+        (None, None) => "no watermark".into(),
+    }];
+    let windows = &checkpoint.windows;
+    let guarded = |scan: &ScanState| scan.guarded;
+    let scans = [&checkpoint.main.scan, &checkpoint.sweep.scan].into_iter().flatten();
+    if scans.chain(windows.open.iter().map(|window| &window.scan)).any(guarded) {
+        parts.push("waits for `run --accept-deletes`".into());
+    } else if let Some(scan) = &checkpoint.main.scan {
+        parts.push(format!("a scan is at page {}, {} records so far", scan.pages, scan.records));
     }
+    let left = windows.gaps.iter().chain(windows.open.iter().map(|window| &window.range));
+    let left: Vec<String> = left.map(ToString::to_string).collect();
+    if let Some((first, others)) = left.split_first() {
+        let others = if others.is_empty() { String::new() } else { format!(" and {} others", others.len()) };
+        parts.push(format!("still to read: {first}{others}"));
+    }
+    if let Some(ahead) = &checkpoint.main.ahead {
+        parts.push(format!("reads up to {ahead} once more, because the list may have moved while it was read"));
+    }
+    if checkpoint.is_complete() {
+        parts.push("the last scan was complete".into());
+    }
+    parts.join("; ")
 }
 
 fn pages(plan: &PagePlan) -> String {

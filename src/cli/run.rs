@@ -9,7 +9,8 @@ use super::output::{self, DIM, bold, count, exit_code, json_line, print_error};
 use super::progress::{self, Style};
 use super::{Done, project};
 use crate::engine::{self, ErrorKind, Options, Report, SyncReport};
-use crate::plan::{Plan, SyncPlan, limits};
+use crate::plan::{Budget, Plan, SyncPlan, limits};
+use crate::scan::Wish;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -22,6 +23,15 @@ pub(super) struct Arguments {
     /// Let this run delete more rows than the guards allow.
     #[arg(long)]
     accept_deletes: bool,
+    /// Stop after this long, between two pages; the next run goes on there.
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    max_runtime: Option<Duration>,
+    /// Stop each sync after so many requests.
+    #[arg(long, value_name = "N")]
+    max_requests: Option<u64>,
+    /// Stop each sync after so many records.
+    #[arg(long, value_name = "N")]
+    max_records: Option<u64>,
     /// Keep every request in `headwater.requests`: time, URL with secrets masked, status, duration.
     #[arg(long)]
     log_requests: bool,
@@ -61,8 +71,12 @@ fn run_plan(
         let options = Options {
             database: plan.database.clone(),
             publish: plan.publish.clone(),
-            accept_deletes: arguments.accept_deletes,
-            full: arguments.full,
+            wish: Wish { full: arguments.full, accept_deletes: arguments.accept_deletes },
+            budget: Budget {
+                runtime: arguments.max_runtime,
+                requests: arguments.max_requests,
+                records: arguments.max_records,
+            },
             log_requests: arguments.log_requests,
             clock: engine::system_clock(),
             observer,
@@ -113,7 +127,9 @@ pub(super) fn code(report: &Report) -> u8 {
     if report.publish_error.is_some() {
         return exit_code(ErrorKind::Store);
     }
-    if report.syncs.iter().any(|sync| sync.state == "paused") { output::STOPPED } else { 0 }
+    // a budget that is used up is what was asked for
+    let stopped = |sync: &SyncReport| sync.state == "paused" && sync.paused_by.is_none();
+    if report.syncs.iter().any(stopped) { output::STOPPED } else { 0 }
 }
 
 /// The table of what was done, and what went wrong.
@@ -148,6 +164,21 @@ fn notes(sync: &SyncReport) {
             "{yellow}note{yellow:#}: {id}: {} {DIM}headwater query \"from headwater.quarantine where sync = '{}'\"{DIM:#}",
             records_in_quarantine(sync.quarantined),
             id.sync
+        );
+    }
+    if let Some(budget) = sync.paused_by {
+        anstream::println!("{yellow}note{yellow:#}: {id}: `{budget}` is used up; the next run goes on here");
+    }
+    if sync.unreadable > 0 {
+        let why = sync.unreadable_reason.as_deref().unwrap_or_default();
+        anstream::println!(
+            "{yellow}note{yellow:#}: {id}: {} entries of the list of ids cannot be read: {why}",
+            count(sync.unreadable)
+        );
+    }
+    if sync.read_twice {
+        anstream::println!(
+            "{yellow}note{yellow:#}: {id}: rows were missing, and the list can have moved while it was read: it was read twice"
         );
     }
     if let Some(why) = &sync.deletes_skipped {

@@ -1,25 +1,55 @@
 //! An answer read: its records, what it says about the next page, and the rows.
 
+use std::sync::Arc;
+
 use minijinja::Value;
 use tokio::sync::oneshot;
 use url::Url;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::Error;
+use super::fetch::Verdict;
 use super::render::Variables;
-use crate::plan::{BodyPlan, CursorSource, Fact, PageKind, Path, PathForm, SyncPlan, TemplateError, limits};
+use crate::plan::{
+    BodyPlan, CursorSource, Fact, ListPlan, PageKind, Path, PathForm, SyncPlan, Template, TemplateError, limits,
+};
 use crate::record::json::Json;
 use crate::record::{
-    Batch, DecodeError, DecodeErrorKind, MapError, Mapper, Quarantined, first, parse, select, surrogate,
+    Batch, DecodeError, DecodeErrorKind, KeyReader, Keys, MapError, Mapper, MarkReader, Quarantined, first, matches,
+    parse, select, surrogate,
 };
 use crate::remote::{Client, Request, Response};
-use crate::scan::{PageFacts, ScanState, Step, Stuck};
+use crate::scan::{Mark, PageFacts, ScanState, Step, Stuck};
 
 /// What reading needs beside the answer.
 pub(super) struct Reader {
-    pub(super) plan: std::sync::Arc<SyncPlan>,
-    pub(super) mapper: Mapper,
+    pub(super) plan: Arc<SyncPlan>,
+    pub(super) list: Arc<ListPlan>,
+    pub(super) rows: Rows,
     pub(super) client: Client,
     pub(super) variables: Variables,
+    /// the same, as templates get them
+    pub(super) shared: Value,
+    /// the list ends where its last record is older
+    pub(super) stop_below: Option<(MarkReader, Mark)>,
+    /// the list is that of a window, which can be halved
+    pub(super) in_window: bool,
+}
+
+/// What is made of the records of a list.
+pub(super) enum Rows {
+    /// rows of the model
+    Model(Mapper),
+    /// keys of rows: what is gone, or still there
+    Keys(KeyReader),
+}
+
+/// What became of the records of a page.
+pub(super) enum Mapped {
+    /// rows
+    Rows(Batch),
+    /// keys of rows
+    Keys(Keys),
 }
 
 impl Reader {
@@ -29,7 +59,7 @@ impl Reader {
         request: &Request,
         response: &Response,
         facts: oneshot::Sender<Result<PageFacts, Error>>,
-    ) -> Option<Result<Batch, Error>> {
+    ) -> Option<Result<Mapped, Error>> {
         if response.status == 204 {
             facts.send(Ok(PageFacts::default())).ok()?;
             return Some(self.nothing());
@@ -69,11 +99,29 @@ impl Reader {
         }
     }
 
-    fn rows(&self, records: &[&Json<'_>]) -> Result<Batch, Error> {
-        match self.mapper.map(records, &self.variables.value()) {
+    fn rows(&self, records: &[&Json<'_>]) -> Result<Mapped, Error> {
+        let mapper = match &self.rows {
+            Rows::Model(mapper) => mapper,
+            Rows::Keys(reader) => {
+                let listed = self.list.response.filter.as_ref();
+                let mut entries = Vec::with_capacity(records.len());
+                for record in records {
+                    let wanted = listed.map_or(Ok(true), |filter| matches(filter, record, &self.shared));
+                    let wanted = wanted.map_err(|error| Error::Template {
+                        place: "where",
+                        error: TemplateError(self.client.redact(&error)),
+                    })?;
+                    entries.extend(wanted.then_some(*record));
+                }
+                let mut keys = reader.read(&entries);
+                keys.unreadable.iter_mut().for_each(|record| self.hide_secrets(record));
+                return Ok(Mapped::Keys(keys));
+            }
+        };
+        match mapper.map(records, &self.shared) {
             Ok(mut batch) => {
                 batch.quarantined.iter_mut().for_each(|record| self.hide_secrets(record));
-                Ok(batch)
+                Ok(Mapped::Rows(batch))
             }
             Err(MapError::Invalid(mut record)) => {
                 self.hide_secrets(&mut record);
@@ -85,7 +133,7 @@ impl Reader {
 
     /// Moves the scan over a page. An error shows no secret that the server has made a page token of.
     pub(super) fn advance(&self, scan: &mut ScanState, facts: &PageFacts) -> Result<Step, Error> {
-        scan.advance(&self.plan.pagination, facts).map_err(|stuck| match (stuck, &facts.next) {
+        scan.advance(&self.list.pagination, facts).map_err(|stuck| match (stuck, &facts.next) {
             // the token in the error is cut, and a secret in it perhaps too: the whole one tells
             (Stuck::Cycle { pages, .. }, Some(next)) if self.shows_secret(&next.to_string()) => {
                 Stuck::Cycle { token: "***".to_owned(), pages }.into()
@@ -125,9 +173,58 @@ impl Reader {
         }
     }
 
-    /// The rows of a page without records.
-    pub(super) fn nothing(&self) -> Result<Batch, Error> {
-        Ok(self.mapper.map(&[], &self.variables.value())?)
+    /// What becomes of a page without records.
+    pub(super) fn nothing(&self) -> Result<Mapped, Error> {
+        self.rows(&[])
+    }
+
+    /// What the words of the sync make of an answer. `asked_by_token`: the request carried the token of a delta feed.
+    pub(super) fn judge(&self, response: &Response, asked_by_token: bool) -> Result<Option<Verdict>, Error> {
+        if asked_by_token
+            && let Some((status, when)) = self.plan.token.as_ref().and_then(|token| token.expired.as_ref())
+            && response.status == *status
+            && when
+                .as_ref()
+                .map_or(Ok(true), |when| self.holds("incremental.token.expired.when", when, response, None))?
+        {
+            return Ok(Some(Verdict::Expired));
+        }
+        // an answer that is a success is judged when its body is read
+        if self.in_window
+            && response.status >= 300
+            && let Some(when) = self.split_when()
+            && self.holds("incremental.window.split.when", when, response, None)?
+        {
+            return Ok(Some(Verdict::Split));
+        }
+        Ok(None)
+    }
+
+    fn split_when(&self) -> Option<&Template> {
+        let window = self.plan.incremental.as_ref()?.window.as_ref()?;
+        window.split.as_ref().map(|(when, _)| when)
+    }
+
+    /// Whether a template over `response` holds. A body that is no JSON is a text.
+    fn holds(
+        &self,
+        place: &'static str,
+        when: &Template,
+        response: &Response,
+        body: Option<&Json<'_>>,
+    ) -> Result<bool, Error> {
+        let body = match body {
+            Some(body) => body.to_value(),
+            None => match parse(&response.body) {
+                Ok(body) => body.to_value(),
+                Err(_) => Value::from(String::from_utf8_lossy(&response.body).into_owned()),
+            },
+        };
+        let headers = Value::from_pairs(response.headers.iter().cloned());
+        let answer = [("body", body), ("headers", headers), ("status", response.status.into())];
+        let variables = self.variables.with("response", Value::from_pairs(answer));
+        when.is_true(&variables)
+            .map_err(|TemplateError(error)| Error::Template { place, error: TemplateError(self.client.redact(&error)) })
     }
 
     fn records<'j, 'a>(
@@ -137,15 +234,15 @@ impl Reader {
         body: &'j Json<'a>,
     ) -> Result<Vec<&'j Json<'a>>, Error> {
         let excerpt = || self.client.excerpt(response);
-        let is_graphql = matches!(self.plan.request.body, BodyPlan::Graphql { .. });
+        let is_graphql = matches!(self.list.request.body, BodyPlan::Graphql { .. });
         if is_graphql && body.member("errors").is_some_and(is_something) {
             return Err(Error::FailedBody { request: self.client.masked(request), excerpt: excerpt() });
         }
         let mut records = Vec::new();
         let mut missing = None;
-        for path in &self.plan.response.records {
+        for path in &self.list.response.records {
             match container(path, body) {
-                Container::Missing if !self.plan.response.optional => {
+                Container::Missing if !self.list.response.optional => {
                     missing.get_or_insert_with(|| format!("there is nothing at `{}`", path.text()));
                 }
                 Container::Scalar(kind) => {
@@ -189,7 +286,7 @@ impl Reader {
             Fact::Header(name) => response.header(name).map(Into::into),
         };
         let mut facts = PageFacts { records: records.len() as u64, ..PageFacts::default() };
-        match &self.plan.pagination.kind {
+        match &self.list.pagination.kind {
             PageKind::None => {}
             PageKind::Link { rel } => {
                 facts.next = link(response, rel).map(|text| self.url(request, response, &text)).transpose()?;
@@ -226,15 +323,23 @@ impl Reader {
                 facts.next = info.and_then(|info| info.member("endCursor")).map(Json::to_serde);
             }
         }
-        if let Some(when) = &self.plan.pagination.stop_when {
-            let headers = Value::from_pairs(response.headers.iter().cloned());
-            let answer = [("body", body.to_value()), ("headers", headers), ("status", response.status.into())];
-            let answer = Value::from_pairs(answer);
-            let variables = self.variables.with("response", answer);
-            facts.stop = when.is_true(&variables).map_err(|TemplateError(error)| Error::Template {
-                place: "pagination stop.when",
-                error: TemplateError(self.client.redact(&error)),
-            })?;
+        if let Some(when) = &self.list.pagination.stop_when {
+            facts.stop = self.holds("pagination stop.when", when, response, Some(body))?;
+        }
+        if self.in_window
+            && let Some(when) = self.split_when()
+        {
+            facts.split = self.holds("incremental.window.split.when", when, response, Some(body))?;
+        }
+        if let Some(token) = &self.plan.token {
+            facts.token = at(&token.from).filter(|token| !token.is_null()).map(Json::to_serde);
+        }
+        if let Some((reader, below)) = &self.stop_below {
+            let oldest = records.iter().rev().find_map(|record| reader.peek(record));
+            facts.reached = oldest.is_some_and(|oldest| oldest < *below);
+        }
+        if matches!(self.list.pagination.kind, PageKind::Page { .. } | PageKind::Offset { .. }) {
+            facts.content = content(records);
         }
         Ok(facts)
     }
@@ -263,6 +368,15 @@ impl Reader {
 
 /// Bytes around the fault in a body, and behind it, that an error may quote: the title of a web page can stand as far from its beginning.
 const NEAR_BYTES: usize = 128 << 10;
+
+/// A hash of what stands on a page: of how many records, the first and the last.
+fn content(records: &[&Json<'_>]) -> Option<u64> {
+    let (first, last) = (records.first()?, records.last()?);
+    let mut text = records.len().to_string();
+    first.write_text(&mut text, limits::RECORD_BYTES_MAX);
+    last.write_text(&mut text, limits::RECORD_BYTES_MAX);
+    Some(xxh3_64(text.as_bytes()))
+}
 
 enum Container {
     There,

@@ -111,6 +111,21 @@ pub enum Error {
         /// the sync, as the command line names it
         sync: String,
     },
+    /// the API does not know the token of a delta feed any more
+    #[error("the API does not know the token any more, and gives no list without one either")]
+    TokenExpired,
+    /// the last page of a delta feed has no token
+    #[error("{request}: the last page has no token for the next run")]
+    TokenMissing {
+        /// the request, masked
+        request: String,
+    },
+    /// a window cannot be halved any more, and is still too much
+    #[error("the window {range} is as short as it may be, and still holds more than the API gives")]
+    WindowTooFull {
+        /// its first mark and the one behind it
+        range: String,
+    },
     /// headwater is wrong
     #[error("headwater failed: {0}")]
     Bug(String),
@@ -127,13 +142,15 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Remote(error) if error.is_local() => ErrorKind::User,
-            Self::Remote(_) | Self::Status { .. } | Self::FailedBody { .. } => ErrorKind::Remote,
+            Self::Remote(_) | Self::Status { .. } | Self::FailedBody { .. } | Self::TokenExpired => ErrorKind::Remote,
             Self::Template { .. } | Self::Url { .. } => ErrorKind::User,
             Self::Decode { .. }
             | Self::NoRecords { .. }
             | Self::NextUrl { .. }
             | Self::Stuck(_)
             | Self::Map(_)
+            | Self::TokenMissing { .. }
+            | Self::WindowTooFull { .. }
             | Self::Guarded { .. } => ErrorKind::Data,
             Self::Store(
                 store::Error::SchemaConflict { .. }
@@ -145,6 +162,17 @@ impl Error {
             ) => ErrorKind::User,
             Self::Store(_) => ErrorKind::Store,
             Self::Bug(_) => ErrorKind::Bug,
+        }
+    }
+
+    /// Whether what else the sync would ask would fail too.
+    pub fn concerns_all(&self) -> bool {
+        match self {
+            Self::Remote(_) | Self::Store(_) | Self::Bug(_) | Self::Template { .. } => true,
+            Self::Status { status, reason, .. } => {
+                matches!(status, 401 | 403) || matches!(reason, GiveUpReason::ComeBack { .. })
+            }
+            _ => false,
         }
     }
 
@@ -161,6 +189,10 @@ impl Error {
             Self::Stuck(Stuck::PagesMax { .. }) => "pages_max",
             Self::Stuck(Stuck::EmptyPages { .. }) => "empty_pages",
             Self::Stuck(Stuck::NoToken) => "no_token",
+            Self::Stuck(Stuck::SamePage { .. }) => "same_page",
+            Self::TokenExpired => "token_expired",
+            Self::TokenMissing { .. } => "token_missing",
+            Self::WindowTooFull { .. } => "window_too_full",
             Self::Template { .. } => "template",
             Self::Url { .. } => "bad_url",
             Self::Map(_) => "invalid_record",
@@ -204,6 +236,11 @@ impl Error {
                     "if they really are gone: `headwater run {sync} --accept-deletes`; the bound is `deletes.absence.guard`"
                 )
             }
+            Self::TokenExpired => "check `incremental.token.expired`: the first request, without a token, was answered so too".into(),
+            Self::TokenMissing { .. } => {
+                "check `incremental.token.from`; where the token stands in a page before the last, the path is right and the paging is not".into()
+            }
+            Self::WindowTooFull { .. } => "make `incremental.window.split.min` shorter, or page through the window".into(),
             Self::Bug(_) => "please report it with the command and the output".into(),
         })
     }

@@ -2,9 +2,12 @@
 
 mod answer;
 mod clock;
+mod commit;
 mod error;
 mod event;
 mod fetch;
+mod lane;
+mod meter;
 mod preview;
 mod render;
 mod report;

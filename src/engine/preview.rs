@@ -4,15 +4,17 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::answer::Reader;
+use super::answer::Mapped;
 use super::clock::system_clock;
 use super::fetch::{Fetched, Fetcher};
-use super::render::{self, Variables};
+use super::lane::{reader, unexplained, window_of};
+use super::render;
+use super::sync::first_mark;
 use super::{Error, Observer};
 use crate::plan::SyncPlan;
-use crate::record::{Batch, Mapper};
+use crate::record::Batch;
 use crate::remote::{Client, Credentials};
-use crate::scan::{ScanState, Step};
+use crate::scan::{Lane, OpenWindow, ScanState, Step, Wish, begin};
 
 /// What a sync would ask and keep.
 #[derive(Debug)]
@@ -50,17 +52,19 @@ pub async fn preview(plan: &Arc<SyncPlan>, pages_max: u64, observer: &Observer) 
     let client = Client::new(Arc::clone(&plan.connection), Credentials::resolve(&plan.connection)?)?;
     let clock = system_clock();
     let at = clock();
-    let since = super::sync::first_mark(plan, at)?;
-    let mut scan = ScanState::begin(0, at, since);
-    let variables = Variables::new(plan, at, scan.since.as_ref());
-    let shared = variables.value();
-    let reader =
-        Arc::new(Reader { plan: Arc::clone(plan), mapper: Mapper::new(plan), client: client.clone(), variables });
-    let fetcher = Fetcher::new(Arc::clone(plan), client.clone(), Arc::clone(observer), clock, false);
+    let mut begin = begin(plan, None, Wish::default(), first_mark(plan, at)?.as_ref(), 0, at);
+    let window =
+        window_of(plan).and_then(|(incremental, window)| begin.checkpoint.windows.next(incremental, window, 0, at));
+    let (lane, mut scan, range) = match window {
+        Some(OpenWindow { range, scan }) => (Lane::Window(scan.id), scan, Some(range)),
+        None => (Lane::Main, begin.checkpoint.main.scan.unwrap_or_else(|| ScanState::begin(0, at, None)), None),
+    };
+    let reader = Arc::new(reader(plan, client.clone(), lane, &scan, range.as_ref()));
+    let fetcher = Fetcher::new(Arc::clone(plan), Arc::clone(observer), clock, false);
     let mut preview = Preview { requests: Vec::new(), batches: Vec::new(), more: true };
     while preview.more && scan.pages < pages_max {
-        let request = render::request(plan, &shared, &scan)?;
-        let Fetched::Answer(response) = fetcher.fetch(&request, false).await? else { break };
+        let request = render::request(plan, &plan.list, &reader.shared, &scan)?;
+        let Fetched::Answer(response) = fetcher.fetch(&client, &request, false, &|_| Ok(None)).await? else { break };
         let mut shown = PreviewRequest {
             line: client.masked(&request),
             headers: client.masked_headers(&request),
@@ -72,12 +76,15 @@ pub async fn preview(plan: &Arc<SyncPlan>, pages_max: u64, observer: &Observer) 
         let (tell, told) = oneshot::channel();
         let reading = Arc::clone(&reader);
         let batch = tokio::task::spawn_blocking(move || reading.read(&request, &response, tell));
-        let facts = told.await.map_err(|_| Error::Bug("a page was neither read nor refused".into()))??;
+        let facts = told.await.map_err(|_| unexplained())??;
         shown.records = facts.records;
         preview.requests.push(shown);
         preview.more = reader.advance(&mut scan, &facts)? == Step::More;
         if let Some(batch) = batch.await.map_err(|error| Error::Bug(error.to_string()))? {
-            preview.batches.push(batch?);
+            match batch? {
+                Mapped::Rows(batch) => preview.batches.push(batch),
+                Mapped::Keys(_) => return Err(unexplained()),
+            }
         }
     }
     Ok(preview)

@@ -12,7 +12,8 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::Error;
 use crate::plan::{
-    BodyPlan, MarkKind, Moment, PageKind, SyncPlan, Target, Template, TimeFormat, ValuePlan, is_secret_name,
+    BodyPlan, IncrementalPlan, ListPlan, MarkKind, Method, Moment, PageKind, RequestPlan, SyncPlan, Target, Template,
+    TimeFormat, ValuePlan, is_secret_name,
 };
 use crate::remote::{HeaderValue, Request, Secret};
 use crate::scan::{Mark, Position, ScanState};
@@ -25,18 +26,45 @@ pub(super) struct Variables {
 
 impl Variables {
     /// `started_at` is when the scan began: a resumed scan asks the same as before.
-    pub(super) fn new(plan: &SyncPlan, started_at: DateTime<Utc>, watermark: Option<&Mark>) -> Self {
+    pub(super) fn new(plan: &SyncPlan, started_at: DateTime<Utc>) -> Self {
         let moment = |at| Value::from_object(Moment { at, format: TimeFormat::Rfc3339, day: false });
-        let watermark = watermark.map_or(Value::UNDEFINED, |mark| mark_value(plan, mark));
         let pairs = vec![
             ("config", Value::from(Serde(&plan.connection.config))),
             ("input", Value::from(Serde(&plan.input))),
             ("variant", Value::from(plan.id.variant.as_str())),
             ("connection", Value::from_pairs([("name", plan.id.connection.as_str())])),
             ("run", Value::from_pairs([("started_at", moment(started_at))])),
-            ("watermark", watermark),
         ];
         Self { pairs }
+    }
+
+    /// With what the scan starts from: the token of a delta feed, or the watermark less the lookback.
+    pub(super) fn with_watermark(mut self, plan: &SyncPlan, scan: &ScanState) -> Self {
+        let of_field = |incremental: &IncrementalPlan| {
+            let since = scan.since.as_ref()?.minus(incremental.lookback);
+            Some(mark_value(incremental.kind, &incremental.format, &since))
+        };
+        let watermark = match (&plan.token, &plan.incremental) {
+            (Some(_), _) => scan.since_token.as_ref().map(|token| Value::from(Serde(token))),
+            (None, Some(incremental)) => of_field(incremental),
+            (None, None) => None,
+        };
+        self.pairs.push(("watermark", watermark.unwrap_or(Value::UNDEFINED)));
+        self
+    }
+
+    /// With the watermark of a list of deletions, as its field is written.
+    pub(super) fn with_mark(mut self, since: Option<(&Mark, &TimeFormat)>) -> Self {
+        let value = since.map(|(mark, format)| mark_value(MarkKind::Timestamp, format, mark));
+        self.pairs.push(("watermark", value.unwrap_or(Value::UNDEFINED)));
+        self
+    }
+
+    /// With a window: its first and its last moment.
+    pub(super) fn with_window(mut self, plan: &IncrementalPlan, start: &Mark, end: &Mark) -> Self {
+        let value = |mark| mark_value(plan.kind, &plan.format, mark);
+        self.pairs.push(("window", Value::from_pairs([("start", value(start)), ("end", value(end))])));
+        self
     }
 
     pub(super) fn value(&self) -> Value {
@@ -49,23 +77,22 @@ impl Variables {
     }
 }
 
-/// The watermark as the API writes such values, `lookback` earlier.
-fn mark_value(plan: &SyncPlan, mark: &Mark) -> Value {
-    let Some(incremental) = &plan.incremental else { return Value::UNDEFINED };
-    let format = incremental.format.clone();
-    match mark.minus(incremental.lookback) {
-        Mark::Timestamp(at) => Value::from_object(Moment { at, format, day: incremental.kind == MarkKind::Date }),
+/// A mark as the API writes such values.
+fn mark_value(kind: MarkKind, format: &TimeFormat, mark: &Mark) -> Value {
+    let format = format.clone();
+    match mark {
+        Mark::Timestamp(at) => Value::from_object(Moment { at: *at, format, day: kind == MarkKind::Date }),
         Mark::Date(day) => {
             let at = day.and_time(NaiveTime::MIN).and_utc();
             Value::from_object(Moment { at, format, day: true })
         }
-        Mark::Integer(number) => Value::from(number),
-        Mark::Text(text) => Value::from(text),
+        Mark::Integer(number) => Value::from(*number),
+        Mark::Text(text) => Value::from(text.as_str()),
     }
 }
 
 /// The request for the page at the scan's position.
-pub(super) fn request(plan: &SyncPlan, variables: &Value, scan: &ScanState) -> Result<Request, Error> {
+pub(super) fn request(plan: &SyncPlan, list: &ListPlan, variables: &Value, scan: &ScanState) -> Result<Request, Error> {
     let variables = match &scan.position {
         Position::Cursor(cursor) => {
             let page = Value::from_pairs([("cursor", Value::from(Serde(cursor)))]);
@@ -73,8 +100,8 @@ pub(super) fn request(plan: &SyncPlan, variables: &Value, scan: &ScanState) -> R
         }
         _ => variables.clone(),
     };
-    let mut draft = Draft::new(plan, &variables)?;
-    match &plan.pagination.kind {
+    let mut draft = Draft::new(plan, &list.request, &variables)?;
+    match &list.pagination.kind {
         PageKind::None | PageKind::Link { .. } | PageKind::NextUrl { .. } => {}
         PageKind::Cursor { to, replaces_params, .. } => {
             if let Position::Cursor(cursor) = &scan.position {
@@ -125,8 +152,8 @@ pub(super) fn request(plan: &SyncPlan, variables: &Value, scan: &ScanState) -> R
 }
 
 /// A request while it is put together.
-struct Draft<'p> {
-    plan: &'p SyncPlan,
+struct Draft {
+    method: Method,
     url: Url,
     query: Vec<(String, String)>,
     secret_query: Vec<(String, Secret)>,
@@ -142,9 +169,8 @@ enum Body {
     Multipart(Vec<(String, String)>),
 }
 
-impl<'p> Draft<'p> {
-    fn new(plan: &'p SyncPlan, variables: &Value) -> Result<Self, Error> {
-        let request = &plan.request;
+impl Draft {
+    fn new(plan: &SyncPlan, request: &RequestPlan, variables: &Value) -> Result<Self, Error> {
         let path =
             request.path.render_path(variables).map_err(|error| Error::Template { place: "request path", error })?;
         let text = if path.starts_with('/') {
@@ -211,7 +237,7 @@ impl<'p> Draft<'p> {
                 Body::Multipart(fields)
             }
         };
-        Ok(Self { plan, url, query, secret_query, headers, body })
+        Ok(Self { method: request.method, url, query, secret_query, headers, body })
     }
 
     fn put(&mut self, to: &Target, value: &Json) {
@@ -263,7 +289,7 @@ impl<'p> Draft<'p> {
             Body::Multipart(fields) => Some(multipart(fields)),
         };
         Ok(Request {
-            method: self.plan.request.method,
+            method: self.method,
             url,
             secret_query: self.secret_query,
             headers: self.headers,
@@ -388,7 +414,7 @@ mod tests {
 
     fn rendered(plan: &SyncPlan) -> Result<Request, Error> {
         let at = DateTime::from_timestamp(1_700_000_000, 0).expect("a time");
-        request(plan, &Variables::new(plan, at, None).value(), &ScanState::begin(1, at, None))
+        request(plan, &plan.list, &Variables::new(plan, at).value(), &ScanState::begin(1, at, None))
     }
 
     fn with_value(value: &str) -> SyncPlan {
@@ -490,8 +516,8 @@ mod tests {
             let template = |text: &str| ValuePlan::Template(Template::parse(text).expect("parses"));
             let mut plan = with_value(&value);
             plan.input = json!({ "v": value, "path": "p", "list": [value.clone(), other] });
-            plan.request.path = Template::parse("/x").expect("parses");
-            plan.request.body = BodyPlan::Form(vec![
+            Arc::make_mut(&mut plan.list).request.path = Template::parse("/x").expect("parses");
+            Arc::make_mut(&mut plan.list).request.body = BodyPlan::Form(vec![
                 (name.clone(), template("{{ input.v }}")), ("list".to_owned(), template("{{ input.list }}")),
                 ("none".to_owned(), template("{{ input.none }}")),
             ]);
@@ -520,13 +546,13 @@ mod tests {
             ("digits", "{{ '123' }}"),
             ("text", "{{ input.n }}!"),
         ];
-        plan.request.query = members(&pairs);
-        plan.request.headers = vec![
+        Arc::make_mut(&mut plan.list).request.query = members(&pairs);
+        Arc::make_mut(&mut plan.list).request.headers = vec![
             ("X-Yes".to_owned(), Template::parse("{{ input.yes }}").expect("parses")),
             ("X-None".to_owned(), Template::parse("{{ input.none }}").expect("parses")),
         ];
-        plan.request.path = Template::parse("/x").expect("parses");
-        plan.request.body =
+        Arc::make_mut(&mut plan.list).request.path = Template::parse("/x").expect("parses");
+        Arc::make_mut(&mut plan.list).request.body =
             BodyPlan::Json(ValuePlan::Map(members(&[pairs.as_slice(), &[("map", "{{ input.map }}")]].concat())));
         let sent = rendered(&plan).expect("renders");
         assert_eq!(sent.url.query(), Some("n=3&yes=true&list=1&list=null&list=b&digits=123&text=3%21"));

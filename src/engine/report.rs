@@ -63,6 +63,14 @@ pub struct SyncReport {
     pub change_from: Option<i64>,
     /// the last
     pub change_to: Option<i64>,
+    /// entries of a list of ids whose key could not be read
+    pub unreadable: u64,
+    /// why the first of them could not
+    pub unreadable_reason: Option<String>,
+    /// the budget that is used up: `max_runtime`, `max_requests` or `max_records`
+    pub paused_by: Option<&'static str>,
+    /// rows were missing in a list that is read by position, so that it was read once more
+    pub read_twice: bool,
     /// why nothing was deleted although the scan came to its end
     pub deletes_skipped: Option<String>,
     /// why it failed
@@ -105,6 +113,10 @@ impl SyncReport {
             nulled: 0,
             change_from: None,
             change_to: None,
+            unreadable: 0,
+            unreadable_reason: None,
+            paused_by: None,
+            read_twice: false,
             deletes_skipped: None,
             error: None,
         }

@@ -9,12 +9,14 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::meter::Meter;
 use super::report::{Report, SyncReport};
 use super::sync::Task;
 use super::writer::Writer;
 use super::{Clock, Error, Event, Observer};
-use crate::plan::{ConnectionPlan, PublishPlan, SyncPlan, limits};
+use crate::plan::{Budget, ConnectionPlan, PublishPlan, SyncPlan, limits};
 use crate::remote::{Client, Credentials};
+use crate::scan::Wish;
 
 /// How to run.
 pub struct Options {
@@ -22,10 +24,10 @@ pub struct Options {
     pub database: PathBuf,
     /// the copy to make afterwards
     pub publish: Option<PublishPlan>,
-    /// let scans delete more than their guards allow
-    pub accept_deletes: bool,
-    /// forget watermarks and half-done scans, and read everything again
-    pub full: bool,
+    /// read everything again, delete past the guards
+    pub wish: Wish,
+    /// where each sync stops, whatever its own words allow
+    pub budget: Budget,
     /// keep method, URL (masked), status and duration of each request in `headwater.requests`
     pub log_requests: bool,
     /// what tells the time
@@ -43,8 +45,7 @@ pub struct Options {
 /// # Errors
 /// Only what concerns all of them: the database cannot be opened.
 pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Error> {
-    let Options { database, publish, accept_deletes, full, log_requests, clock, observer, stop, group_age_max } =
-        options;
+    let Options { database, publish, wish, budget, log_requests, clock, observer, stop, group_age_max } = options;
     let started = clock();
     let run_id = run_id(started);
     let watcher = Arc::clone(&observer);
@@ -63,8 +64,8 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
             writer: writer.clone(),
             run_id: run_id.clone(),
             started_at: started,
-            accept_deletes,
-            full,
+            wish,
+            meter: Meter::new(plan.budget, budget),
             log_requests,
             observer: Arc::clone(&observer),
             clock: Arc::clone(&clock),

@@ -13,8 +13,8 @@ use super::provider::{self, ProviderDraft, ProviderWords};
 use super::read::read;
 use super::sync::{self, Beside, SyncDraft};
 use super::{
-    ActionPlan, ConnectionPlan, DeletePlan, ModelPlan, NotifyPlan, Plan, PublishPlan, Schedule, SyncId, SyncPlan,
-    connection, lint, schedule, table, test, words,
+    ActionPlan, ConnectionPlan, DeletePlan, ListPlan, ModelPlan, NotifyPlan, Plan, PublishPlan, Schedule, SyncId,
+    SyncPlan, connection, lint, schedule, table, test, words,
 };
 use crate::diagnostic::{Diagnostic, Severity, Source, suggest};
 use crate::spec::inherit::inherit;
@@ -543,10 +543,8 @@ fn instance(
         schedule: own_schedule.unwrap_or(schedule),
         model,
         outputs,
-        request,
+        list: Arc::new(ListPlan { request, response, pagination }),
         job,
-        response,
-        pagination,
         errors,
         incremental,
         token,

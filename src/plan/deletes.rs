@@ -1,5 +1,6 @@
 //! What tells that a record is gone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::place::{Place, Sink};
@@ -29,8 +30,8 @@ pub(super) fn deletes(
                 ScopeSpec::Window => Scope::Window,
                 ScopeSpec::Partition => Scope::Partition,
             };
-            if scope != Scope::All {
-                sink.not_yet(&place.key("scope"), "`scope`");
+            if scope == Scope::Partition {
+                sink.not_yet(&place.key("scope"), "`scope: partition`");
             }
             let gone_partitions = *gone_partitions == GonePartitionsSpec::Delete;
             if gone_partitions {
@@ -48,7 +49,6 @@ pub(super) fn deletes(
         DeletesSpec::Feed(spec) => {
             let place = place.key("feed");
             let FeedSpec { request: asked, response, pagination, key, field, format } = spec;
-            sink.not_yet(&place, "`feed`");
             // the watermark is the feed's own
             let mut names = open.but(&["watermark", "window"]);
             names.extend(field.is_some().then_some("watermark"));
@@ -58,18 +58,17 @@ pub(super) fn deletes(
             let field = words::optional(field.as_ref(), |text| words::singular_path(sink, &place.key("field"), text));
             let format = words::time_format(sink, &place.key("format"), format.as_deref().unwrap_or("rfc3339"));
             let field = field?.zip(format);
-            Some(DeletePlan::Feed(Box::new(FeedPlan { list: list?, key: key?, field })))
+            Some(DeletePlan::Feed(Box::new(FeedPlan { list: Arc::new(list?), key: key?, field })))
         }
         DeletesSpec::Sweep(spec) => {
             let place = place.key("sweep");
             let SweepSpec { request: asked, response, pagination, key, every, guard: guard_spec } = spec;
-            sink.not_yet(&place, "`sweep`");
             let names = open.but(&["watermark", "window"]);
             let list = request::list(sink, &place, (asked, response, pagination.as_ref()), provider, open.with(&names));
             let key = row_key(sink, &place.key("key"), key, model);
             let every = words::duration_or(sink, &place.key("every"), every.as_ref(), Duration::from_secs(86_400));
             let guard = guard(guard_spec.as_ref());
-            Some(DeletePlan::Sweep(Box::new(SweepPlan { list: list?, key: key?, every: every?, guard })))
+            Some(DeletePlan::Sweep(Box::new(SweepPlan { list: Arc::new(list?), key: key?, every: every?, guard })))
         }
         DeletesSpec::Webhook {} => {
             sink.not_yet(&place.key("webhook"), "`webhook`");
@@ -79,13 +78,15 @@ pub(super) fn deletes(
 }
 
 fn guard(spec: Option<&GuardSpec>) -> Guard {
-    let (max_fraction, min_rows, allow_empty) = match spec {
-        Some(GuardSpec { max_fraction, min_rows, allow_empty }) => {
-            (max_fraction.unwrap_or(0.3), min_rows.unwrap_or(100), *allow_empty)
-        }
-        None => (0.3, 100, false),
-    };
-    Guard { max_fraction, min_rows, allow_empty }
+    let default = Guard::DEFAULT;
+    match spec {
+        Some(GuardSpec { max_fraction, min_rows, allow_empty }) => Guard {
+            max_fraction: max_fraction.unwrap_or(default.max_fraction),
+            min_rows: min_rows.unwrap_or(default.min_rows),
+            allow_empty: *allow_empty,
+        },
+        None => default,
+    }
 }
 
 /// Which row an entry means: a path for each key column of the model, and for no other.

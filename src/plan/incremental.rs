@@ -29,9 +29,6 @@ pub(super) fn incremental(
     } = spec;
     let kind = mark_kind(*kind_spec);
     let max_age = words::optional_duration(sink, &place.key("max_age"), max_age.as_ref());
-    if spec.max_age.is_some() {
-        sink.not_yet(&place.key("max_age"), "`max_age`");
-    }
     let token =
         words::optional(token_spec.as_ref(), |spec| token(sink, &place.key("token"), spec, open, max_age.flatten()));
     let Some(field) = field else {
@@ -61,11 +58,6 @@ pub(super) fn incremental(
             "`stop_at_watermark` needs a list that is newest first",
             Some(hint),
         );
-    }
-    for (key, is) in [("stop_at_watermark", *stop_at_watermark), ("client_filter", *client_filter)] {
-        if is {
-            sink.not_yet(&place.key(key), &format!("`{key}`"));
-        }
     }
     let plan = IncrementalPlan {
         field: field?,
@@ -176,7 +168,6 @@ fn window(
     open: Variables<'_>,
 ) -> Option<WindowPlan> {
     let WindowSpec { size, granularity, lag, split, concurrency } = spec;
-    sink.not_yet(place, "`window`");
     if matches!(kind, MarkKind::Integer | MarkKind::Text) {
         let hint = "windows are stretches of time: `type: timestamp` or `type: date`".to_owned();
         sink.key_error("E107", place, "only a timestamp or a date has windows", Some(hint));
@@ -239,7 +230,6 @@ fn token(
     max_age: Option<Duration>,
 ) -> Option<TokenFeed> {
     let TokenFeedSpec { from, expired } = spec;
-    sink.not_yet(place, "`token`");
     let from = words::path(sink, &place.key("from"), from);
     let expired = match expired {
         None => Some(None),

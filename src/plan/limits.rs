@@ -61,6 +61,14 @@ pub const QUOTED_CHARS_MAX: usize = 80;
 pub const PAGES_MAX: u64 = 1_000_000;
 /// Empty pages in a row, each with a next cursor, before the scan is called stuck.
 pub const EMPTY_PAGES_MAX: u32 = 100;
+/// Pages with the same records in a row before the scan is called stuck.
+pub const SAME_PAGES_MAX: u32 = 3;
+/// How far the clock of an API and that of this machine may be apart, where both are compared.
+pub const CLOCK_SKEW_MAX: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
+/// Windows of one run that may fail before no other is begun.
+pub const WINDOW_FAILURES_MAX: u32 = 3;
+/// Entries of a list of deletions that are remembered because they are read again.
+pub const FEED_APPLIED_MAX: usize = 2_000;
 
 /// Rows of one commit group.
 pub const GROUP_ROWS_MAX: usize = 20_000;

@@ -8,10 +8,10 @@ use super::place::{Place, Sink};
 use super::provider::ProviderWords;
 use super::variables::Variables;
 use super::{
-    Budget, DeletePlan, DetailPlan, DownloadPlan, ErrorAction, ErrorRule, IncrementalPlan, JobPlan, LevelSource,
-    ModelPlan, OnWebhook, OutputPlan, PagePlan, PartitionPlan, RequestPlan, ResponsePlan, Schedule, Scope, TokenFeed,
-    WalkPlan, WebhookAction, deletes, incremental, lint, paging, partition, provider, request, schedule, webhook,
-    words,
+    Budget, ColumnType, DeletePlan, DetailPlan, DownloadPlan, ErrorAction, ErrorRule, IncrementalPlan, JobPlan,
+    LevelSource, MarkKind, ModelPlan, OnWebhook, OutputPlan, PagePlan, PartitionPlan, RequestPlan, ResponsePlan,
+    Schedule, Scope, TokenFeed, WalkPlan, WebhookAction, deletes, incremental, lint, paging, partition, provider,
+    request, schedule, webhook, words,
 };
 use crate::spec::{
     CursorSpec, JobSpec, LinkSpec, ModelRefSpec, NextUrlSpec, OffsetSpec, OutputSpec, PageSpec, PaginationSpec,
@@ -317,14 +317,6 @@ fn outputs(
 
 fn budget(sink: &mut Sink, place: &Place<'_>, spec: &SyncSpec) -> Option<Budget> {
     let SyncSpec { max_runtime, max_requests, max_records, .. } = spec;
-    let given = [
-        ("max_runtime", max_runtime.is_some()),
-        ("max_requests", max_requests.is_some()),
-        ("max_records", max_records.is_some()),
-    ];
-    for (key, _) in given.into_iter().filter(|(_, given)| *given) {
-        sink.not_yet(&place.key(key), &format!("`{key}`"));
-    }
     let runtime = words::optional_duration(sink, &place.key("max_runtime"), max_runtime.as_ref())?;
     Some(Budget { runtime, requests: *max_requests, records: *max_records })
 }
@@ -378,6 +370,7 @@ fn cross_rules(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
         paging::position_has_a_place(sink, &at, &draft.pagination, paged);
     }
     words_have_what_they_need(sink, place, draft);
+    one_way_to_read_changes(sink, place, draft);
     repeats_differ(sink, place, draft);
 }
 
@@ -399,6 +392,22 @@ fn words_have_what_they_need(sink: &mut Sink, place: &Place<'_>, draft: &SyncDra
             let at = place.key("errors").index(index).key("then");
             sink.error("E110", &at, "`skip_partition` is about the partitions of `for_each`", Some(hint));
         }
+    }
+}
+
+/// Windows, tokens and lists that are read down to the watermark are three ways to do the same.
+fn one_way_to_read_changes(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
+    let at = place.key("incremental");
+    let Some(incremental) = draft.incremental.as_ref().filter(|_| !place.is_broken()) else { return };
+    let ways = [
+        ("window", incremental.window.is_some()),
+        ("stop_at_watermark", incremental.stop_at_watermark),
+        ("token", draft.token.is_some()),
+    ];
+    let mut taken = ways.into_iter().filter(|(_, is)| *is).map(|(way, _)| way);
+    if let (Some(first), Some(second)) = (taken.next(), taken.next()) {
+        let message = format!("`{second}` and `{first}` are two ways to read only what changed");
+        sink.key_error("E107", &at.key(second), message, Some("keep one of them".to_owned()));
     }
 }
 
@@ -470,6 +479,9 @@ fn absence_is_provable(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
     let only_changes = draft.incremental.is_some() || draft.token.is_some();
     let (wrong, message, hint) = if *scope == Scope::Window && !windows {
         (inner.key("scope"), "`scope: window` needs windows", "add `incremental: { window: { size: 1 month } }`")
+    } else if *scope == Scope::Window && !has_window_column(draft) {
+        let hint = "add a column of type `timestamptz` (`date` for `type: date`) with the path of `incremental.field`";
+        (inner.key("scope"), "no column of the model tells which rows are of a window", hint)
     } else if *scope == Scope::Partition && draft.partitions.is_none() {
         (inner.key("scope"), "`scope: partition` needs partitions", "add `for_each`, or take `scope` out")
     } else if *gone_partitions && draft.partitions.is_none() {
@@ -484,4 +496,14 @@ fn absence_is_provable(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
     if !place.is_broken() {
         sink.key_error("E070", &wrong, message, Some(hint.to_owned()));
     }
+}
+
+/// Whether the table tells of each row in which window it lies.
+fn has_window_column(draft: &SyncDraft) -> bool {
+    let Some(incremental) = &draft.incremental else { return false };
+    let wanted = match incremental.kind {
+        MarkKind::Date => ColumnType::Date,
+        MarkKind::Timestamp | MarkKind::Integer | MarkKind::Text => ColumnType::Timestamptz,
+    };
+    draft.model.column_of(&incremental.field).is_some_and(|column| draft.model.columns[column].column_type == wanted)
 }

@@ -30,8 +30,25 @@ pub struct Batch {
     pub nulled: u64,
     /// the highest incremental mark on the page
     pub high: Option<Mark>,
+    /// the lowest
+    pub low: Option<Mark>,
+    /// a mark came behind a higher one
+    pub unsorted: bool,
     /// bytes the batch holds in memory, roughly
     pub bytes: usize,
+}
+
+/// The rows that one page of a list of ids speaks of (`deletes.feed`, `deletes.sweep`).
+#[derive(Debug)]
+pub struct Keys {
+    /// the model's key columns, in key order
+    pub keys: RecordBatch,
+    /// per entry, a hash of its key and its time
+    pub hashes: Vec<u64>,
+    /// per entry, its time: since when the row is gone
+    pub marks: Vec<Option<Mark>>,
+    /// entries whose key or time cannot be read
+    pub unreadable: Vec<Quarantined>,
 }
 
 /// What a record says of its own life (`deletes.flag`).

@@ -61,6 +61,8 @@ pub struct Mapper {
     filter: Option<Predicate>,
     flag: Option<Flag>,
     mark: Option<MarkReader>,
+    /// records below it are not wanted
+    floor: Option<Mark>,
     layout: Layout,
 }
 
@@ -93,10 +95,10 @@ struct Sources<'j> {
 }
 
 /// What is wrong with a record.
-struct Fault {
+pub(super) struct Fault {
     column: Option<String>,
-    code: &'static str,
-    reason: String,
+    pub(super) code: &'static str,
+    pub(super) reason: String,
 }
 
 impl Mapper {
@@ -109,9 +111,10 @@ impl Mapper {
             steps: 0,
             key: model.key.clone(),
             on_invalid: model.on_invalid,
-            filter: plan.response.filter.clone(),
+            filter: plan.list.response.filter.clone(),
             flag: Flag::new(&plan.deletes),
-            mark: plan.incremental.as_ref().map(MarkReader::new),
+            mark: plan.incremental.as_ref().map(|plan| MarkReader::new(&plan.field, plan.kind, &plan.format)),
+            floor: None,
             layout: Layout::new(model),
         };
         for (at, column) in model.columns.iter().enumerate() {
@@ -125,6 +128,12 @@ impl Mapper {
             });
         }
         mapper
+    }
+
+    /// Turns away records whose mark is lower (`client_filter`). They count as filtered.
+    #[must_use]
+    pub fn from(self, floor: Option<Mark>) -> Self {
+        Self { floor, ..self }
     }
 
     fn source(&mut self, source: &ColumnSource) -> Source {
@@ -175,6 +184,12 @@ impl Mapper {
         let key = self.read_key(&sources, &mut cells);
         let keyed = key.is_ok();
         let mark = self.mark.as_ref().map_or(Ok(None), |mark| mark.read(record));
+        if let (Ok(Some(mark)), Some(floor)) = (&mark, &self.floor)
+            && mark < floor
+        {
+            page.filtered += 1;
+            return Ok(());
+        }
         if let Ok(Some(mark)) = &mark {
             // also of a record that ends in quarantine: it is kept, so its ground is covered
             page.see(mark);
@@ -362,19 +377,25 @@ impl Flag {
     }
 }
 
-/// `incremental.field`.
+/// Reads a mark: the incremental field of a record, the time of an entry of a list of deletions.
 #[derive(Debug, Clone)]
-struct MarkReader {
+pub struct MarkReader {
     field: Path,
     coercion: Coercion,
 }
 
 impl MarkReader {
-    fn new(plan: &IncrementalPlan) -> Self {
-        Self { field: plan.field.clone(), coercion: Coercion::new(&mark_type(plan.kind), &plan.format) }
+    /// Reads what stands at `field`.
+    pub fn new(field: &Path, kind: MarkKind, format: &TimeFormat) -> Self {
+        Self { field: field.clone(), coercion: Coercion::new(&mark_type(kind), format) }
     }
 
-    fn read(&self, record: &Json<'_>) -> Result<Option<Mark>, Fault> {
+    /// The mark of a record; none where it has none, or one that cannot be read.
+    pub fn peek(&self, record: &Json<'_>) -> Option<Mark> {
+        self.read(record).ok().flatten()
+    }
+
+    pub(super) fn read(&self, record: &Json<'_>) -> Result<Option<Mark>, Fault> {
         let Some(value) = first(&self.field, record) else { return Ok(None) };
         self.coercion.cell(value).map(mark).map_err(|Reason { code, text }| {
             let field = excerpt::quoted(self.field.text());

@@ -6,6 +6,7 @@ pub mod columns;
 pub mod decode;
 pub mod hash;
 pub mod json;
+pub mod keys;
 pub mod map;
 pub mod number;
 pub mod select;
@@ -19,9 +20,10 @@ mod time;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, Fate, Quarantined};
+pub use batch::{Batch, Fate, Keys, Quarantined};
 pub use columns::arrow_type;
 pub use decode::{DecodeError, DecodeErrorKind, parse};
 pub use json::Json;
-pub use map::{MapError, Mapper};
+pub use keys::KeyReader;
+pub use map::{MapError, Mapper, MarkReader};
 pub use select::{first, matches, select};

@@ -55,6 +55,8 @@ pub(super) struct Page<'m> {
     quarantined: Vec<Quarantined>,
     nulled: u64,
     high: Option<Mark>,
+    low: Option<Mark>,
+    unsorted: bool,
     bytes: usize,
     scratch: Scratch,
 }
@@ -74,6 +76,8 @@ impl<'m> Page<'m> {
             quarantined: Vec::new(),
             nulled: 0,
             high: None,
+            low: None,
+            unsorted: false,
             bytes: 0,
             scratch: Scratch::default(),
         }
@@ -111,8 +115,13 @@ impl<'m> Page<'m> {
 
     /// Takes note of an incremental mark.
     pub(super) fn see(&mut self, mark: &Mark) {
-        if self.high.as_ref().is_none_or(|high| high < mark) {
-            self.high = Some(mark.clone());
+        match &self.high {
+            Some(high) if high > mark => self.unsorted = true,
+            Some(high) if high == mark => {}
+            _ => self.high = Some(mark.clone()),
+        }
+        if self.low.as_ref().is_none_or(|low| low > mark) {
+            self.low = Some(mark.clone());
         }
     }
 
@@ -134,6 +143,8 @@ impl<'m> Page<'m> {
             filtered: self.filtered,
             nulled: self.nulled,
             high: self.high,
+            low: self.low,
+            unsorted: self.unsorted,
             bytes,
         }
     }

@@ -2,27 +2,76 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::Mark;
+use super::{Mark, Windows};
+use crate::plan::limits;
 
-/// The version written today. An unknown version is refused, never guessed at.
-pub const VERSION: u32 = 1;
+/// The version written today. An unknown version is refused, never guessed at; version 1 is this one without windows, tokens and lists
+/// of what is gone.
+pub const VERSION: u32 = 2;
 
 /// All that a sync remembers. A run begins by reading this and nothing else.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// of this form
     pub version: u32,
     /// of the plan it was made by; another plan's state is not resumed
     pub fingerprint: u64,
+    /// the sync's own list
+    #[serde(flatten)]
+    pub main: Track,
+    /// the token of a delta feed: what comes after it is not read
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Value>,
+    /// how far the windows are
+    #[serde(default, skip_serializing_if = "Windows::is_new")]
+    pub windows: Windows,
+    /// the list of what was deleted (`deletes.feed`)
+    #[serde(default, skip_serializing_if = "Feed::is_new")]
+    pub feed: Feed,
+    /// the list of all ids (`deletes.sweep`)
+    #[serde(default, skip_serializing_if = "Track::is_new")]
+    pub sweep: Track,
+}
+
+/// How far one list is read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Track {
     /// everything up to here is covered and committed
     pub watermark: Option<Mark>,
+    /// what the last scan saw, where the list may have moved under it: the next one reads from the watermark once more
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ahead: Option<Mark>,
+    /// when the last complete scan began
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<DateTime<Utc>>,
     /// the scan under way; none between two scans
     pub scan: Option<ScanState>,
 }
 
+/// How far the list of what was deleted is read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Feed {
+    /// as any list
+    #[serde(flatten)]
+    pub track: Track,
+    /// entries that this scan reads again, by a hash of key and time: they have been applied, and what has come back since must stay
+    #[serde(default)]
+    pub applied: Vec<u64>,
+    /// there were too many to remember: rows that came after this time stay
+    #[serde(default)]
+    pub forgot_at: Option<DateTime<Utc>>,
+    /// the latest entries that this scan has read
+    #[serde(default)]
+    pub reading: Vec<(u64, Mark)>,
+    /// the latest of those that were too many to remember
+    #[serde(default)]
+    pub dropped: Option<Mark>,
+}
+
 /// A scan under way, after its last committed page.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScanState {
     /// names the scan over all the runs it takes
     pub id: u64,
@@ -30,8 +79,17 @@ pub struct ScanState {
     pub started_at: DateTime<Utc>,
     /// the watermark its requests are made with
     pub since: Option<Mark>,
+    /// the token its requests are made with
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since_token: Option<Value>,
+    /// the token that the API gave last
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<Value>,
     /// the highest mark it has seen
     pub high: Option<Mark>,
+    /// a mark came behind a higher one
+    #[serde(default)]
+    pub unsorted: bool,
     /// where the next page is
     pub position: Position,
     /// pages committed so far
@@ -42,14 +100,26 @@ pub struct ScanState {
     pub empty_pages: u32,
     /// the server has sent a page of exactly the asked size, so that a shorter one means the end
     pub size_honoured: bool,
+    /// pages were asked for by their position in the list, so that a record can have slipped past the reader while it moved
+    #[serde(default)]
+    pub by_position: bool,
+    /// times that the whole list was read before
+    #[serde(default)]
+    pub rounds: u32,
     /// why an end of this scan would prove nothing about what is gone
     pub unproven: Option<String>,
-    /// the number of all records as the API said it first; when it moves, pages may have shifted under the reader
+    /// the number of all records as the API said it last
     #[serde(default)]
     pub total: Option<u64>,
+    /// that number was another one before
+    #[serde(default)]
+    pub moved: bool,
     /// the guard refused what this scan would delete; it waits for `--accept-deletes`
     #[serde(default)]
     pub guarded: bool,
+    /// what stood on the last page, and how often in a row
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<(u64, u32)>,
     /// for the detection of cycles (Brent): a token seen earlier, and how many pages until it moves up
     pub tortoise: Option<Tortoise>,
 }
@@ -72,7 +142,7 @@ pub enum Position {
     /// at the first page
     Start,
     /// behind this cursor, as the API gave it (text or number)
-    Cursor(serde_json::Value),
+    Cursor(Value),
     /// at this URL
     Url(String),
     /// at this page number
@@ -83,24 +153,150 @@ pub enum Position {
     End,
 }
 
+/// Which list of a sync a page belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lane {
+    /// its records
+    Main,
+    /// its records of one window, by the id of its scan
+    Window(u64),
+    /// what was deleted
+    Feed,
+    /// all ids
+    Sweep,
+}
+
 impl Checkpoint {
     /// The checkpoint of a sync that has never run.
     pub fn new(fingerprint: u64) -> Self {
-        Self { version: VERSION, fingerprint, watermark: None, scan: None }
+        Self {
+            version: VERSION,
+            fingerprint,
+            main: Track::default(),
+            token: None,
+            windows: Windows::default(),
+            feed: Feed::default(),
+            sweep: Track::default(),
+        }
     }
 
-    /// The state after `scan` has come so far. A watermark moves with the pages only where the API lists the oldest first.
-    #[must_use]
-    pub fn after_page(&self, scan: ScanState, ascending: bool) -> Self {
-        let watermark = if ascending { self.watermark.clone().max(scan.high.clone()) } else { self.watermark.clone() };
-        Self { watermark, scan: Some(scan), ..self.clone() }
+    /// The scan of a lane that is under way.
+    pub fn scan(&self, lane: Lane) -> Option<&ScanState> {
+        match lane {
+            Lane::Main => self.main.scan.as_ref(),
+            Lane::Window(id) => self.windows.open.iter().map(|window| &window.scan).find(|scan| scan.id == id),
+            Lane::Feed => self.feed.track.scan.as_ref(),
+            Lane::Sweep => self.sweep.scan.as_ref(),
+        }
     }
 
-    /// The state after the scan is complete: everything up to the highest mark it saw is covered.
-    #[must_use]
-    pub fn after_scan(&self) -> Self {
-        let high = self.scan.as_ref().and_then(|scan| scan.high.clone());
-        Self { watermark: self.watermark.clone().max(high), scan: None, ..self.clone() }
+    /// The scan of a lane that is under way.
+    pub fn scan_mut(&mut self, lane: Lane) -> Option<&mut ScanState> {
+        match lane {
+            Lane::Main => self.main.scan.as_mut(),
+            Lane::Window(id) => self.windows.open.iter_mut().map(|window| &mut window.scan).find(|scan| scan.id == id),
+            Lane::Feed => self.feed.track.scan.as_mut(),
+            Lane::Sweep => self.sweep.scan.as_mut(),
+        }
+    }
+
+    /// Every scan under way.
+    pub fn scans_mut(&mut self) -> impl Iterator<Item = &mut ScanState> {
+        let Self { main, windows, feed, sweep, .. } = self;
+        let windows = windows.open.iter_mut().map(|window| &mut window.scan);
+        main.scan.iter_mut().chain(windows).chain(feed.track.scan.iter_mut()).chain(sweep.scan.iter_mut())
+    }
+
+    /// Whether nothing is half done.
+    pub fn is_complete(&self) -> bool {
+        let rests = self.main.scan.is_none() && self.feed.track.scan.is_none() && self.sweep.scan.is_none();
+        rests && self.windows.is_complete()
+    }
+
+    /// The state after `scan` has come so far. A watermark moves with the pages only where the API lists the oldest first, keeps to that,
+    /// and is not read by position.
+    pub fn after_page(&mut self, lane: Lane, scan: ScanState, ascending: bool) {
+        if lane == Lane::Main && ascending && !scan.unsorted && !scan.by_position {
+            self.main.watermark = self.main.watermark.take().max(scan.high.clone());
+        }
+        match lane {
+            Lane::Main => self.main.scan = Some(scan),
+            Lane::Feed => self.feed.track.scan = Some(scan),
+            Lane::Sweep => self.sweep.scan = Some(scan),
+            Lane::Window(_) => {
+                if let Some(known) = self.scan_mut(lane) {
+                    *known = scan;
+                }
+            }
+        }
+    }
+
+    /// The state after the scan of a lane is complete.
+    pub fn after_scan(&mut self, lane: Lane) {
+        match lane {
+            Lane::Main => {
+                if let Some(token) = self.main.scan.as_ref().and_then(|scan| scan.token.clone()) {
+                    self.token = Some(token);
+                }
+                self.main.close();
+            }
+            Lane::Feed => self.feed.close(),
+            Lane::Sweep => self.sweep.close(),
+            Lane::Window(id) => {
+                let started_at = self.windows.close(id);
+                self.main.watermark = self.main.watermark.take().max(self.windows.covered());
+                if self.windows.is_complete() {
+                    self.main.completed_at = self.main.completed_at.max(started_at);
+                }
+            }
+        }
+    }
+}
+
+impl Feed {
+    /// Notes an entry that is applied.
+    pub fn note(&mut self, hash: u64, mark: Mark) {
+        self.reading.push((hash, mark));
+        if self.reading.len() > 2 * limits::FEED_APPLIED_MAX {
+            self.reading.sort_by(|a, b| b.1.cmp(&a.1));
+            let dropped = self.reading.split_off(limits::FEED_APPLIED_MAX).into_iter().next().map(|(_, mark)| mark);
+            self.dropped = self.dropped.take().max(dropped);
+        }
+    }
+
+    /// The scan is complete: what the next one will read again is remembered.
+    fn close(&mut self) {
+        let began = self.track.scan.as_ref().map(|scan| scan.started_at);
+        self.track.close();
+        let from = self.track.watermark.as_ref();
+        let again = |mark: &Mark| from.is_none_or(|from| mark >= from);
+        self.applied = self.reading.drain(..).filter(|(_, mark)| again(mark)).map(|(hash, _)| hash).collect();
+        self.forgot_at = began.filter(|_| self.dropped.as_ref().is_some_and(again));
+        self.dropped = None;
+    }
+
+    fn is_new(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Track {
+    fn is_new(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The scan is complete: everything up to the highest mark it saw is covered, if nothing can have slipped past it. Else that is so
+    /// after the next scan, which reads the same stretch once more; what the scan before saw has now been read twice.
+    fn close(&mut self) {
+        let Some(scan) = self.scan.take() else { return };
+        let ahead = self.ahead.take();
+        self.watermark = self.watermark.take().max(ahead);
+        if scan.is_settled() {
+            self.watermark = self.watermark.take().max(scan.high);
+        } else {
+            self.ahead = scan.high.filter(|high| self.watermark.as_ref().is_none_or(|watermark| high > watermark));
+        }
+        self.completed_at = self.completed_at.max(Some(scan.started_at));
     }
 }
 
@@ -111,16 +307,36 @@ impl ScanState {
             id,
             started_at: now,
             since,
+            since_token: None,
+            token: None,
             high: None,
+            unsorted: false,
             position: Position::Start,
             pages: 0,
             records: 0,
             empty_pages: 0,
             size_honoured: false,
+            by_position: false,
+            rounds: 0,
             unproven: None,
             total: None,
+            moved: false,
             guarded: false,
+            content: None,
             tortoise: None,
+        }
+    }
+
+    /// The scan at its first page again, with all that it has seen.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self {
+            since_token: self.since_token.clone(),
+            high: self.high.clone(),
+            unsorted: self.unsorted,
+            rounds: self.rounds + 1,
+            unproven: self.unproven.clone(),
+            ..Self::begin(self.id, self.started_at, self.since.clone())
         }
     }
 }

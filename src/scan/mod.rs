@@ -4,9 +4,13 @@
 pub mod checkpoint;
 pub mod retry;
 
+mod begin;
 mod mark;
 mod page;
+mod window;
 
-pub use checkpoint::{Checkpoint, Position, ScanState};
+pub use begin::{Begin, Wish, begin, is_whole_feed, seen_by};
+pub use checkpoint::{Checkpoint, Feed, Lane, Position, ScanState, Track};
 pub use mark::Mark;
 pub use page::{PageFacts, Step, Stuck};
+pub use window::{OpenWindow, Range, Windows};

@@ -8,6 +8,7 @@
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::Mark;
 use super::checkpoint::{Position, ScanState, Tortoise};
 use crate::plan::{PageKind, PagePlan, limits};
 
@@ -28,6 +29,14 @@ pub struct PageFacts {
     pub stop: bool,
     /// the API has no such page (404 behind the last one)
     pub past_end: bool,
+    /// the token of a delta feed, if the answer has one
+    pub token: Option<Value>,
+    /// a hash of what stands on it; none where it is not asked
+    pub content: Option<u64>,
+    /// the list is newest first, and has come to what is older than the watermark
+    pub reached: bool,
+    /// the window holds more than the API gives
+    pub split: bool,
 }
 
 /// What comes after a page.
@@ -62,6 +71,12 @@ pub enum Stuck {
         /// pages in a row
         pages: u32,
     },
+    /// the API does not care which page is asked for
+    #[error("the API gave the same page {times} times in a row, whatever position was asked for")]
+    SamePage {
+        /// times
+        times: u32,
+    },
     /// the answer promises more and does not say where
     #[error("the answer says that there is more, and gives no token for it")]
     NoToken,
@@ -78,6 +93,7 @@ impl Stuck {
                 "raise `max_pages` if the list really is that long; the next run goes on from here"
             }
             Self::EmptyPages { .. } => "check `response.records` and the pagination words",
+            Self::SamePage { .. } => "check the parameter that the position goes to: the API does not know it",
             Self::NoToken => "check the path the cursor is taken from",
         }
     }
@@ -102,11 +118,16 @@ impl ScanState {
         self.records += page.records;
         self.empty_pages = if page.records == 0 { self.empty_pages + 1 } else { 0 };
         self.watch_total(page.total);
+        if page.token.is_some() {
+            self.token.clone_from(&page.token);
+        }
         let next = if page.stop {
             self.doubt("the scan was ended by `stop.when`");
             None
         } else if page.past_end {
             self.doubt("the API answered 404 behind the last page");
+            None
+        } else if page.reached {
             None
         } else {
             self.next_position(&plan.kind, page)?
@@ -127,24 +148,33 @@ impl ScanState {
         if self.empty_pages >= limits::EMPTY_PAGES_MAX {
             return Err(Stuck::EmptyPages { pages: self.empty_pages });
         }
+        self.watch_content(page.content)?;
         self.watch_cycle(&next)?;
+        self.by_position |= is_by_position(&next);
         self.position = next;
         Ok(Step::More)
     }
 
     /// The state as another run goes on with it. What a run gave up as stuck may be mended by then, so that it is looked for anew: a circle
     /// that was left behind must not make a token suspect that now leads on.
-    ///
-    /// A list that is read by position may have moved between the runs, and a record with it across the border of two pages. Without a
-    /// total that would show it, the end of such a scan proves nothing.
     #[must_use]
     pub fn resumed(self) -> Self {
-        let mut resumed = Self { tortoise: None, empty_pages: 0, ..self };
-        let by_position = matches!(resumed.position, Position::Page(_) | Position::Offset(_) | Position::Url(_));
-        if by_position && resumed.total.is_none() {
-            resumed.doubt("the list was read in two runs by position, and may have moved between them");
-        }
-        resumed
+        Self { tortoise: None, content: None, empty_pages: 0, ..self }
+    }
+
+    /// Whether no record can have slipped past the reader: from a page that was still to be read to one that had been. It happens when a
+    /// list is read by position, and a record before that position goes away or changes its place.
+    ///
+    /// Nothing has moved where the API counts the records, always counted the same, returned as many, and none of them is newer than the
+    /// scan.
+    pub fn is_settled(&self) -> bool {
+        let newest = |high: &Mark| match high {
+            Mark::Timestamp(at) => *at < self.started_at - limits::CLOCK_SKEW_MAX,
+            Mark::Date(day) => *day < (self.started_at - limits::CLOCK_SKEW_MAX).date_naive(),
+            Mark::Integer(_) | Mark::Text(_) => false,
+        };
+        let counted = !self.moved && self.total == Some(self.records);
+        !self.by_position || (counted && self.high.as_ref().is_none_or(newest))
     }
 
     /// The first reason is kept: an end proves nothing once anything was in doubt.
@@ -153,15 +183,22 @@ impl ScanState {
     }
 
     fn watch_total(&mut self, total: Option<u64>) {
-        match (self.total, total) {
-            (None, Some(_)) => self.total = total,
-            (Some(first), Some(now)) if first != now => {
-                let text = format!("the list changed from {first} to {now} records while it was read");
-                self.doubt(&text);
-                self.total = total;
-            }
-            _ => {}
+        self.moved |= self.total.is_some() && total.is_some() && self.total != total;
+        self.total = total.or(self.total);
+    }
+
+    /// A list that moves can bring the same page twice; one whose position is ignored brings it for ever.
+    fn watch_content(&mut self, content: Option<u64>) -> Result<(), Stuck> {
+        let Some(content) = content else { return Ok(()) };
+        let times = match self.content {
+            Some((known, times)) if known == content => times + 1,
+            _ => 1,
+        };
+        if times >= limits::SAME_PAGES_MAX {
+            return Err(Stuck::SamePage { times });
         }
+        self.content = Some((content, times));
+        Ok(())
     }
 
     fn next_position(&mut self, kind: &PageKind, page: &PageFacts) -> Result<Option<Position>, Stuck> {
@@ -243,6 +280,40 @@ impl ScanState {
         }
         Ok(())
     }
+}
+
+/// Whether a place is told by the number of pages or records before it, and not by what they are.
+fn is_by_position(position: &Position) -> bool {
+    match position {
+        Position::Start | Position::End | Position::Cursor(_) => false,
+        Position::Page(_) | Position::Offset(_) => true,
+        Position::Url(url) => {
+            url::Url::parse(url).is_ok_and(|url| url.query_pairs().any(|(name, value)| counts(&name, &value)))
+        }
+    }
+}
+
+/// Names that APIs have for a position in their next links, without case, `_`, `-`, `$` and brackets.
+const COUNTERS: [&str; 12] = [
+    "page",
+    "p",
+    "pg",
+    "pagenumber",
+    "pageno",
+    "pagenum",
+    "pageindex",
+    "offset",
+    "skip",
+    "start",
+    "startat",
+    "startindex",
+];
+
+fn counts(name: &str, value: &str) -> bool {
+    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let is_counter = COUNTERS.contains(&name.as_str()) || matches!(name.as_str(), "pageoffset" | "from");
+    // longer numbers are times and ids
+    is_counter && !value.is_empty() && value.len() <= 9 && value.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 #[cfg(test)]

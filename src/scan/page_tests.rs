@@ -114,13 +114,6 @@ fn the_end_proves_nothing_when_anything_was_in_doubt() {
     assert_eq!(short.advance(&plan(offset(10)), &facts), Ok(Step::Done));
     assert!(short.unproven.is_some_and(|why| why.contains("5 records and returned 3")));
 
-    let mut moving = begin();
-    let first = PageFacts { records: 2, total: Some(4), ..PageFacts::default() };
-    assert_eq!(moving.advance(&plan(offset(2)), &first), Ok(Step::More));
-    let second = PageFacts { records: 1, total: Some(3), ..PageFacts::default() };
-    assert_eq!(moving.advance(&plan(offset(2)), &second), Ok(Step::Done));
-    assert!(moving.unproven.is_some_and(|why| why.contains("from 4 to 3")));
-
     let mut stopped = begin();
     let facts = PageFacts { records: 2, stop: true, next: Some(json!("x")), ..PageFacts::default() };
     assert_eq!(stopped.advance(&plan(cursor()), &facts), Ok(Step::Done));
@@ -141,13 +134,60 @@ fn a_promise_without_a_token_and_too_many_pages_are_errors() {
     assert_eq!(state.advance(&plan, &facts(2)), Err(Stuck::PagesMax { pages: 2 }));
 }
 
+/// What the API says of its list while it is read by position.
+fn read(pages: &[(u64, u64)], high: Option<chrono::DateTime<chrono::Utc>>) -> ScanState {
+    let mut state = begin();
+    for (records, total) in pages {
+        let facts = PageFacts { records: *records, total: Some(*total), ..PageFacts::default() };
+        state.advance(&plan(offset(2)), &facts).expect("not stuck");
+    }
+    ScanState { high: high.map(Mark::Timestamp), started_at: at("2024-01-02T00:00:00Z"), ..state }
+}
+
+fn at(text: &str) -> chrono::DateTime<chrono::Utc> {
+    chrono::DateTime::parse_from_rfc3339(text).expect("a time").to_utc()
+}
+
 #[test]
-fn a_list_that_is_read_by_position_in_two_runs_proves_nothing_unless_a_total_does() {
-    let at = |position: Position, total| ScanState { position, total, ..begin() }.resumed().unproven;
-    assert_eq!(at(Position::Cursor(json!("c")), None), None);
-    assert_eq!(at(Position::End, None), None);
-    assert_eq!(at(Position::Page(3), Some(100)), None);
-    assert!(at(Position::Page(3), None).is_some());
-    assert!(at(Position::Offset(30), None).is_some());
-    assert!(at(Position::Url("https://a.example/?page=3".into()), None).is_some());
+fn a_list_that_may_have_moved_is_not_settled() {
+    let old = Some(at("2024-01-01T00:00:00Z"));
+    assert!(begin().is_settled());
+    assert!(read(&[(1, 1)], None).is_settled(), "one page cannot move under the reader");
+    assert!(read(&[(2, 3), (1, 3)], old).is_settled());
+    assert!(read(&[(2, 3), (1, 3)], None).is_settled());
+    assert!(!read(&[(2, 4), (1, 3)], old).is_settled(), "a record went");
+    assert!(!read(&[(2, 4), (2, 4)], Some(at("2024-01-01T23:58:00Z"))).is_settled(), "a record came while it was read");
+    assert!(!read(&[(2, 5), (2, 4), (0, 4)], old).is_settled(), "it moved on the way");
+    let unknown = ScanState { by_position: true, ..begin() };
+    assert!(!unknown.is_settled(), "nothing tells that it did not move");
+}
+
+#[test]
+fn next_links_are_by_position_if_they_count() {
+    for (url, counts) in [
+        ("https://a.example/x?page=3", true),
+        ("https://a.example/x?per_page=100&page=2", true),
+        ("https://a.example/x?page[number]=2", true),
+        ("https://a.example/x?$skip=200", true),
+        ("https://a.example/x?startAt=50&maxResults=50", true),
+        ("https://a.example/x?cursor=eyJpZCI6MX0", false),
+        ("https://a.example/x?page_info=eyJsYXN0X2lkIjo", false),
+        ("https://a.example/x?start=1700000000", false),
+        ("https://a.example/x?page[after]=abc&page[size]=100", false),
+        ("https://a.example/x?limit=100", false),
+    ] {
+        assert_eq!(is_by_position(&Position::Url(url.into())), counts, "{url}");
+    }
+}
+
+#[test]
+fn a_page_that_comes_again_and_again_is_no_list() {
+    let mut state = begin();
+    let facts = |content| PageFacts { records: 2, content: Some(content), ..PageFacts::default() };
+    for content in [1, 1, 2, 3, 3] {
+        assert_eq!(state.advance(&plan(page(None)), &facts(content)), Ok(Step::More));
+    }
+    let stuck = state.advance(&plan(page(None)), &facts(3));
+    assert_eq!(stuck, Err(Stuck::SamePage { times: 3 }));
+    assert_eq!(state.resumed().advance(&plan(page(None)), &facts(3)), Ok(Step::More), "the next run looks anew");
 }

@@ -7,10 +7,11 @@ use super::error::Error;
 use super::ledger::{big, change_counter, set_change_counter, stamp};
 use super::merge::span;
 use super::seen;
-use super::sql::{ident, joined, list};
+use super::sql::{ident, joined, list, literal};
 use super::stage;
 use super::tables::{key_names, table_of};
-use crate::plan::{Guard, ModelPlan, SyncId, limits};
+use crate::plan::{ColumnPlan, Guard, ModelPlan, SyncId, limits};
+use crate::scan::{Mark, Range};
 
 /// The temporary table of rows that are gone: `target`, `nth`.
 const GONE: &str = "temp.main.headwater_gone";
@@ -28,6 +29,11 @@ pub enum Absence {
         /// the first and last change number given out
         changes: Option<(i64, i64)>,
     },
+    /// some rows were not seen, and a scan that may have missed them is not enough: nothing was written, and the list is read once more
+    Unconfirmed {
+        /// rows that were not seen
+        rows: u64,
+    },
     /// the guard held it back: nothing was written, and the seen keys are kept so that a person can accept
     Guarded {
         /// rows that would be deleted
@@ -40,16 +46,33 @@ pub enum Absence {
 }
 
 /// How a scan ended.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ScanEnd {
-    /// which scan
+    /// the scan for which seen keys were noted
     pub scan_id: u64,
+    /// when it began: rows that came since by another way were not to be seen by it
+    pub began: DateTime<Utc>,
     /// records it returned, valid or not
     pub records_seen: u64,
+    /// the rows it is about; none = all of the connection and variant
+    pub stretch: Option<Stretch>,
     /// what keeps a wrong answer from emptying the table
     pub guard: Guard,
     /// a person said yes: the guard does not count
     pub accept: bool,
+    /// rows that were not seen are looked for by another scan first
+    pub confirm: bool,
+    /// the scan whose seen keys are still wanted afterwards
+    pub keep: Option<u64>,
+}
+
+/// The rows of a window.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stretch {
+    /// position of the column in the model, a time or a day
+    pub column: usize,
+    /// its values
+    pub range: Range,
 }
 
 /// Deletes the rows of one connection and variant that live and were not seen. Runs inside the caller's transaction.
@@ -61,8 +84,13 @@ pub fn delete_unseen(
     now: DateTime<Utc>,
 ) -> Result<Absence, Error> {
     seen::ensure(db, model)?;
-    let live = count_live(db, model, id)?;
-    let would_delete = find_unseen(db, model, id, end.scan_id, live)?;
+    let rows = Rows::of(model, end);
+    let live = count_live(db, model, id, &rows)?;
+    let would_delete = find_unseen(db, model, id, &rows, end, live)?;
+    if would_delete > 0 && end.confirm {
+        stage::drop(db, GONE)?;
+        return Ok(Absence::Unconfirmed { rows: would_delete });
+    }
     #[expect(clippy::cast_precision_loss, reason = "a fraction of rows")]
     let fraction = if live == 0 { 0.0 } else { would_delete as f64 / live as f64 };
     let guard = &end.guard;
@@ -88,15 +116,29 @@ pub fn delete_unseen(
         }
     }
     stage::drop(db, GONE)?;
-    seen::forget(db, model, id, None)?;
+    seen::forget(db, model, id, end.keep)?;
     Ok(Absence::Deleted { rows: would_delete, changes })
 }
 
-fn count_live(db: &Connection, model: &ModelPlan, id: &SyncId) -> Result<u64, Error> {
-    let count = format!(
-        "SELECT count(*) FROM {} WHERE _connection = ? AND _variant = ? AND _deleted_at IS NULL",
-        table_of(model)
-    );
+/// The condition on a row `t` that a scan is about.
+struct Rows(String);
+
+impl Rows {
+    fn of(model: &ModelPlan, end: &ScanEnd) -> Self {
+        let mut condition = "t._connection = ? AND t._variant = ? AND t._deleted_at IS NULL".to_owned();
+        if let Some(Stretch { column, range }) = &end.stretch {
+            let ColumnPlan { name, column_type, .. } = &model.columns[*column];
+            let name = ident(name);
+            // the marks are headwater's own spelling of times and days
+            let value = |mark: &Mark| format!("CAST({} AS {column_type})", literal(&mark.to_string()));
+            condition += &format!(" AND t.{name} >= {} AND t.{name} < {}", value(&range.from), value(&range.to));
+        }
+        Self(condition)
+    }
+}
+
+fn count_live(db: &Connection, model: &ModelPlan, id: &SyncId, Rows(rows): &Rows) -> Result<u64, Error> {
+    let count = format!("SELECT count(*) FROM {} t WHERE {rows}", table_of(model));
     db.query_row(&count, params![id.connection, id.variant], |row| row.get(0))
         .map_err(Error::database("count the living rows"))
 }
@@ -105,7 +147,14 @@ fn count_live(db: &Connection, model: &ModelPlan, id: &SyncId) -> Result<u64, Er
 ///
 /// The keys are compared in parts, so that the memory for one join does not grow with the table: at 5,000,000 rows and 160 MB that
 /// took half the time and two thirds of the memory of one join that spills.
-fn find_unseen(db: &Connection, model: &ModelPlan, id: &SyncId, scan_id: u64, live: u64) -> Result<u64, Error> {
+fn find_unseen(
+    db: &Connection,
+    model: &ModelPlan,
+    id: &SyncId,
+    Rows(rows): &Rows,
+    end: &ScanEnd,
+    live: u64,
+) -> Result<u64, Error> {
     let failed = || Error::database("compare the table with the seen keys");
     db.execute_batch(&format!("CREATE OR REPLACE TEMP TABLE {GONE} (target BIGINT, nth BIGINT)")).map_err(failed())?;
     let keys = key_names(model);
@@ -115,7 +164,7 @@ fn find_unseen(db: &Connection, model: &ModelPlan, id: &SyncId, scan_id: u64, li
     let parts = live.div_ceil(KEYS_AT_ONCE);
     let insert = format!(
         "INSERT INTO {GONE} SELECT t.rowid, row_number() OVER () + CAST(? AS BIGINT) FROM {} t \
-         WHERE t._connection = ? AND t._variant = ? AND t._deleted_at IS NULL AND hash({}) % {parts} = ? \
+         WHERE {rows} AND t._first_seen_at < CAST(? AS TIMESTAMPTZ) AND hash({}) % {parts} = ? \
          AND NOT EXISTS (SELECT 1 FROM {} k WHERE {} AND hash({}) % {parts} = ? AND {})",
         table_of(model),
         list(&own),
@@ -126,13 +175,10 @@ fn find_unseen(db: &Connection, model: &ModelPlan, id: &SyncId, scan_id: u64, li
     );
     let mut found = 0;
     for part in 0..parts {
-        let rows = db
-            .execute(
-                &insert,
-                params![big(found), id.connection, id.variant, part, id.connection, id.sync, id.variant, scan_id, part],
-            )
-            .map_err(failed())?;
-        found += rows as u64;
+        let (began, scan_id) = (stamp(end.began), end.scan_id);
+        let SyncId { connection, sync, variant, .. } = id;
+        let values = params![big(found), connection, variant, began, part, connection, sync, variant, scan_id, part];
+        found += db.execute(&insert, values).map_err(failed())? as u64;
     }
     Ok(found)
 }

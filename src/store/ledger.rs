@@ -243,7 +243,7 @@ fn decode_checkpoint(state: &str) -> Result<Checkpoint, String> {
         version: u32,
     }
     let Versioned { version } = serde_json::from_str(state).map_err(|error| format!("it is not readable: {error}"))?;
-    if version != checkpoint::VERSION {
+    if !(1..=checkpoint::VERSION).contains(&version) {
         return Err(format!("it has version {version}, this program knows version {}", checkpoint::VERSION));
     }
     serde_json::from_str(state).map_err(|error| format!("it is not readable: {error}"))
@@ -269,9 +269,9 @@ pub fn write_checkpoint(
         db.execute(&insert, params![connection, provider, sync, variant, state, now]).map_err(failed())?;
     }
     let table = own("partitions");
-    let watermark = checkpoint.watermark.as_ref().map(ToString::to_string);
+    let watermark = checkpoint.main.watermark.as_ref().map(ToString::to_string);
     let (state, completed) =
-        if checkpoint.scan.is_some() { ("scanning", None) } else { ("complete", Some(now.clone())) };
+        if checkpoint.is_complete() { ("complete", Some(now.clone())) } else { ("scanning", None) };
     let update = format!(
         "UPDATE {table} SET table_schema = ?, table_name = ?, state = ?, watermark = ?, updated_at = CAST(? AS TIMESTAMPTZ), \
          last_completed_at = coalesce(CAST(? AS TIMESTAMPTZ), last_completed_at) WHERE {OF_SYNC} AND partition = ''"

@@ -5,6 +5,7 @@
 mod absence;
 mod error;
 mod file;
+mod gone;
 mod layout;
 mod ledger;
 mod merge;
@@ -22,9 +23,10 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use absence::{Absence, ScanEnd};
+pub use absence::{Absence, ScanEnd, Stretch};
 pub use error::Error;
 pub use file::WaitObserver;
+pub use gone::Gone;
 pub use ledger::{RequestRecord, RunEnd, RunRecord, RunState};
 pub use query::ResultColumn;
 pub use read::{ReadStore, RunSummary, SyncStatus};

@@ -3,6 +3,7 @@
 //! Each model with `deletes: absence` has a narrow table `headwater."seen_<schema>.<table>"`, filled in the commits of the scan and
 //! emptied when the scan ends. A key that is seen twice is in it twice: it is only asked whether a key is there.
 
+use arrow::array::RecordBatch;
 use duckdb::{Connection, params};
 
 use super::error::Error;
@@ -11,7 +12,6 @@ use super::sql::{CATALOG, Table, ident, list, literal};
 use super::stage::{self, Staged};
 use super::tables::key_names;
 use crate::plan::{ColumnType, ModelPlan, SyncId};
-use crate::record::Batch;
 
 /// The table of a model's seen keys.
 pub fn table_of(model: &ModelPlan) -> Table {
@@ -46,14 +46,14 @@ pub fn ensure(db: &Connection, model: &ModelPlan) -> Result<(), Error> {
     .map_err(Error::database("create the table of seen keys"))
 }
 
-/// Notes the keys of a group: of its rows, and of quarantined records whose key could be read.
-pub fn note(
+/// Notes the keys of a group: of its rows, and the others that count as seen: of quarantined records, and those of a list of ids.
+pub fn note<'a>(
     db: &Connection,
     model: &ModelPlan,
     id: &SyncId,
     scan_id: u64,
     staged: &Staged,
-    batches: &[Batch],
+    others: impl Iterator<Item = &'a RecordBatch>,
 ) -> Result<(), Error> {
     ensure(db, model)?;
     let columns = list(key_names(model).iter().map(|name| column(name)));
@@ -68,7 +68,7 @@ pub fn note(
     if staged.rows > 0 {
         insert(&list(&staged.key), stage::KEYS)?;
     }
-    let keys: Vec<_> = batches.iter().map(|batch| &batch.quarantined_keys).filter(|keys| keys.num_rows() > 0).collect();
+    let keys: Vec<_> = others.filter(|keys| keys.num_rows() > 0).collect();
     if !keys.is_empty() {
         let values = stage::stage_other_keys(db, model, &keys)?;
         insert(&list(values), stage::OTHER_KEYS)?;

@@ -119,6 +119,25 @@ pub fn stage_other_keys(db: &Connection, model: &ModelPlan, keys: &[&RecordBatch
     Ok(columns.iter().map(|column| column.value("s")).collect())
 }
 
+/// Stages keys of rows that are gone, and since when (the column behind the keys); gives the expressions over `s` of the key's values, and
+/// of the time.
+///
+/// # Errors
+/// [`Error::Rows`] when the columns are not the model's key.
+pub fn stage_gone(db: &Connection, model: &ModelPlan, rows: &RecordBatch) -> Result<(Vec<String>, String), Error> {
+    let schema = rows.schema();
+    let columns = staged_columns(model, model.key.iter().copied().zip(schema.fields()))?;
+    if rows.num_columns() != columns.len() + 1 {
+        return Err(misfit(model, &format!("{} key columns instead of {}", rows.num_columns(), columns.len() + 1)));
+    }
+    let time = "_gone_at TIMESTAMPTZ".to_owned();
+    create(db, OTHER_KEYS, columns.iter().map(StagedColumn::definition).chain([time]))?;
+    let mut appender = appender(db, OTHER_KEYS)?;
+    append(&mut appender, rows.clone())?;
+    appender.flush().map_err(Error::database("stage the keys of rows that are gone"))?;
+    Ok((columns.iter().map(|column| column.value("s")).collect(), "s._gone_at".to_owned()))
+}
+
 /// Drops a temporary table, so that its memory is free.
 pub fn drop(db: &Connection, table: &str) -> Result<(), Error> {
     db.execute_batch(&format!("DROP TABLE IF EXISTS {table}")).map_err(Error::database("drop a temporary table"))

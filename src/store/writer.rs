@@ -3,12 +3,14 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use duckdb::Connection;
 
 use super::absence::{self, Absence, ScanEnd};
 use super::error::Error;
 use super::file::{Access, RunLock, WaitObserver, Warehouse};
+use super::gone::{self, Gone};
 use super::layout;
 use super::ledger::{self, Counts, RequestRecord, RunEnd, RunRecord};
 use super::tables::{self, SchemaChange, table_of};
@@ -38,6 +40,10 @@ pub struct Group {
     pub model: Arc<ModelPlan>,
     /// the pages' rows, in the order they came; empty ones are fine
     pub batches: Vec<Batch>,
+    /// rows that a list of deletions names
+    pub gone: Vec<Gone>,
+    /// keys of rows that a list of ids names: they count as seen
+    pub seen: Vec<RecordBatch>,
     /// what the sync remembers once these pages are committed
     pub checkpoint: Checkpoint,
     /// the scan that notes the keys it sees (`deletes: absence`)
@@ -192,11 +198,13 @@ impl Store {
         // before the file is taken: others can read it meanwhile
         let staged = stage::stage_keys(self.warehouse.connection(), &group.model, &group.batches)?;
         let mut batches = std::mem::take(&mut group.batches);
-        let Group { id, run_id, model, batches: _, checkpoint, track_seen, pages, now } = &group;
+        let Group { id, run_id, model, batches: _, gone, seen: listed, checkpoint, track_seen, pages, now } = &group;
         let committed = self.transaction("commit the pages", |db| {
+            let deleted = gone::mark(db, model, id, gone, *now)?;
             let merged = merge::merge(db, model, id, &mut batches, &staged, *now)?;
             if let Some(scan_id) = track_seen {
-                seen::note(db, model, id, *scan_id, &staged, &batches)?;
+                let quarantined = batches.iter().map(|batch| &batch.quarantined_keys);
+                seen::note(db, model, id, *scan_id, &staged, quarantined.chain(listed))?;
             }
             let quarantined = quarantine::update(db, model, id, &staged, &batches, run_id, *now)?;
             ledger::write_checkpoint(db, id, &table_of(model), checkpoint, *now)?;
@@ -205,15 +213,16 @@ impl Store {
                 records: staged.rows + staged.duplicates + quarantined,
                 added: merged.added,
                 updated: merged.updated,
-                deleted: merged.deleted,
+                deleted: merged.deleted + deleted.rows,
                 unchanged: merged.unchanged,
                 duplicates: staged.duplicates,
                 quarantined,
                 filtered: batches.iter().map(|batch| batch.filtered).sum(),
                 nulled: batches.iter().map(|batch| batch.nulled).sum(),
             };
-            ledger::count(db, id, run_id, &counts, merged.changes)?;
-            Ok((counts, merged.changes))
+            let changes = spanned(deleted.changes, merged.changes);
+            ledger::count(db, id, run_id, &counts, changes)?;
+            Ok((counts, changes))
         });
         let dropped = stage::drop(self.warehouse.connection(), stage::KEYS);
         let (counts, changes) = committed?;
@@ -229,9 +238,9 @@ impl Store {
     /// # Errors
     /// Nothing is committed then.
     pub fn finish_absence(&mut self, end: &AbsenceEnd<'_>) -> Result<Absence, Error> {
-        let AbsenceEnd { id, run_id, model, scan, checkpoint, now } = *end;
+        let AbsenceEnd { id, run_id, model, ref scan, checkpoint, now } = *end;
         self.transaction("delete what is gone", |db| {
-            let absence = absence::delete_unseen(db, model, id, &scan, now)?;
+            let absence = absence::delete_unseen(db, model, id, scan, now)?;
             if let Absence::Deleted { rows, changes } = absence {
                 ledger::write_checkpoint(db, id, &table_of(model), checkpoint, now)?;
                 ledger::count(db, id, run_id, &Counts { deleted: rows, ..Counts::default() }, changes)?;
@@ -280,6 +289,14 @@ impl Store {
         let done = work(&transaction)?;
         transaction.commit().map_err(Error::database(doing))?;
         Ok(done)
+    }
+}
+
+/// The change numbers from the first of one stretch to the last of the next.
+fn spanned(first: Option<(i64, i64)>, next: Option<(i64, i64)>) -> Option<(i64, i64)> {
+    match (first, next) {
+        (Some((from, _)), Some((_, to))) => Some((from, to)),
+        (first, next) => first.or(next),
     }
 }
 

@@ -2,8 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::plan::{
-    ConnectionPlan, DetailPlan, ErrorRule, JobPlan, ListPlan, ModelPlan, OnWebhook, PagePlan, PartitionPlan, Path,
-    Predicate, RequestPlan, ResponsePlan, Span, Template, WalkPlan,
+    ConnectionPlan, DetailPlan, ErrorRule, JobPlan, ListPlan, ModelPlan, OnWebhook, PartitionPlan, Path, Predicate,
+    Span, Template, WalkPlan,
 };
 
 /// Who a sync is: the identity of its state.
@@ -44,14 +44,10 @@ pub struct SyncPlan {
     pub model: Arc<ModelPlan>,
     /// the models it fills out of the same answers; empty where there is one
     pub outputs: Vec<OutputPlan>,
-    /// the request of each page; with a `job`, the request that starts it
-    pub request: RequestPlan,
+    /// the list of its records: the request of each page (with a `job`, the one that starts it), where the records stand, how it is paged
+    pub list: Arc<ListPlan>,
     /// an export that is waited for
     pub job: Option<JobPlan>,
-    /// where the records stand in the answer
-    pub response: ResponsePlan,
-    /// how the next page is asked for
-    pub pagination: PagePlan,
     /// what an answer means that is no success; the provider's rules come behind these
     pub errors: Vec<ErrorRule>,
     /// only what changed since
@@ -248,7 +244,7 @@ pub enum Scope {
 #[derive(Debug, Clone)]
 pub struct FeedPlan {
     /// how it is asked
-    pub list: ListPlan,
+    pub list: Arc<ListPlan>,
     /// position of a key column in the model, and where its value stands in the entry
     pub key: Vec<(usize, Path)>,
     /// where the time of the deletion stands, and how it is written; the feed's watermark
@@ -259,7 +255,7 @@ pub struct FeedPlan {
 #[derive(Debug, Clone)]
 pub struct SweepPlan {
     /// how it is asked
-    pub list: ListPlan,
+    pub list: Arc<ListPlan>,
     /// position of a key column in the model, and where its value stands in the entry
     pub key: Vec<(usize, Path)>,
     /// how often at most
@@ -277,4 +273,9 @@ pub struct Guard {
     pub min_rows: u64,
     /// a scan that returned no record at all may delete
     pub allow_empty: bool,
+}
+
+impl Guard {
+    /// Where the words of a sync say nothing.
+    pub const DEFAULT: Self = Self { max_fraction: 0.3, min_rows: 100, allow_empty: false };
 }

@@ -29,6 +29,14 @@ pub struct ModelPlan {
     pub children: Vec<ChildPlan>,
 }
 
+impl ModelPlan {
+    /// The position of the column that holds what stands at `path` of a record.
+    pub fn column_of(&self, path: &Path) -> Option<usize> {
+        let is = |column: &ColumnPlan| matches!(&column.source, ColumnSource::Path(own) if own.text() == path.text());
+        self.columns.iter().position(is)
+    }
+}
+
 /// A column for each item of a list.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ColumnsFrom {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::plan::{
-    AuthPlan, BodyPlan, Budget, ColumnPlan, ColumnSource, ColumnType, ConnectionPlan, DeletePlan, Format, Method,
-    ModelPlan, OnInvalid, PagePlan, Path, RatePlan, RequestPlan, ResponsePlan, RetryPlan, Schedule, SyncId, SyncPlan,
-    Template, TimeFormat,
+    AuthPlan, BodyPlan, Budget, ColumnPlan, ColumnSource, ColumnType, ConnectionPlan, DeletePlan, Format, ListPlan,
+    Method, ModelPlan, OnInvalid, PagePlan, Path, RatePlan, RequestPlan, ResponsePlan, RetryPlan, Schedule, SyncId,
+    SyncPlan, Template, TimeFormat,
 };
 use crate::record::Json;
 
@@ -102,15 +102,17 @@ pub(super) fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
             columns_from: None,
             children: Vec::new(),
         }),
-        request: RequestPlan {
-            method: Method::Get,
-            path: template("/things"),
-            query: Vec::new(),
-            headers: Vec::new(),
-            body: BodyPlan::None,
-        },
-        response: ResponsePlan { format: Format::Json, records: vec![path("$[*]")], optional: false, filter: None },
-        pagination: PagePlan::one(),
+        list: Arc::new(ListPlan {
+            request: RequestPlan {
+                method: Method::Get,
+                path: template("/things"),
+                query: Vec::new(),
+                headers: Vec::new(),
+                body: BodyPlan::None,
+            },
+            response: ResponsePlan { format: Format::Json, records: vec![path("$[*]")], optional: false, filter: None },
+            pagination: PagePlan::one(),
+        }),
         errors: Vec::new(),
         incremental: None,
         token: None,

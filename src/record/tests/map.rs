@@ -209,19 +209,19 @@ fn on_invalid_fail_names_the_record() {
 #[test]
 fn a_filter_turns_records_away_before_they_are_judged() {
     let mut plan = people();
-    plan.response.filter = Some(Predicate::Path(path("$[?@.type == 'person']")));
+    Arc::make_mut(&mut plan.list).response.filter = Some(Predicate::Path(path("$[?@.type == 'person']")));
     let records = r#"[{"type":"person","id":1,"name":"A"},{"type":"dog"},{"id":"x"},7,{"type":"person","id":"x"}]"#;
     let batch = map(&plan, records);
     assert_eq!((batch.rows.num_rows(), batch.filtered, batch.quarantined.len()), (1, 3, 1));
-    plan.response.filter =
+    Arc::make_mut(&mut plan.list).response.filter =
         Some(Predicate::Template(template("{{ record.type == 'person' and config.region == 'eu' }}")));
     let batch = map(&plan, records);
     assert_eq!((batch.rows.num_rows(), batch.filtered, batch.quarantined.len()), (1, 3, 1));
-    plan.response.filter = Some(Predicate::Template(template("{{ record.id + 1 }}")));
+    Arc::make_mut(&mut plan.list).response.filter = Some(Predicate::Template(template("{{ record.id + 1 }}")));
     let batch = map(&plan, r#"[{"id":1,"name":"A"},{"id":[],"name":"B"}]"#);
     let kept: Vec<_> = batch.quarantined.iter().map(|record| (record.code, record.column.as_deref())).collect();
     assert_eq!(kept, [("missing_key", Some("id"))]);
-    plan.response.filter = Some(Predicate::Template(template("{{ record.name / 2 }}")));
+    Arc::make_mut(&mut plan.list).response.filter = Some(Predicate::Template(template("{{ record.name / 2 }}")));
     let batch = map(&plan, r#"[{"id":1,"name":"A"}]"#);
     assert_eq!(
         (batch.quarantined[0].code, rows(&batch.quarantined_keys)),
@@ -409,7 +409,7 @@ fn a_page_cannot_multiply_in_memory() {
 #[test]
 fn a_page_of_every_mistake_loses_no_record() {
     let mut plan = incremental(MarkKind::Timestamp, TimeFormat::Rfc3339);
-    plan.response.filter = Some(Predicate::Path(path("$[?!@.hidden]")));
+    Arc::make_mut(&mut plan.list).response.filter = Some(Predicate::Path(path("$[?!@.hidden]")));
     let records = r#"[{"id":1,"name":"A"},{"hidden":1},null,{"id":2},{"name":"B"},{"id":3,"name":"C","at":7},{"id":4,"name":"D","details":{"age":[]}}]"#;
     let batch = map(&plan, records);
     let ended = batch.rows.num_rows() + batch.quarantined.len() + usize::try_from(batch.filtered).expect("few");

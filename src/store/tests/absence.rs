@@ -2,17 +2,13 @@
 
 use serde_json::{Value, json};
 
-use super::support::{Bench, FREE, bad_batch, batch, customers, gone, live, mark, open, sync_of};
+use super::support::{Bench, bad_batch, batch, customers, ended, gone, live, mark, open, sync_of};
 use crate::plan::Guard;
 use crate::record::Batch;
 use crate::store::{Absence, ScanEnd};
 
 fn page(bench: &Bench, ids: impl IntoIterator<Item = i64>) -> Batch {
     batch(&bench.model, &ids.into_iter().map(|id| live(json!([id, "x"]))).collect::<Vec<_>>())
-}
-
-fn end(scan_id: u64, records_seen: u64) -> ScanEnd {
-    ScanEnd { scan_id, records_seen, guard: FREE, accept: false }
 }
 
 fn deleted(bench: &mut Bench) -> Vec<Value> {
@@ -28,7 +24,7 @@ fn rows_a_scan_over_several_groups_did_not_see_are_deleted() {
     let mut bench = Bench::new(customers());
     let first = page(&bench, 0..10);
     bench.scan(1, 1, vec![first]);
-    assert_eq!(bench.finish(2, end(1, 10)), Absence::Deleted { rows: 0, changes: None });
+    assert_eq!(bench.finish(2, ended(1, 10)), Absence::Deleted { rows: 0, changes: None });
     for (minutes, ids) in [(3, 0..3), (4, 5..8)] {
         let next = page(&bench, ids);
         bench.scan(minutes, 2, vec![next]);
@@ -37,7 +33,7 @@ fn rows_a_scan_over_several_groups_did_not_see_are_deleted() {
     let tombstone = batch(&bench.model, &[gone(json!([8, "x"]))]);
     bench.scan(5, 2, vec![tombstone]);
     let before = bench.rows("SELECT * FROM shop.customers WHERE id IN (0, 5, 8) ORDER BY id");
-    assert_eq!(bench.finish(6, end(2, 7)), Absence::Deleted { rows: 3, changes: Some((12, 14)) });
+    assert_eq!(bench.finish(6, ended(2, 7)), Absence::Deleted { rows: 3, changes: Some((12, 14)) });
     assert_eq!(deleted(&mut bench), [json!([3]), json!([4]), json!([8]), json!([9])]);
     assert_eq!(bench.rows("SELECT * FROM shop.customers WHERE id IN (0, 5, 8) ORDER BY id"), before);
     let row = bench.rows(
@@ -52,7 +48,7 @@ fn rows_a_scan_over_several_groups_did_not_see_are_deleted() {
     // what is deleted already is not deleted again
     let rest = page(&bench, [0, 1, 2, 5, 6, 7]);
     bench.scan(7, 3, vec![rest]);
-    assert_eq!(bench.finish(8, end(3, 6)), Absence::Deleted { rows: 0, changes: None });
+    assert_eq!(bench.finish(8, ended(3, 6)), Absence::Deleted { rows: 0, changes: None });
 }
 
 #[test]
@@ -60,7 +56,7 @@ fn a_scan_goes_on_in_another_process() {
     let mut bench = Bench::new(customers());
     let first = page(&bench, 0..4);
     bench.scan(1, 1, vec![first]);
-    bench.finish(1, end(1, 4));
+    bench.finish(1, ended(1, 4));
     let resumed = page(&bench, [0]);
     bench.scan(2, 2, vec![resumed]);
     let path = bench.path();
@@ -69,7 +65,7 @@ fn a_scan_goes_on_in_another_process() {
     let mut bench = Bench { store: open(&path), folder, model, id };
     let rest = page(&bench, [2]);
     bench.scan(3, 2, vec![rest]);
-    assert_eq!(bench.finish(4, end(2, 2)), Absence::Deleted { rows: 2, changes: Some((5, 6)) });
+    assert_eq!(bench.finish(4, ended(2, 2)), Absence::Deleted { rows: 2, changes: Some((5, 6)) });
     assert_eq!(deleted(&mut bench), [json!([1]), json!([3])]);
 }
 
@@ -80,7 +76,7 @@ fn records_in_quarantine_were_seen() {
     bench.scan(1, 1, vec![first]);
     let pages = vec![page(&bench, [0]), bad_batch(&bench.model, &[(Some(json!([1])), "bad"), (None, "keyless")])];
     bench.scan(2, 2, pages);
-    assert_eq!(bench.finish(3, end(2, 3)), Absence::Deleted { rows: 1, changes: Some((4, 4)) });
+    assert_eq!(bench.finish(3, ended(2, 3)), Absence::Deleted { rows: 1, changes: Some((4, 4)) });
     assert_eq!(deleted(&mut bench), [json!([2])]);
 }
 
@@ -89,17 +85,17 @@ fn the_guard_keeps_everything_until_a_person_accepts() {
     let mut bench = Bench::new(customers());
     let first = page(&bench, 0..10);
     bench.scan(1, 1, vec![first]);
-    bench.finish(1, end(1, 10));
+    bench.finish(1, ended(1, 10));
     let some = page(&bench, 0..6);
     bench.scan(2, 2, vec![some]);
     let before = bench.fingerprint();
     let guard = Guard { max_fraction: 0.3, min_rows: 10, allow_empty: false };
-    let guarded = bench.finish(3, ScanEnd { guard, ..end(2, 6) });
+    let guarded = bench.finish(3, ScanEnd { guard, ..ended(2, 6) });
     assert_eq!(guarded, Absence::Guarded { would_delete: 4, live: 10, fraction: 0.4 });
     assert_eq!(bench.fingerprint(), before);
     assert_eq!(bench.store.checkpoint(&bench.id).expect("read"), Some(mark(2)));
     assert_eq!(seen(&mut bench), 6);
-    let accepted = bench.finish(4, ScanEnd { guard, accept: true, ..end(2, 6) });
+    let accepted = bench.finish(4, ScanEnd { guard, accept: true, ..ended(2, 6) });
     assert_eq!(accepted, Absence::Deleted { rows: 4, changes: Some((11, 14)) });
     assert_eq!(seen(&mut bench), 0);
 }
@@ -114,10 +110,10 @@ fn the_guard_lets_through_what_is_within_it() {
         let mut bench = Bench::new(customers());
         let first = page(&bench, 0..10);
         bench.scan(1, 1, vec![first]);
-        bench.finish(1, end(1, 10));
+        bench.finish(1, ended(1, 10));
         let some = page(&bench, 0..6);
         bench.scan(2, 2, vec![some]);
-        let absence = bench.finish(3, ScanEnd { guard, ..end(2, 6) });
+        let absence = bench.finish(3, ScanEnd { guard, ..ended(2, 6) });
         assert_eq!(matches!(absence, Absence::Deleted { rows: 4, .. }), passes, "{guard:?}");
     }
 }
@@ -127,17 +123,17 @@ fn a_scan_that_returned_nothing_deletes_only_when_it_may() {
     let mut bench = Bench::new(customers());
     let few = page(&bench, 0..2);
     bench.scan(1, 1, vec![few]);
-    bench.finish(1, end(1, 2));
+    bench.finish(1, ended(1, 2));
     let strict = Guard { max_fraction: 1.0, min_rows: 100, allow_empty: false };
-    let guarded = bench.finish(2, ScanEnd { guard: strict, ..end(2, 0) });
+    let guarded = bench.finish(2, ScanEnd { guard: strict, ..ended(2, 0) });
     assert_eq!(guarded, Absence::Guarded { would_delete: 2, live: 2, fraction: 1.0 });
     let loose = Guard { allow_empty: true, ..strict };
     assert_eq!(
-        bench.finish(3, ScanEnd { guard: loose, ..end(2, 0) }),
+        bench.finish(3, ScanEnd { guard: loose, ..ended(2, 0) }),
         Absence::Deleted { rows: 2, changes: Some((3, 4)) }
     );
     // nothing lives any more: an empty scan is no surprise
-    assert_eq!(bench.finish(4, ScanEnd { guard: strict, ..end(3, 0) }), Absence::Deleted { rows: 0, changes: None });
+    assert_eq!(bench.finish(4, ScanEnd { guard: strict, ..ended(3, 0) }), Absence::Deleted { rows: 0, changes: None });
 }
 
 #[test]
@@ -152,7 +148,7 @@ fn only_rows_of_the_same_connection_and_variant_are_deleted() {
     bench.store.discard_scans(&bench.id, &bench.model, None).expect("discarded");
     let one = page(&bench, [0]);
     bench.scan(5, 2, vec![one]);
-    assert_eq!(bench.finish(6, end(2, 1)), Absence::Deleted { rows: 1, changes: Some((7, 7)) });
+    assert_eq!(bench.finish(6, ended(2, 1)), Absence::Deleted { rows: 1, changes: Some((7, 7)) });
     let who = bench.rows("SELECT _connection, _variant, id FROM shop.customers WHERE _last_action = 'DELETED'");
     assert_eq!(who, [json!(["a", "", 1])]);
     // the others' seen keys are still there

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::support::{Bench, FREE, Record, at, batch, customers, gone, live, sync_of};
-use crate::store::{Absence, Committed, ScanEnd};
+use super::support::{Bench, Record, at, batch, customers, ended, gone, live, sync_of};
+use crate::store::{Absence, Committed};
 
 /// One step of a history: a group of two pages, perhaps of a scan that ends with it.
 #[derive(Debug, Clone)]
@@ -144,7 +144,7 @@ fn step(bench: &mut Bench, simple: &mut Simple, number: i64, step: &Step) -> Res
     };
     prop_assert_eq!(done, simple.commit(step, number));
     if step.scan {
-        let end = ScanEnd { scan_id, records_seen: step.records.len() as u64, guard: FREE, accept: false };
+        let end = ended(scan_id, step.records.len() as u64);
         let unseen = simple.unseen(step);
         let Absence::Deleted { rows, changes } = bench.finish(number, end) else { panic!("there is no guard") };
         prop_assert_eq!(rows, unseen.len() as u64);

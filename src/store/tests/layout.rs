@@ -132,7 +132,7 @@ fn types_widen_where_no_value_can_change() {
     // the seen keys of a scan under way widen too
     let page = super::support::batch(&bench.model, &[live(json!([1_i64 << 40, 0, 0.5, 0, "0.0000"]))]);
     bench.scan(2, 1, vec![page]);
-    let end = crate::store::ScanEnd { scan_id: 1, records_seen: 2, guard: super::support::FREE, accept: false };
+    let end = super::support::ended(1, 2);
     assert_eq!(bench.finish(3, end), crate::store::Absence::Deleted { rows: 0, changes: None });
 }
 

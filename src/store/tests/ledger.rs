@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::support::{Bench, at, bad_batch, batch, customers, gone, live, mark, open};
 use crate::scan::checkpoint::{ScanState, Tortoise};
-use crate::scan::{Checkpoint, Mark, Position};
+use crate::scan::{Checkpoint, Feed, Mark, OpenWindow, Position, Range, Track, Windows};
 use crate::store::{Error, RequestRecord, RunEnd, RunState};
 
 #[test]
@@ -74,6 +74,30 @@ fn a_run_that_was_killed_is_noted_when_the_next_begins() {
     );
 }
 
+/// A scan of which nothing is as it is at its beginning.
+fn everything() -> ScanState {
+    ScanState {
+        since_token: Some(json!("then")),
+        token: Some(json!({ "next": 7 })),
+        high: Some(Mark::Date(at(5).date_naive())),
+        unsorted: true,
+        position: Position::Cursor(json!({"a": [1, "x"]})),
+        pages: 3,
+        records: 4,
+        empty_pages: 5,
+        size_honoured: true,
+        by_position: true,
+        rounds: 1,
+        unproven: Some("because".into()),
+        total: Some(6),
+        moved: true,
+        guarded: true,
+        content: Some((u64::MAX, 2)),
+        tortoise: Some(Tortoise { token: u64::MAX, steps: 1, power: 2 }),
+        ..ScanState::begin(u64::MAX - 1, at(1), Some(Mark::Text("o'\u{0}é".into())))
+    }
+}
+
 #[test]
 fn a_checkpoint_comes_back_as_it_was_written() {
     let mut bench = Bench::new(customers());
@@ -81,23 +105,31 @@ fn a_checkpoint_comes_back_as_it_was_written() {
     for checkpoint in [
         mark(1),
         Checkpoint {
-            watermark: Some(Mark::Timestamp(at(0))),
             fingerprint: u64::MAX,
-            scan: Some(ScanState {
-                id: u64::MAX - 1,
-                started_at: at(1),
-                since: Some(Mark::Text("o'\u{0}é".into())),
-                high: None,
-                position: Position::Cursor(json!({"a": [1, "x"]})),
-                pages: 3,
-                records: 4,
-                empty_pages: 5,
-                size_honoured: true,
-                total: None,
-                guarded: false,
-                unproven: Some("because".into()),
-                tortoise: Some(Tortoise { token: u64::MAX, steps: 1, power: 2 }),
-            }),
+            token: Some(json!(["t", 1])),
+            main: Track {
+                watermark: Some(Mark::Timestamp(at(0))),
+                ahead: Some(Mark::Timestamp(at(1))),
+                completed_at: Some(at(2)),
+                scan: Some(everything()),
+            },
+            windows: Windows {
+                until: Some(Mark::Timestamp(at(9))),
+                gaps: vec![Range { from: Mark::Timestamp(at(3)), to: Mark::Timestamp(at(4)) }],
+                open: vec![OpenWindow {
+                    range: Range { from: Mark::Timestamp(at(4)), to: Mark::Timestamp(at(5)) },
+                    scan: everything(),
+                }],
+                pass: u64::MAX,
+            },
+            feed: Feed {
+                track: Track { scan: Some(everything()), ..Track::default() },
+                applied: vec![u64::MAX],
+                forgot_at: Some(at(3)),
+                reading: vec![(1, Mark::Timestamp(at(1)))],
+                dropped: Some(Mark::Timestamp(at(2))),
+            },
+            sweep: Track { scan: Some(everything()), ..Track::default() },
             ..mark(1)
         },
     ] {
@@ -118,7 +150,7 @@ fn a_checkpoint_comes_back_as_it_was_written() {
 #[test]
 fn a_checkpoint_that_cannot_be_used_is_never_begun_anew_in_silence() {
     for (state, detail) in [
-        ("{\"version\": 2}", "it has version 2, this program knows version 1"),
+        ("{\"version\": 3}", "it has version 3, this program knows version 2"),
         ("{}", "it is not readable: missing field `version` at line 1 column 2"),
         ("{\"version\": 1}", "it is not readable: missing field `fingerprint` at line 1 column 14"),
     ] {

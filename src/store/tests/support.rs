@@ -19,7 +19,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::plan::{ColumnPlan, ColumnSource, ColumnType, Guard, ModelPlan, OnInvalid, Path, SyncId, TimeFormat};
 use crate::record::{Batch, Fate, Quarantined, arrow_type};
-use crate::scan::{Checkpoint, Mark, checkpoint};
+use crate::scan::{Checkpoint, Mark, Track};
 use crate::store::{Absence, AbsenceEnd, Committed, Error, Group, ReadStore, RunRecord, ScanEnd, Store};
 
 /// `minutes` after the beginning of the tests' time.
@@ -108,6 +108,8 @@ pub fn batch(model: &ModelPlan, records: &[Record]) -> Batch {
         filtered: 0,
         nulled: 0,
         high: None,
+        low: None,
+        unsorted: false,
         bytes: 0,
     }
 }
@@ -222,9 +224,24 @@ fn micros(time: NaiveTime) -> i64 {
     i64::from(time.num_seconds_from_midnight()) * 1_000_000 + i64::from(time.nanosecond() / 1_000)
 }
 
+/// The end of a scan of all rows that missed nothing and is not guarded.
+pub fn ended(scan_id: u64, records_seen: u64) -> ScanEnd {
+    ScanEnd {
+        scan_id,
+        began: at(1_000_000),
+        records_seen,
+        stretch: None,
+        guard: FREE,
+        accept: false,
+        confirm: false,
+        keep: None,
+    }
+}
+
 /// A checkpoint that is recognisable by its watermark.
 pub fn mark(number: i64) -> Checkpoint {
-    Checkpoint { version: checkpoint::VERSION, fingerprint: 7, watermark: Some(Mark::Integer(number)), scan: None }
+    let main = Track { watermark: Some(Mark::Integer(number)), ..Track::default() };
+    Checkpoint { main, ..Checkpoint::new(7) }
 }
 
 /// A database in a folder of its own, with one model.
@@ -255,6 +272,8 @@ impl Bench {
             pages: batches.len() as u64,
             batches,
             checkpoint: mark(minutes),
+            gone: Vec::new(),
+            seen: Vec::new(),
             track_seen: None,
             now: at(minutes),
         }

@@ -112,7 +112,7 @@ fn keys_of_every_scalar_type_find_their_row() {
         assert_eq!(bench.commit(3, &page("b")).updated, 2, "{name}");
         let scan = bench.scan(4, 1, vec![batch(&Arc::clone(&bench.model), &page("b")[..1])]);
         assert_eq!(scan.unchanged, 1, "{name}");
-        let end = crate::store::ScanEnd { scan_id: 1, records_seen: 1, guard: super::support::FREE, accept: false };
+        let end = super::support::ended(1, 1);
         assert!(matches!(bench.finish(5, end), crate::store::Absence::Deleted { rows: 1, .. }), "{name}");
     }
 }

@@ -1,0 +1,311 @@
+//! One list of a sync, page after page: its records, one window of them, what was deleted, all ids.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::answer::{Mapped, Reader, Rows};
+use super::commit::{Message, Next};
+use super::fetch::{Fetched, Fetcher, Verdict};
+use super::render::{self, Variables};
+use super::sync::Task;
+use super::{Error, Event};
+use crate::plan::{DeletePlan, IncrementalPlan, ListPlan, MarkKind, PageKind, Scope, SyncPlan, WindowPlan, limits};
+use crate::record::{KeyReader, Mapper, MarkReader};
+use crate::remote::Client;
+use crate::scan::{Lane, Mark, OpenWindow, PageFacts, Position, Range, ScanState, Step, Windows, is_whole_feed};
+
+/// A page on its way to the store.
+pub(super) struct Page {
+    pub(super) lane: Lane,
+    pub(super) mapped: JoinHandle<Option<Result<Mapped, Error>>>,
+    /// the scan behind it; marks and doubts of the mapping are added when it is committed
+    pub(super) after: ScanState,
+    pub(super) done: bool,
+}
+
+/// How reading a list ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// at its end, which is committed
+    Complete,
+    /// before it, because the run stops
+    Stopped,
+    /// a window holds more than the API gives
+    Split,
+}
+
+/// Reads lists.
+#[derive(Clone)]
+pub(super) struct Lanes {
+    task: Arc<Task>,
+    fetcher: Arc<Fetcher>,
+    messages: mpsc::Sender<Message>,
+    /// scans named so far
+    named: u64,
+}
+
+impl Lanes {
+    pub(super) fn new(task: Arc<Task>, fetcher: Arc<Fetcher>, messages: mpsc::Sender<Message>) -> Self {
+        Self { task, fetcher, messages, named: 0 }
+    }
+
+    fn new_id(&mut self) -> u64 {
+        self.named += 1;
+        self.task.new_id(self.named)
+    }
+
+    /// Reads a list to its end, from where its scan is. What the API does not know any more, a saved place or a token, is begun again, once.
+    pub(super) async fn read(
+        &mut self,
+        lane: Lane,
+        mut scan: ScanState,
+        range: Option<&Range>,
+    ) -> Result<Ended, Error> {
+        let mut may_begin_again = true;
+        loop {
+            let (place, pages) = (scan.position.clone(), scan.pages);
+            let failed = match self.read_pages(lane, &mut scan, range).await {
+                Ok(Ended::Complete) => match self.finish(lane, &scan).await? {
+                    Next::Closed => return Ok(Ended::Complete),
+                    Next::Again(again) => {
+                        scan = *again;
+                        continue;
+                    }
+                },
+                Ok(ended) => return Ok(ended),
+                Err(error) => error,
+            };
+            let refused = place != Position::Start
+                && scan.pages == pages
+                && matches!(failed, Error::Status { status: 400 | 404 | 410 | 422, .. });
+            let (token, why) = match failed {
+                Error::TokenExpired if may_begin_again => (None, "the API does not know the token any more"),
+                _ if refused && may_begin_again => {
+                    (scan.since_token.clone(), "the API no longer knows the page to go on from")
+                }
+                failed => return Err(failed),
+            };
+            may_begin_again = false;
+            let id = if matches!(lane, Lane::Window(_)) { scan.id } else { self.new_id() };
+            let fresh = ScanState::begin(id, (self.task.clock)(), scan.since.clone());
+            scan = ScanState { since_token: token, ..fresh };
+            let restarted = Some(why.to_owned());
+            (self.task.observer)(Some(&self.task.plan.id), Event::Started { resumed: false, restarted });
+            self.send(Message::BeginAgain(lane, Box::new(scan.clone()))).await?;
+        }
+    }
+
+    async fn send(&self, message: Message) -> Result<(), Error> {
+        // the writing side has failed, and its error comes first
+        self.messages.send(message).await.map_err(|_| unexplained())
+    }
+
+    /// After the last page: what is gone may be found out now.
+    async fn finish(&self, lane: Lane, scan: &ScanState) -> Result<Next, Error> {
+        if !needs_finish(&self.task.plan, lane, scan) {
+            return Ok(Next::Closed);
+        }
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Finish { lane, reply }).await?;
+        answer.await.map_err(|_| unexplained())?
+    }
+
+    async fn read_pages(&self, lane: Lane, scan: &mut ScanState, range: Option<&Range>) -> Result<Ended, Error> {
+        if scan.position == Position::End {
+            return Ok(Ended::Complete);
+        }
+        let reader = Arc::new(reader(&self.task.plan, self.task.client.clone()?, lane, scan, range));
+        let mut stop = self.task.stop.clone();
+        loop {
+            if self.task.meter.spent(self.fetcher.requests()).is_some() {
+                return Ok(Ended::Stopped);
+            }
+            let page = tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return Ok(Ended::Stopped),
+                () = self.task.meter.time_is_up() => return Ok(Ended::Stopped),
+                page = self.fetch_page(lane, scan, &reader) => page?,
+            };
+            let Some(page) = page else { return Ok(Ended::Split) };
+            let done = page.done;
+            self.send(Message::Page(Box::new(page))).await?;
+            if done {
+                return Ok(Ended::Complete);
+            }
+        }
+    }
+
+    /// The next page; none = the window holds too much.
+    async fn fetch_page(&self, lane: Lane, scan: &mut ScanState, reader: &Arc<Reader>) -> Result<Option<Page>, Error> {
+        let request = render::request(&reader.plan, &reader.list, &reader.shared, scan)?;
+        let counted = matches!(reader.list.pagination.kind, PageKind::Offset { .. } | PageKind::Page { .. });
+        let judge = |response: &_| reader.judge(response, scan.since_token.is_some());
+        let asked = reader.client.masked(&request);
+        let (facts, mapped) = match self
+            .fetcher
+            .fetch(&reader.client, &request, counted && scan.pages > 0, &judge)
+            .await?
+        {
+            Fetched::Verdict(Verdict::Expired) => return Err(Error::TokenExpired),
+            Fetched::Verdict(Verdict::Split) => return Ok(None),
+            Fetched::NoSuchPage => {
+                let reader = Arc::clone(reader);
+                let mapped = tokio::task::spawn_blocking(move || Some(reader.nothing()));
+                (PageFacts { past_end: true, ..PageFacts::default() }, mapped)
+            }
+            Fetched::Answer(response) => {
+                let (tell, told) = oneshot::channel();
+                let reader = Arc::clone(reader);
+                let mapped = tokio::task::spawn_blocking(move || reader.read(&request, &response, tell));
+                match told.await {
+                    Ok(facts) => (facts?, mapped),
+                    // nothing was told: reading panicked
+                    Err(_) => {
+                        return Err(mapped.await.err().map_or_else(unexplained, |error| Error::Bug(error.to_string())));
+                    }
+                }
+            }
+        };
+        if facts.split {
+            return Ok(None);
+        }
+        let step = reader.advance(scan, &facts)?;
+        if step == Step::Done && lane == Lane::Main && reader.plan.token.is_some() && scan.token.is_none() {
+            return Err(Error::TokenMissing { request: asked });
+        }
+        self.task.meter.add(facts.records);
+        if lane != Lane::Feed && lane != Lane::Sweep {
+            (self.task.observer)(Some(&self.task.plan.id), Event::Page { records: facts.records, total: facts.total });
+        }
+        Ok(Some(Page { lane, mapped, after: scan.clone(), done: step == Step::Done }))
+    }
+
+    /// Reads window after window, several at once. One that fails does not keep the others from being read: only it is read again.
+    pub(super) async fn read_windows(&mut self, mut windows: Windows) -> Result<Ended, Error> {
+        let task = Arc::clone(&self.task);
+        let Some((incremental, window)) = window_of(&task.plan) else {
+            return Err(Error::Bug("a sync without a scan".into()));
+        };
+        let mut waiting: Vec<OpenWindow> = windows.open.iter().rev().cloned().collect();
+        let mut reading = JoinSet::new();
+        let (mut stopped, mut failed, mut failures) = (false, None, 0);
+        loop {
+            while reading.len() < window.concurrency && !stopped && failures < limits::WINDOW_FAILURES_MAX {
+                let next = match waiting.pop() {
+                    Some(next) => Some(next),
+                    None => windows.next(incremental, window, self.new_id(), (task.clock)()),
+                };
+                let Some(OpenWindow { range, scan }) = next else { break };
+                self.send(Message::Open(Box::new(OpenWindow { range: range.clone(), scan: scan.clone() }))).await?;
+                let mut lanes = Self { named: self.named << 32 | scan.id & 0xFFFF_FFFF, ..self.clone() };
+                reading.spawn(async move {
+                    let (id, ended) = (scan.id, lanes.read(Lane::Window(scan.id), scan, Some(&range)).await);
+                    (id, range, ended)
+                });
+            }
+            let Some(ended) = reading.join_next().await else { break };
+            let (id, range, ended) = ended.map_err(|error| Error::Bug(error.to_string()))?;
+            match ended {
+                Ok(Ended::Complete) => {}
+                Ok(Ended::Stopped) => stopped = true,
+                Ok(Ended::Split) => match self.halves(incremental, window, &range).await? {
+                    Ok(halves) => {
+                        self.send(Message::GiveUp(id)).await?;
+                        waiting.extend(halves);
+                    }
+                    Err(error) => (failed, failures) = (failed.or(Some(error)), failures + 1),
+                },
+                Err(error) => {
+                    failures = if error.concerns_all() { limits::WINDOW_FAILURES_MAX } else { failures + 1 };
+                    failed = failed.or(Some(error));
+                }
+            }
+        }
+        match failed {
+            Some(error) => Err(error),
+            None if stopped => Ok(Ended::Stopped),
+            None => Ok(Ended::Complete),
+        }
+    }
+
+    /// The later half first, because the last one is taken next.
+    async fn halves(
+        &mut self,
+        incremental: &IncrementalPlan,
+        window: &WindowPlan,
+        range: &Range,
+    ) -> Result<Result<[OpenWindow; 2], Error>, Error> {
+        let Some((_, least)) = &window.split else {
+            return Err(Error::Bug("a window is halved without a rule".into()));
+        };
+        let Some((earlier, later)) = range.halves(incremental, window, *least) else {
+            return Ok(Err(Error::WindowTooFull { range: range.to_string() }));
+        };
+        let now = (self.task.clock)();
+        let mut open = |range| OpenWindow { range, scan: ScanState::begin(self.new_id(), now, None) };
+        Ok(Ok([open(later), open(earlier)]))
+    }
+}
+
+/// What reads the answers of a lane.
+pub(super) fn reader(
+    plan: &Arc<SyncPlan>,
+    client: Client,
+    lane: Lane,
+    scan: &ScanState,
+    range: Option<&Range>,
+) -> Reader {
+    let variables = Variables::new(plan, scan.started_at);
+    let field = |read: fn(&IncrementalPlan) -> bool| plan.incremental.as_ref().filter(|plan| read(plan));
+    let floor = |incremental: &IncrementalPlan| scan.since.as_ref().map(|since| since.minus(incremental.lookback));
+    let (list, rows, variables, stop_below): (&Arc<ListPlan>, Rows, Variables, Option<(MarkReader, Mark)>) =
+        match (lane, &plan.deletes) {
+            (Lane::Feed, DeletePlan::Feed(feed)) => {
+                let mark = feed.field.as_ref().map(|(path, format)| MarkReader::new(path, MarkKind::Timestamp, format));
+                let format = feed.field.as_ref().map(|(_, format)| format);
+                let variables = variables.with_mark(scan.since.as_ref().zip(format));
+                (&feed.list, Rows::Keys(KeyReader::new(&plan.model, &feed.key, mark)), variables, None)
+            }
+            (Lane::Sweep, DeletePlan::Sweep(sweep)) => {
+                (&sweep.list, Rows::Keys(KeyReader::new(&plan.model, &sweep.key, None)), variables, None)
+            }
+            (Lane::Main | Lane::Window(_) | Lane::Feed | Lane::Sweep, _) => {
+                let variables = variables.with_watermark(plan, scan);
+                let variables = match (range, window_of(plan)) {
+                    (Some(range), Some((incremental, window))) => {
+                        variables.with_window(incremental, &range.from, &range.last(incremental, window))
+                    }
+                    _ => variables,
+                };
+                let mapper = Mapper::new(plan).from(field(|plan| plan.client_filter).and_then(floor));
+                let stop_below = field(|plan| plan.stop_at_watermark).and_then(|incremental| {
+                    let reader = MarkReader::new(&incremental.field, incremental.kind, &incremental.format);
+                    Some((reader, floor(incremental)?))
+                });
+                (&plan.list, Rows::Model(mapper), variables, stop_below)
+            }
+        };
+    let shared = variables.value();
+    let (plan, list) = (Arc::clone(plan), Arc::clone(list));
+    Reader { plan, list, rows, client, variables, shared, stop_below, in_window: range.is_some() }
+}
+
+pub(super) fn window_of(plan: &SyncPlan) -> Option<(&IncrementalPlan, &WindowPlan)> {
+    plan.incremental.as_ref().and_then(|incremental| Some((incremental, incremental.window.as_ref()?)))
+}
+
+/// Whether the end of a list tells what is gone, so that it is not closed by its last page.
+pub(super) fn needs_finish(plan: &SyncPlan, lane: Lane, scan: &ScanState) -> bool {
+    match (lane, &plan.deletes) {
+        (Lane::Main, DeletePlan::Absence { .. }) | (Lane::Sweep, _) => true,
+        (Lane::Main, _) => is_whole_feed(plan, scan),
+        (Lane::Window(_), DeletePlan::Absence { scope, .. }) => *scope == Scope::Window,
+        (Lane::Window(_) | Lane::Feed, _) => false,
+    }
+}
+
+pub(super) fn unexplained() -> Error {
+    Error::Bug("a page was neither read nor refused".into())
+}

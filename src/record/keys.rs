@@ -1,0 +1,104 @@
+//! Entries of a list of ids to the keys of rows: what was deleted, what is still there.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::coerce::{Cell, Coercion};
+use super::columns::{ColumnBuilder, arrow_type};
+use super::hash::{self, Scratch};
+use super::map::MarkReader;
+use super::{Json, Keys, Quarantined, first};
+use crate::plan::limits::QUARANTINE_BYTES_MAX;
+use crate::plan::{ColumnType, ModelPlan, Path};
+
+/// Reads the keys of a model's rows out of entries.
+#[derive(Debug, Clone)]
+pub struct KeyReader {
+    columns: Vec<KeyColumn>,
+    mark: Option<MarkReader>,
+    schema: SchemaRef,
+}
+
+#[derive(Debug, Clone)]
+struct KeyColumn {
+    name: String,
+    column_type: ColumnType,
+    path: Path,
+    coercion: Coercion,
+}
+
+impl KeyReader {
+    /// `key` says for each key column, by its position in the model, where its value stands in an entry; `mark` reads an entry's time.
+    pub fn new(model: &ModelPlan, key: &[(usize, Path)], mark: Option<MarkReader>) -> Self {
+        let path_of = |at: usize| key.iter().find(|(position, _)| *position == at).map(|(_, path)| path);
+        let columns: Vec<KeyColumn> = model
+            .key
+            .iter()
+            .filter_map(|&at| {
+                let column = &model.columns[at];
+                Some(KeyColumn {
+                    name: column.name.clone(),
+                    column_type: column.column_type.clone(),
+                    path: path_of(at)?.clone(),
+                    coercion: Coercion::new(&column.column_type, &column.format),
+                })
+            })
+            .collect();
+        let fields = columns.iter().map(|column| Field::new(&column.name, arrow_type(&column.column_type), true));
+        let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        Self { columns, mark, schema }
+    }
+
+    /// The keys of one page, in the order of its entries.
+    pub fn read(&self, entries: &[&Json<'_>]) -> Keys {
+        let mut builders: Vec<ColumnBuilder> =
+            self.columns.iter().map(|column| ColumnBuilder::new(&column.column_type, entries.len())).collect();
+        let mut scratch = Scratch::default();
+        let (mut hashes, mut marks, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        for entry in entries {
+            let read = self.cells(entry).and_then(|cells| {
+                let mark = self.mark.as_ref().map_or(Ok(None), |mark| mark.read(entry));
+                mark.map(|mark| (cells, mark)).map_err(|fault| (None, fault.code, fault.reason))
+            });
+            match read {
+                Ok((cells, mark)) => {
+                    let typed = self.columns.iter().map(|column| &column.column_type).zip(&cells);
+                    let key = hash::key(typed, &mut scratch);
+                    let time = mark.as_ref().map(ToString::to_string).unwrap_or_default();
+                    hashes.push(xxh3_64_with_seed(time.as_bytes(), (key ^ (key >> 64)) as u64));
+                    marks.push(mark);
+                    builders.iter_mut().zip(&cells).for_each(|(builder, cell)| builder.append(cell));
+                }
+                Err((column, code, reason)) => {
+                    let mut record = String::new();
+                    entry.write_text(&mut record, QUARANTINE_BYTES_MAX);
+                    record.truncate(record.floor_char_boundary(QUARANTINE_BYTES_MAX));
+                    unreadable.push(Quarantined { key: None, column, code, reason, record });
+                }
+            }
+        }
+        let arrays = builders.into_iter().map(ColumnBuilder::finish).collect();
+        let keys = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
+            .expect("the columns are built from the schema's types, a value for each entry");
+        Keys { keys, hashes, marks, unreadable }
+    }
+
+    fn cells<'j>(&self, entry: &'j Json<'j>) -> Result<Vec<Cell<'j>>, (Option<String>, &'static str, String)> {
+        self.columns
+            .iter()
+            .map(|column| {
+                let fault = |why: String| (Some(column.name.clone()), "missing_key", why);
+                let value = first(&column.path, entry)
+                    .ok_or_else(|| fault("it belongs to the key, and has no value".into()))?;
+                match column.coercion.cell(value) {
+                    Ok(Cell::Null) => Err(fault("it belongs to the key, and has no value".into())),
+                    Ok(cell) => Ok(cell),
+                    Err(reason) => Err(fault(format!("it belongs to the key, and cannot be read: {}", reason.text))),
+                }
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,142 @@
+//! Where a run of a sync goes on.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::checkpoint::{Checkpoint, ScanState, Track, VERSION};
+use super::{Mark, Windows};
+use crate::plan::{DeletePlan, SyncPlan};
+
+/// What a person wants of a run.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Wish {
+    /// read everything again
+    pub full: bool,
+    /// let scans delete more than their guards allow
+    pub accept_deletes: bool,
+}
+
+/// Where a run goes on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Begin {
+    /// with every scan that this run makes of the main list and of the feed; those of windows are cut when their turn comes
+    pub checkpoint: Checkpoint,
+    /// a scan that a run before had begun goes on
+    pub resumed: bool,
+    /// why it starts over
+    pub restarted: Option<String>,
+    /// the list of all ids is read in this run
+    pub sweeps: bool,
+    /// the scan whose seen keys are kept; all others are forgotten
+    pub seen: Option<u64>,
+}
+
+/// Decides where a run goes on. `start` is the first watermark, `id` a fresh number.
+pub fn begin(
+    plan: &SyncPlan,
+    known: Option<Checkpoint>,
+    wish: Wish,
+    start: Option<&Mark>,
+    id: u64,
+    now: DateTime<Utc>,
+) -> Begin {
+    let (mut checkpoint, mut restarted) = match known {
+        None => (Checkpoint::new(plan.fingerprint), None),
+        Some(known) if known.fingerprint != plan.fingerprint => {
+            let why = "the request, its paging or its settings have changed";
+            (over(known, plan.fingerprint), Some(why.to_owned()))
+        }
+        Some(known) if wish.full => (over(known, plan.fingerprint), Some("`--full`".to_owned())),
+        Some(known) => (Checkpoint { version: VERSION, ..known }, None),
+    };
+    if let Some(why) = too_old(plan, &checkpoint, now) {
+        checkpoint = over(checkpoint, plan.fingerprint);
+        restarted = Some(why);
+    }
+    if !wish.accept_deletes {
+        restarted = again_if_guarded(&mut checkpoint).or(restarted);
+    }
+    let resumed = checkpoint.scans_mut().next().is_some();
+    checkpoint.scans_mut().for_each(|scan| *scan = scan.clone().resumed());
+
+    let window = plan.incremental.as_ref().and_then(|incremental| Some((incremental, incremental.window.as_ref()?)));
+    if let (Some((incremental, window)), Some(start)) = (window, start) {
+        checkpoint.windows.extend(incremental, window, start, now, id);
+    } else if checkpoint.main.scan.is_none() {
+        let since = checkpoint.main.watermark.clone().or_else(|| start.cloned());
+        let token = checkpoint.token.clone();
+        checkpoint.main.scan = Some(ScanState { since_token: token, ..ScanState::begin(id, now, since) });
+    }
+    if matches!(plan.deletes, DeletePlan::Feed(_)) && checkpoint.feed.track.scan.is_none() {
+        let since = checkpoint.feed.track.watermark.clone();
+        checkpoint.feed.track.scan = Some(ScanState::begin(id, now, since));
+    }
+    let sweeps = match &plan.deletes {
+        DeletePlan::Sweep(sweep) => {
+            let due = |last: DateTime<Utc>| TimeDelta::from_std(sweep.every).is_ok_and(|every| now - last >= every);
+            checkpoint.sweep.scan.is_some() || checkpoint.sweep.completed_at.is_none_or(due)
+        }
+        _ => false,
+    };
+    if sweeps && checkpoint.sweep.scan.is_none() {
+        checkpoint.sweep.scan = Some(ScanState::begin(id, now, None));
+    }
+    let seen = seen_by(plan, &checkpoint);
+    Begin { checkpoint, resumed, restarted, sweeps, seen }
+}
+
+/// The scan for which the keys of all rows are noted, because its end tells what is gone.
+pub fn seen_by(plan: &SyncPlan, checkpoint: &Checkpoint) -> Option<u64> {
+    match &plan.deletes {
+        DeletePlan::Absence { .. } if !checkpoint.windows.is_complete() => Some(checkpoint.windows.pass),
+        DeletePlan::Absence { .. } => checkpoint.main.scan.as_ref().map(|scan| scan.id),
+        DeletePlan::Sweep(_) => checkpoint.sweep.scan.as_ref().map(|scan| scan.id),
+        DeletePlan::None => None,
+        DeletePlan::Flag { .. } | DeletePlan::Feed(_) | DeletePlan::Webhook => {
+            checkpoint.main.scan.as_ref().filter(|scan| is_whole_feed(plan, scan)).map(|scan| scan.id)
+        }
+    }
+}
+
+/// A delta feed that is read without a token returns all that lives. What it did not tell since the token that is lost is found so.
+pub fn is_whole_feed(plan: &SyncPlan, scan: &ScanState) -> bool {
+    plan.token.is_some() && scan.since_token.is_none() && !matches!(plan.deletes, DeletePlan::None)
+}
+
+/// Everything is read again. What the list of deletions has told is not: what has come back since would be deleted once more.
+fn over(known: Checkpoint, fingerprint: u64) -> Checkpoint {
+    Checkpoint { feed: known.feed, ..Checkpoint::new(fingerprint) }
+}
+
+/// The API keeps changes only so long, and the last complete scan began before that.
+fn too_old(plan: &SyncPlan, checkpoint: &Checkpoint, now: DateTime<Utc>) -> Option<String> {
+    let of_field = plan.incremental.as_ref().and_then(|incremental| incremental.max_age);
+    let age = of_field.or_else(|| plan.token.as_ref().and_then(|token| token.max_age))?;
+    let began = checkpoint.main.completed_at?;
+    let is_old = TimeDelta::from_std(age).is_ok_and(|age| now - began > age);
+    let text = || {
+        let began = began.format("%Y-%m-%d %H:%M UTC");
+        format!("the last complete scan began {began}, longer ago than `max_age`, {}", humantime::format_duration(age))
+    };
+    is_old.then(text)
+}
+
+/// A scan that the guard has held back is made again: what it has seen is of another time.
+fn again_if_guarded(checkpoint: &mut Checkpoint) -> Option<String> {
+    let guarded = |scan: &ScanState| scan.guarded;
+    let mut any = false;
+    let Checkpoint { main, windows, sweep, .. } = checkpoint;
+    for Track { scan, .. } in [main, sweep] {
+        if scan.as_ref().is_some_and(guarded) {
+            *scan = None;
+            any = true;
+        }
+    }
+    let Windows { open, .. } = windows;
+    let held: Vec<u64> =
+        open.iter().map(|window| &window.scan).filter(|scan| guarded(scan)).map(|scan| scan.id).collect();
+    for id in held {
+        windows.give_up(id);
+        any = true;
+    }
+    any.then(|| "the last scan would have deleted more than the guard allows, so it is made again".to_owned())
+}
