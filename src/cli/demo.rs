@@ -116,6 +116,7 @@ async fn sync(plan: &Plan) -> Result<u8, Failure> {
             database: plan.database.clone(),
             publish: plan.publish.clone(),
             accept_deletes: false,
+            allow_destructive: false,
             full: false,
             log_requests: false,
             observer,

@@ -10,6 +10,7 @@ use super::progress::{self, Style};
 use super::{Done, project};
 use crate::engine::{self, ErrorKind, Options, Report, SyncReport};
 use crate::plan::{Plan, SyncPlan, limits};
+use crate::store::SchemaChange;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -22,6 +23,10 @@ pub(super) struct Arguments {
     /// Let this run delete more rows than the guards allow.
     #[arg(long)]
     accept_deletes: bool,
+    /// Let tables lose what their models have no place for: dropped columns, values of another type, rows of another key. `headwater plan`
+    /// shows them.
+    #[arg(long)]
+    allow_destructive: bool,
     /// Keep every request in `headwater.requests`: time, URL with secrets masked, status, duration.
     #[arg(long)]
     log_requests: bool,
@@ -62,6 +67,7 @@ fn run_plan(
             database: plan.database.clone(),
             publish: plan.publish.clone(),
             accept_deletes: arguments.accept_deletes,
+            allow_destructive: arguments.allow_destructive,
             full: arguments.full,
             log_requests: arguments.log_requests,
             observer,
@@ -141,6 +147,11 @@ fn notes(sync: &SyncReport) {
     let id = &sync.sync;
     if let Some(error) = &sync.error {
         print_error(&format!("{id}: {}", error.message), error.hint.as_deref());
+    }
+    for SchemaChange { table, change, detail, note } in &sync.schema_changes {
+        if let Some(means) = note {
+            anstream::println!("{yellow}note{yellow:#}: {id}: {table}: {} {detail}: {means}", change.replace('_', " "));
+        }
     }
     if sync.quarantined > 0 {
         anstream::println!(

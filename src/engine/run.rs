@@ -24,6 +24,8 @@ pub struct Options {
     pub publish: Option<PublishPlan>,
     /// let scans delete more than their guards allow
     pub accept_deletes: bool,
+    /// let tables lose what their models have no place for: dropped columns, values of another type, rows of another key
+    pub allow_destructive: bool,
     /// forget watermarks and half-done scans, and read everything again
     pub full: bool,
     /// keep method, URL (masked), status and duration of each request in `headwater.requests`
@@ -41,7 +43,17 @@ pub struct Options {
 /// # Errors
 /// Only what concerns all of them: the database cannot be opened.
 pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Error> {
-    let Options { database, publish, accept_deletes, full, log_requests, observer, stop, group_age_max } = options;
+    let Options {
+        database,
+        publish,
+        accept_deletes,
+        allow_destructive,
+        full,
+        log_requests,
+        observer,
+        stop,
+        group_age_max,
+    } = options;
     let started = now();
     let run_id = run_id(started);
     let watcher = Arc::clone(&observer);
@@ -61,6 +73,7 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
             run_id: run_id.clone(),
             started_at: started,
             accept_deletes,
+            allow_destructive,
             full,
             log_requests,
             observer: Arc::clone(&observer),

@@ -33,6 +33,7 @@ pub(super) struct Task {
     pub(super) run_id: String,
     pub(super) started_at: DateTime<Utc>,
     pub(super) accept_deletes: bool,
+    pub(super) allow_destructive: bool,
     pub(super) full: bool,
     pub(super) log_requests: bool,
     pub(super) observer: Observer,
@@ -70,15 +71,16 @@ impl Task {
     /// Reads the checkpoint and decides where to go on.
     async fn begin(&self, report: &mut SyncReport) -> Result<Checkpoint, Error> {
         let (plan, at) = (Arc::clone(&self.plan), now());
-        let record = self.record();
-        let known = self
+        let (record, destructive) = (self.record(), self.allow_destructive);
+        let (changes, known) = self
             .writer
             .call(move |store| {
                 store.begin_run(&record)?;
-                store.prepare(&[Arc::clone(&plan.model)], &record.run_id, at)?;
-                store.checkpoint(&plan.id)
+                let changes = store.prepare(&[Arc::clone(&plan.model)], destructive, &record.run_id, at)?;
+                Ok((changes, store.checkpoint(&plan.id)?))
             })
             .await?;
+        report.schema_changes = changes;
         let mut restarted = None;
         let mut checkpoint = match known {
             None => Checkpoint::new(self.plan.fingerprint),
