@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anstyle::{AnsiColor, Style};
 use serde_json::json;
 
-use super::output::{DIM, Failure, bold, json_line, print_failure};
+use super::output::{DIM, Failure, bold, count, json_line, print_failure};
 use super::{Done, project, status};
 use crate::plan::ModelPlan;
 use crate::store::{self, PlannedChange, TablePlan};
@@ -52,6 +52,9 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     Ok(code)
 }
 
+/// The syncs that are named one by one.
+const SYNCS_SHOWN: usize = 8;
+
 fn print(plan: &TablePlan) {
     let TablePlan { table, changes, rereads } = plan;
     if changes.is_empty() {
@@ -69,11 +72,14 @@ fn print(plan: &TablePlan) {
         let (effect, loud) =
             if *destructive { ("destructive", bold(AnsiColor::Red)) } else { ("harmless", Style::new()) };
         anstream::println!("  {color}{sign} {action:<14}{color:#}  {loud}{effect:<11}{loud:#}  {detail}");
-        anstream::println!("  {DIM}{:31}{meaning}{DIM:#}", "");
+        anstream::println!("      {DIM}{meaning}{DIM:#}");
     }
     if !rereads.is_empty() {
-        let syncs: Vec<String> = rereads.iter().map(ToString::to_string).collect();
-        anstream::println!("  {DIM}with the next run, all is read again by {}{DIM:#}", syncs.join(", "));
+        let mut syncs: Vec<String> = rereads.iter().take(SYNCS_SHOWN).map(ToString::to_string).collect();
+        if rereads.len() > SYNCS_SHOWN {
+            syncs.push(format!("and {} more", count((rereads.len() - SYNCS_SHOWN) as u64)));
+        }
+        anstream::println!("  {DIM}then these read everything again: {}{DIM:#}", syncs.join(", "));
     }
     anstream::println!();
 }
@@ -89,22 +95,23 @@ fn summary(tables: &[TablePlan], selectors: &[String]) -> String {
         .collect();
     let run: String =
         ["headwater", "run"].into_iter().chain(selectors.iter().map(String::as_str)).collect::<Vec<_>>().join(" ");
-    let number = if changes.len() == 1 { "1 change".to_owned() } else { format!("{} changes", changes.len()) };
-    match (changes.len(), destructive) {
-        (0, _) => "nothing to change: the tables are as the models say".into(),
-        (1, 0) => format!("{number}, harmless: `{run}` makes it"),
-        (_, 0) => format!("{number}, all harmless: `{run}` makes them"),
-        _ if refused.is_empty() => {
-            format!(
-                "{number}, {destructive} destructive: `{run}` makes the harmless ones, `{run} --allow-destructive` all"
-            )
-        }
-        _ => {
+    let (number, it) = match changes.len() {
+        1 => ("1 change".to_owned(), "it"),
+        many => (format!("{} changes", count(many as u64)), "all"),
+    };
+    match destructive {
+        _ if changes.is_empty() => "nothing to change: the tables are as the models say".into(),
+        0 => format!("{number}, harmless: `{run}` makes {it}"),
+        _ if !refused.is_empty() => {
             let refused = refused.into_iter().collect::<Vec<_>>().join(", ");
             format!(
-                "{number}, {destructive} destructive: `{run}` fails for {refused}, `{run} --allow-destructive` makes all"
+                "{number}, {destructive} destructive: `{run}` fails for {refused}, `{run} --allow-destructive` makes {it}"
             )
         }
+        _ if destructive == changes.len() => {
+            format!("{number}, {destructive} destructive: only `{run} --allow-destructive` makes {it}")
+        }
+        _ => format!("{number}, {destructive} destructive: `{run}` makes the others, `{run} --allow-destructive` all"),
     }
 }
 

@@ -131,17 +131,16 @@ impl Change {
             Self::RestoreColumn { volatile, .. } => {
                 format!("rows written without it have null there {}", until(model, *volatile))
             }
-            Self::DropColumn { .. } => "the model no longer has it: it is kept, with null in new rows; \
-                 with `--allow-destructive` it goes, and its values with it"
-                .into(),
+            Self::DropColumn { .. } => {
+                "not in the model: kept, with null in new rows; `--allow-destructive` removes it and its values".into()
+            }
             Self::ChangeType { .. } => {
-                "not every value fits the new type, so a run refuses; with `--allow-destructive` \
-                 values that do not convert without loss become null, and everything is read again"
+                "a run refuses it; `--allow-destructive` keeps the values that convert without loss, \
+                 and reads everything again"
                     .into()
             }
             Self::ChangeKey { .. } => {
-                "rows cannot be found by their old key, so a run refuses; with `--allow-destructive` \
-                 the table begins anew without rows, and everything is read again"
+                "a run refuses it; `--allow-destructive` begins the table without rows, and reads everything again"
                     .into()
             }
         }
