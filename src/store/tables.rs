@@ -182,11 +182,11 @@ pub fn prepare(
 
 /// The columns that the model no longer has and that stay in the table.
 fn kept(changes: &[Change], destroys: bool) -> Vec<&str> {
-    let kept = |change| match change {
-        &Change::DropColumn { ref name, .. } if !destroys => Some(name.as_str()),
+    let dropped = changes.iter().filter(|_| !destroys).filter_map(|change| match change {
+        Change::DropColumn { name, .. } => Some(name.as_str()),
         _ => None,
-    };
-    changes.iter().filter_map(kept).collect()
+    });
+    dropped.collect()
 }
 
 fn record(model: &ModelPlan, change: &Change, destroys: bool) -> Option<SchemaChange> {

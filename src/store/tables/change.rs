@@ -16,8 +16,8 @@ pub enum Change {
     AddColumn {
         /// its name
         name: String,
-        /// its type
-        column_type: ColumnType,
+        /// its type, as `ADD COLUMN` takes it
+        column_type: String,
         /// its values alone change no row
         volatile: bool,
     },
@@ -45,7 +45,7 @@ pub enum Change {
         noted: bool,
     },
     /// a column gets a type that does not hold every value of the old one
-    ChangeType {
+    Retype {
         /// its name
         name: String,
         /// DuckDB's spelling of the old type
@@ -54,7 +54,7 @@ pub enum Change {
         to: ColumnType,
     },
     /// rows are told apart by something else: other columns, or the values of another type
-    ChangeKey {
+    Rekey {
         /// the key, or the column of it with its type
         from: String,
         /// what it becomes
@@ -71,8 +71,8 @@ impl Change {
             Self::Widen { .. } => "widen",
             Self::RestoreColumn { .. } => "restore column",
             Self::DropColumn { .. } => "drop column",
-            Self::ChangeType { .. } => "change type",
-            Self::ChangeKey { .. } => "change key",
+            Self::Retype { .. } => "change type",
+            Self::Rekey { .. } => "change key",
         }
     }
 
@@ -81,30 +81,30 @@ impl Change {
         match self {
             Self::CreateTable => list(model.columns.iter().map(|column| &column.name)),
             Self::AddColumn { name, column_type, .. } => format!("{name} {column_type}"),
-            Self::Widen { name, from, to } | Self::ChangeType { name, from, to } => format!("{name} {from} to {to}"),
+            Self::Widen { name, from, to } | Self::Retype { name, from, to } => format!("{name} {from} to {to}"),
             Self::RestoreColumn { name, .. } | Self::DropColumn { name, .. } => name.clone(),
-            Self::ChangeKey { from, to } => format!("{from} to {to}"),
+            Self::Rekey { from, to } => format!("{from} to {to}"),
         }
     }
 
     /// Whether values or rows go that the API may not give again, so that a person has to allow it.
     pub fn is_destructive(&self) -> bool {
-        matches!(self, Self::DropColumn { .. } | Self::ChangeType { .. } | Self::ChangeKey { .. })
+        matches!(self, Self::DropColumn { .. } | Self::Retype { .. } | Self::Rekey { .. })
     }
 
     /// Whether a run that may not destroy cannot go on: the rows that come do not fit into the table as it is.
     pub fn stops_a_run(&self) -> bool {
-        matches!(self, Self::ChangeType { .. } | Self::ChangeKey { .. })
+        matches!(self, Self::Retype { .. } | Self::Rekey { .. })
     }
 
     /// Whether the rows that are there are gone, or lack what only the API has: everything has to be read again.
     pub fn needs_all_rows(&self) -> bool {
-        matches!(self, Self::CreateTable | Self::ChangeType { .. } | Self::ChangeKey { .. })
+        matches!(self, Self::CreateTable | Self::Retype { .. } | Self::Rekey { .. })
     }
 
     /// Whether the table begins without rows.
     pub fn begins_anew(&self) -> bool {
-        matches!(self, Self::CreateTable | Self::ChangeKey { .. })
+        matches!(self, Self::CreateTable | Self::Rekey { .. })
     }
 
     /// Its name in `headwater.schema_changes`; none when it was noted before and nothing is done.
@@ -117,8 +117,8 @@ impl Change {
             Self::DropColumn { .. } if destroys => "column_removed",
             Self::DropColumn { noted: true, .. } => return None,
             Self::DropColumn { noted: false, .. } => "column_dropped",
-            Self::ChangeType { .. } => "column_retyped",
-            Self::ChangeKey { .. } => "key_changed",
+            Self::Retype { .. } => "column_retyped",
+            Self::Rekey { .. } => "key_changed",
         })
     }
 
@@ -134,12 +134,12 @@ impl Change {
             Self::DropColumn { .. } => {
                 "not in the model: kept, with null in new rows; `--allow-destructive` removes it and its values".into()
             }
-            Self::ChangeType { .. } => {
+            Self::Retype { .. } => {
                 "a run refuses it; `--allow-destructive` keeps the values that convert without loss, \
                  and reads everything again"
                     .into()
             }
-            Self::ChangeKey { .. } => {
+            Self::Rekey { .. } => {
                 "a run refuses it; `--allow-destructive` begins the table without rows, and reads everything again"
                     .into()
             }
@@ -151,10 +151,10 @@ impl Change {
         match self {
             Self::CreateTable | Self::Widen { .. } => None,
             Self::DropColumn { .. } if destroys => Some("it is gone, and its values with it".into()),
-            Self::ChangeType { .. } => {
+            Self::Retype { .. } => {
                 Some("values that did not convert without loss are null until they are read again".into())
             }
-            Self::ChangeKey { .. } => Some("the table began anew; everything is read again".into()),
+            Self::Rekey { .. } => Some("the table began anew; everything is read again".into()),
             Self::AddColumn { .. } | Self::RestoreColumn { .. } | Self::DropColumn { .. } => Some(self.meaning(model)),
         }
     }
@@ -162,12 +162,12 @@ impl Change {
     /// Why a run that may not destroy cannot go on.
     pub fn refusal(&self, model: &ModelPlan) -> Option<Error> {
         let (detail, hint) = match self {
-            Self::ChangeKey { from, to } => (
+            Self::Rekey { from, to } => (
                 format!("its key was {from} and is now {to}"),
                 "`headwater plan` shows what that means; `headwater run --allow-destructive` begins the table anew and reads \
                  everything again; another `table` in the model leaves the old one as it is",
             ),
-            Self::ChangeType { name, from, to } => (
+            Self::Retype { name, from, to } => (
                 format!("column `{name}` is {from} and cannot become {to} in place"),
                 "`headwater plan` shows what that means; `headwater run --allow-destructive` changes the type and reads \
                  everything again; a column of another name leaves the old one as it is",
@@ -205,13 +205,13 @@ pub fn compare(model: &ModelPlan, found: &Found) -> Result<Vec<Change>, Error> {
     let key = key_names(model);
     if !same_names(&key, &memory.key) {
         let text = |names: &[String]| format!("({})", list(names));
-        return Ok(vec![Change::ChangeKey { from: text(&memory.key), to: text(&key) }]);
+        return Ok(vec![Change::Rekey { from: text(&memory.key), to: text(&key) }]);
     }
     let mut changes = Vec::new();
     for (at, column) in model.columns.iter().enumerate() {
         let (name, to) = (column.name.clone(), column.column_type.clone());
         let Some(data_type) = found.type_of(&name) else {
-            changes.push(Change::AddColumn { name, column_type: to, volatile: column.volatile });
+            changes.push(Change::AddColumn { name, column_type: to.to_string(), volatile: column.volatile });
             continue;
         };
         if !memory.has(&name) {
@@ -224,9 +224,9 @@ pub fn compare(model: &ModelPlan, found: &Found) -> Result<Vec<Change>, Error> {
             // a converted value need not be the one that the API's becomes, and then a row would be there twice
             _ if model.key.contains(&at) => {
                 let (from, to) = (format!("{name} {from}"), format!("{name} {to}"));
-                return Ok(vec![Change::ChangeKey { from, to }]);
+                return Ok(vec![Change::Rekey { from, to }]);
             }
-            _ => changes.push(Change::ChangeType { name, from, to }),
+            _ => changes.push(Change::Retype { name, from, to }),
         }
     }
     for column in &memory.columns {

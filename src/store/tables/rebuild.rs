@@ -14,14 +14,15 @@ use crate::plan::{ColumnType, ModelPlan};
 /// The statements that make all of `changes`, none of which begins the table anew, to `table`, which has the columns of `model` and perhaps
 /// others.
 pub fn statements(model: &ModelPlan, table: &Table, found: &Found, changes: &[Change]) -> Vec<String> {
-    let fresh = Table::new(&table.schema, &format!("{}__rebuilt", table.name));
+    // no model's table can have that name
+    let fresh = Table::new(&table.schema, &format!("{}.rebuilt", table.name));
     let mut definitions = Vec::new();
     let (mut names, mut values, mut lost) = (Vec::new(), Vec::new(), Vec::new());
     let is = |name: &str, column: &str| name.eq_ignore_ascii_case(column);
     for (column, data_type) in &found.columns {
         let quoted = ident(column);
         let change = changes.iter().find(|change| match change {
-            Change::DropColumn { name, .. } | Change::ChangeType { name, .. } | Change::Widen { name, .. } => {
+            Change::DropColumn { name, .. } | Change::Retype { name, .. } | Change::Widen { name, .. } => {
                 is(name, column)
             }
             _ => false,
@@ -31,7 +32,7 @@ pub fn statements(model: &ModelPlan, table: &Table, found: &Found, changes: &[Ch
         }
         let value = match change {
             Some(Change::DropColumn { .. }) => continue,
-            Some(Change::ChangeType { from, to, .. }) => converted(&quoted, from, to),
+            Some(Change::Retype { from, to, .. }) => converted(&quoted, from, to),
             Some(Change::Widen { to, .. }) => format!("CAST({quoted} AS {to})"),
             _ => quoted.clone(),
         };
@@ -49,11 +50,10 @@ pub fn statements(model: &ModelPlan, table: &Table, found: &Found, changes: &[Ch
     if let Some(at) = names.iter().position(|name| name == "\"_hash\"") {
         values[at] = format!("CASE WHEN {} THEN hash(_hash) ELSE _hash END", joined(&lost, " OR "));
     }
-    definitions.extend(
-        (0..model.columns.len())
-            .filter(|&at| found.type_of(&model.columns[at].name).is_none())
-            .map(|at| definition(model, at)),
-    );
+    definitions.extend(changes.iter().filter_map(|change| match change {
+        Change::AddColumn { name, column_type, .. } => Some(format!("{} {column_type}", ident(name))),
+        _ => None,
+    }));
     vec![
         format!("CREATE TABLE {fresh} ({})", list(definitions)),
         format!("INSERT INTO {fresh} ({}) SELECT {} FROM {table}", list(names), list(values)),
