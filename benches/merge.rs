@@ -85,7 +85,7 @@ impl Table {
         let folder = tempfile::tempdir().expect("a folder");
         let model = Arc::new(model());
         let mut store = Store::open_for_run(&folder.path().join("bench.duckdb"), Box::new(|_| {})).expect("opened");
-        store.prepare(&[Arc::clone(&model)], "run", now()).expect("prepared");
+        store.prepare(&[Arc::clone(&model)], false, "run", now()).expect("prepared");
         for from in (0..TABLE).step_by(usize::try_from(STAGED).expect("small")) {
             store.commit(group(&model, &Stretch { from, step: 1, changed_every: 0 }, 0)).expect("committed");
         }

@@ -32,6 +32,7 @@ mod pages;
 mod paths;
 mod reference;
 mod sarif;
+mod schema_changes;
 mod schemas;
 mod security;
 mod shop;

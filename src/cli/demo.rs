@@ -117,6 +117,7 @@ async fn sync(plan: &Plan) -> Result<u8, Failure> {
             database: plan.database.clone(),
             publish: plan.publish.clone(),
             wish: Wish::default(),
+            allow_destructive: false,
             budget: Budget::default(),
             log_requests: false,
             clock: engine::system_clock(),

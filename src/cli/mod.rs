@@ -8,6 +8,7 @@ mod dry_run;
 mod explain;
 mod init;
 mod output;
+mod plan;
 mod progress;
 mod project;
 mod query;
@@ -52,6 +53,8 @@ enum Command {
     Explain(explain::Arguments),
     /// Make real requests and show the rows; write nothing.
     DryRun(dry_run::Arguments),
+    /// Show what the models would change in the database's tables; write nothing.
+    Plan(plan::Arguments),
     /// Sync: all, or what the selectors name.
     Run(run::Arguments),
     /// Show each sync's last run, watermark and rows.
@@ -84,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&project, &arguments),
         Command::Explain(arguments) => explain::run(&project, &arguments),
         Command::DryRun(arguments) => dry_run::run(&project, &arguments),
+        Command::Plan(arguments) => plan::run(&project, &arguments),
         Command::Run(arguments) => run::run(&project, &arguments),
         Command::Status(arguments) => status::run(&project, &arguments),
         Command::Changes(arguments) => changes::run(&project, &arguments),

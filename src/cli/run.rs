@@ -11,6 +11,7 @@ use super::{Done, project};
 use crate::engine::{self, ErrorKind, Options, Report, SyncReport};
 use crate::plan::{Budget, Plan, SyncPlan, limits};
 use crate::scan::Wish;
+use crate::store::SchemaChange;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -32,6 +33,10 @@ pub(super) struct Arguments {
     /// Stop each sync after so many records.
     #[arg(long, value_name = "N")]
     max_records: Option<u64>,
+    /// Let tables lose what their models have no place for: dropped columns, values of another type, rows of another key. `headwater plan`
+    /// shows them.
+    #[arg(long)]
+    allow_destructive: bool,
     /// Keep every request in `headwater.requests`: time, URL with secrets masked, status, duration.
     #[arg(long)]
     log_requests: bool,
@@ -72,6 +77,7 @@ fn run_plan(
             database: plan.database.clone(),
             publish: plan.publish.clone(),
             wish: Wish { full: arguments.full, accept_deletes: arguments.accept_deletes },
+            allow_destructive: arguments.allow_destructive,
             budget: Budget {
                 runtime: arguments.max_runtime,
                 requests: arguments.max_requests,
@@ -158,6 +164,11 @@ fn notes(sync: &SyncReport) {
     let id = &sync.sync;
     if let Some(error) = &sync.error {
         print_error(&format!("{id}: {}", error.message), error.hint.as_deref());
+    }
+    for SchemaChange { table, change, detail, note } in &sync.schema_changes {
+        if let Some(means) = note {
+            anstream::println!("{yellow}note{yellow:#}: {id}: {table}: {} {detail}: {means}", change.replace('_', " "));
+        }
     }
     if sync.quarantined > 0 {
         anstream::println!(

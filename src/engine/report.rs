@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Error, ErrorKind};
 use crate::plan::SyncId;
-use crate::store::{Committed, RunEnd, RunState};
+use crate::store::{Committed, RunEnd, RunState, SchemaChange};
 
 /// How a sync ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +37,8 @@ pub struct SyncReport {
     pub state: &'static str,
     /// it went on where a run before it had stopped
     pub resumed: bool,
+    /// what it changed in its table before it began
+    pub schema_changes: Vec<SchemaChange>,
     /// requests made, repeated ones included
     pub requests: u64,
     /// pages committed
@@ -100,6 +102,7 @@ impl SyncReport {
             sync,
             state: "running",
             resumed: false,
+            schema_changes: Vec::new(),
             requests: 0,
             pages: 0,
             records: 0,

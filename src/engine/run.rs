@@ -26,6 +26,8 @@ pub struct Options {
     pub publish: Option<PublishPlan>,
     /// read everything again, delete past the guards
     pub wish: Wish,
+    /// let tables lose what their models have no place for: dropped columns, values of another type, rows of another key
+    pub allow_destructive: bool,
     /// where each sync stops, whatever its own words allow
     pub budget: Budget,
     /// keep method, URL (masked), status and duration of each request in `headwater.requests`
@@ -45,7 +47,18 @@ pub struct Options {
 /// # Errors
 /// Only what concerns all of them: the database cannot be opened.
 pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Error> {
-    let Options { database, publish, wish, budget, log_requests, clock, observer, stop, group_age_max } = options;
+    let Options {
+        database,
+        publish,
+        wish,
+        allow_destructive,
+        budget,
+        log_requests,
+        clock,
+        observer,
+        stop,
+        group_age_max,
+    } = options;
     let started = clock();
     let run_id = run_id(started);
     let watcher = Arc::clone(&observer);
@@ -65,6 +78,7 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
             run_id: run_id.clone(),
             started_at: started,
             wish,
+            allow_destructive,
             meter: Meter::new(plan.budget, budget),
             log_requests,
             observer: Arc::clone(&observer),

@@ -35,6 +35,7 @@ pub(super) struct Task {
     pub(super) run_id: String,
     pub(super) started_at: DateTime<Utc>,
     pub(super) wish: Wish,
+    pub(super) allow_destructive: bool,
     pub(super) log_requests: bool,
     pub(super) observer: Observer,
     pub(super) clock: Clock,
@@ -66,15 +67,16 @@ impl Task {
     /// Reads the checkpoint and decides where to go on.
     async fn begin(&self, report: &mut SyncReport) -> Result<Begin, Error> {
         let (plan, at) = (Arc::clone(&self.plan), (self.clock)());
-        let record = self.record();
-        let known = self
+        let (record, destructive) = (self.record(), self.allow_destructive);
+        let (changes, known) = self
             .writer
             .call(move |store| {
                 store.begin_run(&record)?;
-                store.prepare(&[Arc::clone(&plan.model)], &record.run_id, at)?;
-                store.checkpoint(&plan.id)
+                let changes = store.prepare(&[Arc::clone(&plan.model)], destructive, &record.run_id, at)?;
+                Ok((changes, store.checkpoint(&plan.id)?))
             })
             .await?;
+        report.schema_changes = changes;
         let start = first_mark(&self.plan, at)?;
         let begin = begin(&self.plan, known, self.wish, start.as_ref(), self.new_id(0), at);
         self.forget_seen(begin.seen).await?;

@@ -29,6 +29,6 @@ pub use file::WaitObserver;
 pub use gone::Gone;
 pub use ledger::{RequestRecord, RunEnd, RunRecord, RunState};
 pub use query::ResultColumn;
-pub use read::{ReadStore, RunSummary, SyncStatus};
-pub use tables::SchemaChange;
+pub use read::{ReadStore, RunSummary, SyncStatus, plan_without_database};
+pub use tables::{Planned, PlannedChange, SchemaChange, TablePlan};
 pub use writer::{AbsenceEnd, Committed, Group, Store};

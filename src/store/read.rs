@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use duckdb::{Connection, Row};
@@ -14,7 +15,8 @@ use super::layout::{self, own};
 use super::ledger;
 use super::query::{self, ResultColumn};
 use super::sql::{CATALOG, Table};
-use crate::plan::{SyncId, limits};
+use super::tables::{self, Planned};
+use crate::plan::{ModelPlan, SyncId, limits};
 use crate::scan::Checkpoint;
 
 /// A reader of the database. While it lives, no process can write: be brief, or read the published copy.
@@ -107,6 +109,15 @@ impl ReadStore {
         if self.laid_out { ledger::read_checkpoint(self.warehouse.connection(), id) } else { Ok(None) }
     }
 
+    /// What a run would do to the tables of `models`.
+    ///
+    /// # Errors
+    /// [`Error::SchemaConflict`]: of all where two models make one table, else in place of a table's plan where that cannot be as its model
+    /// says.
+    pub fn plan(&self, models: &[Arc<ModelPlan>]) -> Result<Planned, Error> {
+        tables::plan(Some(self.warehouse.connection()), self.laid_out, models)
+    }
+
     /// Every sync that ever ran here, by connection and name.
     ///
     /// # Errors
@@ -192,6 +203,14 @@ impl ReadStore {
         };
         read().map_err(Error::database("read `headwater.models`"))
     }
+}
+
+/// What a run would do to the tables of `models` where there is no database yet.
+///
+/// # Errors
+/// As [`ReadStore::plan`].
+pub fn plan_without_database(models: &[Arc<ModelPlan>]) -> Result<Planned, Error> {
+    tables::plan(None, false, models)
 }
 
 /// Every sync with the table it fills; its rows are not counted yet.

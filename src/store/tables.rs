@@ -1,20 +1,30 @@
-//! The tables of models: made once, changed only in ways that keep the data and that DuckDB can replay after a crash.
+//! The tables of models: made once, changed as their models change, only in ways that DuckDB can replay after a crash.
+//!
+//! What keeps all data is done by every run; what loses some needs a person's word. [`plan`] tells both without doing anything.
 //!
 //! DuckDB 1.5 cannot reopen a file whose write-ahead log holds `ADD COLUMN … DEFAULT <expression>`, `SET DATA TYPE … USING` or a changed
-//! STRUCT. Only plain `ADD COLUMN` and `SET DATA TYPE` are used here.
+//! STRUCT. Only plain `ADD COLUMN` and `SET DATA TYPE` are used here; what goes beyond writes the table anew.
+
+mod change;
+mod fillers;
+mod found;
+mod rebuild;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use duckdb::{Connection, OptionalExt, params};
-use serde::{Deserialize, Serialize};
+use duckdb::{Connection, params};
+use serde::Serialize;
 
 use super::error::Error;
 use super::layout::{self, own};
 use super::ledger::stamp;
 use super::seen;
 use super::sql::{CATALOG, Table, ident, list, literal};
-use crate::plan::{ColumnType, ModelPlan};
+use crate::plan::{ModelPlan, SyncId};
+use change::Change;
+use found::{Found, Memory};
 
 /// The columns headwater adds to every table: name, type, explanation.
 pub const METADATA: [(&str, &str, &str); 8] = [
@@ -50,14 +60,42 @@ pub const METADATA: [(&str, &str, &str); 8] = [
 ];
 
 /// A change to a table, as `headwater.schema_changes` keeps it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SchemaChange {
     /// `schema.table`
     pub table: String,
-    /// `table_created`, `column_added`, `column_widened`, `column_dropped`, `column_restored`
+    /// `table_created`, `column_added`, …: the comment of `headwater.schema_changes` names all
     pub change: &'static str,
     /// the columns or types concerned
     pub detail: String,
+    /// what it means for the rows, where that is not plain
+    pub note: Option<String>,
+}
+
+/// What a run would do to one table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TablePlan {
+    /// `schema.table`
+    pub table: String,
+    /// in the order of the model's columns; none when the table is as the model says
+    pub changes: Vec<PlannedChange>,
+    /// the syncs that would read everything again
+    pub rereads: Vec<SyncId>,
+}
+
+/// One change that a run would make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedChange {
+    /// `create table`, `add column`, `widen`, `restore column`, `drop column`, `change type` or `change key`
+    pub action: &'static str,
+    /// the columns or types concerned
+    pub detail: String,
+    /// values or rows would go, so it is made only if a person allows it
+    pub destructive: bool,
+    /// a run that is not allowed to make it fails
+    pub refused: bool,
+    /// what it means for the rows
+    pub meaning: String,
 }
 
 /// The table of a model.
@@ -70,239 +108,175 @@ pub fn live_view_of(model: &ModelPlan) -> Table {
     Table::new(&model.schema, &format!("{}_live", model.table))
 }
 
-/// Brings the table and view of `model` in line with it. Writes nothing when they are.
+/// What [`prepare`] would do to the tables of `models`: nothing is written, and without a database everything is to be made. With
+/// `laid_out` false, headwater has not been in the database.
 ///
-/// Runs inside the caller's transaction; gives what it changed, and whether it wrote at all.
+/// # Errors
+/// As [`distinct`]; in place of a table's plan: as [`prepare`], but for what a person can allow, which is planned.
+pub fn plan(db: Option<&Connection>, laid_out: bool, models: &[Arc<ModelPlan>]) -> Result<Planned, Error> {
+    Ok(distinct(models)?.into_iter().map(|model| plan_table(db, laid_out, model)).collect())
+}
+
+/// The plan of each table, or why it cannot be as the model says.
+pub type Planned = Vec<Result<TablePlan, Error>>;
+
+fn plan_table(db: Option<&Connection>, laid_out: bool, model: &ModelPlan) -> Result<TablePlan, Error> {
+    check_names(model)?;
+    let found = db.map_or_else(|| Ok(Found::default()), |db| Found::read(db, model, laid_out))?;
+    let changes = change::compare(model, &found)?;
+    let rereads = match db {
+        Some(db) if laid_out && changes.iter().any(Change::needs_all_rows) => fillers::fillers(db, model)?,
+        _ => Vec::new(),
+    };
+    let planned = |change: &Change| PlannedChange {
+        action: change.action(),
+        detail: change.detail(model),
+        destructive: change.is_destructive(),
+        refused: change.stops_a_run(),
+        meaning: change.meaning(model),
+    };
+    Ok(TablePlan { table: table_of(model).plain(), changes: changes.iter().map(planned).collect(), rereads })
+}
+
+/// Brings the table and view of `model` in line with it. Writes nothing when they are. With `destroys`, values and rows go where the model
+/// leaves no place for them; without, a column that the model no longer has is kept.
+///
+/// Where all rows have to be read again, the syncs that fill the table forget what they have read: in the same transaction, which is the
+/// caller's. Gives what it changed, and whether it wrote at all.
 ///
 /// # Errors
 /// [`Error::SchemaConflict`] when the model cannot have this table.
 pub fn prepare(
     db: &Connection,
     model: &ModelPlan,
+    destroys: bool,
     run_id: &str,
     now: DateTime<Utc>,
 ) -> Result<(Vec<SchemaChange>, bool), Error> {
     check_names(model)?;
-    let found = Found::read(db, model)?;
-    let wanted = Memory::of(model);
-    let plan = match (&found.columns, &found.memory) {
-        (columns, None) if columns.is_empty() => create(model),
-        (_, None) => {
-            return Err(conflict(
-                model,
-                "it exists and headwater did not make it".into(),
-                "name another `table` in the model, or rename or drop the existing one",
-            ));
-        }
-        (columns, Some(_)) if columns.is_empty() => create(model),
-        (columns, Some(memory)) => change(db, model, columns, memory)?,
-    };
-    let current = plan.is_empty() && found.has_view && found.memory.as_ref() == Some(&wanted);
-    if current {
+    let found = Found::read(db, model, true)?;
+    let changes = change::compare(model, &found)?;
+    if let Some(refusal) = changes.iter().filter(|_| !destroys).find_map(|change| change.refusal(model)) {
+        return Err(refusal);
+    }
+    let wanted = Memory::of(model, found.memory.as_ref(), &kept(&changes, destroys));
+    let recorded: Vec<SchemaChange> = changes.iter().filter_map(|change| record(model, change, destroys)).collect();
+    if recorded.is_empty() && found.has_view && found.memory.as_ref() == Some(&wanted) {
         return Ok((Vec::new(), false));
     }
     let failed = || Error::database("change the table");
-    for statement in &plan.statements {
-        db.execute_batch(statement).map_err(failed())?;
+    for statement in statements(db, model, &found, &changes, destroys)? {
+        db.execute_batch(&statement).map_err(failed())?;
+    }
+    if changes.iter().any(Change::needs_all_rows) {
+        fillers::forget(db, &fillers::fillers(db, model)?, changes.iter().any(Change::begins_anew))?;
     }
     describe(db, model).map_err(failed())?;
     wanted.write(db, model).map_err(failed())?;
-    for SchemaChange { change, detail, .. } in &plan.changes {
+    for SchemaChange { change, detail, .. } in &recorded {
         let insert = format!("INSERT INTO {} VALUES (CAST(? AS TIMESTAMPTZ), ?, ?, ?, ?, ?)", own("schema_changes"));
         db.execute(&insert, params![stamp(now), run_id, model.schema, model.table, change, detail]).map_err(failed())?;
     }
-    Ok((plan.changes, true))
+    Ok((recorded, true))
 }
 
-/// What is done to a table, and how it is told.
-#[derive(Default)]
-struct TablePlan {
-    statements: Vec<String>,
-    changes: Vec<SchemaChange>,
-}
-
-impl TablePlan {
-    fn is_empty(&self) -> bool {
-        self.statements.is_empty() && self.changes.is_empty()
-    }
-
-    fn note(&mut self, model: &ModelPlan, change: &'static str, detail: String) {
-        self.changes.push(SchemaChange { table: table_of(model).plain(), change, detail });
-    }
-}
-
-/// A model as `headwater.models` remembers it.
-#[derive(Debug, PartialEq, Eq)]
-struct Memory {
-    model: String,
-    key: Vec<String>,
-    columns: Vec<ColumnMemory>,
-    description: Option<String>,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct ColumnMemory {
-    name: String,
-    #[serde(rename = "type")]
-    column_type: String,
-    volatile: bool,
-    description: Option<String>,
-}
-
-impl Memory {
-    fn of(model: &ModelPlan) -> Self {
-        Self {
-            model: model.name.clone(),
-            key: key_names(model),
-            columns: model
-                .columns
-                .iter()
-                .map(|column| ColumnMemory {
-                    name: column.name.clone(),
-                    column_type: column.column_type.to_string(),
-                    volatile: column.volatile,
-                    description: column.description.clone(),
-                })
-                .collect(),
-            description: model.description.clone(),
-        }
-    }
-
-    fn read(db: &Connection, model: &ModelPlan) -> Result<Option<Self>, Error> {
-        let select = format!(
-            "SELECT model, CAST(\"key\" AS VARCHAR), CAST(\"columns\" AS VARCHAR), description FROM {} \
-             WHERE lower(table_schema) = lower(?) AND lower(table_name) = lower(?)",
-            own("models")
-        );
-        let row = db
-            .query_row(&select, [&model.schema, &model.table], |row| {
-                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?, row.get(3)?))
-            })
-            .optional()
-            .map_err(Error::database("read `headwater.models`"))?;
-        let Some((name, key, columns, description)) = row else { return Ok(None) };
-        let unreadable = |error: serde_json::Error| {
-            conflict(
-                model,
-                format!("its row in `headwater.models` is not readable: {error}"),
-                "restore a backup of the database",
-            )
-        };
-        Ok(Some(Self {
-            model: name,
-            key: serde_json::from_str(&key).map_err(unreadable)?,
-            columns: serde_json::from_str(&columns).map_err(unreadable)?,
-            description,
-        }))
-    }
-
-    fn write(&self, db: &Connection, model: &ModelPlan) -> duckdb::Result<()> {
-        let json = "plain data with text keys";
-        let (key, columns) =
-            (serde_json::to_string(&self.key).expect(json), serde_json::to_string(&self.columns).expect(json));
-        let models = own("models");
-        let which = [&model.schema, &model.table];
-        db.execute(
-            &format!("DELETE FROM {models} WHERE lower(table_schema) = lower(?) AND lower(table_name) = lower(?)"),
-            which,
-        )?;
-        db.execute(
-            &format!("INSERT INTO {models} VALUES (?, ?, ?, ?, CAST(? AS JSON), CAST(? AS JSON), ?)"),
-            params![model.schema, self.model, model.schema, model.table, key, columns, self.description],
-        )?;
-        Ok(())
-    }
-
-    fn has(&self, column: &str) -> bool {
-        self.columns.iter().any(|known| known.name.eq_ignore_ascii_case(column))
-    }
-}
-
-/// What the database has of a model.
-struct Found {
-    /// name and DuckDB type, empty when there is no table
-    columns: Vec<(String, String)>,
-    has_view: bool,
-    memory: Option<Memory>,
-}
-
-impl Found {
-    fn read(db: &Connection, model: &ModelPlan) -> Result<Self, Error> {
-        let failed = || Error::database("read the table's columns");
-        let select = "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = ? \
-                      AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?) ORDER BY column_index";
-        let mut statement = db.prepare(select).map_err(failed())?;
-        let columns = statement
-            .query_map([CATALOG, &model.schema, &model.table], |row| Ok((row.get(0)?, row.get(1)?)))
-            .and_then(Iterator::collect)
-            .map_err(failed())?;
-        let view = live_view_of(model);
-        let count = "SELECT count(*) FROM duckdb_views() WHERE database_name = ? AND lower(schema_name) = lower(?) \
-                     AND lower(view_name) = lower(?)";
-        let views: i64 = db.query_row(count, [CATALOG, &view.schema, &view.name], |row| row.get(0)).map_err(failed())?;
-        Ok(Self { columns, has_view: views > 0, memory: Memory::read(db, model)? })
-    }
-}
-
-fn create(model: &ModelPlan) -> TablePlan {
-    let key: HashSet<usize> = model.key.iter().copied().collect();
-    let columns = model.columns.iter().enumerate().map(|(at, column)| {
-        let required = if key.contains(&at) { " NOT NULL" } else { "" };
-        format!("{} {}{required}", ident(&column.name), column.column_type)
+/// The columns that the model no longer has and that stay in the table.
+fn kept(changes: &[Change], destroys: bool) -> Vec<&str> {
+    let dropped = changes.iter().filter(|_| !destroys).filter_map(|change| match change {
+        Change::DropColumn { name, .. } => Some(name.as_str()),
+        _ => None,
     });
-    let metadata = METADATA.iter().map(|(name, definition, _)| format!("{name} {definition}"));
-    let mut plan = TablePlan::default();
-    plan.statements.push(format!("CREATE SCHEMA IF NOT EXISTS {CATALOG}.{}", ident(&model.schema)));
-    plan.statements.push(format!("CREATE TABLE {} ({})", table_of(model), list(columns.chain(metadata))));
-    plan.note(model, "table_created", list(model.columns.iter().map(|column| &column.name)));
-    plan
+    dropped.collect()
 }
 
-fn change(db: &Connection, model: &ModelPlan, found: &[(String, String)], memory: &Memory) -> Result<TablePlan, Error> {
-    let same = |a: &[String], b: &[String]| {
-        a.len() == b.len() && a.iter().all(|a| b.iter().any(|b| a.eq_ignore_ascii_case(b)))
-    };
-    let key = key_names(model);
-    if !same(&key, &memory.key) {
-        return Err(conflict(
-            model,
-            format!("its key was ({}) and is now ({})", list(&memory.key), list(&key)),
-            "give the model a new `table`, or drop the table and its checkpoint to load it again",
-        ));
-    }
-    let mut plan = TablePlan::default();
+fn record(model: &ModelPlan, change: &Change, destroys: bool) -> Option<SchemaChange> {
+    let table = table_of(model).plain();
+    let recorded = change.recorded_as(destroys)?;
+    Some(SchemaChange { table, change: recorded, detail: change.detail(model), note: change.note(model, destroys) })
+}
+
+/// The statements that make the changes to the table.
+fn statements(
+    db: &Connection,
+    model: &ModelPlan,
+    found: &Found,
+    changes: &[Change],
+    destroys: bool,
+) -> Result<Vec<String>, Error> {
     let table = table_of(model);
-    for column in &model.columns {
-        let name = ident(&column.name);
-        let Some((_, data_type)) = found.iter().find(|(found, _)| found.eq_ignore_ascii_case(&column.name)) else {
-            plan.statements.push(format!("ALTER TABLE {table} ADD COLUMN {name} {}", column.column_type));
-            plan.note(model, "column_added", format!("{} {}", column.name, column.column_type));
-            continue;
-        };
-        if !memory.has(&column.name) {
-            plan.note(model, "column_restored", column.name.clone());
-        }
-        let current = parse_type(data_type);
-        if current.as_ref() == Some(&column.column_type) {
-            continue;
-        }
-        if !current.is_some_and(|current| widens(&current, &column.column_type)) {
-            return Err(conflict(
-                model,
-                format!("column `{}` is {data_type} and cannot become {} in place", column.name, column.column_type),
-                "keep the type, or add a column of another name; or drop the table and its checkpoint to load it again",
-            ));
-        }
-        plan.statements.push(format!("ALTER TABLE {table} ALTER COLUMN {name} SET DATA TYPE {}", column.column_type));
-        plan.statements.extend(seen::widening(db, model, &column.name, &column.column_type)?);
-        plan.note(model, "column_widened", format!("{} {data_type} to {}", column.name, column.column_type));
+    let mut statements = Vec::new();
+    if changes.iter().any(Change::needs_all_rows) {
+        // scans under way have seen keys of rows that are read again
+        statements.push(format!("DROP TABLE IF EXISTS {}", seen::table_of(model)));
     }
-    for column in &memory.columns {
-        if !model.columns.iter().any(|kept| kept.name.eq_ignore_ascii_case(&column.name)) {
-            plan.note(model, "column_dropped", column.name.clone());
+    if changes.iter().any(Change::begins_anew) {
+        statements.push(format!("DROP TABLE IF EXISTS {table}"));
+        statements.extend(create(model));
+        return Ok(statements);
+    }
+    if destroys && changes.iter().any(Change::is_destructive) {
+        statements.extend(rebuild::statements(model, &table, found, changes));
+    } else {
+        statements.extend(changes.iter().filter_map(|change| alter(&table, change)));
+    }
+    for change in changes {
+        if let Change::Widen { name, to, .. } = change {
+            statements.extend(seen::widening(db, model, name, to)?);
         }
     }
-    Ok(plan)
+    Ok(statements)
+}
+
+/// The statement that makes a change in place.
+fn alter(table: &Table, change: &Change) -> Option<String> {
+    match change {
+        Change::AddColumn { name, column_type, .. } => {
+            Some(format!("ALTER TABLE {table} ADD COLUMN {} {column_type}", ident(name)))
+        }
+        Change::Widen { name, to, .. } => {
+            Some(format!("ALTER TABLE {table} ALTER COLUMN {} SET DATA TYPE {to}", ident(name)))
+        }
+        _ => None,
+    }
+}
+
+/// The models without repetition.
+///
+/// # Errors
+/// [`Error::SchemaConflict`] when two that differ make one table.
+pub fn distinct(models: &[Arc<ModelPlan>]) -> Result<Vec<&ModelPlan>, Error> {
+    let mut distinct: Vec<&ModelPlan> = Vec::new();
+    for model in models {
+        let name = |model: &ModelPlan| table_of(model).plain().to_lowercase();
+        match distinct.iter().find(|known| name(known) == name(model)) {
+            None => distinct.push(model),
+            Some(known) if **known == **model => {}
+            Some(known) => {
+                return Err(conflict(
+                    model,
+                    format!("the models `{}` and `{}` both make it, and they differ", known.name, model.name),
+                    "give one of them another `table`",
+                ));
+            }
+        }
+    }
+    Ok(distinct)
+}
+
+fn create(model: &ModelPlan) -> [String; 2] {
+    let columns = (0..model.columns.len()).map(|at| definition(model, at));
+    let metadata = METADATA.iter().map(|(name, definition, _)| format!("{name} {definition}"));
+    [
+        format!("CREATE SCHEMA IF NOT EXISTS {CATALOG}.{}", ident(&model.schema)),
+        format!("CREATE TABLE {} ({})", table_of(model), list(columns.chain(metadata))),
+    ]
+}
+
+/// The model's column at a position, as `CREATE TABLE` takes it.
+fn definition(model: &ModelPlan, at: usize) -> String {
+    let column = &model.columns[at];
+    let required = if model.key.contains(&at) { " NOT NULL" } else { "" };
+    format!("{} {}{required}", ident(&column.name), column.column_type)
 }
 
 /// Makes the view and all comments.
@@ -361,21 +335,4 @@ pub fn key_names(model: &ModelPlan) -> Vec<String> {
 
 fn conflict(model: &ModelPlan, detail: String, hint: &str) -> Error {
     Error::SchemaConflict { table: table_of(model).plain(), detail, hint: hint.into() }
-}
-
-/// Reads DuckDB's spelling of a type.
-fn parse_type(data_type: &str) -> Option<ColumnType> {
-    ColumnType::parse(&data_type.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ"))
-}
-
-/// Whether every value of `from` is the same value in `to`.
-fn widens(from: &ColumnType, to: &ColumnType) -> bool {
-    use ColumnType::{Bigint, Decimal, Double, Hugeint, Integer};
-    match (from, to) {
-        (Integer, Bigint | Hugeint | Double) | (Bigint, Hugeint) => true,
-        (Decimal { precision, scale }, Decimal { precision: wider, scale: finer }) => {
-            finer >= scale && wider - finer >= precision - scale
-        }
-        _ => false,
-    }
 }

@@ -129,19 +129,23 @@ impl Store {
 
     /// Brings the tables in line with the models. A model that is as it was writes nothing.
     ///
+    /// With `allow_destructive`, columns that a model no longer has go, and a changed type or key is no error. Where rows have to be read
+    /// again, the syncs that fill the table have no checkpoint afterwards: read it after this.
+    ///
     /// # Errors
     /// [`Error::SchemaConflict`] says what does not fit and what to do; then no model's table is changed.
     pub fn prepare(
         &mut self,
         models: &[Arc<ModelPlan>],
+        allow_destructive: bool,
         run_id: &str,
         now: DateTime<Utc>,
     ) -> Result<Vec<SchemaChange>, Error> {
-        let models = distinct(models)?;
+        let models = tables::distinct(models)?;
         let (changes, wrote) = self.transaction("prepare the tables", |db| {
             let mut all = (Vec::new(), false);
             for model in models {
-                let (changes, wrote) = tables::prepare(db, model, run_id, now)?;
+                let (changes, wrote) = tables::prepare(db, model, allow_destructive, run_id, now)?;
                 all.0.extend(changes);
                 all.1 |= wrote;
             }
@@ -298,24 +302,4 @@ fn spanned(first: Option<(i64, i64)>, next: Option<(i64, i64)>) -> Option<(i64, 
         (Some((from, _)), Some((_, to))) => Some((from, to)),
         (first, next) => first.or(next),
     }
-}
-
-/// The models without repetition.
-fn distinct(models: &[Arc<ModelPlan>]) -> Result<Vec<&ModelPlan>, Error> {
-    let mut distinct: Vec<&ModelPlan> = Vec::new();
-    for model in models {
-        let name = |model: &ModelPlan| table_of(model).plain().to_lowercase();
-        match distinct.iter().find(|known| name(known) == name(model)) {
-            None => distinct.push(model),
-            Some(known) if **known == **model => {}
-            Some(known) => {
-                return Err(Error::SchemaConflict {
-                    table: table_of(model).plain(),
-                    detail: format!("the models `{}` and `{}` both make it, and they differ", known.name, model.name),
-                    hint: "give one of them another `table`".into(),
-                });
-            }
-        }
-    }
-    Ok(distinct)
 }

@@ -97,7 +97,7 @@ fn what_a_killed_creation_leaves_is_made_anew() {
     }
     assert!(matches!(reading(&path), Error::Missing { .. }));
     let mut store = open(&path);
-    store.prepare(&[customers()], "r0", at(0)).expect("prepared");
+    store.prepare(&[customers()], false, "r0", at(0)).expect("prepared");
     drop(store);
     assert_eq!(query(&path, "FROM shop.customers").expect("rows").len(), 0);
     assert!(!folder.path().join("w.duckdb.new").exists());
@@ -109,7 +109,7 @@ fn a_database_of_somebody_else_is_moved_into_beside_their_tables() {
     let path = folder.path().join("w.duckdb");
     duckdb::Connection::open(&path).expect("opened").execute_batch("CREATE TABLE mine AS SELECT 1 AS a").expect("made");
     let mut store = open(&path);
-    store.prepare(&[customers()], "r0", at(0)).expect("prepared");
+    store.prepare(&[customers()], false, "r0", at(0)).expect("prepared");
     drop(store);
     assert_eq!(query(&path, "FROM mine").expect("rows"), [json!([1])]);
 }
@@ -157,7 +157,7 @@ fn a_commit_waits_for_another_process_and_says_so() {
     let pid = process.child.id();
     *other.lock().expect("one thread") = Some(process);
     assert_eq!(store.checkpoint(&id).expect("read after waiting"), None);
-    store.prepare(&[model], "r1", at(1)).expect("prepared");
+    store.prepare(&[model], false, "r1", at(1)).expect("prepared");
     let told = told.lock().expect("one thread");
     assert_eq!(told.len(), 1);
     assert!(told[0].contains(&format!("(PID {pid})")), "{told:?}");

@@ -10,7 +10,7 @@ use crate::store::{Error, SchemaChange};
 
 fn prepare(bench: &mut Bench, model: ModelPlan, run_id: &str) -> Result<Vec<SchemaChange>, Error> {
     let model = Arc::new(model);
-    let changes = bench.store.prepare(&[Arc::clone(&model), Arc::clone(&model)], run_id, at(1))?;
+    let changes = bench.store.prepare(&[Arc::clone(&model), Arc::clone(&model)], false, run_id, at(1))?;
     bench.model = model;
     Ok(changes)
 }
@@ -37,7 +37,7 @@ fn preparing_what_is_prepared_does_not_touch_the_file() {
     drop(store);
     let path = folder.path().join("w.duckdb");
     let mut bench = Bench { store: open(&path), folder, model, id };
-    assert_eq!(bench.store.prepare(&[Arc::clone(&bench.model)], "r2", at(9)).expect("prepared"), []);
+    assert_eq!(bench.store.prepare(&[Arc::clone(&bench.model)], false, "r2", at(9)).expect("prepared"), []);
     assert_eq!(bench.store.checkpoint(&bench.id).expect("read"), Some(super::support::mark(1)));
     bench.store.discard_scans(&bench.id, &bench.model, None).expect("nothing to forget");
     bench.store.release().expect("released");
@@ -196,7 +196,9 @@ fn another_key_is_refused() {
 fn names_that_clash_are_refused() {
     let store = |model: ModelPlan| {
         let folder = tempfile::tempdir().expect("a folder");
-        open(&folder.path().join("w.duckdb")).prepare(&[model.into()], "r0", at(0)).map_err(|error| error.to_string())
+        open(&folder.path().join("w.duckdb"))
+            .prepare(&[model.into()], false, "r0", at(0))
+            .map_err(|error| error.to_string())
     };
     for name in ["ID", "_change", "_Deleted_at", "rowid", "RowId"] {
         let refused = store(model(&[("id", "bigint"), (name, "varchar")], &["id"]));
@@ -213,7 +215,7 @@ fn two_models_cannot_make_one_table() {
     let mut store = open(&folder.path().join("w.duckdb"));
     let mut other = model(&[("id", "bigint")], &["id"]);
     (other.name, other.table) = ("Other".into(), "CUSTOMERS".into());
-    let error = store.prepare(&[customers(), other.into()], "r0", at(0)).expect_err("refused");
+    let error = store.prepare(&[customers(), other.into()], false, "r0", at(0)).expect_err("refused");
     assert_eq!(
         error.to_string(),
         "table `shop.CUSTOMERS`: the models `Customer` and `Other` both make it, and they differ"
@@ -232,7 +234,7 @@ fn a_table_somebody_else_made_is_left_alone() {
         .expect("made");
     drop(theirs);
     let mut store = open(&path);
-    let error = store.prepare(&[customers()], "r0", at(0)).expect_err("refused");
+    let error = store.prepare(&[customers()], false, "r0", at(0)).expect_err("refused");
     assert_eq!(error.to_string(), "table `shop.customers`: it exists and headwater did not make it");
     store.release().expect("released");
     assert_eq!(super::support::query(&path, "FROM shop.customers").expect("rows"), [json!([7])]);
@@ -245,7 +247,7 @@ fn a_table_or_view_that_was_dropped_by_hand_is_made_again() {
     for (drop, rows) in [("DROP VIEW shop.customers_live", 1), ("DROP TABLE shop.customers", 0)] {
         bench.store.release().expect("released");
         duckdb::Connection::open(bench.path()).expect("opened").execute_batch(drop).expect("dropped");
-        bench.store.prepare(&[Arc::clone(&bench.model)], "r2", at(2)).expect("prepared");
+        bench.store.prepare(&[Arc::clone(&bench.model)], false, "r2", at(2)).expect("prepared");
         assert_eq!(bench.rows("FROM shop.customers_live").len(), rows);
     }
 }

@@ -8,5 +8,6 @@ mod ledger;
 mod merge;
 mod quarantine;
 mod read;
+mod schema_changes;
 mod support;
 mod types;

@@ -74,7 +74,7 @@ fn a_table_is_found_by_its_name_or_the_nearest_is_named() {
     let mut bench = filled();
     let mut other = model(&[("id", "bigint")], &["id"]);
     other.schema = "market".into();
-    bench.store.prepare(&[other.into()], "r2", super::support::at(5)).expect("prepared");
+    bench.store.prepare(&[other.into()], false, "r2", super::support::at(5)).expect("prepared");
     bench.store.release().expect("released");
     let store = reader(&bench.path());
     let error = |name: &str| store.changes(name, 0, None, |_| ControlFlow::Continue(())).expect_err("no such table");

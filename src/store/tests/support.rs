@@ -256,7 +256,7 @@ impl Bench {
     pub fn new(model: Arc<ModelPlan>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let mut store = open(&folder.path().join("w.duckdb"));
-        store.prepare(&[Arc::clone(&model)], "r0", at(0)).expect("prepared");
+        store.prepare(&[Arc::clone(&model)], false, "r0", at(0)).expect("prepared");
         Self { folder, store, model, id: id() }
     }
 
