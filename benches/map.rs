@@ -12,7 +12,7 @@ use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use headwater::plan::{
     AuthPlan, BodyPlan, Budget, ColumnPlan, ColumnSource, ColumnType, ConnectionPlan, DeletePlan, Format,
-    IncrementalPlan, MarkKind, Method, ModelPlan, OnInvalid, Order, PagePlan, Path, RatePlan, RequestPlan,
+    IncrementalPlan, ListPlan, MarkKind, Method, ModelPlan, OnInvalid, Order, PagePlan, Path, RatePlan, RequestPlan,
     ResponsePlan, RetryPlan, Schedule, SyncId, SyncPlan, Template, TimeFormat,
 };
 use headwater::record::{Json, Mapper, parse, select};
@@ -216,20 +216,22 @@ fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
         outputs: Vec::new(),
         job: None,
         model: Arc::new(model),
-        request: RequestPlan {
-            method: Method::Get,
-            path: template("/customers"),
-            query: Vec::new(),
-            headers: Vec::new(),
-            body: BodyPlan::None,
-        },
-        response: ResponsePlan {
-            format: Format::Json,
-            records: vec![path("$.data[*]")],
-            optional: false,
-            filter: None,
-        },
-        pagination: PagePlan::one(),
+        list: Arc::new(ListPlan {
+            request: RequestPlan {
+                method: Method::Get,
+                path: template("/customers"),
+                query: Vec::new(),
+                headers: Vec::new(),
+                body: BodyPlan::None,
+            },
+            response: ResponsePlan {
+                format: Format::Json,
+                records: vec![path("$.data[*]")],
+                optional: false,
+                filter: None,
+            },
+            pagination: PagePlan::one(),
+        }),
         errors: Vec::new(),
         incremental: None,
         token: None,

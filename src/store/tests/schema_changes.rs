@@ -6,10 +6,10 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::support::{Bench, FREE, at, bad_batch, batch, customers, gone, live, mark, model, open, reader, sync_of};
+use super::support::{Bench, at, bad_batch, batch, customers, ended, gone, live, mark, model, open, reader, sync_of};
 use crate::plan::{ColumnType, ModelPlan};
 use crate::store::sql::{CATALOG, literal};
-use crate::store::{Error, PlannedChange, ScanEnd, SchemaChange, TablePlan, plan_without_database, tables};
+use crate::store::{Error, PlannedChange, SchemaChange, TablePlan, plan_without_database, tables};
 
 fn prepare(bench: &mut Bench, model: &ModelPlan, destroys: bool) -> Result<Vec<SchemaChange>, Error> {
     bench.model = Arc::new(model.clone());
@@ -208,7 +208,7 @@ fn another_key_begins_the_table_anew_and_all_its_syncs_with_it() {
     assert_eq!((done.added, done.change_from, done.change_to), (2, Some(8), Some(9)));
     let page = batch(&bench.model, &[live(json!([1, "a"]))]);
     bench.scan(4, 2, vec![page]);
-    let end = ScanEnd { scan_id: 2, records_seen: 1, guard: FREE, accept: false };
+    let end = ended(2, 1);
     assert!(matches!(bench.finish(5, end), crate::store::Absence::Deleted { rows: 1, .. }));
 }
 
