@@ -30,6 +30,7 @@ mod kill;
 mod language;
 mod pages;
 mod paths;
+mod raw;
 mod reference;
 mod sarif;
 mod schemas;

@@ -73,6 +73,9 @@ impl Reader {
         match self.mapper.map(records, &self.variables.value()) {
             Ok(mut batch) => {
                 batch.quarantined.iter_mut().for_each(|record| self.hide_secrets(record));
+                if let Some(raw) = &mut batch.raw {
+                    raw.hide_secrets(&|text: &str| self.client.redacted(text));
+                }
                 Ok(batch)
             }
             Err(MapError::Invalid(mut record)) => {

@@ -334,7 +334,7 @@ impl Task {
         let guarded = ScanState { guarded: true, ..scan.clone() };
         let guarded = self.checkpoint_only(Checkpoint { scan: Some(guarded), ..checkpoint });
         let (guard, accept, at, run_id) = (*guard, self.accept_deletes, now(), self.run_id.clone());
-        let returned = scan.records;
+        let (returned, began_at) = (scan.records, scan.started_at);
         let absence = self
             .writer
             .call(move |store| {
@@ -344,6 +344,7 @@ impl Task {
                     run_id: &run_id,
                     model: &plan.model,
                     scan,
+                    began_at,
                     checkpoint: &after,
                     now: at,
                 })?;

@@ -52,6 +52,8 @@ pub const JSON_DEPTH_MAX: usize = 128;
 pub const RECORD_BYTES_MAX: usize = 8 << 20;
 /// Bytes of a raw record that quarantine keeps; what is cut is said in the reason.
 pub const QUARANTINE_BYTES_MAX: usize = 64 << 10;
+/// Records of the quarantine that `retry` takes at once; with `QUARANTINE_BYTES_MAX` that bounds its memory.
+pub const RETRY_RECORDS_AT_ONCE: usize = 200;
 /// Bytes of the mapped rows of one page; templates and overlapping paths can make them more than the page itself.
 pub const BATCH_BYTES_MAX: usize = 256 << 20;
 /// Characters of a value quoted in a message.

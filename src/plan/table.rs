@@ -60,10 +60,8 @@ pub(super) fn model(
         words::json_schema(sink, &place.key("validate"), "validate", schema);
         sink.not_yet(&place.key("validate"), "`validate`");
     }
-    for (key, is) in [("raw", *raw), ("history", *history)] {
-        if is {
-            sink.not_yet(&place.key(key), &format!("`{key}`"));
-        }
+    if *history {
+        sink.not_yet(&place.key("history"), "`history`");
     }
     let columns_from = words::optional(columns_from.as_ref(), |spec| {
         columns_from_plan(sink, &place.key("columns_from"), spec, config)

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use chrono::{DateTime, NaiveDate};
 use minijinja::Value;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::coerce::{Cell, Coercion, Reason};
 use super::page::{Layout, Page};
@@ -127,6 +128,19 @@ impl Mapper {
         mapper
     }
 
+    /// For records that are rows already: `where`, `deletes.flag` and the watermark have been asked when they came, and do not count.
+    pub fn of_rows(self) -> Self {
+        Self { filter: None, flag: None, mark: None, ..self }
+    }
+
+    /// A record that does not fit goes to quarantine, even where the model says `on_invalid: fail`.
+    pub fn never_failing(mut self) -> Self {
+        if self.on_invalid == OnInvalid::Fail {
+            self.on_invalid = OnInvalid::Quarantine;
+        }
+        self
+    }
+
     fn source(&mut self, source: &ColumnSource) -> Source {
         match source {
             ColumnSource::Template(template) => {
@@ -183,7 +197,7 @@ impl Mapper {
             .and_then(|()| accepted.map_err(|error| Fault::template("where", &error)))
             .and_then(|_| self.judge(&sources, &scope, mark, &mut cells));
         match judged {
-            Ok((fate, nulled)) => page.push(&cells, fate, nulled),
+            Ok((fate, nulled)) => page.push(record, &cells, fate, nulled),
             Err(fault) => {
                 let rejected = self.reject(record, self.key_text(&sources), fault)?;
                 page.quarantine(rejected, keyed.then_some(&cells))
@@ -271,11 +285,13 @@ impl Mapper {
         let Fault { column, code, mut reason } = fault;
         let mut text = String::new();
         record.write_text(&mut text, QUARANTINE_BYTES_MAX);
+        let mut record_hash = Some(xxh3_64(text.as_bytes()));
         if text.len() > QUARANTINE_BYTES_MAX {
+            record_hash = None;
             text.truncate(text.floor_char_boundary(QUARANTINE_BYTES_MAX));
             let _ = write!(reason, "; only the first {QUARANTINE_BYTES_MAX} bytes of the record are kept");
         }
-        let rejected = Quarantined { key, column, code, reason, record: text };
+        let rejected = Quarantined { key, key_hash: None, column, code, reason, record: text, record_hash };
         if self.on_invalid == OnInvalid::Fail { Err(MapError::Invalid(Box::new(rejected))) } else { Ok(rejected) }
     }
 }

@@ -14,6 +14,7 @@ pub mod surrogate;
 mod excerpt;
 mod page;
 mod query;
+mod raw;
 mod time;
 
 #[cfg(test)]
@@ -24,4 +25,5 @@ pub use columns::arrow_type;
 pub use decode::{DecodeError, DecodeErrorKind, parse};
 pub use json::Json;
 pub use map::{MapError, Mapper};
+pub use raw::Raw;
 pub use select::{first, matches, select};

@@ -49,6 +49,13 @@ pub const METADATA: [(&str, &str, &str); 8] = [
     ("_hash", "UBIGINT NOT NULL", "Hash of the row's values without volatile columns."),
 ];
 
+/// The columns headwater adds to the tables of models with `raw`: name, type, explanation. The first stands after the model's columns,
+/// the other after [`METADATA`]; in a table that had none before, both stand at the end.
+pub const RAW: [(&str, &str, &str); 2] = [
+    ("_raw", "JSON", "The record as it came; null in rows written while the model had no `raw`."),
+    ("_raw_hash", "UBIGINT", "Hash of the record as it came."),
+];
+
 /// A change to a table, as `headwater.schema_changes` keeps it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaChange {
@@ -250,7 +257,9 @@ fn create(model: &ModelPlan) -> TablePlan {
         let required = if key.contains(&at) { " NOT NULL" } else { "" };
         format!("{} {}{required}", ident(&column.name), column.column_type)
     });
-    let metadata = METADATA.iter().map(|(name, definition, _)| format!("{name} {definition}"));
+    let column = |(name, definition, _): &(&str, &str, &str)| format!("{name} {definition}");
+    let raw = raw_columns(model);
+    let metadata = raw.iter().take(1).chain(&METADATA).chain(raw.iter().skip(1)).map(column);
     let mut plan = TablePlan::default();
     plan.statements.push(format!("CREATE SCHEMA IF NOT EXISTS {CATALOG}.{}", ident(&model.schema)));
     plan.statements.push(format!("CREATE TABLE {} ({})", table_of(model), list(columns.chain(metadata))));
@@ -297,6 +306,12 @@ fn change(db: &Connection, model: &ModelPlan, found: &[(String, String)], memory
         plan.statements.extend(seen::widening(db, model, &column.name, &column.column_type)?);
         plan.note(model, "column_widened", format!("{} {data_type} to {}", column.name, column.column_type));
     }
+    for (name, definition, _) in raw_columns(model) {
+        if !found.iter().any(|(found, _)| found == name) {
+            plan.statements.push(format!("ALTER TABLE {table} ADD COLUMN {name} {definition}"));
+            plan.note(model, "column_added", format!("{name} {definition}"));
+        }
+    }
     for column in &memory.columns {
         if !model.columns.iter().any(|kept| kept.name.eq_ignore_ascii_case(&column.name)) {
             plan.note(model, "column_dropped", column.name.clone());
@@ -328,7 +343,7 @@ fn describe(db: &Connection, model: &ModelPlan) -> duckdb::Result<()> {
                 &format!("COMMENT ON COLUMN {owner}.{} IS {};", ident(&column.name), comment(&column.description));
         }
     }
-    for (name, _, explanation) in METADATA {
+    for (name, _, explanation) in METADATA.iter().chain(raw_columns(model)) {
         statements += &format!("COMMENT ON COLUMN {table}.{name} IS {};", literal(explanation));
     }
     db.execute_batch(&statements)
@@ -352,6 +367,11 @@ fn check_names(model: &ModelPlan) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The columns that `raw` adds, if the model has it.
+pub fn raw_columns(model: &ModelPlan) -> &'static [(&'static str, &'static str, &'static str)] {
+    if model.raw { &RAW } else { &[] }
 }
 
 /// The key's column names in key order.

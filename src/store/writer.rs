@@ -80,6 +80,8 @@ pub struct AbsenceEnd<'a> {
     pub model: &'a ModelPlan,
     /// which scan, and what it may delete
     pub scan: ScanEnd,
+    /// when it began: what is in quarantine and came last before was not returned by it
+    pub began_at: DateTime<Utc>,
     /// what the sync remembers once the deletes are committed
     pub checkpoint: &'a Checkpoint,
     /// the time of the commit
@@ -97,6 +99,17 @@ impl Store {
         Self::open_within(path, limits::LOCK_WAIT_MAX, waiting)
     }
 
+    /// The same for a command that only changes what is there.
+    ///
+    /// # Errors
+    /// Those of [`Store::open_for_run`], and [`Error::Missing`] when there is no file.
+    pub fn open_existing(path: &Path, waiting: WaitObserver) -> Result<Self, Error> {
+        if !super::file::holds_something(path) {
+            return Err(Error::Missing { path: path.into() });
+        }
+        Self::open_for_run(path, waiting)
+    }
+
     pub(super) fn open_within(
         path: &Path,
         wait_max: std::time::Duration,
@@ -107,8 +120,10 @@ impl Store {
         let mut store = Self { warehouse, interrupted_noted: false, _lock: lock };
         store.warehouse.create_if_missing()?;
         store.warehouse.attach(Access::Write)?;
-        if layout::version(store.warehouse.connection(), path)?.is_none() {
-            layout::create(store.warehouse.connection())?;
+        match layout::version(store.warehouse.connection(), path)? {
+            None => layout::create(store.warehouse.connection())?,
+            Some(layout::VERSION) => {}
+            Some(_) => layout::upgrade(store.warehouse.connection())?,
         }
         Ok(store)
     }
@@ -229,10 +244,11 @@ impl Store {
     /// # Errors
     /// Nothing is committed then.
     pub fn finish_absence(&mut self, end: &AbsenceEnd<'_>) -> Result<Absence, Error> {
-        let AbsenceEnd { id, run_id, model, scan, checkpoint, now } = *end;
+        let AbsenceEnd { id, run_id, model, scan, began_at, checkpoint, now } = *end;
         self.transaction("delete what is gone", |db| {
             let absence = absence::delete_unseen(db, model, id, &scan, now)?;
             if let Absence::Deleted { rows, changes } = absence {
+                quarantine::forget_unseen(db, id, model, began_at)?;
                 ledger::write_checkpoint(db, id, &table_of(model), checkpoint, now)?;
                 ledger::count(db, id, run_id, &Counts { deleted: rows, ..Counts::default() }, changes)?;
             }
@@ -265,13 +281,18 @@ impl Store {
         publish::publish(&mut self.warehouse, target)
     }
 
-    fn attached(&mut self) -> Result<&Connection, Error> {
+    pub(super) fn attached(&mut self) -> Result<&Connection, Error> {
         self.warehouse.attach(Access::Write)?;
         Ok(self.warehouse.connection())
     }
 
+    /// DuckDB, whether the file is attached or not.
+    pub(super) fn connection(&self) -> &Connection {
+        self.warehouse.connection()
+    }
+
     /// Runs `work` in one transaction: committed when it succeeds, undone when it does not.
-    fn transaction<T>(
+    pub(super) fn transaction<T>(
         &mut self,
         doing: &'static str,
         work: impl FnOnce(&Connection) -> Result<T, Error>,

@@ -7,6 +7,8 @@ mod layout;
 mod ledger;
 mod merge;
 mod quarantine;
+mod raw;
 mod read;
+mod retry;
 mod support;
 mod types;
