@@ -24,6 +24,7 @@ mod deletes;
 mod errors;
 mod explain;
 mod guides;
+mod history;
 mod incremental;
 mod inheritance;
 mod kill;

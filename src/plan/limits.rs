@@ -18,6 +18,8 @@ pub const DURATION_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3_600);
 
 /// Bytes of one path; the parser of paths recurses.
 pub const PATH_BYTES_MAX: usize = 2_000;
+/// Bytes that one pattern of a `validate` may take when it is compiled.
+pub const PATTERN_BYTES_MAX: usize = 1 << 20;
 /// Times `..` may stand in one path: each goes through all that the one before has found, and finds deep values again and again.
 pub const PATH_DESCENTS_MAX: usize = 2;
 /// Bytes of one `{{ … }}`; the parser of expressions recurses.

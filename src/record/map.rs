@@ -10,11 +10,11 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::coerce::{Cell, Coercion, Reason};
 use super::page::{Layout, Page};
 use super::select::{Places, Scope, first, first_near, select};
-use super::{Batch, Fate, Json, Quarantined, excerpt};
+use super::{Batch, Fate, Json, Quarantined, excerpt, row};
 use crate::plan::limits::{BATCH_BYTES_MAX, QUARANTINE_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::plan::{
-    ColumnSource, ColumnType, DeletePlan, IncrementalPlan, MarkKind, OnInvalid, Path, PathForm, Predicate, Step,
-    SyncPlan, Template, TimeFormat,
+    Breach, ColumnSource, ColumnType, DeletePlan, IncrementalPlan, MarkKind, OnInvalid, Path, PathForm, Predicate,
+    RowSchema, Step, SyncPlan, Template, TimeFormat,
 };
 use crate::scan::Mark;
 
@@ -62,6 +62,7 @@ pub struct Mapper {
     filter: Option<Predicate>,
     flag: Option<Flag>,
     mark: Option<MarkReader>,
+    validate: Option<RowSchema>,
     layout: Layout,
 }
 
@@ -113,6 +114,7 @@ impl Mapper {
             filter: plan.response.filter.clone(),
             flag: Flag::new(&plan.deletes),
             mark: plan.incremental.as_ref().map(MarkReader::new),
+            validate: model.validate.clone(),
             layout: Layout::new(model),
         };
         for (at, column) in model.columns.iter().enumerate() {
@@ -233,7 +235,23 @@ impl Mapper {
             }
         }
         within("its row", cells.iter().map(Cell::size).sum())?;
+        if let Some(schema) = self.validate.as_ref().filter(|_| !dead) {
+            self.validate(schema, cells)?;
+        }
         Ok((fate, nulled))
+    }
+
+    fn validate(&self, schema: &RowSchema, cells: &[Cell<'_>]) -> Result<(), Fault> {
+        let named = self.columns.iter().zip(cells).filter(|(_, cell)| !cell.is_null());
+        let row: serde_json::Map<_, _> = named.map(|(column, cell)| (column.name.clone(), row::value(cell, column.coercion.column_type()))).collect();
+        let row = serde_json::Value::Object(row);
+        schema.check(&row).map_err(|Breach { column, below, reason }| {
+            let at = if below.is_empty() { String::new() } else { format!(" (`{}`)", below.join(".")) };
+            let value = column.as_ref().and_then(|column| row.get(column)).cloned().map(Json::from);
+            let quoted = value.map(|value| format!("`{}` does not fit `validate`{at}: ", excerpt::value(&value)));
+            let reason = format!("{}{reason}", quoted.unwrap_or_else(|| "its row does not fit `validate`: ".to_owned()));
+            Fault { column, code: "schema", reason: excerpt::message(&reason) }
+        })
     }
 
     fn read_key<'j>(&self, sources: &Sources<'j>, cells: &mut [Cell<'j>]) -> Result<(), Fault> {

@@ -15,6 +15,7 @@ mod excerpt;
 mod page;
 mod query;
 mod raw;
+mod row;
 mod time;
 
 #[cfg(test)]

@@ -79,7 +79,8 @@ const TABLES: [OwnTable; 10] = [
     OwnTable {
         name: "schema_changes",
         comment: "Every change headwater made to a table after creating it. change: table_created, column_added, column_widened, \
-                  column_dropped (from the YAML: it stays in the table and is null in rows written since) or column_restored.",
+                  column_dropped (from the YAML: it stays in the table and is null in rows written since), column_restored, \
+                  history_ended (all versions end then) or history_resumed.",
         columns: "changed_at TIMESTAMPTZ, run_id VARCHAR, table_schema VARCHAR, table_name VARCHAR, change VARCHAR, detail VARCHAR",
     },
     OwnTable {

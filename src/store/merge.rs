@@ -21,6 +21,7 @@ use chrono::{DateTime, Utc};
 use duckdb::{Connection, params};
 
 use super::error::Error;
+use super::history;
 use super::ledger::{change_counter, set_change_counter, stamp};
 use super::sql::{ident, joined, list};
 use super::stage::{self, KEYS, ROWS, Staged};
@@ -62,7 +63,7 @@ pub fn merge(
     let counter = change_counter(db)?;
     let into = Into { db, model, id, staged, counter, now: stamp(now), kept: false };
     let merged = if into.has_rows()? { into.merge_into_existing(batches)?.0 } else { into.insert_all(batches)? };
-    finish(db, merged)
+    finish(&into, merged, now)
 }
 
 /// Merges rows whose records stand in the table itself (`raw`): a row that lives and still has the record gets the values that were mapped
@@ -81,14 +82,15 @@ pub fn remap(
     let counter = change_counter(db)?;
     let into = Into { db, model, id, staged, counter, now: stamp(now), kept: true };
     let (merged, found) = into.merge_into_existing(batches)?;
-    Ok((finish(db, merged)?, found))
+    Ok((finish(&into, merged, now)?, found))
 }
 
-fn finish(db: &Connection, merged: Merged) -> Result<Merged, Error> {
-    stage::drop(db, ROWS)?;
+fn finish(into: &Into<'_>, merged: Merged, now: DateTime<Utc>) -> Result<Merged, Error> {
+    stage::drop(into.db, ROWS)?;
     if let Some((_, last)) = merged.changes {
-        set_change_counter(db, last)?;
+        set_change_counter(into.db, last)?;
     }
+    history::follow(into.db, into.model, into.id, merged.changes, now)?;
     Ok(merged)
 }
 

@@ -5,6 +5,7 @@
 mod absence;
 mod error;
 mod file;
+mod history;
 mod layout;
 mod ledger;
 mod merge;

@@ -61,7 +61,7 @@ pub const RAW: [(&str, &str, &str); 2] = [
 pub struct SchemaChange {
     /// `schema.table`
     pub table: String,
-    /// `table_created`, `column_added`, `column_widened`, `column_dropped`, `column_restored`
+    /// `table_created`, `column_added`, `column_widened`, `column_dropped`, `column_restored`, `history_ended`, `history_resumed`
     pub change: &'static str,
     /// the columns or types concerned
     pub detail: String,
@@ -114,11 +114,25 @@ pub fn prepare(
     }
     describe(db, model).map_err(failed())?;
     wanted.write(db, model).map_err(failed())?;
-    for SchemaChange { change, detail, .. } in &plan.changes {
-        let insert = format!("INSERT INTO {} VALUES (CAST(? AS TIMESTAMPTZ), ?, ?, ?, ?, ?)", own("schema_changes"));
-        db.execute(&insert, params![stamp(now), run_id, model.schema, model.table, change, detail]).map_err(failed())?;
-    }
+    keep(db, model, &model.table, &plan.changes, run_id, now)?;
     Ok((plan.changes, true))
+}
+
+/// Notes changes to a table of `model` in `headwater.schema_changes`.
+pub fn keep(
+    db: &Connection,
+    model: &ModelPlan,
+    table: &str,
+    changes: &[SchemaChange],
+    run_id: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    for SchemaChange { change, detail, .. } in changes {
+        let insert = format!("INSERT INTO {} VALUES (CAST(? AS TIMESTAMPTZ), ?, ?, ?, ?, ?)", own("schema_changes"));
+        db.execute(&insert, params![stamp(now), run_id, model.schema, table, change, detail])
+            .map_err(Error::database("note the change of the table"))?;
+    }
+    Ok(())
 }
 
 /// What is done to a table, and how it is told.
@@ -384,12 +398,12 @@ fn conflict(model: &ModelPlan, detail: String, hint: &str) -> Error {
 }
 
 /// Reads DuckDB's spelling of a type.
-fn parse_type(data_type: &str) -> Option<ColumnType> {
+pub fn parse_type(data_type: &str) -> Option<ColumnType> {
     ColumnType::parse(&data_type.replace("TIMESTAMP WITH TIME ZONE", "TIMESTAMPTZ"))
 }
 
 /// Whether every value of `from` is the same value in `to`.
-fn widens(from: &ColumnType, to: &ColumnType) -> bool {
+pub fn widens(from: &ColumnType, to: &ColumnType) -> bool {
     use ColumnType::{Bigint, Decimal, Double, Hugeint, Integer};
     match (from, to) {
         (Integer, Bigint | Hugeint | Double) | (Bigint, Hugeint) => true,

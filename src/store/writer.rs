@@ -12,7 +12,7 @@ use super::file::{Access, RunLock, WaitObserver, Warehouse};
 use super::layout;
 use super::ledger::{self, Counts, RequestRecord, RunEnd, RunRecord};
 use super::tables::{self, SchemaChange, table_of};
-use super::{merge, publish, quarantine, seen, stage};
+use super::{history, merge, publish, quarantine, seen, stage};
 use crate::plan::{ModelPlan, SyncId, limits};
 use crate::record::Batch;
 use crate::scan::Checkpoint;
@@ -151,8 +151,9 @@ impl Store {
             let mut all = (Vec::new(), false);
             for model in models {
                 let (changes, wrote) = tables::prepare(db, model, run_id, now)?;
-                all.0.extend(changes);
-                all.1 |= wrote;
+                let (of_history, wrote_history) = history::prepare(db, model, wrote, run_id, now)?;
+                all.0.extend(changes.into_iter().chain(of_history));
+                all.1 |= wrote | wrote_history;
             }
             Ok(all)
         })?;
@@ -248,6 +249,7 @@ impl Store {
         self.transaction("delete what is gone", |db| {
             let absence = absence::delete_unseen(db, model, id, &scan, now)?;
             if let Absence::Deleted { rows, changes } = absence {
+                history::follow(db, model, id, changes, now)?;
                 quarantine::forget_unseen(db, id, model, began_at)?;
                 ledger::write_checkpoint(db, id, &table_of(model), checkpoint, now)?;
                 ledger::count(db, id, run_id, &Counts { deleted: rows, ..Counts::default() }, changes)?;

@@ -2,6 +2,7 @@
 
 mod absence;
 mod file;
+mod history;
 mod law;
 mod layout;
 mod ledger;
