@@ -25,8 +25,12 @@ fn the_table_as_it_was_at_any_time() {
     let api = Api::start(serves(&[(1, "a"), (2, "b"), (3, "c")]));
     let project = Project::simple(&api.url(), SYNC, MODEL);
     project.run();
-    let days: [&[(i64, &str)]; 4] =
-        [&[(1, "a"), (2, "B"), (3, "c")], &[(1, "a"), (3, "c"), (4, "d")], &[(1, "a"), (3, "c"), (4, "d")], &[(2, "b"), (3, "c"), (4, "d")]];
+    let days: [&[(i64, &str)]; 4] = [
+        &[(1, "a"), (2, "B"), (3, "c")],
+        &[(1, "a"), (3, "c"), (4, "d")],
+        &[(1, "a"), (3, "c"), (4, "d")],
+        &[(2, "b"), (3, "c"), (4, "d")],
+    ];
     for day in days {
         api.becomes(serves(day));
         project.headwater(&["run", "--accept-deletes"]);
@@ -40,14 +44,25 @@ fn the_table_as_it_was_at_any_time() {
 }
 
 #[test]
-fn a_remap_and_a_retry_make_versions_too() {
+fn a_remap_makes_versions_too() {
     let api = Api::start(|_| Reply::json(&json!({ "items": [{ "id": 1, "name": "a" }, { "id": 2, "name": 2 }] })));
-    let model = MODEL.replace("history: true", "history: true\nraw: true").replace("name: $.name", "name: { path: $.name, type: uuid }");
+    let model = MODEL
+        .replace("history: true", "history: true\nraw: true")
+        .replace("name: $.name", "name: { path: $.name, type: uuid }");
     let project = Project::simple(&api.url(), SYNC, &model.replace("type: uuid", "type: json"));
     project.run();
-    project.write("integrations/api/models/Item.yaml", format!("model: Item\ntable: items\n{}\n", MODEL.replace("history: true", "history: true\nraw: true").replace("name: $.name", "title: { value: \"{{ record.name }}!\" }")));
+    project.write(
+        "integrations/api/models/Item.yaml",
+        format!(
+            "model: Item\ntable: items\n{}\n",
+            MODEL
+                .replace("history: true", "history: true\nraw: true")
+                .replace("name: $.name", "title: { value: \"{{ record.name }}!\" }")
+        ),
+    );
     assert_eq!(project.headwater(&["remap"]).code, 0);
-    let versions = "select id || coalesce(title, '-') || (valid_to is null) from api.items_history order by id, _change";
+    let versions =
+        "select id || coalesce(title, '-') || (valid_to is null) from api.items_history order by id, _change";
     assert_eq!(project.column(versions), ["1-false", "1a!true", "2-false", "22!true"].map(Value::from));
 }
 
@@ -56,5 +71,8 @@ fn columns_of_the_history_cannot_be_columns_of_its_model() {
     let project = Project::simple("http://127.0.0.1:9", SYNC, &MODEL.replace("name: $.name", "Valid_From: $.name"));
     let output = project.headwater(&["check"]);
     assert_eq!(output.code, 2, "{}{}", output.stdout, output.stderr);
-    assert!(format!("{}{}", output.stdout, output.stderr).contains("`Valid_From` is a column of the table that `history` makes"));
+    assert!(
+        format!("{}{}", output.stdout, output.stderr)
+            .contains("`Valid_From` is a column of the table that `history` makes")
+    );
 }

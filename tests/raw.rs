@@ -39,7 +39,10 @@ fn a_remap_gives_what_reading_everything_again_gives() {
     api.asked();
     let done = report(&remapped.headwater(&["remap", "--json"]));
     assert_eq!(api.asked(), Vec::<String>::new());
-    assert_eq!(["rows", "updated", "unchanged", "left"].map(|name| done[name].as_u64()), [Some(3), Some(3), Some(0), Some(0)]);
+    assert_eq!(
+        ["rows", "updated", "unchanged", "left"].map(|name| done[name].as_u64()),
+        [Some(3), Some(3), Some(0), Some(0)]
+    );
     assert_eq!((&done["change_from"], &done["change_to"]), (&json!(4), &json!(6)));
     read.headwater(&["run", "--full", "--json"]);
     assert_eq!(remapped.rows(ROWS), read.rows(ROWS));
@@ -52,6 +55,25 @@ fn a_remap_gives_what_reading_everything_again_gives() {
     assert_eq!(report(&next)["unchanged"], 3);
     assert!(next.json().iter().all(|event| event["restarted"].is_null()), "{}", next.stdout);
     assert_eq!(remapped.rows("select rowid, * from api.items order by id"), before);
+}
+
+#[test]
+fn a_model_written_in_its_sync_does_not_make_it_start_over_for_a_column() {
+    let api = Api::start(serves(items()));
+    let project = Project::simple(&api.url(), SYNC, NARROW);
+    let written = |columns: &str| {
+        let model = format!(
+            "model:\n  model: Own\n  table: own\n  raw: true\n  key: [id]\n  columns: {{ id: $.id{columns} }}\n"
+        );
+        project.write("integrations/api/syncs/items.yaml", format!("sync: items\n{model}{SYNC}\n"));
+    };
+    written("");
+    assert_eq!(project.run()["added"], 3);
+    written(", name: $.name");
+    assert_eq!(report(&project.headwater(&["remap", "--json"]))["updated"], 3);
+    let next = project.headwater(&["run", "--json"]);
+    assert_eq!(report(&next)["unchanged"], 3);
+    assert!(next.json().iter().all(|event| event["restarted"].is_null()), "{}", next.stdout);
 }
 
 #[test]
@@ -77,7 +99,13 @@ fn a_remap_needs_no_network_and_no_credentials() {
     becomes(&project, WIDE);
     project.write("headwater.yaml", "database: test.duckdb\nconnections:\n  acme: { provider: api, credentials: { api_key: \"${NOT_SET_HERE}\" } }\n");
     let path = "integrations/api/syncs/items.yaml";
-    project.write(path, format!("sync: items\nmodel: Item\n{}", SYNC.replace("/items }", "/items, headers: { X-Key: \"{{ credentials.api_key }}\" } }")));
+    project.write(
+        path,
+        format!(
+            "sync: items\nmodel: Item\n{}",
+            SYNC.replace("/items }", "/items, headers: { X-Key: \"{{ credentials.api_key }}\" } }")
+        ),
+    );
     assert_eq!(report(&project.headwater(&["remap", "--json"]))["updated"], 3);
     assert_eq!(report(&project.headwater(&["retry", "--json"]))["records"], 0);
 }
@@ -90,14 +118,18 @@ fn deleted_rows_and_rows_that_fit_no_more_stay_as_they_were() {
     let two = json!([{ "id": 1, "name": "a", "price": "cheap" }, { "id": 2, "name": "b", "price": 2 }]);
     api.becomes(serves(two));
     assert_eq!(project.run()["deleted"], 1);
-    let before = project.rows("select * exclude price from (select *, null as price from api.items) where id in (1, 3) order by id");
+    let before = project
+        .rows("select * exclude price from (select *, null as price from api.items) where id in (1, 3) order by id");
     becomes(&project, WIDE);
     let output = project.headwater(&["remap"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert!(output.stdout.contains("1 rows stay as they were: their record no longer fits"), "{}", output.stdout);
     assert_eq!(project.rows("select * exclude price from api.items where id in (1, 3) order by id"), before);
     assert_eq!(project.column("select name from api.items order by id"), ["a", "B", "c"].map(Value::from));
-    assert_eq!(project.column("select concat_ws(' ', column_name, code, key) from headwater.quarantine"), ["price type_mismatch [1]"].map(Value::from));
+    assert_eq!(
+        project.column("select concat_ws(' ', column_name, code, key) from headwater.quarantine"),
+        ["price type_mismatch [1]"].map(Value::from)
+    );
 
     // a model that takes it again lets the row follow and the record leave
     becomes(&project, &WIDE.replace("type: \"decimal(10,2)\"", "type: varchar").replace("price:", "cost:"));
@@ -139,11 +171,16 @@ fn a_secret_that_the_server_copies_into_a_record_is_not_kept() {
     let secret = "s3cr3t+key 42";
     let answer = |request: &Request| {
         let key = request.header("x-key").unwrap_or_default().to_owned();
-        Reply::json(&json!({ "items": [{ "id": 1, "name": "a", "echo": { key.clone(): [format!("key={key}")] } }, { "id": 2, "name": "b" }] }))
+        Reply::json(
+            &json!({ "items": [{ "id": 1, "name": "a", "echo": { key.clone(): [format!("key={key}")] } }, { "id": 2, "name": "b" }] }),
+        )
     };
     let api = Api::start(answer);
     let project = Project::simple(&api.url(), SYNC, NARROW);
-    project.write("headwater.yaml", "database: test.duckdb\nconnections:\n  acme: { provider: api, credentials: { key: \"${RAW_KEY}\" } }\n");
+    project.write(
+        "headwater.yaml",
+        "database: test.duckdb\nconnections:\n  acme: { provider: api, credentials: { key: \"${RAW_KEY}\" } }\n",
+    );
     project.write(
         "integrations/api/syncs/items.yaml",
         "sync: items\nmodel: Item\nrequest: { get: /items, headers: { X-Key: \"{{ credentials.key }}\" } }\nresponse: { records: \"$.items[*]\" }\n",
@@ -155,7 +192,13 @@ fn a_secret_that_the_server_copies_into_a_record_is_not_kept() {
     let bytes = std::fs::read(project.database()).expect("read");
     assert!(!bytes.windows(secret.len()).any(|window| window == secret.as_bytes()));
     // what is masked is not the record any more, so no row is made of it
-    becomes(&project, &NARROW.replace("$.name", "$.echo").replace("name: ", "name: { type: json, path: ").replace("echo }", "echo } }"));
+    becomes(
+        &project,
+        &NARROW
+            .replace("$.name", "$.echo")
+            .replace("name: ", "name: { type: json, path: ")
+            .replace("echo }", "echo } }"),
+    );
     let again = project.headwater_with(&["run", "--full", "--json"], &[("RAW_KEY", secret)]);
     assert_ne!(again.code, 1, "{}{}", again.stdout, again.stderr);
 }
@@ -164,11 +207,16 @@ fn a_secret_that_the_server_copies_into_a_record_is_not_kept() {
 fn a_masked_record_is_not_mapped_again() {
     let answer = |request: &Request| {
         let key = request.header("x-key").unwrap_or_default().to_owned();
-        Reply::json(&json!({ "items": [{ "id": 1, "name": "a", "echo": key }, { "id": 2, "name": "b", "echo": "none" }] }))
+        Reply::json(
+            &json!({ "items": [{ "id": 1, "name": "a", "echo": key }, { "id": 2, "name": "b", "echo": "none" }] }),
+        )
     };
     let api = Api::start(answer);
     let project = Project::simple(&api.url(), SYNC, NARROW);
-    project.write("headwater.yaml", "database: test.duckdb\nconnections:\n  acme: { provider: api, credentials: { key: very-secret-key } }\n");
+    project.write(
+        "headwater.yaml",
+        "database: test.duckdb\nconnections:\n  acme: { provider: api, credentials: { key: very-secret-key } }\n",
+    );
     project.write(
         "integrations/api/syncs/items.yaml",
         "sync: items\nmodel: Item\nrequest: { get: /items, headers: { X-Key: \"{{ credentials.key }}\" } }\nresponse: { records: \"$.items[*]\" }\n",
@@ -190,19 +238,26 @@ fn a_remap_that_was_killed_goes_on_when_it_is_run_again() {
     let mut child = project.spawn_piped(&["remap", "--json"]);
     // the first group is committed: its page is told
     let mut first = String::new();
-    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.as_mut().expect("piped")), &mut first).expect("a line");
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.as_mut().expect("piped")), &mut first)
+        .expect("a line");
     assert!(first.contains("page"), "{first}");
     child.kill().expect("killed");
     child.wait().expect("ended");
     let done = report(&project.headwater(&["remap", "--json"]));
     assert_eq!(done["rows"], 60_000);
     assert!(done["unchanged"].as_u64().expect("a count") >= 20_000, "{done}");
-    assert_eq!(project.number("select count(*) as n from api.items where name = 'N' || id and price = id and _last_action = 'UPDATED'"), 60_000);
+    assert_eq!(
+        project.number(
+            "select count(*) as n from api.items where name = 'N' || id and price = id and _last_action = 'UPDATED'"
+        ),
+        60_000
+    );
     assert_eq!(project.number("select count(distinct _change) as n from api.items where _change > 60000"), 60_000);
     assert_eq!(project.number("select max(_change) as n from api.items"), 120_000);
 }
 
-const TYPED: &str = "key: [id]\ncolumns: { id: { path: $.id, type: bigint }, name: $.name, price: { path: $.price, type: integer } }";
+const TYPED: &str =
+    "key: [id]\ncolumns: { id: { path: $.id, type: bigint }, name: $.name, price: { path: $.price, type: integer } }";
 
 #[test]
 fn a_retry_makes_rows_of_what_fits_the_corrected_model() {
@@ -212,7 +267,10 @@ fn a_retry_makes_rows_of_what_fits_the_corrected_model() {
     let first = project.run();
     assert_eq!((&first["added"], &first["quarantined"]), (&json!(1), &json!(2)));
     let seen = project.column("select last_seen_at from headwater.quarantine where key = '[3]'");
-    becomes(&project, &TYPED.replace("price: { path: $.price, type: integer }", "cost: { path: $.price, type: double }"));
+    becomes(
+        &project,
+        &TYPED.replace("price: { path: $.price, type: integer }", "cost: { path: $.price, type: double }"),
+    );
     api.asked();
     let done = report(&project.headwater(&["retry", "--json"]));
     assert_eq!(api.asked(), Vec::<String>::new());
@@ -228,7 +286,9 @@ fn a_retry_makes_rows_of_what_fits_the_corrected_model() {
 
 #[test]
 fn a_record_that_is_gone_from_the_api_is_not_revived() {
-    let records = |names: &[(i64, Value)]| -> Value { names.iter().map(|(id, price)| json!({ "id": id, "name": "x", "price": price })).collect() };
+    let records = |names: &[(i64, Value)]| -> Value {
+        names.iter().map(|(id, price)| json!({ "id": id, "name": "x", "price": price })).collect()
+    };
     let api = Api::start(serves(records(&[(1, json!(1)), (2, json!("?"))])));
     let project = Project::simple(&api.url(), SYNC, TYPED);
     assert_eq!(project.run()["quarantined"], 1);

@@ -1,10 +1,10 @@
 use std::path::Path;
 
 use super::amend::{self, Row};
+use super::output::Failure;
 use super::output::{DIM, count};
 use super::{Done, project};
 use crate::engine::{self, RemapReport};
-use super::output::Failure;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -52,7 +52,9 @@ impl Row for RemapReport {
         }
         if self.quarantined > 0 {
             let rows = count(self.quarantined);
-            notes.push(format!("{rows} rows stay as they were: their record no longer fits, and is in quarantine with the reason"));
+            notes.push(format!(
+                "{rows} rows stay as they were: their record no longer fits, and is in quarantine with the reason"
+            ));
         }
         notes
     }

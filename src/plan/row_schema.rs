@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::paths::LocationSegment;
 use jsonschema::{PatternOptions, ValidationError, Validator};
 use serde_json::Value;
 
 use super::limits::PATTERN_BYTES_MAX;
+use crate::diagnostic::Segment;
 
 /// A JSON Schema, compiled: refers to nothing outside itself, and its patterns take time in proportion to the text.
 #[derive(Clone)]
@@ -31,13 +33,13 @@ impl RowSchema {
     /// Compiles a JSON Schema.
     ///
     /// # Errors
-    /// Why it cannot be one for rows, as a fragment.
-    pub fn parse(schema: &Value) -> Result<Self, String> {
+    /// The node that it fails at, and why, as a fragment.
+    pub fn parse(schema: &Value) -> Result<Self, (Vec<Segment>, String)> {
         let patterns = PatternOptions::regex().size_limit(PATTERN_BYTES_MAX).dfa_size_limit(PATTERN_BYTES_MAX);
         let validator = jsonschema::options()
             .with_pattern_options(patterns)
             .build(schema)
-            .map_err(|error| error.masked_with("this").to_string().replace('"', "`"))?;
+            .map_err(|error| (segments(&error), unusable(&error)))?;
         Ok(Self { schema: schema.clone(), validator: Arc::new(validator) })
     }
 
@@ -50,12 +52,31 @@ impl RowSchema {
     }
 }
 
+fn unusable(error: &ValidationError<'_>) -> String {
+    match error.kind() {
+        ValidationErrorKind::Format { .. } => "this pattern is too large, or looks ahead or back".to_owned(),
+        _ => error.masked_with("this").to_string().replace('"', "`"),
+    }
+}
+
+fn segments(error: &ValidationError<'_>) -> Vec<Segment> {
+    let segment = |segment| match segment {
+        LocationSegment::Property(name) => Segment::Key(name.to_string()),
+        LocationSegment::Index(at) => Segment::Index(at),
+    };
+    error.instance_path().iter().map(segment).collect()
+}
+
 fn breach(error: &ValidationError<'_>) -> Breach {
-    let mut places = error.instance_path().iter().map(|segment| match segment {
-        LocationSegment::Property(name) => name.to_string(),
-        LocationSegment::Index(at) => at.to_string(),
+    let mut places = segments(error).into_iter().map(|segment| match segment {
+        Segment::Key(name) => name,
+        Segment::Index(at) => at.to_string(),
     });
-    Breach { column: places.next(), below: places.collect(), reason: error.masked_with("it").to_string().replace('"', "`") }
+    Breach {
+        column: places.next(),
+        below: places.collect(),
+        reason: error.masked_with("it").to_string().replace('"', "`"),
+    }
 }
 
 impl PartialEq for RowSchema {
@@ -77,7 +98,8 @@ mod tests {
     use super::*;
 
     fn reason(schema: Value, row: Value) -> String {
-        let Breach { column, below, reason } = RowSchema::parse(&schema).expect("a schema").check(&row).expect_err("a breach");
+        let Breach { column, below, reason } =
+            RowSchema::parse(&schema).expect("a schema").check(&row).expect_err("a breach");
         [column.unwrap_or_default(), below.join("."), reason].join("|")
     }
 
@@ -97,13 +119,13 @@ mod tests {
     #[test]
     fn what_takes_no_bounded_time_and_what_is_elsewhere_is_refused() {
         let table = [
-            (json!({ "properties": { "s": { "pattern": "(?=a)b" } } }), "regex"),
-            (json!({ "properties": { "s": { "pattern": "(a{1000}){1000}" } } }), "regex"),
+            (json!({ "properties": { "s": { "pattern": "(?=a)b" } } }), "looks ahead"),
+            (json!({ "properties": { "s": { "pattern": "(a{1000}){1000}" } } }), "too large"),
             (json!({ "$ref": "https://example.com/schema.json" }), "example.com"),
             (json!({ "type": "text" }), "this"),
         ];
         for (schema, expected) in table {
-            let error = RowSchema::parse(&schema).expect_err("refused");
+            let (_, error) = RowSchema::parse(&schema).expect_err("refused");
             assert!(error.contains(expected), "{schema}: {error}");
         }
     }
@@ -111,12 +133,16 @@ mod tests {
     #[test]
     fn a_pattern_that_others_choke_on_takes_no_time() {
         let schema = json!({ "properties": { "s": { "pattern": "^(a+)+$" } } });
-        assert_eq!(reason(schema, json!({ "s": format!("{}b", "a".repeat(50_000)) })), "s||it does not match `^(a+)+$`");
+        assert_eq!(
+            reason(schema, json!({ "s": format!("{}b", "a".repeat(50_000)) })),
+            "s||it does not match `^(a+)+$`"
+        );
     }
 
     #[test]
     fn a_schema_that_is_itself_comes_to_an_end() {
-        for schema in [json!({ "$ref": "#" }), json!({ "allOf": [{ "$ref": "#" }] }), json!({ "not": { "$ref": "#" } })] {
+        for schema in [json!({ "$ref": "#" }), json!({ "allOf": [{ "$ref": "#" }] }), json!({ "not": { "$ref": "#" } })]
+        {
             if let Ok(schema) = RowSchema::parse(&schema) {
                 drop(schema.check(&json!({ "a": 1 })));
             }

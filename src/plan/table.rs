@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::place::{Place, Sink};
 use super::variables::{Variables, template};
 use super::{
-    ChildKey, ChildPlan, ColumnPlan, ColumnSource, ColumnType, ColumnsFrom, ModelPlan, OnInvalid, RowSchema, TimeFormat,
-    words,
+    ChildKey, ChildPlan, ColumnPlan, ColumnSource, ColumnType, ColumnsFrom, ModelPlan, OnInvalid, RowSchema,
+    TimeFormat, words,
 };
 use crate::diagnostic::suggest;
 use crate::spec::{ChildSpec, ColumnSpec, ColumnsFromSpec, ModelSpec, OnInvalidSpec};
@@ -99,9 +99,11 @@ fn row_schema(sink: &mut Sink, place: &Place<'_>, schema: &Value) -> Option<RowS
         return None;
     }
     RowSchema::parse(schema)
-        .map_err(|reason| {
-            let hint = "a pattern cannot look ahead or back, and a `$ref` leads to this schema".to_owned();
-            sink.error("E045", place, format!("`validate` cannot check rows: {}", words::shorten(&reason)), Some(hint));
+        .map_err(|(path, reason)| {
+            let hint = "every row is checked, so a pattern must take a bounded time: write it with plain repetition"
+                .to_owned();
+            let message = format!("`validate` cannot check rows: {}", words::shorten(&reason));
+            sink.error("E045", &place.below(path), message, Some(hint));
         })
         .ok()
 }

@@ -243,13 +243,16 @@ impl Mapper {
 
     fn validate(&self, schema: &RowSchema, cells: &[Cell<'_>]) -> Result<(), Fault> {
         let named = self.columns.iter().zip(cells).filter(|(_, cell)| !cell.is_null());
-        let row: serde_json::Map<_, _> = named.map(|(column, cell)| (column.name.clone(), row::value(cell, column.coercion.column_type()))).collect();
+        let row: serde_json::Map<_, _> = named
+            .map(|(column, cell)| (column.name.clone(), row::value(cell, column.coercion.column_type())))
+            .collect();
         let row = serde_json::Value::Object(row);
         schema.check(&row).map_err(|Breach { column, below, reason }| {
             let at = if below.is_empty() { String::new() } else { format!(" (`{}`)", below.join(".")) };
             let value = column.as_ref().and_then(|column| row.get(column)).cloned().map(Json::from);
             let quoted = value.map(|value| format!("`{}` does not fit `validate`{at}: ", excerpt::value(&value)));
-            let reason = format!("{}{reason}", quoted.unwrap_or_else(|| "its row does not fit `validate`: ".to_owned()));
+            let reason =
+                format!("{}{reason}", quoted.unwrap_or_else(|| "its row does not fit `validate`: ".to_owned()));
             Fault { column, code: "schema", reason: excerpt::message(&reason) }
         })
     }

@@ -86,7 +86,13 @@ impl<'m> Page<'m> {
     }
 
     /// Adds the row of a record.
-    pub(super) fn push(&mut self, record: &Json<'_>, cells: &[Cell<'_>], fate: Fate, nulled: u64) -> Result<(), MapError> {
+    pub(super) fn push(
+        &mut self,
+        record: &Json<'_>,
+        cells: &[Cell<'_>],
+        fate: Fate,
+        nulled: u64,
+    ) -> Result<(), MapError> {
         self.grow(cells.iter().map(Cell::size).sum())?;
         let raw = self.raw.as_mut().map_or(0, |raw| raw.push(record));
         self.raw_bytes += raw;
@@ -136,8 +142,11 @@ impl<'m> Page<'m> {
         let quarantined_keys = assemble(&self.layout.key_schema, self.quarantined_keys);
         let beside = size_of::<u128>() + size_of::<u64>() + size_of::<Fate>();
         let kept: usize = self.quarantined.iter().map(|record| record.record.len() + record.reason.len()).sum();
-        let bytes =
-            rows.get_array_memory_size() + quarantined_keys.get_array_memory_size() + rows.num_rows() * beside + kept + self.raw_bytes;
+        let bytes = rows.get_array_memory_size()
+            + quarantined_keys.get_array_memory_size()
+            + rows.num_rows() * beside
+            + kept
+            + self.raw_bytes;
         Batch {
             rows,
             key_hashes: self.key_hashes,

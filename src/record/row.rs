@@ -15,9 +15,8 @@ pub(super) fn value(cell: &Cell<'_>, column_type: &ColumnType) -> Value {
     match (cell, column_type) {
         (Cell::Null, _) => Value::Null,
         (Cell::Boolean(value), _) => (*value).into(),
-        (Cell::Integer(number), _) => {
-            i64::try_from(*number).map_or_else(|_| number.to_string().parse::<f64>().unwrap_or_default().into(), Value::from)
-        }
+        (Cell::Integer(number), _) => i64::try_from(*number)
+            .map_or_else(|_| number.to_string().parse::<f64>().unwrap_or_default().into(), Value::from),
         (Cell::Double(number), _) => (*number).into(),
         (Cell::Decimal(number), ColumnType::Decimal { scale, .. }) => {
             format!("{number}e-{scale}").parse::<f64>().unwrap_or_default().into()

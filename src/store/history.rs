@@ -12,16 +12,24 @@ use super::error::Error;
 use super::layout::own;
 use super::ledger::stamp;
 use super::sql::{CATALOG, Table, ident, joined, list, literal};
-use super::tables::{self, SchemaChange, key_names, parse_type, table_of, widens};
 use super::stage;
+use super::tables::{self, SchemaChange, key_names, parse_type, table_of, widens};
 use crate::plan::{ColumnPlan, ModelPlan, SyncId};
 
 /// The columns behind the model's: name, type, explanation.
 const COLUMNS: [(&str, &str, &str); 6] = [
-    ("_connection", "VARCHAR NOT NULL", "The connection whose row it is; with _variant and the key the row's identity."),
+    (
+        "_connection",
+        "VARCHAR NOT NULL",
+        "The connection whose row it is; with _variant and the key the row's identity.",
+    ),
     ("_variant", "VARCHAR NOT NULL", "The variant of the sync whose row it is; empty for the only one."),
     ("valid_from", "TIMESTAMPTZ NOT NULL", "When the row became so: the time of the commit."),
-    ("valid_to", "TIMESTAMPTZ", "When the next version began or the row was deleted, not included; null for what is so now."),
+    (
+        "valid_to",
+        "TIMESTAMPTZ",
+        "When the next version began or the row was deleted, not included; null for what is so now.",
+    ),
     ("_change", "BIGINT NOT NULL", "The change number that the row got with this version."),
     ("_action", "VARCHAR NOT NULL", "ADDED or UPDATED: what made this version."),
 ];
@@ -161,7 +169,11 @@ fn change_of(
     }
     if !current.is_some_and(|current| widens(&current, column_type)) {
         let detail = format!("column `{name}` is {data_type} and cannot become {column_type} in place");
-        return Err(conflict(model, detail, "rename or drop the table of the history: a new one begins with the rows of today"));
+        return Err(conflict(
+            model,
+            detail,
+            "rename or drop the table of the history: a new one begins with the rows of today",
+        ));
     }
     let statement = format!("ALTER TABLE {history} ALTER COLUMN {} SET DATA TYPE {column_type}", ident(name));
     Ok(Some((statement, "column_widened", format!("{name} {data_type} to {column_type}"))))

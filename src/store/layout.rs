@@ -123,7 +123,8 @@ pub fn upgrade(connection: &Connection) -> Result<(), Error> {
     let transaction = connection.unchecked_transaction().map_err(failed())?;
     for OwnTable { name, comment, columns } in TABLES {
         let table = own(name);
-        let select = "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = ? AND table_name = ?";
+        let select =
+            "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = ? AND table_name = ?";
         let mut statement = transaction.prepare(select).map_err(failed())?;
         let found: Vec<String> = statement
             .query_map([CATALOG, SCHEMA, name], |row| row.get(0))
@@ -134,7 +135,9 @@ pub fn upgrade(connection: &Connection) -> Result<(), Error> {
             statements += &format!("CREATE TABLE {table} ({columns});");
         }
         for column in columns.split(", ").filter(|_| !found.is_empty()) {
-            let is = |found: &String| column.split(' ').next() == Some(&ident(found)) || column.split(' ').next() == Some(found);
+            let is = |found: &String| {
+                column.split(' ').next() == Some(&ident(found)) || column.split(' ').next() == Some(found)
+            };
             if !found.iter().any(is) {
                 statements += &format!("ALTER TABLE {table} ADD COLUMN {column};");
             }

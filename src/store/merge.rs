@@ -312,7 +312,10 @@ struct Tally {
 impl Tally {
     fn read(db: &Connection) -> Result<Self, Error> {
         let count = |what: &str| format!("count(*) FILTER (what = '{what}')");
-        let select = format!("SELECT {} FROM {DELTA}", list(["new", "buried", "back", "changed", "gone", "raw", "same"].map(count)));
+        let select = format!(
+            "SELECT {} FROM {DELTA}",
+            list(["new", "buried", "back", "changed", "gone", "raw", "same"].map(count))
+        );
         db.query_row(&select, [], |row| {
             Ok(Self {
                 new: row.get(0)?,

@@ -12,11 +12,11 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::error::Error;
 use super::layout::own;
 use super::ledger::OF_SYNC;
+use super::merge;
 use super::sql::{ident, joined, list};
 use super::stage::{self, KEYS, Staged};
 use super::tables::{key_names, table_of};
 use super::writer::Store;
-use super::merge;
 use crate::plan::{ModelPlan, SyncId, limits};
 use crate::record::{Batch, Quarantined};
 
@@ -93,11 +93,7 @@ impl Store {
     ///
     /// # Errors
     /// Nothing is committed then; the store can be used on.
-    pub fn retry(
-        &mut self,
-        retry: Retry<'_>,
-        mut map: impl FnMut(&str) -> Option<Batch>,
-    ) -> Result<Retried, Error> {
+    pub fn retry(&mut self, retry: Retry<'_>, mut map: impl FnMut(&str) -> Option<Batch>) -> Result<Retried, Error> {
         let done = self.transaction("commit the records", |db| {
             let entries = read(db, retry)?;
             let mut done = Retried { records: entries.len() as u64, ..Retried::default() };
@@ -240,7 +236,8 @@ fn may_be_newer() -> Quarantined {
         key_hash: None,
         column: None,
         code: "row_exists",
-        reason: "it fits, and has another key than when it came: a row with this key is there, which may be newer".into(),
+        reason: "it fits, and has another key than when it came: a row with this key is there, which may be newer"
+            .into(),
         record: String::new(),
         record_hash: None,
     }
@@ -260,7 +257,9 @@ fn write_verdicts(db: &Connection, retry: Retry<'_>, entries: &[Entry], verdicts
                 appender.append_row(params![target, column, code, reason]).map_err(failed())?;
             }
             Verdict::Stays(None) => {
-                appender.append_row(params![target, None::<String>, None::<String>, None::<String>]).map_err(failed())?;
+                appender
+                    .append_row(params![target, None::<String>, None::<String>, None::<String>])
+                    .map_err(failed())?;
             }
         }
     }

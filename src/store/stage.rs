@@ -135,9 +135,8 @@ pub fn stage_rows(
         // taken out as the rows are: both can be large
         let raw = batch.raw.take().map(|raw| -> ArrayRef { Arc::new(raw.texts()) });
         beside.extend(raw.map(|raw| (Field::new("_raw", DataType::Utf8, true), raw)));
-        let rows = with_columns(beside, &rows)
-            .and_then(|rows| kept(rows, &keep))
-            .map_err(|error| misfit(model, &error))?;
+        let rows =
+            with_columns(beside, &rows).and_then(|rows| kept(rows, &keep)).map_err(|error| misfit(model, &error))?;
         append(&mut appender, rows)?;
     }
     appender.flush().map_err(Error::database("stage the rows"))?;

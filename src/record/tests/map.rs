@@ -462,7 +462,10 @@ fn a_schema_sees_the_row_as_json() {
     assert_eq!(batch.rows.num_rows(), 1, "{reasons:?}");
     assert_eq!(reasons.len(), 1);
     // what has no value is not there
-    let only_id = map(&validated(serde_json::json!({ "const": { "id": 7 } }), OnInvalid::Quarantine), r#"[{"id":7,"name":null}]"#);
+    let only_id = map(
+        &validated(serde_json::json!({ "const": { "id": 7 } }), OnInvalid::Quarantine),
+        r#"[{"id":7,"name":null}]"#,
+    );
     assert_eq!(only_id.rows.num_rows(), 1);
 }
 
@@ -482,12 +485,22 @@ fn a_row_that_breaks_its_schema_is_quarantined_with_the_column() {
     for on_invalid in [OnInvalid::Quarantine, OnInvalid::SetNull] {
         let batch = map(&validated(schema.clone(), on_invalid), &records);
         assert_eq!((batch.rows.num_rows(), batch.nulled, batch.keyless), (1, 0, 0));
-        let told: Vec<_> = batch.quarantined.iter().map(|record| (record.code, record.column.as_deref(), record.reason.as_str())).collect();
-        assert_eq!(told[0], ("schema", Some("price"), "`-1.5` does not fit `validate`: it is less than the minimum of 0"));
+        let told: Vec<_> = batch
+            .quarantined
+            .iter()
+            .map(|record| (record.code, record.column.as_deref(), record.reason.as_str()))
+            .collect();
+        assert_eq!(
+            told[0],
+            ("schema", Some("price"), "`-1.5` does not fit `validate`: it is less than the minimum of 0")
+        );
         assert_eq!(told[1], ("schema", None, "its row does not fit `validate`: `name` is a required property"));
         let (code, column, reason) = told[2];
         assert_eq!((code, column), ("schema", Some("address")));
-        assert!(reason.ends_with("does not fit `validate` (`zip`): it is longer than 5 characters") && reason.len() < 300, "{reason}");
+        assert!(
+            reason.ends_with("does not fit `validate` (`zip`): it is longer than 5 characters") && reason.len() < 300,
+            "{reason}"
+        );
     }
     let error = try_map(&validated(schema, OnInvalid::Fail), &records).expect_err("it fails");
     assert_eq!(

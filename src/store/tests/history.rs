@@ -58,7 +58,10 @@ fn a_row_has_a_version_for_each_of_its_states() {
     let uncommented = "SELECT count(*) FROM duckdb_columns() WHERE table_name = 'customers_history' AND comment IS NULL \
                        AND column_name NOT IN ('id', 'name')";
     assert_eq!(bench.value(uncommented), 0);
-    assert_eq!(bench.value("SELECT comment FROM duckdb_tables() WHERE table_name = 'customers_history'"), "Every version of the rows of shop.customers.");
+    assert_eq!(
+        bench.value("SELECT comment FROM duckdb_tables() WHERE table_name = 'customers_history'"),
+        "Every version of the rows of shop.customers."
+    );
 }
 
 #[test]
@@ -69,7 +72,10 @@ fn only_volatile_values_make_no_version() {
     bench.commit(1, &[live(json!([1, "a", 1]))]);
     bench.commit(2, &[live(json!([1, "a", 2]))]);
     bench.commit(3, &[live(json!([1, "b", 3]))]);
-    assert_eq!(bench.rows("SELECT name, polled FROM shop.customers_history ORDER BY _change"), [json!(["a", 1]), json!(["b", 3])]);
+    assert_eq!(
+        bench.rows("SELECT name, polled FROM shop.customers_history ORDER BY _change"),
+        [json!(["a", 1]), json!(["b", 3])]
+    );
 }
 
 #[test]
@@ -84,11 +90,17 @@ fn it_begins_with_the_rows_of_today_ends_and_goes_on() {
     let begun = [json!([1, "a", 1, null, 1, "ADDED"]), json!([2, "B", 2, null, 4, "UPDATED"])];
     assert_eq!(versions(&mut bench), begun);
     // off: what is so now is known until then
-    assert_eq!(prepare(&mut bench, Arc::clone(&plain), 5).expect("prepared"), [("history_ended", "shop.customers_history ".to_owned())]);
+    assert_eq!(
+        prepare(&mut bench, Arc::clone(&plain), 5).expect("prepared"),
+        [("history_ended", "shop.customers_history ".to_owned())]
+    );
     assert_eq!(prepare(&mut bench, plain, 6).expect("prepared"), []);
     bench.commit(7, &[live(json!([1, "x"]))]);
     // on again: from now on, and nothing is said of the time between
-    assert_eq!(prepare(&mut bench, customers(), 9).expect("prepared"), [("history_resumed", "shop.customers_history ".to_owned())]);
+    assert_eq!(
+        prepare(&mut bench, customers(), 9).expect("prepared"),
+        [("history_resumed", "shop.customers_history ".to_owned())]
+    );
     bench.commit(10, &[live(json!([2, "y"]))]);
     assert_eq!(
         versions(&mut bench),
@@ -111,8 +123,11 @@ fn it_changes_with_its_model() {
     bench.commit(1, &[live(json!([1, 5, "x"]))]);
     let wider = (*with_history(&[("id", "hugeint"), ("n", "bigint"), ("new", "varchar[]")])).clone();
     let changed = prepare(&mut bench, Arc::new(wider.clone()), 2).expect("prepared");
-    let of_history: Vec<_> =
-        changed.iter().filter(|(_, what)| what.starts_with("shop.customers_history")).map(|(change, _)| *change).collect();
+    let of_history: Vec<_> = changed
+        .iter()
+        .filter(|(_, what)| what.starts_with("shop.customers_history"))
+        .map(|(change, _)| *change)
+        .collect();
     assert_eq!(of_history, ["column_widened", "column_widened", "column_added"]);
     bench.commit(3, &[live(json!([1, 6, ["y"]]))]);
     assert_eq!(
@@ -122,7 +137,11 @@ fn it_changes_with_its_model() {
     let mut described = wider;
     described.columns[1].description = Some("How many.".into());
     assert_eq!(prepare(&mut bench, described.into(), 4).expect("prepared"), []);
-    assert_eq!(bench.value("SELECT comment FROM duckdb_columns() WHERE table_name = 'customers_history' AND column_name = 'n'"), "How many.");
+    assert_eq!(
+        bench
+            .value("SELECT comment FROM duckdb_columns() WHERE table_name = 'customers_history' AND column_name = 'n'"),
+        "How many."
+    );
 }
 
 #[test]
@@ -143,7 +162,11 @@ fn a_clock_that_goes_back_makes_no_overlap() {
     bench.commit(7, &[live(json!([1, "c"]))]);
     assert_eq!(
         versions(&mut bench),
-        [json!([1, "a", 5, 5, 1, "ADDED"]), json!([1, "b", 5, 7, 2, "UPDATED"]), json!([1, "c", 7, null, 3, "UPDATED"])]
+        [
+            json!([1, "a", 5, 5, 1, "ADDED"]),
+            json!([1, "b", 5, 7, 2, "UPDATED"]),
+            json!([1, "c", 7, null, 3, "UPDATED"])
+        ]
     );
 }
 
@@ -155,6 +178,7 @@ fn connections_and_variants_have_versions_of_their_own() {
         bench.commit(minutes, &[live(json!([1, "x"]))]);
     }
     bench.commit(4, &[live(json!([1, "y"]))]);
-    let open = bench.rows("SELECT _connection, _variant, name FROM shop.customers_history WHERE valid_to IS NULL ORDER BY ALL");
+    let open = bench
+        .rows("SELECT _connection, _variant, name FROM shop.customers_history WHERE valid_to IS NULL ORDER BY ALL");
     assert_eq!(open, [json!(["a", "", "x"]), json!(["a", "big", "y"]), json!(["b", "", "x"])]);
 }

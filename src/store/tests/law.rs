@@ -28,12 +28,11 @@ struct Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let record = (0..6_i64, proptest::option::weighted(0.75, 0..3_u8));
-    let step = (0..2_usize, prop::collection::vec(record, 0..8), 0..8_usize, any::<bool>(), any::<bool>(), 0..3_u8).prop_map(
-        |(who, records, cut, scan, read, unmapped)| {
+    let step = (0..2_usize, prop::collection::vec(record, 0..8), 0..8_usize, any::<bool>(), any::<bool>(), 0..3_u8)
+        .prop_map(|(who, records, cut, scan, read, unmapped)| {
             let cut = cut.min(records.len());
             Step { who, records, cut, scan, read, unmapped }
-        },
-    );
+        });
     prop::collection::vec(step, 1..10)
 }
 
@@ -196,8 +195,12 @@ fn history_holds(bench: &mut Bench, simple: &Simple) -> Result<(), TestCaseError
         prop_assert_eq!(found.len(), versions.len(), "two versions of a row at {}", number);
         prop_assert_eq!(&versions, lived, "at {}", number);
     }
-    let open = bench.rows("SELECT _connection, id, _change, _action FROM shop.customers_history WHERE valid_to IS NULL ORDER BY ALL");
-    let now = bench.rows("SELECT _connection, id, _change, _last_action FROM shop.customers WHERE _deleted_at IS NULL ORDER BY ALL");
+    let open = bench.rows(
+        "SELECT _connection, id, _change, _action FROM shop.customers_history WHERE valid_to IS NULL ORDER BY ALL",
+    );
+    let now = bench.rows(
+        "SELECT _connection, id, _change, _last_action FROM shop.customers WHERE _deleted_at IS NULL ORDER BY ALL",
+    );
     prop_assert_eq!(open, now);
     prop_assert_eq!(bench.value("SELECT count(*) FROM shop.customers_history WHERE valid_to < valid_from"), 0);
     Ok(())
@@ -205,7 +208,8 @@ fn history_holds(bench: &mut Bench, simple: &Simple) -> Result<(), TestCaseError
 
 /// The law of the records: a row has the record of its values, the latest that had these.
 fn records_hold(bench: &mut Bench, simple: &Simple) -> Result<(), TestCaseError> {
-    let found = bench.rows("SELECT _connection, id, CAST(_raw ->> '$.unmapped' AS BIGINT) FROM shop.customers ORDER BY ALL");
+    let found =
+        bench.rows("SELECT _connection, id, CAST(_raw ->> '$.unmapped' AS BIGINT) FROM shop.customers ORDER BY ALL");
     let expected: Vec<Value> =
         simple.rows.iter().map(|((at, key), row)| json!([who(*at), key, row.unmapped])).collect();
     prop_assert_eq!(found, expected);

@@ -104,5 +104,8 @@ fn what_a_complete_scan_did_not_return_is_forgotten() {
     bench.scan(5, 2, vec![page]);
     let end = |guard| ScanEnd { scan_id: 2, records_seen: 1, guard, accept: false };
     bench.finish(6, end(FREE));
-    assert_eq!(bench.rows("SELECT reason FROM headwater.quarantine ORDER BY reason"), [json!(["again"]), json!(["other"])]);
+    assert_eq!(
+        bench.rows("SELECT reason FROM headwater.quarantine ORDER BY reason"),
+        [json!(["again"]), json!(["other"])]
+    );
 }

@@ -30,14 +30,28 @@ const METADATA: &str = "SELECT id, name, _connection, _variant, _first_seen_at, 
 fn the_record_stands_behind_the_models_columns() {
     let mut bench = Bench::new(with_raw());
     bench.commit(1, &[live(json!([1, "a"]))]);
-    let names = bench.rows("SELECT column_name FROM duckdb_columns() WHERE table_name = 'customers' ORDER BY column_index");
+    let names =
+        bench.rows("SELECT column_name FROM duckdb_columns() WHERE table_name = 'customers' ORDER BY column_index");
     let expected = [
-        "id", "name", "_raw", "_connection", "_variant", "_first_seen_at", "_last_modified_at", "_last_action", "_deleted_at", "_change",
-        "_hash", "_raw_hash",
+        "id",
+        "name",
+        "_raw",
+        "_connection",
+        "_variant",
+        "_first_seen_at",
+        "_last_modified_at",
+        "_last_action",
+        "_deleted_at",
+        "_change",
+        "_hash",
+        "_raw_hash",
     ];
     assert_eq!(names, expected.map(|name| json!([name])));
     assert_eq!(bench.rows("FROM shop.customers_live"), [json!([1, "a"])]);
-    assert_eq!(bench.rows("SELECT CAST(_raw AS VARCHAR) FROM shop.customers"), [json!([r#"{"values":[1,"a"],"unmapped":0}"#])]);
+    assert_eq!(
+        bench.rows("SELECT CAST(_raw AS VARCHAR) FROM shop.customers"),
+        [json!([r#"{"values":[1,"a"],"unmapped":0}"#])]
+    );
     let uncommented = "SELECT count(*) FROM duckdb_columns() WHERE table_name = 'customers' AND column_name LIKE '\\_%' ESCAPE '\\' AND comment IS NULL";
     assert_eq!(bench.value(uncommented), 0);
 }
@@ -47,12 +61,20 @@ fn another_record_with_the_same_values_moves_nothing_but_itself() {
     let mut bench = Bench::new(with_raw());
     bench.commit(1, &[live(json!([1, "a"])), live(json!([2, "b"])), live(json!([3, "c"])), gone(json!([4, "d"]))]);
     let before = bench.rows(METADATA);
-    let page = [also(live(json!([1, "a"])), 7), live(json!([2, "b"])), also(live(json!([3, "c"])), 8), also(gone(json!([4, "d"])), 9)];
+    let page = [
+        also(live(json!([1, "a"])), 7),
+        live(json!([2, "b"])),
+        also(live(json!([3, "c"])), 8),
+        also(gone(json!([4, "d"])), 9),
+    ];
     let done = bench.commit(2, &page);
     assert_eq!((done.unchanged, done.change_from), (4, None));
     assert_eq!(bench.rows(METADATA), before);
     // a deleted row keeps the record that its values are from
-    assert_eq!(bench.rows("SELECT _raw ->> '$.unmapped' FROM shop.customers ORDER BY id"), [json!(["7"]), json!(["0"]), json!(["8"]), json!(["0"])]);
+    assert_eq!(
+        bench.rows("SELECT _raw ->> '$.unmapped' FROM shop.customers ORDER BY id"),
+        [json!(["7"]), json!(["0"]), json!(["8"]), json!(["0"])]
+    );
     let fingerprint = bench.fingerprint();
     assert_eq!(bench.commit(3, &page).unchanged, 4);
     assert_eq!(bench.fingerprint(), fingerprint);
@@ -111,7 +133,8 @@ fn any_json_is_kept_to_the_letter() {
     let mut bench = Bench::new(with_raw());
     let mut page = batch(&bench.model, &[live(json!([1, "a"]))]);
     let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
-    let text = format!(r#"{{"z":1.50,"a":1E400,"z2":-0.0,"n":123456789012345678901234567890,"t":"\u0000'\"é","d":{deep}}}"#);
+    let text =
+        format!(r#"{{"z":1.50,"a":1E400,"z2":-0.0,"n":123456789012345678901234567890,"t":"\u0000'\"é","d":{deep}}}"#);
     let mut raw = crate::record::Raw::default();
     raw.push(&parse(text.as_bytes()).expect("JSON"));
     page.raw = Some(raw);
@@ -168,11 +191,18 @@ fn a_remap_updates_what_it_changes_and_again_nothing() {
     assert!(parts.parts.len() > 1, "{parts:?}");
     let done = remap(&mut bench, 3, "!");
     let total = |one: fn(&Remapped) -> u64| done.iter().map(one).sum::<u64>();
-    assert_eq!((total(|d| d.updated), total(|d| d.unchanged), total(|d| d.quarantined), total(|d| d.left)), (5, 0, 1, 0));
+    assert_eq!(
+        (total(|d| d.updated), total(|d| d.unchanged), total(|d| d.quarantined), total(|d| d.left)),
+        (5, 0, 1, 0)
+    );
     assert_eq!((done[0].change_from, done.last().and_then(|last| last.change_to)), (Some(10), Some(14)));
     assert_eq!(bench.rows("SELECT * FROM shop.customers WHERE id IN (2, 4, 9) ORDER BY id"), before);
-    let names = bench.rows("SELECT id, name, _last_action, _change FROM shop.customers WHERE id IN (1, 3, 7) ORDER BY id");
-    assert_eq!(names, [json!([1, "a!", "UPDATED", 10]), json!([3, "c!", "UPDATED", 11]), json!([7, "g!", "UPDATED", 14])]);
+    let names =
+        bench.rows("SELECT id, name, _last_action, _change FROM shop.customers WHERE id IN (1, 3, 7) ORDER BY id");
+    assert_eq!(
+        names,
+        [json!([1, "a!", "UPDATED", 10]), json!([3, "c!", "UPDATED", 11]), json!([7, "g!", "UPDATED", 14])]
+    );
     assert_eq!(bench.rows("SELECT key, code FROM headwater.quarantine"), [json!(["[2]", "type_mismatch"])]);
     assert_eq!(bench.store.checkpoint(&bench.id).expect("read"), checkpoint);
     let after = bench.fingerprint();

@@ -70,20 +70,37 @@ fn what_fits_becomes_a_row_and_the_rest_stays_with_its_reason() {
     let mut bench = Bench::new(customers());
     bench.commit(1, &[live(json!([1, "a"])), live(json!([2, "b"])), live(json!([3, "c"])), live(json!([4, "d"]))]);
     let records = [
-        (2, "B", true), (3, "c", true), (4, "gone", true), (5, "e", true), (6, "bad", true), (7, "filtered", true), (8, "bad 2", false),
+        (2, "B", true),
+        (3, "c", true),
+        (4, "gone", true),
+        (5, "e", true),
+        (6, "bad", true),
+        (7, "filtered", true),
+        (8, "bad 2", false),
     ];
     quarantine(&mut bench, 2, &records);
     let checkpoint = bench.store.checkpoint(&bench.id).expect("read");
     let done = retry(&mut bench, 5);
     let expected = Retried {
-        records: 7, added: 1, updated: 1, deleted: 1, unchanged: 1, filtered: 1, unfit: 2,
-        change_from: Some(5), change_to: Some(7), ..Retried::default()
+        records: 7,
+        added: 1,
+        updated: 1,
+        deleted: 1,
+        unchanged: 1,
+        filtered: 1,
+        unfit: 2,
+        change_from: Some(5),
+        change_to: Some(7),
+        ..Retried::default()
     };
     assert_eq!(done, expected);
     assert_eq!(
         bench.rows(ROWS),
         [
-            json!([1, "a", "ADDED", 1]), json!([2, "B", "UPDATED", 5]), json!([3, "c", "ADDED", 3]), json!([4, "d", "DELETED", 6]),
+            json!([1, "a", "ADDED", 1]),
+            json!([2, "B", "UPDATED", 5]),
+            json!([3, "c", "ADDED", 3]),
+            json!([4, "d", "DELETED", 6]),
             json!([5, "e", "ADDED", 7]),
         ]
     );
@@ -104,11 +121,17 @@ fn a_row_deleted_since_does_not_come_back_and_one_deleted_before_does() {
     quarantine(&mut bench, 3, &[(1, "A", true), (2, "B", true)]);
     // by another way than the record, which would have taken it out of quarantine
     bench.scan(4, 9, vec![]);
-    bench.store.transaction("delete", |db| {
-        db.execute_batch("UPDATE headwater_db.shop.customers SET _deleted_at = CAST('2100-01-01T00:00:00Z' AS TIMESTAMPTZ), \
-                          _last_modified_at = CAST('2100-01-01T00:00:00Z' AS TIMESTAMPTZ) WHERE id = 1").expect("deleted");
-        Ok(())
-    }).expect("deleted");
+    bench
+        .store
+        .transaction("delete", |db| {
+            db.execute_batch(
+                "UPDATE headwater_db.shop.customers SET _deleted_at = CAST('2100-01-01T00:00:00Z' AS TIMESTAMPTZ), \
+                          _last_modified_at = CAST('2100-01-01T00:00:00Z' AS TIMESTAMPTZ) WHERE id = 1",
+            )
+            .expect("deleted");
+            Ok(())
+        })
+        .expect("deleted");
     let done = retry(&mut bench, 5);
     assert_eq!((done.records, done.added, done.outdated), (2, 1, 1));
     assert_eq!(bench.rows("SELECT id, name FROM shop.customers_live"), [json!([2, "B"])]);
