@@ -258,11 +258,9 @@ fn parts_hold_few_rows_and_few_bytes_and_all_of_them() {
         let page: Vec<Record> = ids.map(|id| live(json!([id, "x".repeat(if id == 20 { 500 } else { 40 })]))).collect();
         bench.commit(minutes, &page);
         // numbers that other tables have
-        let model = bench.model.clone();
         bench.id.connection = "other".into();
         bench.commit(minutes, &(0..13).map(|id| live(json!([100 * minutes + id, "y"]))).collect::<Vec<_>>());
         bench.id.connection = "main".into();
-        bench.model = model;
     }
     let parts = kept(&mut bench);
     assert_eq!((parts.rows, parts.without), (7, 0));
