@@ -196,6 +196,7 @@ fn page(model: &ModelPlan, rows: &[(u64, u64)]) -> Batch {
             .map(|(number, round)| xxh3_64(&[number.to_le_bytes(), round.to_le_bytes()].concat()))
             .collect(),
         fates: vec![Fate::Live; rows.len()],
+        raw: None,
         quarantined: Vec::new(),
         quarantined_keys: RecordBatch::new_empty(Arc::new(Schema::empty())),
         keyless: 0,

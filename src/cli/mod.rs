@@ -1,5 +1,6 @@
 //! The command line: one file per command. It reads arguments, calls the library and prints; the logic is elsewhere.
 
+mod amend;
 mod changes;
 mod check;
 mod demo;
@@ -12,6 +13,8 @@ mod plan;
 mod progress;
 mod project;
 mod query;
+mod remap;
+mod retry;
 mod run;
 mod schema;
 mod status;
@@ -57,6 +60,10 @@ enum Command {
     Plan(plan::Arguments),
     /// Sync: all, or what the selectors name.
     Run(run::Arguments),
+    /// Map rows again from the records kept beside them (`raw: true`), after the model has changed. Asks no API.
+    Remap(remap::Arguments),
+    /// Map the records in quarantine again, after the model has changed. Asks no API.
+    Retry(retry::Arguments),
     /// Show each sync's last run, watermark and rows.
     Status(status::Arguments),
     /// Print the rows of a table that changed, in the order of the changes, as JSON lines.
@@ -89,6 +96,8 @@ pub fn main() -> ExitCode {
         Command::DryRun(arguments) => dry_run::run(&project, &arguments),
         Command::Plan(arguments) => plan::run(&project, &arguments),
         Command::Run(arguments) => run::run(&project, &arguments),
+        Command::Remap(arguments) => remap::run(&project, &arguments),
+        Command::Retry(arguments) => retry::run(&project, &arguments),
         Command::Status(arguments) => status::run(&project, &arguments),
         Command::Changes(arguments) => changes::run(&project, &arguments),
         Command::Query(arguments) => query::run(&project, &arguments),

@@ -96,7 +96,7 @@ fn run_plan(
 }
 
 /// The first signal stops between two commits; a second ends the program at once, which loses nothing that is committed.
-async fn stop_on_signal(stop: watch::Sender<bool>) {
+pub(super) async fn stop_on_signal(stop: watch::Sender<bool>) {
     if interrupted().await {
         anstream::eprintln!("stopping after the next commit; once more ends at once");
         stop.send_replace(true);
@@ -124,10 +124,9 @@ async fn interrupted() -> bool {
 
 /// The exit code of a run: the worst of all syncs decides.
 pub(super) fn code(report: &Report) -> u8 {
-    let worst = report.syncs.iter().filter_map(|sync| sync.error.as_ref()).map(|error| error.kind);
-    let order = [ErrorKind::Bug, ErrorKind::Store, ErrorKind::User, ErrorKind::Data, ErrorKind::Remote];
-    let worst: Vec<ErrorKind> = worst.collect();
-    if let Some(kind) = order.into_iter().find(|kind| worst.contains(kind)) {
+    let kinds: Vec<ErrorKind> =
+        report.syncs.iter().filter_map(|sync| sync.error.as_ref()).map(|error| error.kind).collect();
+    if let Some(kind) = worst(&kinds) {
         return exit_code(kind);
     }
     if report.publish_error.is_some() {
@@ -136,6 +135,12 @@ pub(super) fn code(report: &Report) -> u8 {
     // a budget that is used up is what was asked for
     let stopped = |sync: &SyncReport| sync.state == "paused" && sync.paused_by.is_none();
     if report.syncs.iter().any(stopped) { output::STOPPED } else { 0 }
+}
+
+/// The kind of error that decides the exit code.
+pub(super) fn worst(kinds: &[ErrorKind]) -> Option<ErrorKind> {
+    let order = [ErrorKind::Bug, ErrorKind::Store, ErrorKind::User, ErrorKind::Data, ErrorKind::Remote];
+    order.into_iter().find(|kind| kinds.contains(kind))
 }
 
 /// The table of what was done, and what went wrong.

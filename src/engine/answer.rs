@@ -114,13 +114,16 @@ impl Reader {
                     entries.extend(wanted.then_some(*record));
                 }
                 let mut keys = reader.read(&entries);
-                keys.unreadable.iter_mut().for_each(|record| self.hide_secrets(record));
+                keys.unreadable_reason = keys.unreadable_reason.map(|reason| self.client.redact(&reason));
                 return Ok(Mapped::Keys(keys));
             }
         };
         match mapper.map(records, &self.shared) {
             Ok(mut batch) => {
                 batch.quarantined.iter_mut().for_each(|record| self.hide_secrets(record));
+                if let Some(raw) = &mut batch.raw {
+                    raw.hide_secrets(&|text: &str| self.client.redacted(text));
+                }
                 Ok(Mapped::Rows(batch))
             }
             Err(MapError::Invalid(mut record)) => {

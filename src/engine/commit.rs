@@ -151,9 +151,9 @@ impl<'t> Commits<'t> {
             Mapped::Keys(keys) => {
                 self.rows += keys.keys.num_rows();
                 self.bytes += keys.keys.get_array_memory_size();
-                report.unreadable += keys.unreadable.len() as u64;
-                if let Some(first) = keys.unreadable.first() {
-                    report.unreadable_reason.get_or_insert_with(|| first.reason.clone());
+                report.unreadable += keys.unreadable;
+                if let Some(reason) = &keys.unreadable_reason {
+                    report.unreadable_reason.get_or_insert_with(|| reason.clone());
                     scan.doubt("an entry without a readable key could mean any of the rows");
                 }
                 if lane == Lane::Sweep {

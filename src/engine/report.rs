@@ -92,8 +92,14 @@ pub struct Failed {
     pub hint: Option<String>,
 }
 
-fn as_text<S: serde::Serializer>(id: &SyncId, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn as_text<S: serde::Serializer>(id: &SyncId, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(id)
+}
+
+impl Failed {
+    pub(super) fn new(error: &Error) -> Self {
+        Self { code: error.code(), kind: error.kind(), message: error.to_string(), hint: error.hint() }
+    }
 }
 
 impl SyncReport {
@@ -151,12 +157,7 @@ impl SyncReport {
             Ok(Outcome::Complete) => "completed",
             Ok(Outcome::Paused) => "paused",
             Err(error) => {
-                self.error = Some(Failed {
-                    code: error.code(),
-                    kind: error.kind(),
-                    message: error.to_string(),
-                    hint: error.hint(),
-                });
+                self.error = Some(Failed::new(&error));
                 "failed"
             }
         };

@@ -120,13 +120,13 @@ fn connect(connection: &Arc<ConnectionPlan>) -> Result<Client, crate::remote::Er
     Client::new(Arc::clone(connection), Credentials::resolve(connection)?)
 }
 
-async fn publish_now(writer: &Writer, publish: Option<&PublishPlan>) -> Result<(), Error> {
+pub(super) async fn publish_now(writer: &Writer, publish: Option<&PublishPlan>) -> Result<(), Error> {
     let Some(publish) = publish.cloned() else { return Ok(()) };
     writer.call(move |store| store.publish(&publish.path)).await
 }
 
 /// Sorts by time and is unique on one machine.
-fn run_id(started: chrono::DateTime<chrono::Utc>) -> String {
+pub(super) fn run_id(started: chrono::DateTime<chrono::Utc>) -> String {
     static RUNS: AtomicU64 = AtomicU64::new(0);
     let id = format!("{}-{}", started.format("%Y%m%dT%H%M%S%.3fZ"), std::process::id());
     match RUNS.fetch_add(1, Ordering::Relaxed) {

@@ -3,7 +3,7 @@
 //! Letting go folds the write-ahead log into the file, and that rewrites the row group that is being filled. Done after each commit it
 //! took half the CPU time of a first load and made the file 1.7 times as large, so commits that follow each other quickly share one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use tokio::runtime::Handle;
@@ -25,13 +25,22 @@ pub(super) struct Writer {
 impl Writer {
     /// Opens the database and starts the thread.
     pub(super) async fn start(path: PathBuf, waiting: store::WaitObserver) -> Result<(Self, JoinHandle<()>), Error> {
+        Self::start_with(path, waiting, Store::open_for_run).await
+    }
+
+    /// The same with another way to open the database.
+    pub(super) async fn start_with(
+        path: PathBuf,
+        waiting: store::WaitObserver,
+        open_store: fn(&Path, store::WaitObserver) -> Result<Store, store::Error>,
+    ) -> Result<(Self, JoinHandle<()>), Error> {
         let (jobs, queue) = mpsc::channel::<Job>(limits::GROUPS_IN_FLIGHT);
         let (opened, open) = oneshot::channel();
         let runtime = Handle::current();
         let thread = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || {
-                let mut store = match Store::open_for_run(&path, waiting) {
+                let mut store = match open_store(&path, waiting) {
                     Ok(store) => store,
                     Err(error) => return drop(opened.send(Err(error))),
                 };

@@ -18,6 +18,8 @@ pub const DURATION_MAX: Duration = Duration::from_secs(10 * 366 * 24 * 3_600);
 
 /// Bytes of one path; the parser of paths recurses.
 pub const PATH_BYTES_MAX: usize = 2_000;
+/// Bytes that one pattern of a `validate` may take when it is compiled.
+pub const PATTERN_BYTES_MAX: usize = 1 << 20;
 /// Times `..` may stand in one path: each goes through all that the one before has found, and finds deep values again and again.
 pub const PATH_DESCENTS_MAX: usize = 2;
 /// Bytes of one `{{ … }}`; the parser of expressions recurses.
@@ -52,6 +54,8 @@ pub const JSON_DEPTH_MAX: usize = 128;
 pub const RECORD_BYTES_MAX: usize = 8 << 20;
 /// Bytes of a raw record that quarantine keeps; what is cut is said in the reason.
 pub const QUARANTINE_BYTES_MAX: usize = 64 << 10;
+/// Records of the quarantine that `retry` takes at once; with `QUARANTINE_BYTES_MAX` that bounds its memory.
+pub const RETRY_RECORDS_AT_ONCE: usize = 200;
 /// Bytes of the mapped rows of one page; templates and overlapping paths can make them more than the page itself.
 pub const BATCH_BYTES_MAX: usize = 256 << 20;
 /// Characters of a value quoted in a message.

@@ -328,7 +328,7 @@ fn essence(document: &Value, pagination: Option<&PaginationSpec>, provider: &Pro
         part("response"),
         part("incremental"),
         part("deletes"),
-        part("model"),
+        model_essence(&part("model")),
         part("outputs"),
         part("job"),
         part("for_each"),
@@ -338,6 +338,17 @@ fn essence(document: &Value, pagination: Option<&PaginationSpec>, provider: &Pro
         format!("{:?}", provider.query),
         format!("{:?}", provider.headers),
     ])
+}
+
+/// Which rows a model stands for. Its columns decide nothing about what is asked: for one that is written inside the sync as for any other, a
+/// new column is filled by `remap` or `run --full`.
+fn model_essence(model: &Value) -> Value {
+    match model {
+        Value::Object(inline) => Value::from_iter(
+            ["model", "table", "key"].map(|word| (word, inline.get(word).cloned().unwrap_or_default())),
+        ),
+        name => name.clone(),
+    }
 }
 
 /// Pagination without `max_pages`: a scan that reached the bound goes on once it is raised.

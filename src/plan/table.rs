@@ -8,13 +8,17 @@ use serde_json::Value;
 use super::place::{Place, Sink};
 use super::variables::{Variables, template};
 use super::{
-    ChildKey, ChildPlan, ColumnPlan, ColumnSource, ColumnType, ColumnsFrom, ModelPlan, OnInvalid, TimeFormat, words,
+    ChildKey, ChildPlan, ColumnPlan, ColumnSource, ColumnType, ColumnsFrom, ModelPlan, OnInvalid, RowSchema,
+    TimeFormat, words,
 };
 use crate::diagnostic::suggest;
 use crate::spec::{ChildSpec, ColumnSpec, ColumnsFromSpec, ModelSpec, OnInvalidSpec};
 
 /// What a column's template may name.
 pub(super) const RECORD_VARIABLES: [&str; 6] = ["record", "config", "input", "variant", "connection", "run"];
+
+/// Columns of `<table>_history` whose names a model could take; all others begin with `_`.
+pub(super) const HISTORY_COLUMNS: [&str; 2] = ["valid_from", "valid_to"];
 
 /// Compiles a model of `provider`, whose `config` schema is given; `None` where a mistake was found.
 pub(super) fn model(
@@ -56,13 +60,11 @@ pub(super) fn model(
             Some(position) => key_positions.push(position),
         }
     }
-    if let Some(schema) = validate {
-        words::json_schema(sink, &place.key("validate"), "validate", schema);
-        sink.not_yet(&place.key("validate"), "`validate`");
-    }
-    for (key, is) in [("raw", *raw), ("history", *history)] {
-        if is {
-            sink.not_yet(&place.key(key), &format!("`{key}`"));
+    let validate = words::optional(validate.as_ref(), |schema| row_schema(sink, &place.key("validate"), schema));
+    if *history {
+        for name in columns.keys().filter(|name| HISTORY_COLUMNS.iter().any(|taken| name.eq_ignore_ascii_case(taken))) {
+            let message = format!("`{name}` is a column of the table that `history` makes");
+            sink.key_error("E054", &columns_place.key(name), message, Some("give the column another name".to_owned()));
         }
     }
     let columns_from = words::optional(columns_from.as_ref(), |spec| {
@@ -84,12 +86,26 @@ pub(super) fn model(
             OnInvalidSpec::Fail => OnInvalid::Fail,
             OnInvalidSpec::SetNull => OnInvalid::SetNull,
         },
-        validate: validate.clone(),
+        validate: validate?,
         raw: *raw,
         history: *history,
         columns_from: columns_from?,
         children: child_plans.filter(|plans| plans.len() == children.len())?,
     })
+}
+
+fn row_schema(sink: &mut Sink, place: &Place<'_>, schema: &Value) -> Option<RowSchema> {
+    if !words::json_schema(sink, place, "validate", schema) {
+        return None;
+    }
+    RowSchema::parse(schema)
+        .map_err(|(path, reason)| {
+            let hint = "every row is checked, so a pattern must take a bounded time: write it with plain repetition"
+                .to_owned();
+            let message = format!("`validate` cannot check rows: {}", words::shorten(&reason));
+            sink.error("E045", &place.below(path), message, Some(hint));
+        })
+        .ok()
 }
 
 fn stands_twice(sink: &mut Sink, place: &Place<'_>, column_name: &str) {

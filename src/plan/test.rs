@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use super::connection::settings;
 use super::place::{Place, Sink};
 use super::sync::Beside;
+use super::table::HISTORY_COLUMNS;
 use super::{ColumnPlan, ModelPlan, words};
 use crate::diagnostic::suggest;
 use crate::spec::{
@@ -214,7 +215,8 @@ fn filled(model: &ModelPlan) -> Vec<(String, Option<Vec<&str>>)> {
     let columns = model.columns_from.is_none().then_some(columns);
     let mut tables = vec![(model.table.clone(), columns.clone())];
     if model.history {
-        let columns = columns.map(|columns| columns.into_iter().chain(["valid_from", "valid_to"]).collect());
+        let own = ["_connection", "_variant", "_change", "_action"].into_iter().chain(HISTORY_COLUMNS);
+        let columns = model.columns_from.is_none().then(|| names(&model.columns).into_iter().chain(own).collect());
         tables.push((format!("{}_history", model.table), columns));
     }
     for child in &model.children {

@@ -2,12 +2,13 @@
 
 use arrow::array::RecordBatch;
 
+use super::Raw;
 use crate::scan::Mark;
 
 /// The rows of one page, typed and columnar, with all that the store needs to know about them.
 ///
-/// `rows` has the model's columns in the model's order, in the types of [`super::columns::arrow_type`]. The vectors beside it have
-/// one entry a row.
+/// `rows` has the model's columns in the model's order, in the types of [`super::columns::arrow_type`]. The vectors beside it, and
+/// `raw`, have one entry a row.
 #[derive(Debug)]
 pub struct Batch {
     /// the model's columns
@@ -18,6 +19,8 @@ pub struct Batch {
     pub row_hashes: Vec<u64>,
     /// what the record says of its own life
     pub fates: Vec<Fate>,
+    /// the records as they came, of a model with `raw`
+    pub raw: Option<Raw>,
     /// records that are no rows
     pub quarantined: Vec<Quarantined>,
     /// the typed keys of quarantined records whose key could be read (the model's key columns, in key order): they count as seen
@@ -48,7 +51,9 @@ pub struct Keys {
     /// per entry, its time: since when the row is gone
     pub marks: Vec<Option<Mark>>,
     /// entries whose key or time cannot be read
-    pub unreadable: Vec<Quarantined>,
+    pub unreadable: u64,
+    /// why the first of them cannot
+    pub unreadable_reason: Option<String>,
 }
 
 /// What a record says of its own life (`deletes.flag`).
@@ -65,12 +70,16 @@ pub enum Fate {
 pub struct Quarantined {
     /// the key as a JSON array of the values as they came (`["a",1]`), if there is one
     pub key: Option<String>,
+    /// xxh3-128 of the typed key values as [`Batch::key_hashes`] has it, if the key could be read
+    pub key_hash: Option<u128>,
     /// the column at fault, if it is one
     pub column: Option<String>,
-    /// stable name of the reason: `type_mismatch`, `missing_key`, `missing_required`, `out_of_range`, `record_too_large`, `not_an_object`, `bad_template`
+    /// stable name of the reason: `type_mismatch`, `missing_key`, `missing_required`, `out_of_range`, `record_too_large`, `not_an_object`, `bad_template`, `schema`
     pub code: &'static str,
     /// the reason in words: a lowercase fragment with literals in backticks
     pub reason: String,
     /// the record's JSON, cut at `limits::QUARANTINE_BYTES_MAX`
     pub record: String,
+    /// xxh3-64 of the record's JSON as it came, which is not that of `record` where a secret was masked; none where `record` was cut
+    pub record_hash: Option<u64>,
 }

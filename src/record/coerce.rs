@@ -110,6 +110,11 @@ impl Coercion {
         }
     }
 
+    /// The type of its column.
+    pub(super) fn column_type(&self) -> &ColumnType {
+        &self.column_type
+    }
+
     /// The typed value of all that a path leads to: a list column takes all the values as its items, any other column at most one.
     /// No values give null.
     ///

@@ -180,7 +180,7 @@ impl Builder {
 }
 
 /// The text in which a value travels that Arrow has no type for.
-fn write_text(cell: &Cell<'_>, out: &mut String) {
+pub(super) fn write_text(cell: &Cell<'_>, out: &mut String) {
     match cell {
         Cell::Integer(number) => {
             let _ = write!(out, "{number}");

@@ -10,8 +10,7 @@ use super::coerce::{Cell, Coercion};
 use super::columns::{ColumnBuilder, arrow_type};
 use super::hash::{self, Scratch};
 use super::map::MarkReader;
-use super::{Json, Keys, Quarantined, first};
-use crate::plan::limits::QUARANTINE_BYTES_MAX;
+use super::{Json, Keys, first};
 use crate::plan::{ColumnType, ModelPlan, Path};
 
 /// Reads the keys of a model's rows out of entries.
@@ -57,11 +56,12 @@ impl KeyReader {
         let mut builders: Vec<ColumnBuilder> =
             self.columns.iter().map(|column| ColumnBuilder::new(&column.column_type, entries.len())).collect();
         let mut scratch = Scratch::default();
-        let (mut hashes, mut marks, mut unreadable) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut hashes, mut marks) = (Vec::new(), Vec::new());
+        let (mut unreadable, mut unreadable_reason) = (0, None);
         for entry in entries {
             let read = self.cells(entry).and_then(|cells| {
                 let mark = self.mark.as_ref().map_or(Ok(None), |mark| mark.read(entry));
-                mark.map(|mark| (cells, mark)).map_err(|fault| (None, fault.code, fault.reason))
+                mark.map(|mark| (cells, mark)).map_err(|fault| fault.reason)
             });
             match read {
                 Ok((cells, mark)) => {
@@ -72,31 +72,28 @@ impl KeyReader {
                     marks.push(mark);
                     builders.iter_mut().zip(&cells).for_each(|(builder, cell)| builder.append(cell));
                 }
-                Err((column, code, reason)) => {
-                    let mut record = String::new();
-                    entry.write_text(&mut record, QUARANTINE_BYTES_MAX);
-                    record.truncate(record.floor_char_boundary(QUARANTINE_BYTES_MAX));
-                    unreadable.push(Quarantined { key: None, column, code, reason, record });
+                Err(reason) => {
+                    unreadable += 1;
+                    unreadable_reason.get_or_insert(reason);
                 }
             }
         }
         let arrays = builders.into_iter().map(ColumnBuilder::finish).collect();
         let keys = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .expect("the columns are built from the schema's types, a value for each entry");
-        Keys { keys, hashes, marks, unreadable }
+        Keys { keys, hashes, marks, unreadable, unreadable_reason }
     }
 
-    fn cells<'j>(&self, entry: &'j Json<'j>) -> Result<Vec<Cell<'j>>, (Option<String>, &'static str, String)> {
+    fn cells<'j>(&self, entry: &'j Json<'j>) -> Result<Vec<Cell<'j>>, String> {
         self.columns
             .iter()
             .map(|column| {
-                let fault = |why: String| (Some(column.name.clone()), "missing_key", why);
-                let value = first(&column.path, entry)
-                    .ok_or_else(|| fault("it belongs to the key, and has no value".into()))?;
+                let fault = |why: String| format!("`{}` belongs to the key, and {why}", column.name);
+                let value = first(&column.path, entry).ok_or_else(|| fault("has no value".into()))?;
                 match column.coercion.cell(value) {
-                    Ok(Cell::Null) => Err(fault("it belongs to the key, and has no value".into())),
+                    Ok(Cell::Null) => Err(fault("has no value".into())),
                     Ok(cell) => Ok(cell),
-                    Err(reason) => Err(fault(format!("it belongs to the key, and cannot be read: {}", reason.text))),
+                    Err(reason) => Err(fault(format!("cannot be read: {}", reason.text))),
                 }
             })
             .collect()

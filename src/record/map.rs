@@ -5,15 +5,16 @@ use std::ops::Range;
 
 use chrono::{DateTime, NaiveDate};
 use minijinja::Value;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::coerce::{Cell, Coercion, Reason};
 use super::page::{Layout, Page};
 use super::select::{Places, Scope, first, first_near, select};
-use super::{Batch, Fate, Json, Quarantined, excerpt};
+use super::{Batch, Fate, Json, Quarantined, excerpt, row};
 use crate::plan::limits::{BATCH_BYTES_MAX, QUARANTINE_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::plan::{
-    ColumnSource, ColumnType, DeletePlan, IncrementalPlan, MarkKind, OnInvalid, Path, PathForm, Predicate, Step,
-    SyncPlan, Template, TimeFormat,
+    Breach, ColumnSource, ColumnType, DeletePlan, IncrementalPlan, MarkKind, OnInvalid, Path, PathForm, Predicate,
+    RowSchema, Step, SyncPlan, Template, TimeFormat,
 };
 use crate::scan::Mark;
 
@@ -63,6 +64,7 @@ pub struct Mapper {
     mark: Option<MarkReader>,
     /// records below it are not wanted
     floor: Option<Mark>,
+    validate: Option<RowSchema>,
     layout: Layout,
 }
 
@@ -115,6 +117,7 @@ impl Mapper {
             flag: Flag::new(&plan.deletes),
             mark: plan.incremental.as_ref().map(|plan| MarkReader::new(&plan.field, plan.kind, &plan.format)),
             floor: None,
+            validate: model.validate.clone(),
             layout: Layout::new(model),
         };
         for (at, column) in model.columns.iter().enumerate() {
@@ -134,6 +137,19 @@ impl Mapper {
     #[must_use]
     pub fn from(self, floor: Option<Mark>) -> Self {
         Self { floor, ..self }
+    }
+
+    /// For records that are rows already: `where`, `deletes.flag` and the watermark have been asked when they came, and do not count.
+    pub fn of_rows(self) -> Self {
+        Self { filter: None, flag: None, mark: None, ..self }
+    }
+
+    /// A record that does not fit goes to quarantine, even where the model says `on_invalid: fail`.
+    pub fn never_failing(mut self) -> Self {
+        if self.on_invalid == OnInvalid::Fail {
+            self.on_invalid = OnInvalid::Quarantine;
+        }
+        self
     }
 
     fn source(&mut self, source: &ColumnSource) -> Source {
@@ -198,7 +214,7 @@ impl Mapper {
             .and_then(|()| accepted.map_err(|error| Fault::template("where", &error)))
             .and_then(|_| self.judge(&sources, &scope, mark, &mut cells));
         match judged {
-            Ok((fate, nulled)) => page.push(&cells, fate, nulled),
+            Ok((fate, nulled)) => page.push(record, &cells, fate, nulled),
             Err(fault) => {
                 let rejected = self.reject(record, self.key_text(&sources), fault)?;
                 page.quarantine(rejected, keyed.then_some(&cells))
@@ -234,7 +250,26 @@ impl Mapper {
             }
         }
         within("its row", cells.iter().map(Cell::size).sum())?;
+        if let Some(schema) = self.validate.as_ref().filter(|_| !dead) {
+            self.validate(schema, cells)?;
+        }
         Ok((fate, nulled))
+    }
+
+    fn validate(&self, schema: &RowSchema, cells: &[Cell<'_>]) -> Result<(), Fault> {
+        let named = self.columns.iter().zip(cells).filter(|(_, cell)| !cell.is_null());
+        let row: serde_json::Map<_, _> = named
+            .map(|(column, cell)| (column.name.clone(), row::value(cell, column.coercion.column_type())))
+            .collect();
+        let row = serde_json::Value::Object(row);
+        schema.check(&row).map_err(|Breach { column, below, reason }| {
+            let at = if below.is_empty() { String::new() } else { format!(" (`{}`)", below.join(".")) };
+            let value = column.as_ref().and_then(|column| row.get(column)).cloned().map(Json::from);
+            let quoted = value.map(|value| format!("`{}` does not fit `validate`{at}: ", excerpt::value(&value)));
+            let reason =
+                format!("{}{reason}", quoted.unwrap_or_else(|| "its row does not fit `validate`: ".to_owned()));
+            Fault { column, code: "schema", reason: excerpt::message(&reason) }
+        })
     }
 
     fn read_key<'j>(&self, sources: &Sources<'j>, cells: &mut [Cell<'j>]) -> Result<(), Fault> {
@@ -286,11 +321,13 @@ impl Mapper {
         let Fault { column, code, mut reason } = fault;
         let mut text = String::new();
         record.write_text(&mut text, QUARANTINE_BYTES_MAX);
+        let mut record_hash = Some(xxh3_64(text.as_bytes()));
         if text.len() > QUARANTINE_BYTES_MAX {
+            record_hash = None;
             text.truncate(text.floor_char_boundary(QUARANTINE_BYTES_MAX));
             let _ = write!(reason, "; only the first {QUARANTINE_BYTES_MAX} bytes of the record are kept");
         }
-        let rejected = Quarantined { key, column, code, reason, record: text };
+        let rejected = Quarantined { key, key_hash: None, column, code, reason, record: text, record_hash };
         if self.on_invalid == OnInvalid::Fail { Err(MapError::Invalid(Box::new(rejected))) } else { Ok(rejected) }
     }
 }

@@ -15,6 +15,8 @@ pub mod surrogate;
 mod excerpt;
 mod page;
 mod query;
+mod raw;
+mod row;
 mod time;
 
 #[cfg(test)]
@@ -26,4 +28,5 @@ pub use decode::{DecodeError, DecodeErrorKind, parse};
 pub use json::Json;
 pub use keys::KeyReader;
 pub use map::{MapError, Mapper, MarkReader};
+pub use raw::Raw;
 pub use select::{first, matches, select};

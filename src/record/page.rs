@@ -9,7 +9,7 @@ use super::coerce::Cell;
 use super::columns::{ColumnBuilder, arrow_type};
 use super::hash::{self, RowHasher, Scratch};
 use super::map::MapError;
-use super::{Batch, Fate, Quarantined};
+use super::{Batch, Fate, Json, Quarantined, Raw};
 use crate::plan::limits::BATCH_BYTES_MAX;
 use crate::plan::{ColumnPlan, ColumnType, ModelPlan};
 use crate::scan::Mark;
@@ -25,6 +25,7 @@ pub(super) struct Layout {
     schema: SchemaRef,
     key_schema: SchemaRef,
     hasher: RowHasher,
+    raw: bool,
 }
 
 impl Layout {
@@ -38,6 +39,7 @@ impl Layout {
             schema: Arc::new(schema),
             key_schema: Arc::new(key_schema),
             hasher: RowHasher::new(&model.columns),
+            raw: model.raw,
         }
     }
 }
@@ -52,12 +54,14 @@ pub(super) struct Page<'m> {
     key_hashes: Vec<u128>,
     row_hashes: Vec<u64>,
     fates: Vec<Fate>,
+    raw: Option<Raw>,
     quarantined: Vec<Quarantined>,
     nulled: u64,
     high: Option<Mark>,
     low: Option<Mark>,
     unsorted: bool,
     bytes: usize,
+    raw_bytes: usize,
     scratch: Scratch,
 }
 
@@ -73,21 +77,32 @@ impl<'m> Page<'m> {
             key_hashes: Vec::with_capacity(rows),
             row_hashes: Vec::with_capacity(rows),
             fates: Vec::with_capacity(rows),
+            raw: layout.raw.then(Raw::default),
             quarantined: Vec::new(),
             nulled: 0,
             high: None,
             low: None,
             unsorted: false,
             bytes: 0,
+            raw_bytes: 0,
             scratch: Scratch::default(),
         }
     }
 
-    /// Adds a row.
-    pub(super) fn push(&mut self, cells: &[Cell<'_>], fate: Fate, nulled: u64) -> Result<(), MapError> {
+    /// Adds the row of a record.
+    pub(super) fn push(
+        &mut self,
+        record: &Json<'_>,
+        cells: &[Cell<'_>],
+        fate: Fate,
+        nulled: u64,
+    ) -> Result<(), MapError> {
         self.grow(cells.iter().map(Cell::size).sum())?;
-        let key = self.layout.key.iter().map(|at| (&self.layout.types[*at], &cells[*at]));
-        self.key_hashes.push(hash::key(key, &mut self.scratch));
+        let raw = self.raw.as_mut().map_or(0, |raw| raw.push(record));
+        self.raw_bytes += raw;
+        self.grow(raw)?;
+        let key_hash = self.key_hash(cells);
+        self.key_hashes.push(key_hash);
         self.row_hashes.push(self.layout.hasher.row(cells, &mut self.scratch));
         for (column, cell) in self.columns.iter_mut().zip(cells) {
             column.append(cell);
@@ -97,13 +112,19 @@ impl<'m> Page<'m> {
         Ok(())
     }
 
+    fn key_hash(&mut self, cells: &[Cell<'_>]) -> u128 {
+        let key = self.layout.key.iter().map(|at| (&self.layout.types[*at], &cells[*at]));
+        hash::key(key, &mut self.scratch)
+    }
+
     /// Adds a record that is no row. `cells` holds its key, if that could be read.
-    pub(super) fn quarantine(&mut self, record: Quarantined, cells: Option<&[Cell<'_>]>) -> Result<(), MapError> {
+    pub(super) fn quarantine(&mut self, mut record: Quarantined, cells: Option<&[Cell<'_>]>) -> Result<(), MapError> {
         self.grow(size_of::<Quarantined>() + record.record.len() + record.reason.len())?;
         match cells {
             None => self.keyless += 1,
             Some(cells) => {
                 self.grow(self.layout.key.iter().map(|at| cells[*at].size()).sum())?;
+                record.key_hash = Some(self.key_hash(cells));
                 for (column, at) in self.quarantined_keys.iter_mut().zip(&self.layout.key) {
                     column.append(&cells[*at]);
                 }
@@ -130,13 +151,17 @@ impl<'m> Page<'m> {
         let quarantined_keys = assemble(&self.layout.key_schema, self.quarantined_keys);
         let beside = size_of::<u128>() + size_of::<u64>() + size_of::<Fate>();
         let kept: usize = self.quarantined.iter().map(|record| record.record.len() + record.reason.len()).sum();
-        let bytes =
-            rows.get_array_memory_size() + quarantined_keys.get_array_memory_size() + rows.num_rows() * beside + kept;
+        let bytes = rows.get_array_memory_size()
+            + quarantined_keys.get_array_memory_size()
+            + rows.num_rows() * beside
+            + kept
+            + self.raw_bytes;
         Batch {
             rows,
             key_hashes: self.key_hashes,
             row_hashes: self.row_hashes,
             fates: self.fates,
+            raw: self.raw,
             quarantined: self.quarantined,
             quarantined_keys,
             keyless: self.keyless,

@@ -1,5 +1,6 @@
 //! Sends requests and reads answers, within every bound: one attempt each, nothing of what an answer means.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,7 +111,12 @@ impl Client {
 
     /// Text from the server or about it, without any of the connection's secrets.
     pub fn redact(&self, text: &str) -> String {
-        self.0.identity.redactor().redact(text).into_owned()
+        self.redacted(text).into_owned()
+    }
+
+    /// The same; text without secrets is given as it is.
+    pub fn redacted<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.0.identity.redactor().redact(text)
     }
 
     /// The start of an answer's body for a message: about [`limits::ERROR_BODY_BYTES_MAX`] bytes at most, without secrets, in one line.

@@ -29,7 +29,7 @@ pub struct ModelSpec {
     /// Columns that are kept but are not part of "has it changed".
     #[serde(default)]
     pub volatile: Vec<String>,
-    /// JSON Schema of the row; a record whose row breaks it does not fit.
+    /// JSON Schema of the row, an object of the columns that have a value; a record whose row breaks it does not fit.
     #[schemars(with = "Option<EmbeddedSchema>")]
     pub validate: Option<Value>,
     /// What becomes of a record that does not fit.

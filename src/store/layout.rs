@@ -6,10 +6,12 @@
 use duckdb::Connection;
 
 use super::error::{Error, first_line};
-use super::sql::{CATALOG, Table, literal};
+use super::sql::{CATALOG, Table, ident, literal};
 
 /// The layout written today. A file with a higher one is left as it is.
-pub const VERSION: i64 = 1;
+///
+/// 2: `quarantine` has `row_key` and `record_hash`.
+pub const VERSION: i64 = 2;
 
 /// The schema of headwater's own tables.
 pub const SCHEMA: &str = "headwater";
@@ -56,10 +58,11 @@ const TABLES: [OwnTable; 10] = [
     OwnTable {
         name: "quarantine",
         comment: "Records that are no rows, with the reason. A record leaves when it arrives again and fits. key: the key values as \
-                  they came, as a JSON array; null when it has none.",
+                  they came, as a JSON array; null when it has none. row_key: hash of the typed key; null when it cannot be read. record_hash: \
+                  hash of the record as it came, which is not that of record where a part was cut or masked.",
         columns: "connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, model VARCHAR, key VARCHAR, \
                   column_name VARCHAR, code VARCHAR, reason VARCHAR, record VARCHAR, run_id VARCHAR, first_seen_at TIMESTAMPTZ, \
-                  last_seen_at TIMESTAMPTZ",
+                  last_seen_at TIMESTAMPTZ, row_key HUGEINT, record_hash UBIGINT",
     },
     OwnTable {
         name: "inbox",
@@ -76,9 +79,9 @@ const TABLES: [OwnTable; 10] = [
     OwnTable {
         name: "schema_changes",
         comment: "Every change headwater made to a table. change: table_created, column_added, column_widened, column_dropped (from \
-                  the YAML: it stays in the table and is null in rows written since), column_restored; and, with \
-                  --allow-destructive, column_removed (from the table too), column_retyped (all is read again) or key_changed \
-                  (the table began anew without rows, and all is read again).",
+                  the YAML: it stays in the table and is null in rows written since), column_restored, history_ended (all versions \
+                  end then), history_resumed; and, with --allow-destructive, column_removed (from the table too), column_retyped \
+                  (all is read again) or key_changed (the table began anew without rows, and all is read again).",
         columns: "changed_at TIMESTAMPTZ, run_id VARCHAR, table_schema VARCHAR, table_name VARCHAR, change VARCHAR, detail VARCHAR",
     },
     OwnTable {
@@ -110,6 +113,43 @@ pub fn create(connection: &Connection) -> Result<(), Error> {
         drop(connection.execute_batch("ROLLBACK"));
         Error::Database { doing: "create headwater's tables", source: error }
     })
+}
+
+/// Brings the tables of an older layout up to this one: adds the tables and columns that it did not have.
+///
+/// # Errors
+/// DuckDB refuses; then nothing is changed.
+pub fn upgrade(connection: &Connection) -> Result<(), Error> {
+    let failed = || Error::database("bring headwater's tables up to date");
+    let transaction = connection.unchecked_transaction().map_err(failed())?;
+    for OwnTable { name, comment, columns } in TABLES {
+        let table = own(name);
+        let select =
+            "SELECT column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = ? AND table_name = ?";
+        let mut statement = transaction.prepare(select).map_err(failed())?;
+        let found: Vec<String> = statement
+            .query_map([CATALOG, SCHEMA, name], |row| row.get(0))
+            .and_then(Iterator::collect)
+            .map_err(failed())?;
+        let mut statements = String::new();
+        if found.is_empty() {
+            statements += &format!("CREATE TABLE {table} ({columns});");
+        }
+        for column in columns.split(", ").filter(|_| !found.is_empty()) {
+            let is = |found: &String| {
+                column.split(' ').next() == Some(&ident(found)) || column.split(' ').next() == Some(found)
+            };
+            if !found.iter().any(is) {
+                statements += &format!("ALTER TABLE {table} ADD COLUMN {column};");
+            }
+        }
+        statements += &format!("COMMENT ON TABLE {table} IS {};", literal(comment));
+        transaction.execute_batch(&statements).map_err(failed())?;
+    }
+    transaction.execute(&format!("UPDATE {} SET version = ?", own("meta")), [VERSION]).map_err(failed())?;
+    transaction.commit().map_err(failed())?;
+    // replaying schema changes is where DuckDB had most bugs, so the write-ahead log never holds one for long
+    connection.execute_batch(&format!("CHECKPOINT {CATALOG}")).map_err(failed())
 }
 
 /// The layout version of the attached file; `None` when headwater has not been here.

@@ -11,6 +11,9 @@
 //! to 100 MB instead of 14 MB over 60 commits of 10,000 rows into 173 MB) until DuckDB merges the row groups that became sparse. As a
 //! benefit the changed rows stand together at the end, where `_change > n` finds them by their zone maps. A deletion keeps the row's values:
 //! updating four columns took 83 ms for 1,000 rows, copying whole rows 338 ms.
+//!
+//! **The record as it came** (`raw`) is no part of "has it changed". Where it is another one and the row is as it was, the row is written
+//! again with the new record and with all else as it was, its change number too.
 
 use std::collections::HashSet;
 
@@ -18,14 +21,15 @@ use chrono::{DateTime, Utc};
 use duckdb::{Connection, params};
 
 use super::error::Error;
+use super::history;
 use super::ledger::{change_counter, set_change_counter, stamp};
 use super::sql::{ident, joined, list};
 use super::stage::{self, KEYS, ROWS, Staged};
-use super::tables::{METADATA, key_names, table_of};
+use super::tables::{METADATA, key_names, raw_columns, table_of};
 use crate::plan::{ModelPlan, SyncId};
 use crate::record::Batch;
 
-/// The temporary table of what changes: `_ord`, `_hash`, `_gone_at`, `target`, `first_seen_at`, `what`, `change`.
+/// The temporary table of what changes: `_ord`, `_hash`, `_gone_at`, with `raw` `_raw_hash`, `target`, `first_seen_at`, `what`, `change`.
 const DELTA: &str = "temp.main.headwater_delta";
 
 /// What a merge did.
@@ -57,12 +61,36 @@ pub fn merge(
         return Ok(Merged::default());
     }
     let counter = change_counter(db)?;
-    let into = Into { db, model, id, staged, counter, now: stamp(now) };
-    let merged = if into.has_rows()? { into.merge_into_existing(batches) } else { into.insert_all(batches) }?;
-    stage::drop(db, ROWS)?;
-    if let Some((_, last)) = merged.changes {
-        set_change_counter(db, last)?;
+    let into = Into { db, model, id, staged, counter, now: stamp(now), kept: false };
+    let merged = if into.has_rows()? { into.merge_into_existing(batches)?.0 } else { into.insert_all(batches)? };
+    finish(&into, merged, now)
+}
+
+/// Merges rows whose records stand in the table itself (`raw`): a row that lives and still has the record gets the values that were mapped
+/// from it. No row comes, goes, or comes back. Gives also how many of the staged rows were found so.
+pub fn remap(
+    db: &Connection,
+    model: &ModelPlan,
+    id: &SyncId,
+    batches: &mut [Batch],
+    staged: &Staged,
+    now: DateTime<Utc>,
+) -> Result<(Merged, u64), Error> {
+    if staged.rows == 0 {
+        return Ok((Merged::default(), 0));
     }
+    let counter = change_counter(db)?;
+    let into = Into { db, model, id, staged, counter, now: stamp(now), kept: true };
+    let (merged, found) = into.merge_into_existing(batches)?;
+    Ok((finish(&into, merged, now)?, found))
+}
+
+fn finish(into: &Into<'_>, merged: Merged, now: DateTime<Utc>) -> Result<Merged, Error> {
+    stage::drop(into.db, ROWS)?;
+    if let Some((_, last)) = merged.changes {
+        set_change_counter(into.db, last)?;
+    }
+    history::follow(into.db, into.model, into.id, merged.changes, now)?;
     Ok(merged)
 }
 
@@ -76,6 +104,8 @@ struct Into<'a> {
     counter: i64,
     /// the time of the commit
     now: String,
+    /// the records come from the table itself
+    kept: bool,
 }
 
 impl Into<'_> {
@@ -93,11 +123,12 @@ impl Into<'_> {
         let values = stage::stage_rows(self.db, self.model, batches, self.staged, |_| true)?;
         let insert = format!(
             "INSERT INTO {} ({}) SELECT {}, ?, ?, n.now, n.now, CASE WHEN s._gone THEN 'DELETED' ELSE 'ADDED' END, \
-             CASE WHEN s._gone THEN coalesce(s._gone_at, n.now) END, CAST(? AS BIGINT) + s._ord, s._hash \
+             CASE WHEN s._gone THEN coalesce(s._gone_at, n.now) END, CAST(? AS BIGINT) + s._ord, s._hash{} \
              FROM {ROWS} r JOIN {KEYS} s USING (_ord), (SELECT CAST(? AS TIMESTAMPTZ) AS now) n",
             table_of(self.model),
             all_columns(self.model),
-            list(values),
+            self.values(values),
+            self.raw_hash_of("s"),
         );
         self.db
             .execute(&insert, params![self.id.connection, self.id.variant, self.counter + 1, self.now])
@@ -110,7 +141,8 @@ impl Into<'_> {
         })
     }
 
-    fn merge_into_existing(&self, batches: &mut [Batch]) -> Result<Merged, Error> {
+    /// What was done, and how many staged rows have a row in the table.
+    fn merge_into_existing(&self, batches: &mut [Batch]) -> Result<(Merged, u64), Error> {
         self.classify()?;
         let tally = Tally::read(self.db)?;
         let written = tally.new + tally.buried + tally.back + tally.changed;
@@ -118,43 +150,70 @@ impl Into<'_> {
         if tally.gone > 0 {
             self.mark_gone()?;
         }
-        if tally.back + tally.changed > 0 {
-            let delete = format!(
-                "DELETE FROM {} WHERE rowid IN (SELECT target FROM {DELTA} WHERE what IN ('back', 'changed'))",
-                table_of(self.model)
-            );
-            self.db.execute(&delete, []).map_err(Error::database("replace the changed rows"))?;
-        }
-        if written > 0 {
-            self.insert_written(batches, written == self.staged.rows)?;
+        if written + tally.raw > 0 {
+            let values = self.stage_changed(batches, written + tally.raw == self.staged.rows)?;
+            if tally.raw > 0 {
+                self.insert_refreshed()?;
+            }
+            if tally.back + tally.changed + tally.raw > 0 {
+                let delete = format!(
+                    "DELETE FROM {} WHERE rowid IN (SELECT target FROM {DELTA} WHERE what IN ('back', 'changed', 'raw'))",
+                    table_of(self.model)
+                );
+                self.db.execute(&delete, []).map_err(Error::database("replace the changed rows"))?;
+            }
+            if written > 0 {
+                self.insert_written(values)?;
+            }
         }
         stage::drop(self.db, DELTA)?;
-        Ok(Merged {
+        let merged = Merged {
             added: tally.new + tally.back,
             updated: tally.changed,
             deleted: tally.gone + tally.buried,
-            unchanged: self.staged.rows - changed,
+            unchanged: if self.kept { tally.same } else { self.staged.rows - changed },
             changes: span(self.counter, changed),
-        })
+        };
+        Ok((merged, tally.changed + tally.same))
     }
 
-    /// Finds what changes, and gives it change numbers in staged order.
+    /// Finds what changes, and gives it change numbers in staged order. What stays as it was is only found where it is counted.
     fn classify(&self) -> Result<(), Error> {
         let same_key = key_names(self.model)
             .iter()
             .zip(&self.staged.key)
             .map(|(name, value)| format!("t.{} = {value}", ident(name)))
             .collect::<Vec<_>>();
+        let raw = self.model.raw && !self.kept;
+        let (join, kept) = if self.kept {
+            ("JOIN", " AND t._deleted_at IS NULL AND t._raw_hash = s._raw_hash")
+        } else {
+            ("LEFT JOIN", "")
+        };
+        let same = "t.rowid IS NOT NULL AND t._deleted_at IS NULL AND NOT s._gone AND t._hash = s._hash";
+        let (as_it_was, numbered) = match (self.kept, raw) {
+            (true, _) => (format!("WHEN {same} THEN 'same' "), format!("PARTITION BY {same} ")),
+            (false, true) => (format!("WHEN {same} THEN 'raw' "), format!("PARTITION BY {same} ")),
+            (false, false) => Default::default(),
+        };
+        let other_record = if raw { " OR t._raw_hash IS DISTINCT FROM s._raw_hash" } else { "" };
+        let changes = if self.kept {
+            String::new()
+        } else {
+            format!(
+                "WHERE t.rowid IS NULL OR CASE WHEN t._deleted_at IS NULL THEN s._gone OR t._hash <> s._hash{other_record} \
+                 ELSE NOT s._gone END"
+            )
+        };
         let classify = format!(
             "CREATE OR REPLACE TEMP TABLE {DELTA} AS \
-             SELECT s._ord, s._hash, s._gone_at, t.rowid AS target, t._first_seen_at AS first_seen_at, \
-               CASE WHEN t.rowid IS NULL THEN CASE WHEN s._gone THEN 'buried' ELSE 'new' END \
+             SELECT s._ord, s._hash, s._gone_at{}, t.rowid AS target, t._first_seen_at AS first_seen_at, \
+               CASE {as_it_was}WHEN t.rowid IS NULL THEN CASE WHEN s._gone THEN 'buried' ELSE 'new' END \
                     WHEN t._deleted_at IS NOT NULL THEN 'back' \
                     WHEN s._gone THEN 'gone' ELSE 'changed' END AS what, \
-               CAST(? AS BIGINT) + row_number() OVER (ORDER BY s._ord) AS change \
-             FROM {KEYS} s LEFT JOIN {} t ON {} AND t._connection = ? AND t._variant = ? \
-             WHERE t.rowid IS NULL \
-                OR CASE WHEN t._deleted_at IS NULL THEN s._gone OR t._hash <> s._hash ELSE NOT s._gone END",
+               CAST(? AS BIGINT) + row_number() OVER ({numbered}ORDER BY s._ord) AS change \
+             FROM {KEYS} s {join} {} t ON {} AND t._connection = ? AND t._variant = ?{kept} {changes}",
+            self.raw_hash_of("s"),
             table_of(self.model),
             joined(same_key, " AND "),
         );
@@ -177,29 +236,57 @@ impl Into<'_> {
         Ok(())
     }
 
-    /// New rows, and the new state of changed ones.
-    fn insert_written(&self, batches: &mut [Batch], all: bool) -> Result<(), Error> {
-        let failed = || Error::database("write the new and changed rows");
-        let wanted = if all { None } else { Some(self.written_ords().map_err(failed())?) };
-        let values = stage::stage_rows(self.db, self.model, batches, self.staged, |ord| {
+    /// Stages what is written in full; `all` says that it is the whole group. Gives the expressions over `r` of the values.
+    fn stage_changed(&self, batches: &mut [Batch], all: bool) -> Result<Vec<String>, Error> {
+        let wanted =
+            if all { None } else { Some(self.written_ords().map_err(Error::database("find the changed rows"))?) };
+        stage::stage_rows(self.db, self.model, batches, self.staged, |ord| {
             wanted.as_ref().is_none_or(|wanted| wanted.contains(&ord))
-        })?;
+        })
+    }
+
+    /// Rows that are as they were, with another record.
+    fn insert_refreshed(&self) -> Result<(), Error> {
+        let table = table_of(self.model);
+        let insert = format!(
+            "INSERT INTO {table} SELECT t.* REPLACE (CAST(r._raw AS JSON) AS _raw, d._raw_hash AS _raw_hash) \
+             FROM {DELTA} d JOIN {table} t ON t.rowid = d.target JOIN {ROWS} r ON r._ord = d._ord WHERE d.what = 'raw'"
+        );
+        self.db.execute(&insert, []).map_err(Error::database("refresh the records of rows"))?;
+        Ok(())
+    }
+
+    /// New rows, and the new state of changed ones.
+    fn insert_written(&self, values: Vec<String>) -> Result<(), Error> {
         let insert = format!(
             "INSERT INTO {} ({}) SELECT {}, ?, ?, CASE WHEN d.what = 'changed' THEN d.first_seen_at ELSE n.now END, n.now, \
              CASE d.what WHEN 'changed' THEN 'UPDATED' WHEN 'buried' THEN 'DELETED' ELSE 'ADDED' END, \
-             CASE WHEN d.what = 'buried' THEN coalesce(d._gone_at, n.now) END, d.change, d._hash \
-             FROM {ROWS} r JOIN {DELTA} d USING (_ord), (SELECT CAST(? AS TIMESTAMPTZ) AS now) n",
+             CASE WHEN d.what = 'buried' THEN coalesce(d._gone_at, n.now) END, d.change, d._hash{} \
+             FROM {ROWS} r JOIN {DELTA} d USING (_ord), (SELECT CAST(? AS TIMESTAMPTZ) AS now) n WHERE d.what <> 'raw'",
             table_of(self.model),
             all_columns(self.model),
-            list(values),
+            self.values(values),
+            self.raw_hash_of("d"),
         );
-        self.db.execute(&insert, params![self.id.connection, self.id.variant, self.now]).map_err(failed())?;
+        self.db
+            .execute(&insert, params![self.id.connection, self.id.variant, self.now])
+            .map_err(Error::database("write the new and changed rows"))?;
         Ok(())
     }
 
     fn written_ords(&self) -> duckdb::Result<HashSet<i64>> {
-        let mut select = self.db.prepare(&format!("SELECT _ord FROM {DELTA} WHERE what <> 'gone'"))?;
+        let mut select = self.db.prepare(&format!("SELECT _ord FROM {DELTA} WHERE what NOT IN ('gone', 'same')"))?;
         select.query_map([], |row| row.get(0))?.collect()
+    }
+
+    /// The values of the model's columns, and with `raw` the record.
+    fn values(&self, columns: Vec<String>) -> String {
+        list(columns.into_iter().chain(self.model.raw.then(|| "CAST(r._raw AS JSON)".to_owned())))
+    }
+
+    /// With `raw`, the hash of the record in a row of this alias, behind a comma.
+    fn raw_hash_of(&self, alias: &str) -> String {
+        if self.model.raw { format!(", {alias}._raw_hash") } else { String::new() }
     }
 }
 
@@ -216,12 +303,19 @@ struct Tally {
     changed: u64,
     /// alive, and now deleted
     gone: u64,
+    /// alive and as it was, with another record
+    raw: u64,
+    /// alive and as it was; not told where all of these are left alone
+    same: u64,
 }
 
 impl Tally {
     fn read(db: &Connection) -> Result<Self, Error> {
         let count = |what: &str| format!("count(*) FILTER (what = '{what}')");
-        let select = format!("SELECT {} FROM {DELTA}", list(["new", "buried", "back", "changed", "gone"].map(count)));
+        let select = format!(
+            "SELECT {} FROM {DELTA}",
+            list(["new", "buried", "back", "changed", "gone", "raw", "same"].map(count))
+        );
         db.query_row(&select, [], |row| {
             Ok(Self {
                 new: row.get(0)?,
@@ -229,6 +323,8 @@ impl Tally {
                 back: row.get(2)?,
                 changed: row.get(3)?,
                 gone: row.get(4)?,
+                raw: row.get(5)?,
+                same: row.get(6)?,
             })
         })
         .map_err(Error::database("count the changes"))
@@ -237,7 +333,9 @@ impl Tally {
 
 fn all_columns(model: &ModelPlan) -> String {
     let own = model.columns.iter().map(|column| ident(&column.name));
-    list(own.chain(METADATA.iter().map(|(name, ..)| (*name).to_owned())))
+    let raw = raw_columns(model);
+    let added = raw.iter().take(1).chain(&METADATA).chain(raw.iter().skip(1));
+    list(own.chain(added.map(|(name, ..)| (*name).to_owned())))
 }
 
 /// The numbers given to `count` changes after `counter`.

@@ -19,9 +19,10 @@ use super::tables::table_of;
 use crate::plan::ModelPlan;
 use crate::record::{Batch, Fate};
 
-/// The temporary table of a group's keys: `_ord`, `_hash`, `_gone`, `_gone_at` and the key's columns; one row per key.
+/// The temporary table of a group's keys: `_ord`, `_hash`, `_gone`, `_gone_at`, with `raw` `_raw_hash`, and the key's columns; one row
+/// per key.
 pub const KEYS: &str = "temp.main.headwater_keys";
-/// The temporary table of the rows to write: `_ord` and all columns.
+/// The temporary table of the rows to write: `_ord`, with `raw` `_raw` as text, and all columns.
 pub const ROWS: &str = "temp.main.headwater_rows";
 /// The temporary table of keys of quarantined records: the key's columns.
 pub const OTHER_KEYS: &str = "temp.main.headwater_other_keys";
@@ -41,6 +42,43 @@ pub struct Staged {
     ords: Vec<Vec<Option<i64>>>,
 }
 
+impl Staged {
+    /// The `_ord` of a row of a batch; none when a later row of the same key replaced it, or it was left out.
+    pub fn ord(&self, batch: usize, row: usize) -> Option<i64> {
+        self.ords.get(batch)?.get(row).copied().flatten()
+    }
+
+    /// Takes rows out of the group, given by their `_ord`.
+    ///
+    /// # Errors
+    /// DuckDB refuses.
+    pub fn leave_out(&mut self, db: &Connection, batches: &[Batch], left_out: &HashSet<i64>) -> Result<(), Error> {
+        if left_out.is_empty() {
+            return Ok(());
+        }
+        for (batch, ords) in batches.iter().zip(&mut self.ords) {
+            for (ord, fate) in ords.iter_mut().zip(&batch.fates) {
+                if ord.is_some_and(|ord| left_out.contains(&ord)) {
+                    *ord = None;
+                    self.rows -= 1;
+                    self.gone -= u64::from(*fate != Fate::Live);
+                }
+            }
+        }
+        let delete = format!("DELETE FROM {KEYS} WHERE _ord IN ({})", list(left_out.iter().map(i64::to_string)));
+        db.execute(&delete, []).map_err(Error::database("leave rows out"))?;
+        Ok(())
+    }
+
+    /// The typed key of each staged row, and with `raw` the hash of its record, while `batches` still have the records.
+    pub fn fitting<'a>(&'a self, batches: &'a [Batch]) -> impl Iterator<Item = (u128, Option<u64>)> + 'a {
+        batches.iter().zip(&self.ords).flat_map(|(batch, ords)| {
+            let kept = ords.iter().enumerate().filter(|(_, ord)| ord.is_some());
+            kept.map(|(at, _)| (batch.key_hashes[at], batch.raw.as_ref().and_then(|raw| raw.hashes().get(at).copied())))
+        })
+    }
+}
+
 /// Stages the keys of a group, the last row of each key.
 ///
 /// # Errors
@@ -52,8 +90,9 @@ pub fn stage_keys(db: &Connection, model: &ModelPlan, batches: &[Batch]) -> Resu
         check(model, batch, &shape)?;
     }
     let columns = staged_columns(model, model.key.iter().map(|&at| (at, &shape.fields()[at])))?;
-    let facts = ["_ord BIGINT", "_hash UBIGINT", "_gone BOOLEAN", "_gone_at TIMESTAMPTZ"].map(str::to_owned);
-    create(db, KEYS, facts.into_iter().chain(columns.iter().map(StagedColumn::definition)))?;
+    let facts = ["_ord BIGINT", "_hash UBIGINT", "_gone BOOLEAN", "_gone_at TIMESTAMPTZ"].into_iter();
+    let facts = facts.chain(model.raw.then_some("_raw_hash UBIGINT")).map(str::to_owned);
+    create(db, KEYS, facts.chain(columns.iter().map(StagedColumn::definition)))?;
     let mut staged = Staged { ords: number_last_of_each_key(batches), ..Staged::default() };
     let mut appender = appender(db, KEYS)?;
     for (batch, ords) in batches.iter().zip(&staged.ords).filter(|(_, ords)| !ords.is_empty()) {
@@ -84,16 +123,20 @@ pub fn stage_rows(
 ) -> Result<Vec<String>, Error> {
     let Some(first) = batches.iter().find(|batch| batch.rows.num_rows() > 0) else { return Ok(Vec::new()) };
     let columns = staged_columns(model, first.rows.schema().fields().iter().enumerate())?;
-    create(db, ROWS, std::iter::once("_ord BIGINT".to_owned()).chain(columns.iter().map(StagedColumn::definition)))?;
+    let beside = ["_ord BIGINT"].into_iter().chain(model.raw.then_some("_raw VARCHAR")).map(str::to_owned);
+    create(db, ROWS, beside.chain(columns.iter().map(StagedColumn::definition)))?;
     let mut appender = appender(db, ROWS)?;
     for (batch, ords) in batches.iter_mut().zip(&staged.ords).filter(|(_, ords)| !ords.is_empty()) {
         let empty = RecordBatch::new_empty(batch.rows.schema());
         let rows = std::mem::replace(&mut batch.rows, empty);
         let keep: BooleanArray = ords.iter().map(|ord| Some(ord.is_some_and(&wanted))).collect();
         let ord: ArrayRef = Arc::new(ords.iter().copied().collect::<Int64Array>());
-        let rows = with_columns(vec![(Field::new("_ord", DataType::Int64, true), ord)], &rows)
-            .and_then(|rows| kept(rows, &keep))
-            .map_err(|error| misfit(model, &error))?;
+        let mut beside = vec![(Field::new("_ord", DataType::Int64, true), ord)];
+        // taken out as the rows are: both can be large
+        let raw = batch.raw.take().map(|raw| -> ArrayRef { Arc::new(raw.texts()) });
+        beside.extend(raw.map(|raw| (Field::new("_raw", DataType::Utf8, true), raw)));
+        let rows =
+            with_columns(beside, &rows).and_then(|rows| kept(rows, &keep)).map_err(|error| misfit(model, &error))?;
         append(&mut appender, rows)?;
     }
     appender.flush().map_err(Error::database("stage the rows"))?;
@@ -181,12 +224,16 @@ fn keys_of(model: &ModelPlan, batch: &Batch, ords: &[Option<i64>]) -> Result<Rec
     let gone_at: TimestampMicrosecondArray = batch.fates.iter().map(gone_at).collect();
     let gone: BooleanArray = batch.fates.iter().map(|fate| Some(*fate != Fate::Live)).collect();
     let moment = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let facts: Vec<(Field, ArrayRef)> = vec![
+    let mut facts: Vec<(Field, ArrayRef)> = vec![
         (Field::new("_ord", DataType::Int64, true), Arc::new(ords.iter().copied().collect::<Int64Array>())),
         (Field::new("_hash", DataType::UInt64, false), Arc::new(UInt64Array::from(batch.row_hashes.clone()))),
         (Field::new("_gone", DataType::Boolean, true), Arc::new(gone)),
         (Field::new("_gone_at", moment, true), Arc::new(gone_at.with_timezone("UTC"))),
     ];
+    if let Some(raw) = &batch.raw {
+        let hashes = UInt64Array::from(raw.hashes().to_vec());
+        facts.push((Field::new("_raw_hash", DataType::UInt64, true), Arc::new(hashes)));
+    }
     let keep: BooleanArray = ords.iter().map(|ord| Some(ord.is_some())).collect();
     kept(with_columns(facts, &batch.rows.project(&model.key)?)?, &keep)
 }
@@ -207,6 +254,9 @@ fn check(model: &ModelPlan, batch: &Batch, shape: &Arc<Schema>) -> Result<(), Er
     let lengths = [batch.key_hashes.len(), batch.row_hashes.len(), batch.fates.len()];
     if lengths.iter().any(|length| *length != rows) {
         return Err(misfit(model, &format!("{rows} rows have {lengths:?} key hashes, row hashes and fates")));
+    }
+    if rows > 0 && batch.raw.as_ref().map(|raw| raw.hashes().len()) != model.raw.then_some(rows) {
+        return Err(misfit(model, &"the records do not come as `raw` says"));
     }
     if shape.fields().len() != model.columns.len() {
         let (found, wanted) = (shape.fields().len(), model.columns.len());

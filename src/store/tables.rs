@@ -5,7 +5,7 @@
 //! DuckDB 1.5 cannot reopen a file whose write-ahead log holds `ADD COLUMN … DEFAULT <expression>`, `SET DATA TYPE … USING` or a changed
 //! STRUCT. Only plain `ADD COLUMN` and `SET DATA TYPE` are used here; what goes beyond writes the table anew.
 
-mod change;
+pub(super) mod change;
 mod fillers;
 mod found;
 mod rebuild;
@@ -57,6 +57,13 @@ pub const METADATA: [(&str, &str, &str); 8] = [
       last one you read are what changed since.",
     ),
     ("_hash", "UBIGINT NOT NULL", "Hash of the row's values without volatile columns."),
+];
+
+/// The columns headwater adds to the tables of models with `raw`: name, type, explanation. The first stands after the model's columns,
+/// the other after [`METADATA`]; in a table that had none before, both stand at the end.
+pub const RAW: [(&str, &str, &str); 2] = [
+    ("_raw", "JSON", "The record as it came; null in rows written while the model had no `raw`."),
+    ("_raw_hash", "UBIGINT", "Hash of the record as it came."),
 ];
 
 /// A change to a table, as `headwater.schema_changes` keeps it.
@@ -173,11 +180,25 @@ pub fn prepare(
     }
     describe(db, model).map_err(failed())?;
     wanted.write(db, model).map_err(failed())?;
-    for SchemaChange { change, detail, .. } in &recorded {
-        let insert = format!("INSERT INTO {} VALUES (CAST(? AS TIMESTAMPTZ), ?, ?, ?, ?, ?)", own("schema_changes"));
-        db.execute(&insert, params![stamp(now), run_id, model.schema, model.table, change, detail]).map_err(failed())?;
-    }
+    keep(db, model, &model.table, &recorded, run_id, now)?;
     Ok((recorded, true))
+}
+
+/// Notes changes to a table of `model` in `headwater.schema_changes`.
+pub fn keep(
+    db: &Connection,
+    model: &ModelPlan,
+    table: &str,
+    changes: &[SchemaChange],
+    run_id: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    for SchemaChange { change, detail, .. } in changes {
+        let insert = format!("INSERT INTO {} VALUES (CAST(? AS TIMESTAMPTZ), ?, ?, ?, ?, ?)", own("schema_changes"));
+        db.execute(&insert, params![stamp(now), run_id, model.schema, table, change, detail])
+            .map_err(Error::database("note the change of the table"))?;
+    }
+    Ok(())
 }
 
 /// The columns that the model no longer has and that stay in the table.
@@ -265,7 +286,9 @@ pub fn distinct(models: &[Arc<ModelPlan>]) -> Result<Vec<&ModelPlan>, Error> {
 
 fn create(model: &ModelPlan) -> [String; 2] {
     let columns = (0..model.columns.len()).map(|at| definition(model, at));
-    let metadata = METADATA.iter().map(|(name, definition, _)| format!("{name} {definition}"));
+    let column = |(name, definition, _): &(&str, &str, &str)| format!("{name} {definition}");
+    let raw = raw_columns(model);
+    let metadata = raw.iter().take(1).chain(&METADATA).chain(raw.iter().skip(1)).map(column);
     [
         format!("CREATE SCHEMA IF NOT EXISTS {CATALOG}.{}", ident(&model.schema)),
         format!("CREATE TABLE {} ({})", table_of(model), list(columns.chain(metadata))),
@@ -302,7 +325,7 @@ fn describe(db: &Connection, model: &ModelPlan) -> duckdb::Result<()> {
                 &format!("COMMENT ON COLUMN {owner}.{} IS {};", ident(&column.name), comment(&column.description));
         }
     }
-    for (name, _, explanation) in METADATA {
+    for (name, _, explanation) in METADATA.iter().chain(raw_columns(model)) {
         statements += &format!("COMMENT ON COLUMN {table}.{name} IS {};", literal(explanation));
     }
     db.execute_batch(&statements)
@@ -326,6 +349,11 @@ fn check_names(model: &ModelPlan) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// The columns that `raw` adds, if the model has it.
+pub fn raw_columns(model: &ModelPlan) -> &'static [(&'static str, &'static str, &'static str)] {
+    if model.raw { &RAW } else { &[] }
 }
 
 /// The key's column names in key order.

@@ -14,7 +14,7 @@ use super::gone::{self, Gone};
 use super::layout;
 use super::ledger::{self, Counts, RequestRecord, RunEnd, RunRecord};
 use super::tables::{self, SchemaChange, table_of};
-use super::{merge, publish, quarantine, seen, stage};
+use super::{history, merge, publish, quarantine, seen, stage};
 use crate::plan::{ModelPlan, SyncId, limits};
 use crate::record::Batch;
 use crate::scan::Checkpoint;
@@ -103,6 +103,17 @@ impl Store {
         Self::open_within(path, limits::LOCK_WAIT_MAX, waiting)
     }
 
+    /// The same for a command that only changes what is there.
+    ///
+    /// # Errors
+    /// Those of [`Store::open_for_run`], and [`Error::Missing`] when there is no file.
+    pub fn open_existing(path: &Path, waiting: WaitObserver) -> Result<Self, Error> {
+        if !super::file::holds_something(path) {
+            return Err(Error::Missing { path: path.into() });
+        }
+        Self::open_for_run(path, waiting)
+    }
+
     pub(super) fn open_within(
         path: &Path,
         wait_max: std::time::Duration,
@@ -113,8 +124,10 @@ impl Store {
         let mut store = Self { warehouse, interrupted_noted: false, _lock: lock };
         store.warehouse.create_if_missing()?;
         store.warehouse.attach(Access::Write)?;
-        if layout::version(store.warehouse.connection(), path)?.is_none() {
-            layout::create(store.warehouse.connection())?;
+        match layout::version(store.warehouse.connection(), path)? {
+            None => layout::create(store.warehouse.connection())?,
+            Some(layout::VERSION) => {}
+            Some(_) => layout::upgrade(store.warehouse.connection())?,
         }
         Ok(store)
     }
@@ -146,8 +159,11 @@ impl Store {
             let mut all = (Vec::new(), false);
             for model in models {
                 let (changes, wrote) = tables::prepare(db, model, allow_destructive, run_id, now)?;
-                all.0.extend(changes);
-                all.1 |= wrote;
+                let anew = changes.iter().any(|change| change.change == "key_changed");
+                let (of_history, wrote_history) =
+                    history::prepare(db, model, (wrote, anew, allow_destructive), run_id, now)?;
+                all.0.extend(changes.into_iter().chain(of_history));
+                all.1 |= wrote | wrote_history;
             }
             Ok(all)
         })?;
@@ -205,6 +221,7 @@ impl Store {
         let Group { id, run_id, model, batches: _, gone, seen: listed, checkpoint, track_seen, pages, now } = &group;
         let committed = self.transaction("commit the pages", |db| {
             let deleted = gone::mark(db, model, id, gone, *now)?;
+            history::follow(db, model, id, deleted.changes, *now)?;
             let merged = merge::merge(db, model, id, &mut batches, &staged, *now)?;
             if let Some(scan_id) = track_seen {
                 let quarantined = batches.iter().map(|batch| &batch.quarantined_keys);
@@ -246,6 +263,11 @@ impl Store {
         self.transaction("delete what is gone", |db| {
             let absence = absence::delete_unseen(db, model, id, scan, now)?;
             if let Absence::Deleted { rows, changes } = absence {
+                history::follow(db, model, id, changes, now)?;
+                // the scan of a window says nothing of what lies outside it
+                if scan.stretch.is_none() {
+                    quarantine::forget_unseen(db, id, model, scan.began)?;
+                }
                 ledger::write_checkpoint(db, id, &table_of(model), checkpoint, now)?;
                 ledger::count(db, id, run_id, &Counts { deleted: rows, ..Counts::default() }, changes)?;
             }
@@ -278,13 +300,18 @@ impl Store {
         publish::publish(&mut self.warehouse, target)
     }
 
-    fn attached(&mut self) -> Result<&Connection, Error> {
+    pub(super) fn attached(&mut self) -> Result<&Connection, Error> {
         self.warehouse.attach(Access::Write)?;
         Ok(self.warehouse.connection())
     }
 
+    /// DuckDB, whether the file is attached or not.
+    pub(super) fn connection(&self) -> &Connection {
+        self.warehouse.connection()
+    }
+
     /// Runs `work` in one transaction: committed when it succeeds, undone when it does not.
-    fn transaction<T>(
+    pub(super) fn transaction<T>(
         &mut self,
         doing: &'static str,
         work: impl FnOnce(&Connection) -> Result<T, Error>,

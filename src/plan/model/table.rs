@@ -1,4 +1,4 @@
-use crate::plan::{ColumnType, Path, Template, TimeFormat};
+use crate::plan::{ColumnType, Path, RowSchema, Template, TimeFormat};
 
 /// A table and how a record becomes its row.
 #[derive(Debug, Clone, PartialEq)]
@@ -16,7 +16,7 @@ pub struct ModelPlan {
     /// positions of the key in `columns`, at least one
     pub key: Vec<usize>,
     /// JSON Schema of the row
-    pub validate: Option<serde_json::Value>,
+    pub validate: Option<RowSchema>,
     /// what becomes of a record that does not fit
     pub on_invalid: OnInvalid,
     /// the whole record is kept

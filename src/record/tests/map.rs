@@ -9,7 +9,7 @@ use chrono::{DateTime, NaiveDate};
 use super::fixture::{column, json, path, sync, template};
 use crate::plan::limits::{QUARANTINE_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::plan::{
-    DeletePlan, IncrementalPlan, MarkKind, ModelPlan, OnInvalid, Order, Predicate, SyncPlan, TimeFormat,
+    DeletePlan, IncrementalPlan, MarkKind, ModelPlan, OnInvalid, Order, Predicate, RowSchema, SyncPlan, TimeFormat,
 };
 use crate::record::map::read_start;
 use crate::record::{Batch, Fate, Json, MapError, Mapper};
@@ -420,4 +420,99 @@ fn a_page_of_every_mistake_loses_no_record() {
     });
     let expected = [("missing_key", 1), ("missing_required", 1), ("not_an_object", 1), ("type_mismatch", 2)];
     assert_eq!(codes, BTreeMap::from(expected));
+}
+
+/// The plan of a sync whose rows must fit this schema.
+fn validated(schema: &serde_json::Value, on_invalid: OnInvalid) -> SyncPlan {
+    let mut plan = sync(vec![
+        column("id", "bigint", "$.id"),
+        column("name", "varchar", "$.name"),
+        column("price", "decimal(10,2)", "$.price"),
+        column("big", "hugeint", "$.big"),
+        column("day", "date", "$.day"),
+        column("clock", "time", "$.clock"),
+        column("at", "timestamptz", "$.at"),
+        column("local", "timestamp", "$.local"),
+        column("uid", "uuid", "$.uid"),
+        column("tags", "varchar[]", "$.tags[*]"),
+        column("sizes", "decimal(4,1)[]", "$.sizes"),
+        column("address", "json", "$.address"),
+        column("file", "blob", "$.file"),
+        column("open", "boolean", "$.open"),
+    ]);
+    let mut model = (*plan.model).clone();
+    model.validate = Some(RowSchema::parse(schema).expect("a schema"));
+    model.on_invalid = on_invalid;
+    plan.model = model.into();
+    plan
+}
+
+#[test]
+fn a_schema_sees_the_row_as_json() {
+    let row = serde_json::json!({
+        "id": 7, "name": "a", "price": 12.5, "big": 1e30, "day": "2024-02-29", "clock": "18:30:00.500", "at": "2024-01-02T03:04:05.600Z",
+        "local": "2024-01-02T03:04:05", "uid": "6ba7b810-9dad-11d1-80b4-00c04fd430c8", "tags": ["x", "y"], "sizes": [1.5, null],
+        "address": { "zip": "1" }, "file": "AQI=", "open": true,
+    });
+    let record = r#"[{"id":"7","name":"a","price":"12.50","big":1e30,"day":"2024-02-29","clock":"18:30:00.5","at":"2024-01-02T04:04:05.6+01:00",
+        "local":"2024-01-02 03:04:05","uid":"6BA7B8109DAD11D180B400C04FD430C8","tags":["x","y"],"sizes":[1.5,null],"address":{"zip":"1"},
+        "file":"AQI","open":1,"unmapped":1}, {"id":7}]"#;
+    let batch = map(&validated(&serde_json::json!({ "const": row }), OnInvalid::Quarantine), record);
+    let reasons: Vec<_> = batch.quarantined.iter().map(|record| (record.code, record.reason.as_str())).collect();
+    assert_eq!(batch.rows.num_rows(), 1, "{reasons:?}");
+    assert_eq!(reasons.len(), 1);
+    // what has no value is not there
+    let only_id = map(
+        &validated(&serde_json::json!({ "const": { "id": 7 } }), OnInvalid::Quarantine),
+        r#"[{"id":7,"name":null}]"#,
+    );
+    assert_eq!(only_id.rows.num_rows(), 1);
+}
+
+#[test]
+fn a_row_that_breaks_its_schema_is_quarantined_with_the_column() {
+    let schema = serde_json::json!({
+        "required": ["name"],
+        "properties": {
+            "price": { "minimum": 0 },
+            "address": { "properties": { "zip": { "type": "string", "maxLength": 5 } } },
+        },
+    });
+    let long = "x".repeat(5_000);
+    let records = format!(
+        r#"[{{"id":1,"name":"a","price":-1.5}},{{"id":2}},{{"id":3,"name":"c","address":{{"zip":"{long}"}}}},{{"id":4,"name":"d","price":0}}]"#
+    );
+    for on_invalid in [OnInvalid::Quarantine, OnInvalid::SetNull] {
+        let batch = map(&validated(&schema, on_invalid), &records);
+        assert_eq!((batch.rows.num_rows(), batch.nulled, batch.keyless), (1, 0, 0));
+        let told: Vec<_> = batch
+            .quarantined
+            .iter()
+            .map(|record| (record.code, record.column.as_deref(), record.reason.as_str()))
+            .collect();
+        assert_eq!(
+            told[0],
+            ("schema", Some("price"), "`-1.5` does not fit `validate`: it is less than the minimum of 0")
+        );
+        assert_eq!(told[1], ("schema", None, "its row does not fit `validate`: `name` is a required property"));
+        let (code, column, reason) = told[2];
+        assert_eq!((code, column), ("schema", Some("address")));
+        assert!(
+            reason.ends_with("does not fit `validate` (`zip`): it is longer than 5 characters") && reason.len() < 300,
+            "{reason}"
+        );
+    }
+    let error = try_map(&validated(&schema, OnInvalid::Fail), &records).expect_err("it fails");
+    assert_eq!(
+        error.to_string(),
+        "the record with the key `[1]` does not fit its model, column `price`: `-1.5` does not fit `validate`: it is less than the minimum of 0"
+    );
+}
+
+#[test]
+fn a_tombstone_breaks_no_schema() {
+    let mut plan = validated(&serde_json::json!({ "required": ["name"] }), OnInvalid::Quarantine);
+    plan.deletes = DeletePlan::Flag { when: Predicate::Path(path("$[?@.gone]")), at: None };
+    let batch = map(&plan, r#"[{"id":1,"gone":true},{"id":2}]"#);
+    assert_eq!((batch.rows.num_rows(), batch.quarantined.len()), (1, 1));
 }

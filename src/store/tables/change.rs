@@ -4,7 +4,7 @@
 use super::super::error::Error;
 use super::super::sql::list;
 use super::found::Found;
-use super::{conflict, key_names};
+use super::{RAW, conflict, key_names, raw_columns};
 use crate::plan::{ColumnType, ModelPlan};
 
 /// One change that brings a table in line with its model.
@@ -126,6 +126,9 @@ impl Change {
     pub fn meaning(&self, model: &ModelPlan) -> String {
         match self {
             Self::CreateTable => "the table and its view are made".into(),
+            Self::AddColumn { name, .. } if is_raw(name) => {
+                "old rows have null there until `headwater run --full`".into()
+            }
             Self::AddColumn { volatile, .. } => format!("old rows have null there {}", until(model, *volatile)),
             Self::Widen { .. } => "every value stays what it is".into(),
             Self::RestoreColumn { volatile, .. } => {
@@ -150,6 +153,8 @@ impl Change {
     pub fn note(&self, model: &ModelPlan, destroys: bool) -> Option<String> {
         match self {
             Self::CreateTable | Self::Widen { .. } => None,
+            // told of once, with the record itself
+            Self::AddColumn { name, .. } if name == RAW[1].0 => None,
             Self::DropColumn { .. } if destroys => Some("it is gone, and its values with it".into()),
             Self::Retype { .. } => {
                 Some("values that did not convert without loss are null until they are read again".into())
@@ -176,6 +181,11 @@ impl Change {
         };
         Some(conflict(model, detail, hint))
     }
+}
+
+/// Whether it is a column for the record itself, which nothing but the record fills.
+fn is_raw(name: &str) -> bool {
+    RAW.iter().any(|(raw, ..)| *raw == name)
 }
 
 fn until(model: &ModelPlan, volatile: bool) -> String {
@@ -229,6 +239,12 @@ pub fn compare(model: &ModelPlan, found: &Found) -> Result<Vec<Change>, Error> {
             _ => changes.push(Change::Retype { name, from, to }),
         }
     }
+    for (name, column_type, _) in raw_columns(model) {
+        if found.type_of(name).is_none() {
+            let (name, column_type) = ((*name).to_owned(), (*column_type).to_owned());
+            changes.push(Change::AddColumn { name, column_type, volatile: false });
+        }
+    }
     for column in &memory.columns {
         let kept = model.columns.iter().any(|kept| kept.name.eq_ignore_ascii_case(&column.name));
         if !kept && found.type_of(&column.name).is_some() {
@@ -248,7 +264,7 @@ pub fn parse_type(data_type: &str) -> Option<ColumnType> {
 }
 
 /// Whether every value of `from` is the same value in `to`.
-fn widens(from: &ColumnType, to: &ColumnType) -> bool {
+pub fn widens(from: &ColumnType, to: &ColumnType) -> bool {
     use ColumnType::{Bigint, Decimal, Double, Hugeint, Integer};
     match (from, to) {
         (Integer, Bigint | Hugeint | Double) | (Bigint, Hugeint) => true,

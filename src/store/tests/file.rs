@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::support::{Bench, at, customers, live, open, query, reader};
+use crate::store::layout::VERSION;
 use crate::store::{Error, ReadStore, Store};
 
 fn opening(path: &Path) -> Error {
@@ -69,13 +70,41 @@ fn a_newer_layout_is_left_as_it_is() {
     drop(store);
     duckdb::Connection::open(&path)
         .expect("opened")
-        .execute_batch("UPDATE headwater.meta SET version = 2")
+        .execute_batch(&format!("UPDATE headwater.meta SET version = {}", VERSION + 1))
         .expect("set");
     let before = std::fs::read(&path).expect("read");
     for error in [opening(&path), reading(&path)] {
-        assert!(matches!(error, Error::NewerLayout { found: 2, known: 1, .. }), "{error}");
+        assert!(matches!(error, Error::NewerLayout { found, known: VERSION, .. } if found > VERSION), "{error}");
     }
     assert!(std::fs::read(&path).expect("read") == before);
+}
+
+#[test]
+fn an_older_layout_is_brought_up_to_date() {
+    let mut bench = Bench::new(customers());
+    let page = super::support::bad_batch(&bench.model, &[(Some(serde_json::json!([1])), "a")]);
+    let group = bench.group(vec![page], 1);
+    bench.store.commit(group).expect("committed");
+    bench.store.release().expect("released");
+    let path = bench.path();
+    let Bench { store, folder: _folder, model, id } = bench;
+    drop(store);
+    duckdb::Connection::open(&path)
+        .expect("opened")
+        .execute_batch(
+            "ALTER TABLE headwater.quarantine DROP COLUMN row_key; ALTER TABLE headwater.quarantine DROP COLUMN record_hash; \
+             DROP TABLE headwater.outbox; UPDATE headwater.meta SET version = 1",
+        )
+        .expect("as it was");
+    assert_eq!(query(&path, "SELECT reason FROM headwater.quarantine").expect("an older layout can be read").len(), 1);
+    let mut bench = Bench { store: open(&path), folder: _folder, model, id };
+    let page = super::support::bad_batch(&bench.model, &[(Some(serde_json::json!([2])), "b")]);
+    let group = bench.group(vec![page], 2);
+    bench.store.commit(group).expect("committed");
+    let found = bench.rows("SELECT reason, row_key IS NULL FROM headwater.quarantine ORDER BY reason");
+    assert_eq!(found, [serde_json::json!(["a", true]), serde_json::json!(["b", false])]);
+    assert_eq!(bench.value("SELECT version FROM headwater.meta"), VERSION);
+    assert_eq!(bench.value("SELECT count(*) FROM headwater.outbox"), 0);
 }
 
 #[test]

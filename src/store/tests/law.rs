@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::support::{Bench, Record, at, batch, customers, ended, gone, live, sync_of};
+use crate::plan::ModelPlan;
 use crate::store::{Absence, Committed};
 
 /// One step of a history: a group of two pages, perhaps of a scan that ends with it.
@@ -21,12 +22,17 @@ struct Step {
     scan: bool,
     /// somebody reads the changes afterwards
     read: bool,
+    /// what stands in its records that no column takes
+    unmapped: u8,
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let record = (0..6_i64, proptest::option::weighted(0.75, 0..3_u8));
-    let step = (0..2_usize, prop::collection::vec(record, 0..8), 0..8_usize, any::<bool>(), any::<bool>())
-        .prop_map(|(who, records, cut, scan, read)| Step { who, cut: cut.min(records.len()), records, scan, read });
+    let step = (0..2_usize, prop::collection::vec(record, 0..8), 0..8_usize, any::<bool>(), any::<bool>(), 0..3_u8)
+        .prop_map(|(who, records, cut, scan, read, unmapped)| {
+            let cut = cut.min(records.len());
+            Step { who, records, cut, scan, read, unmapped }
+        });
     prop::collection::vec(step, 1..10)
 }
 
@@ -39,12 +45,16 @@ struct State {
     modified: i64,
     deleted: Option<i64>,
     change: i64,
+    /// of the record of its values
+    unmapped: u8,
 }
 
 #[derive(Default)]
 struct Simple {
     rows: BTreeMap<(usize, i64), State>,
     counter: i64,
+    /// the names of the rows that lived after each time
+    lived: BTreeMap<i64, BTreeMap<(String, i64), String>>,
 }
 
 impl Simple {
@@ -67,7 +77,6 @@ impl Simple {
         let before = self.counter;
         for (key, name) in kept {
             let place = (step.who, key);
-            let old = self.rows.get(&place).cloned();
             let fresh = |name, action, change| State {
                 name,
                 action,
@@ -75,7 +84,12 @@ impl Simple {
                 modified: now,
                 deleted: (action == "DELETED").then_some(now),
                 change,
+                unmapped: step.unmapped,
             };
+            if let (Some(row @ State { deleted: None, .. }), Some(_)) = (self.rows.get_mut(&place), name) {
+                row.unmapped = step.unmapped;
+            }
+            let old = self.rows.get(&place).cloned();
             let state = match (old, name) {
                 (Some(State { deleted: Some(_), .. }), None) => None,
                 (Some(State { deleted: None, name: same, .. }), Some(name)) if same == name => None,
@@ -120,12 +134,13 @@ fn who(at: usize) -> String {
     ["a", "b"][at].to_owned()
 }
 
-fn page(bench: &Bench, records: &[(i64, Option<u8>)]) -> crate::record::Batch {
+fn page(bench: &Bench, records: &[(i64, Option<u8>)], unmapped: u8) -> crate::record::Batch {
     let record = |(key, name): &(i64, Option<u8>)| -> Record {
-        match name {
+        let record = match name {
             Some(name) => live(json!([key, name.to_string()])),
             None => gone(json!([key, "9"])),
-        }
+        };
+        Record(record.0, record.1, unmapped)
     };
     batch(&bench.model, &records.iter().map(record).collect::<Vec<_>>())
 }
@@ -134,7 +149,7 @@ fn page(bench: &Bench, records: &[(i64, Option<u8>)]) -> crate::record::Batch {
 fn step(bench: &mut Bench, simple: &mut Simple, number: i64, step: &Step) -> Result<(), TestCaseError> {
     bench.id = sync_of(&who(step.who), "");
     let (first, second) = step.records.split_at(step.cut);
-    let pages = vec![page(bench, first), page(bench, second)];
+    let pages = vec![page(bench, first, step.unmapped), page(bench, second, step.unmapped)];
     let scan_id = u64::try_from(number).expect("positive");
     let done = if step.scan {
         bench.scan(number, scan_id, pages)
@@ -159,6 +174,45 @@ fn step(bench: &mut Bench, simple: &mut Simple, number: i64, step: &Step) -> Res
         }
         simple.counter += i64::try_from(rows).expect("few");
     }
+    let living = simple.rows.iter().filter(|(_, row)| row.deleted.is_none());
+    let names = living.map(|((at, key), row)| ((who(*at), *key), row.name.to_string())).collect();
+    simple.lived.insert(number, names);
+    Ok(())
+}
+
+/// The law of the history: at the time of any commit it gives the rows that lived behind it, and what is open is what lives now.
+fn history_holds(bench: &mut Bench, simple: &Simple) -> Result<(), TestCaseError> {
+    for (number, lived) in &simple.lived {
+        let now = format!("CAST('{}' AS TIMESTAMPTZ)", at(*number).to_rfc3339());
+        let select = format!(
+            "SELECT _connection, id, name FROM shop.customers_history \
+             WHERE valid_from <= {now} AND (valid_to IS NULL OR {now} < valid_to)"
+        );
+        let found = bench.rows(&select);
+        let text = |value: &Value| value.as_str().expect("text").to_owned();
+        let versions: BTreeMap<_, _> =
+            found.iter().map(|row| ((text(&row[0]), row[1].as_i64().expect("a number")), text(&row[2]))).collect();
+        prop_assert_eq!(found.len(), versions.len(), "two versions of a row at {}", number);
+        prop_assert_eq!(&versions, lived, "at {}", number);
+    }
+    let open = bench.rows(
+        "SELECT _connection, id, _change, _action FROM shop.customers_history WHERE valid_to IS NULL ORDER BY ALL",
+    );
+    let now = bench.rows(
+        "SELECT _connection, id, _change, _last_action FROM shop.customers WHERE _deleted_at IS NULL ORDER BY ALL",
+    );
+    prop_assert_eq!(open, now);
+    prop_assert_eq!(bench.value("SELECT count(*) FROM shop.customers_history WHERE valid_to < valid_from"), 0);
+    Ok(())
+}
+
+/// The law of the records: a row has the record of its values, the latest that had these.
+fn records_hold(bench: &mut Bench, simple: &Simple) -> Result<(), TestCaseError> {
+    let found =
+        bench.rows("SELECT _connection, id, CAST(_raw ->> '$.unmapped' AS BIGINT) FROM shop.customers ORDER BY ALL");
+    let expected: Vec<Value> =
+        simple.rows.iter().map(|((at, key), row)| json!([who(*at), key, row.unmapped])).collect();
+    prop_assert_eq!(found, expected);
     Ok(())
 }
 
@@ -199,8 +253,8 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_table_and_its_feed_are_those_of_a_map(history in steps()) {
-        let mut bench = Bench::new(customers());
+    fn the_table_and_its_feed_are_those_of_a_map(history in steps(), raw: bool, versions: bool) {
+        let mut bench = Bench::new(ModelPlan { raw, history: versions, ..(*customers()).clone() }.into());
         let mut simple = Simple::default();
         // what a consumer has that only ever asks for `_change > n`
         let (mut mirror, mut read_up_to) = (BTreeMap::new(), 0);
@@ -220,5 +274,11 @@ proptest! {
         prop_assert_eq!(bench.changes(0).len(), simple.rows.len(), "one row per key");
         prop_assert_eq!(all, expected(&simple));
         prop_assert_eq!(bench.value("SELECT change_counter FROM headwater.meta"), json!(simple.counter));
+        if versions {
+            history_holds(&mut bench, &simple)?;
+        }
+        if raw {
+            records_hold(&mut bench, &simple)?;
+        }
     }
 }

@@ -2,12 +2,15 @@
 
 mod absence;
 mod file;
+mod history;
 mod law;
 mod layout;
 mod ledger;
 mod merge;
 mod quarantine;
+mod raw;
 mod read;
+mod retry;
 mod schema_changes;
 mod support;
 mod types;

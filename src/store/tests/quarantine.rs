@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::support::{Bench, bad_batch, batch, customers, live, model};
+use super::support::{Bench, FREE, at, bad_batch, batch, customers, ended, live, model};
 use crate::record::Batch;
+use crate::store::ScanEnd;
 
 const ALL: &str = "SELECT key, reason, run_id, (epoch_us(first_seen_at) - 1700000000123456) // 60000000, \
                    (epoch_us(last_seen_at) - 1700000000123456) // 60000000 FROM headwater.quarantine ORDER BY ALL";
@@ -64,12 +65,47 @@ fn syncs_do_not_empty_each_others_quarantine() {
 }
 
 #[test]
-fn a_key_that_is_no_json_stays_and_harms_nothing() {
+fn a_key_is_known_by_its_value_however_it_is_written() {
     let mut bench = Bench::new(customers());
-    let mut page = bad(&bench, &[(Some(json!([1])), "a")]);
-    page.quarantined[0].key = Some("not json".into());
+    // a custom time format, say: only the typed key tells that it is the row's
+    let mut page = bad(&bench, &[(Some(json!([1])), "a"), (Some(json!([2])), "b")]);
+    page.quarantined[0].key = Some("[\"the first\"]".into());
     put(&mut bench, 1, vec![page]);
+    let again = bad(&bench, &[(Some(json!([1])), "c")]);
+    put(&mut bench, 2, vec![again]);
+    assert_eq!(bench.rows(ALL), [json!(["[1]", "c", "r2", 1, 2]), json!(["[2]", "b", "r1", 1, 1])]);
+    let fits = batch(&bench.model, &[live(json!([1, "a"]))]);
+    put(&mut bench, 3, vec![fits]);
+    assert_eq!(bench.rows("SELECT key FROM headwater.quarantine"), [json!(["[2]"])]);
+}
+
+#[test]
+fn another_sync_of_the_same_rows_takes_a_record_out() {
+    let mut bench = Bench::new(customers());
+    let page = bad(&bench, &[(Some(json!([1])), "a")]);
+    put(&mut bench, 1, vec![page]);
+    bench.id.sync = "customers_of_today".into();
     let fits = batch(&bench.model, &[live(json!([1, "a"]))]);
     put(&mut bench, 2, vec![fits]);
-    assert_eq!(bench.value("SELECT count(*) FROM headwater.quarantine"), 1);
+    assert_eq!(bench.value("SELECT count(*) FROM headwater.quarantine"), 0);
+}
+
+#[test]
+fn what_a_complete_scan_did_not_return_is_forgotten() {
+    let mut bench = Bench::new(customers());
+    let page = bad(&bench, &[(Some(json!([1])), "a"), (Some(json!([2])), "b"), (None, "c")]);
+    bench.scan(1, 1, vec![page]);
+    bench.id.connection = "other".into();
+    let page = bad(&bench, &[(Some(json!([1])), "other")]);
+    put(&mut bench, 1, vec![page]);
+    bench.id.connection = "main".into();
+    // the scan begins a minute before it ends, and returns one of them
+    let page = bad(&bench, &[(Some(json!([2])), "again")]);
+    bench.scan(5, 2, vec![page]);
+    let end = |guard| ScanEnd { guard, began: at(5), ..ended(2, 1) };
+    bench.finish(6, end(FREE));
+    assert_eq!(
+        bench.rows("SELECT reason FROM headwater.quarantine ORDER BY reason"),
+        [json!(["again"]), json!(["other"])]
+    );
 }

@@ -413,10 +413,10 @@ fn what_is_told_of_old_rows_fits_the_column() {
         ["old rows have null there until `headwater run --full`", volatile]
     );
     wider.raw = true;
-    assert_eq!(
-        meanings(&planned(&mut bench, &wider)),
-        ["old rows have null there until `headwater run --full` or `headwater remap`", volatile]
-    );
+    let both = "old rows have null there until `headwater run --full` or `headwater remap`";
+    // the record itself cannot be mapped from the record
+    let raw = "old rows have null there until `headwater run --full`";
+    assert_eq!(meanings(&planned(&mut bench, &wider)), [both, volatile, raw, raw]);
 }
 
 /// The last cannot be a key's.

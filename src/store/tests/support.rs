@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::plan::{ColumnPlan, ColumnSource, ColumnType, Guard, ModelPlan, OnInvalid, Path, SyncId, TimeFormat};
-use crate::record::{Batch, Fate, Quarantined, arrow_type};
+use crate::record::{Batch, Fate, Quarantined, Raw, arrow_type};
 use crate::scan::{Checkpoint, Mark, Track};
 use crate::store::{Absence, AbsenceEnd, Committed, Error, Group, ReadStore, RunRecord, ScanEnd, Store};
 
@@ -67,16 +67,16 @@ pub fn customers() -> Arc<ModelPlan> {
     Arc::new(model(&[("id", "bigint"), ("name", "varchar")], &["id"]))
 }
 
-/// A record: its values in the model's order, and its fate.
+/// A record: its values in the model's order, its fate, and a member that no column takes.
 #[derive(Debug, Clone)]
-pub struct Record(pub Vec<Value>, pub Fate);
+pub struct Record(pub Vec<Value>, pub Fate, pub u8);
 
 pub fn live(values: Value) -> Record {
-    Record(listed(values), Fate::Live)
+    Record(listed(values), Fate::Live, 0)
 }
 
 pub fn gone(values: Value) -> Record {
-    Record(listed(values), Fate::Deleted(None))
+    Record(listed(values), Fate::Deleted(None), 0)
 }
 
 fn listed(values: Value) -> Vec<Value> {
@@ -102,6 +102,7 @@ pub fn batch(model: &ModelPlan, records: &[Record]) -> Batch {
         key_hashes: records.iter().map(|record| xxh3_128(key(record).to_string().as_bytes())).collect(),
         row_hashes: records.iter().map(|record| xxh3_64(hashed(record).to_string().as_bytes())).collect(),
         fates: records.iter().map(|record| record.1).collect(),
+        raw: model.raw.then(|| raw_of(records)),
         quarantined: Vec::new(),
         quarantined_keys: rows(&model.key.iter().map(|&at| &model.columns[at]).collect::<Vec<_>>(), &[]),
         keyless: 0,
@@ -112,6 +113,16 @@ pub fn batch(model: &ModelPlan, records: &[Record]) -> Batch {
         unsorted: false,
         bytes: 0,
     }
+}
+
+/// The records as they came: their values, and what no column takes.
+fn raw_of(records: &[Record]) -> Raw {
+    let mut raw = Raw::default();
+    for record in records {
+        let text = json!({ "values": record.0, "unmapped": record.2 }).to_string();
+        raw.push(&crate::record::parse(text.as_bytes()).expect("JSON"));
+    }
+    raw
 }
 
 /// A page that has only records which are no rows: `(typed key, raw key, reason)`.
@@ -128,10 +139,12 @@ pub fn bad_batch(model: &ModelPlan, records: &[(Option<Value>, &str)]) -> Batch 
         .iter()
         .map(|(key, reason)| Quarantined {
             key: key.as_ref().map(Value::to_string),
+            key_hash: key.as_ref().map(|key| xxh3_128(key.to_string().as_bytes())),
             column: Some("name".into()),
             code: "type_mismatch",
             reason: (*reason).to_owned(),
             record: json!({ "raw": key }).to_string(),
+            record_hash: Some(xxh3_64(json!({ "raw": key }).to_string().as_bytes())),
         })
         .collect();
     page

@@ -1,0 +1,310 @@
+//! `remap` and `retry`: records that are in the database already are mapped with the present model. No request is made, no secret is read,
+//! and what a sync remembers of the API stays as it is.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::clock::now;
+use super::render::Variables;
+use super::report::{Failed, as_text};
+use super::run::{publish_now, run_id};
+use super::writer::Writer;
+use super::{Error, Event, Observer};
+use crate::plan::{PublishPlan, SyncId, SyncPlan};
+use crate::record::{Batch, Json, Mapper, parse};
+use crate::store::{RemapGroup, Remapped, Retried, Retry, Store};
+
+/// What `remap` and `retry` work with.
+pub struct Amend {
+    /// the DuckDB file
+    pub database: PathBuf,
+    /// the copy to make afterwards
+    pub publish: Option<PublishPlan>,
+    /// who watches
+    pub observer: Observer,
+    /// becomes true when the work should stop between two commits
+    pub stop: watch::Receiver<bool>,
+}
+
+/// What a command did that works on what is there.
+#[derive(Debug, Clone, Serialize)]
+pub struct AmendReport<T> {
+    /// names the command in `headwater.quarantine` and `headwater.schema_changes`
+    pub run_id: String,
+    /// one for each sync
+    pub syncs: Vec<T>,
+    /// it was stopped between two commits: the same command goes on
+    pub stopped: bool,
+    /// why the copy could not be made
+    pub publish_error: Option<String>,
+}
+
+/// What `remap` did with the rows of a sync.
+#[derive(Debug, Clone, Serialize)]
+pub struct RemapReport {
+    /// who
+    #[serde(serialize_with = "as_text")]
+    pub sync: SyncId,
+    /// rows that were mapped again
+    pub rows: u64,
+    /// rows with another value now
+    pub updated: u64,
+    /// rows that are as they were
+    pub unchanged: u64,
+    /// rows whose record no longer fits: they stay as they were, the record is in quarantine
+    pub quarantined: u64,
+    /// rows whose record now has another key, or of whose record a secret was masked: they stay as they were
+    pub left: u64,
+    /// rows without their record: only a run can fill them
+    pub without_raw: u64,
+    /// the first change number it wrote
+    pub change_from: Option<i64>,
+    /// the last
+    pub change_to: Option<i64>,
+    /// why it failed
+    pub error: Option<Failed>,
+}
+
+/// What `retry` did with the quarantine of a sync.
+#[derive(Debug, Clone, Serialize)]
+pub struct RetryReport {
+    /// who
+    #[serde(serialize_with = "as_text")]
+    pub sync: SyncId,
+    /// records that were taken
+    pub records: u64,
+    /// rows that are new, or back
+    pub added: u64,
+    /// rows with another value
+    pub updated: u64,
+    /// rows whose record says that they are deleted
+    pub deleted: u64,
+    /// records whose row has these values already
+    pub unchanged: u64,
+    /// records that `where` turns away now
+    pub filtered: u64,
+    /// records that are older than what became of their row
+    pub outdated: u64,
+    /// records that still do not fit
+    pub unfit: u64,
+    /// records that are not kept whole, and leave when they arrive again
+    pub cut: u64,
+    /// the first change number it wrote
+    pub change_from: Option<i64>,
+    /// the last
+    pub change_to: Option<i64>,
+    /// why it failed
+    pub error: Option<Failed>,
+}
+
+/// Maps the rows of those of `syncs` whose model has `raw` again, each from its record. Syncs that share their rows are done once.
+///
+/// # Errors
+/// Only what concerns all of them: the database cannot be opened, or there is none.
+pub async fn remap(syncs: &[Arc<SyncPlan>], amend: Amend) -> Result<AmendReport<RemapReport>, Error> {
+    let mut seen = HashSet::new();
+    let syncs = syncs.iter().filter(|plan| {
+        let SyncId { connection, variant, .. } = plan.id.clone();
+        plan.model.raw && seen.insert((connection, variant, plan.model.schema.clone(), plan.model.table.clone()))
+    });
+    let work = Work::begin(amend).await?;
+    let mut reports = Vec::new();
+    for plan in syncs {
+        let mut report = RemapReport::new(plan.id.clone());
+        report.error = work.remap(plan, &mut report).await.err().map(|error| Failed::new(&error));
+        reports.push(report);
+        if work.is_stopped() {
+            break;
+        }
+    }
+    work.end(reports).await
+}
+
+/// Maps the records in the quarantine of `syncs` again.
+///
+/// # Errors
+/// Only what concerns all of them: the database cannot be opened, or there is none.
+pub async fn retry(syncs: &[Arc<SyncPlan>], amend: Amend) -> Result<AmendReport<RetryReport>, Error> {
+    let work = Work::begin(amend).await?;
+    let mut reports = Vec::new();
+    for plan in syncs {
+        let mut report = RetryReport::new(plan.id.clone());
+        report.error = work.retry(plan, &mut report).await.err().map(|error| Failed::new(&error));
+        reports.push(report);
+        if work.is_stopped() {
+            break;
+        }
+    }
+    work.end(reports).await
+}
+
+/// A command at work.
+struct Work {
+    writer: Writer,
+    thread: std::thread::JoinHandle<()>,
+    run_id: String,
+    publish: Option<PublishPlan>,
+    observer: Observer,
+    stop: watch::Receiver<bool>,
+}
+
+impl Work {
+    async fn begin(amend: Amend) -> Result<Self, Error> {
+        let Amend { database, publish, observer, stop } = amend;
+        let watcher = Arc::clone(&observer);
+        let waiting = Box::new(move |holder: &str| watcher(None, Event::Locked { holder: holder.to_owned() }));
+        let (writer, thread) = Writer::start_with(database, waiting, Store::open_existing).await?;
+        Ok(Self { writer, thread, run_id: run_id(now()), publish, observer, stop })
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.stop.borrow()
+    }
+
+    async fn end<T>(self, syncs: Vec<T>) -> Result<AmendReport<T>, Error> {
+        let stopped = self.is_stopped();
+        let Self { writer, thread, run_id, publish, .. } = self;
+        let publish_error = publish_now(&writer, publish.as_ref()).await.err().map(|error| error.to_string());
+        drop(writer);
+        if thread.join().is_err() {
+            return Err(Error::Bug("the store's thread panicked".into()));
+        }
+        Ok(AmendReport { run_id, syncs, stopped, publish_error })
+    }
+
+    async fn remap(&self, plan: &Arc<SyncPlan>, report: &mut RemapReport) -> Result<(), Error> {
+        let (of, run_id, at) = (Arc::clone(plan), self.run_id.clone(), now());
+        let kept = self.writer.call(move |store| {
+            store.prepare(&[Arc::clone(&of.model)], false, &run_id, at)?;
+            store.kept_rows(&of.id, &of.model)
+        });
+        let kept = kept.await?;
+        report.without_raw = kept.without;
+        let mapper = Arc::new(Mapper::new(plan).of_rows());
+        let context = Variables::new(plan, at).value();
+        for part in kept.parts {
+            if self.is_stopped() {
+                break;
+            }
+            let of = Arc::clone(plan);
+            let records = self.writer.call(move |store| store.kept_records(&of.id, &of.model, part)).await?;
+            let (mapper, context) = (Arc::clone(&mapper), context.clone());
+            let mapped = tokio::task::spawn_blocking(move || map_all(&mapper, &records, &context)).await;
+            let (batch, rows, unreadable) = mapped.map_err(|error| Error::Bug(error.to_string()))??;
+            let (id, model, run_id) = (plan.id.clone(), Arc::clone(&plan.model), self.run_id.clone());
+            let group = RemapGroup { id, run_id, model, batch, now: now() };
+            report.add(rows, unreadable, &self.writer.call(move |store| store.remap(group)).await?);
+            (self.observer)(Some(&plan.id), Event::Page { records: rows, total: Some(kept.rows) });
+        }
+        Ok(())
+    }
+
+    async fn retry(&self, plan: &Arc<SyncPlan>, report: &mut RetryReport) -> Result<(), Error> {
+        let (of, run_id, at) = (Arc::clone(plan), self.run_id.clone(), now());
+        self.writer.call(move |store| store.prepare(&[Arc::clone(&of.model)], false, &run_id, at)).await?;
+        let mapper = Arc::new(Mapper::new(plan).never_failing());
+        let context = Variables::new(plan, at).value();
+        while !self.is_stopped() {
+            let (of, run_id, mapper, context) =
+                (Arc::clone(plan), self.run_id.clone(), Arc::clone(&mapper), context.clone());
+            let done = self.writer.call(move |store| {
+                let retry = Retry { id: &of.id, model: &of.model, run_id: &run_id, now: now() };
+                store.retry(retry, |text| mapper.map(&[&parse(text.as_bytes()).ok()?], &context).ok())
+            });
+            let done = done.await?;
+            if done.records == 0 {
+                break;
+            }
+            report.add(&done);
+            (self.observer)(Some(&plan.id), Event::Page { records: done.records, total: None });
+        }
+        Ok(())
+    }
+}
+
+/// The rows of these records, how many records there were, and how many of them are no JSON, which somebody has written there.
+fn map_all(mapper: &Mapper, texts: &[String], context: &minijinja::Value) -> Result<(Batch, u64, u64), Error> {
+    let records: Vec<Json<'_>> = texts.iter().filter_map(|text| parse(text.as_bytes()).ok()).collect();
+    let unreadable = texts.len() - records.len();
+    let batch = mapper.map(&records.iter().collect::<Vec<_>>(), context)?;
+    Ok((batch, texts.len() as u64, unreadable as u64))
+}
+
+impl RemapReport {
+    fn new(sync: SyncId) -> Self {
+        Self {
+            sync,
+            rows: 0,
+            updated: 0,
+            unchanged: 0,
+            quarantined: 0,
+            left: 0,
+            without_raw: 0,
+            change_from: None,
+            change_to: None,
+            error: None,
+        }
+    }
+
+    fn add(&mut self, rows: u64, unreadable: u64, done: &Remapped) {
+        let Remapped { updated, unchanged, quarantined, left, change_from, change_to } = done;
+        self.rows += rows;
+        self.updated += updated;
+        self.unchanged += unchanged;
+        self.quarantined += quarantined;
+        self.left += left + unreadable;
+        self.change_from = self.change_from.or(*change_from);
+        self.change_to = change_to.or(self.change_to);
+    }
+}
+
+impl RetryReport {
+    fn new(sync: SyncId) -> Self {
+        Self {
+            sync,
+            records: 0,
+            added: 0,
+            updated: 0,
+            deleted: 0,
+            unchanged: 0,
+            filtered: 0,
+            outdated: 0,
+            unfit: 0,
+            cut: 0,
+            change_from: None,
+            change_to: None,
+            error: None,
+        }
+    }
+
+    fn add(&mut self, done: &Retried) {
+        let Retried {
+            records,
+            added,
+            updated,
+            deleted,
+            unchanged,
+            filtered,
+            outdated,
+            unfit,
+            cut,
+            change_from,
+            change_to,
+        } = done;
+        self.records += records;
+        self.added += added;
+        self.updated += updated;
+        self.deleted += deleted;
+        self.unchanged += unchanged;
+        self.filtered += filtered;
+        self.outdated += outdated;
+        self.unfit += unfit;
+        self.cut += cut;
+        self.change_from = self.change_from.or(*change_from);
+        self.change_to = change_to.or(self.change_to);
+    }
+}
