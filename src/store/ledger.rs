@@ -289,6 +289,21 @@ pub fn write_checkpoint(
     Ok(())
 }
 
+/// Gives up the scan that a sync remembers, unless it is `keep`: its seen keys are about to go, and without them it could not go on.
+pub fn give_up_scan(db: &Connection, id: &SyncId, keep: Option<u64>) -> Result<(), Error> {
+    let Some(checkpoint) = read_checkpoint(db, id)? else { return Ok(()) };
+    if checkpoint.scan.as_ref().is_none_or(|scan| Some(scan.id) == keep) {
+        return Ok(());
+    }
+    let state = serde_json::to_string(&Checkpoint { scan: None, ..checkpoint });
+    let state = state.expect("a checkpoint is plain data with text keys");
+    let update =
+        format!("UPDATE {} SET state = CAST(? AS JSON) WHERE {OF_SYNC} AND partition = ''", own("checkpoints"));
+    db.execute(&update, params![state, id.connection, id.provider, id.sync, id.variant])
+        .map_err(Error::database("give up the scan"))?;
+    Ok(())
+}
+
 /// The last change number given out.
 pub fn change_counter(db: &Connection) -> Result<i64, Error> {
     db.query_row(&format!("SELECT change_counter FROM {}", own("meta")), [], |row| row.get(0))

@@ -241,12 +241,15 @@ impl Store {
     }
 
     /// Forgets the keys that scans of a sync have seen, all but those of `keep`: at the start of a scan with the scan's own id, and with
-    /// `None` when a scan is given up.
+    /// `None` when a scan is given up. A checkpoint never tells of a scan without its seen keys: it would delete what it had seen.
     ///
     /// # Errors
     /// The file cannot be had or written.
     pub fn discard_scans(&mut self, id: &SyncId, model: &ModelPlan, keep: Option<u64>) -> Result<(), Error> {
-        self.transaction("forget the seen keys", |db| seen::forget(db, model, id, keep))
+        self.transaction("forget the seen keys", |db| {
+            ledger::give_up_scan(db, id, keep)?;
+            seen::forget(db, model, id, keep)
+        })
     }
 
     /// Adds to the optional request log.

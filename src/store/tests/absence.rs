@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::support::{Bench, FREE, bad_batch, batch, customers, gone, live, mark, open, sync_of};
+use super::support::{Bench, FREE, at, bad_batch, batch, customers, gone, live, mark, open, sync_of};
 use crate::plan::Guard;
 use crate::record::Batch;
+use crate::scan::ScanState;
 use crate::store::{Absence, ScanEnd};
 
 fn page(bench: &Bench, ids: impl IntoIterator<Item = i64>) -> Batch {
@@ -171,4 +172,21 @@ fn scans_that_were_given_up_are_forgotten() {
     assert_eq!(bench.rows("SELECT DISTINCT scan_id FROM headwater.\"seen_shop.customers\""), [json!([u64::MAX])]);
     bench.store.discard_scans(&bench.id, &bench.model, None).expect("forgotten");
     assert_eq!(seen(&mut bench), 0);
+}
+
+#[test]
+fn a_scan_whose_seen_keys_are_forgotten_cannot_go_on() {
+    let mut bench = Bench::new(customers());
+    let scan = |id| Some(ScanState::begin(id, at(1), None));
+    let remembers = |bench: &mut Bench| bench.store.checkpoint(&bench.id).expect("read").expect("a checkpoint").scan;
+    let mut group = bench.group(vec![page(&bench, 0..3)], 1);
+    group.track_seen = Some(7);
+    group.checkpoint.scan = scan(7);
+    bench.store.commit(group).expect("committed");
+    bench.store.discard_scans(&bench.id, &bench.model, Some(7)).expect("nothing to forget");
+    assert_eq!((remembers(&mut bench), seen(&mut bench)), (scan(7), json!(3)));
+    bench.store.discard_scans(&bench.id, &bench.model, None).expect("forgotten");
+    assert_eq!((remembers(&mut bench), seen(&mut bench)), (None, json!(0)));
+    let kept = bench.store.checkpoint(&bench.id).expect("read").expect("a checkpoint");
+    assert_eq!(kept, mark(1), "the watermark stays");
 }
