@@ -286,7 +286,7 @@ pub fn sync_folder(folder: &Path) -> Result<(), Error> {
 }
 
 /// Whether there is a file with at least one byte (DuckDB leaves an empty one when it is killed while making it).
-fn holds_something(path: &Path) -> bool {
+pub fn holds_something(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|facts| facts.is_dir() || facts.len() > 0)
 }
 

@@ -8,9 +8,10 @@ use duckdb::Connection;
 
 use super::absence::{self, Absence, ScanEnd};
 use super::error::Error;
-use super::file::{Access, RunLock, WaitObserver, Warehouse};
+use super::file::{Access, RunLock, WaitObserver, Warehouse, holds_something};
 use super::layout;
 use super::ledger::{self, Counts, RequestRecord, RunEnd, RunRecord};
+use super::reset::{self, Forgotten, Reset};
 use super::tables::{self, SchemaChange, table_of};
 use super::{merge, publish, quarantine, seen, stage};
 use crate::plan::{ModelPlan, SyncId, limits};
@@ -95,6 +96,17 @@ impl Store {
     /// [`Error::NewerLayout`] and [`Error::File`] leave the file as it is.
     pub fn open_for_run(path: &Path, waiting: WaitObserver) -> Result<Self, Error> {
         Self::open_within(path, limits::LOCK_WAIT_MAX, waiting)
+    }
+
+    /// Takes a database that is there for a command that changes it; else as [`Store::open_for_run`].
+    ///
+    /// # Errors
+    /// [`Error::Missing`]; else as [`Store::open_for_run`].
+    pub fn open_existing(path: &Path, waiting: WaitObserver) -> Result<Self, Error> {
+        if !holds_something(path) {
+            return Err(Error::Missing { path: path.into() });
+        }
+        Self::open_for_run(path, waiting)
     }
 
     pub(super) fn open_within(
@@ -250,6 +262,31 @@ impl Store {
             ledger::give_up_scan(db, id, keep)?;
             seen::forget(db, model, id, keep)
         })
+    }
+
+    /// Every sync that ever ran here or has something here, by connection and name.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn known_syncs(&mut self) -> Result<Vec<SyncId>, Error> {
+        reset::known_syncs(self.attached()?)
+    }
+
+    /// What [`Store::forget`] would take away.
+    ///
+    /// # Errors
+    /// As [`Store::forget`].
+    pub fn would_forget(&mut self, reset: &Reset) -> Result<Forgotten, Error> {
+        reset::preview(self.attached()?, reset)
+    }
+
+    /// Makes syncs forget where they are, so that their next run reads everything again; with `purge` their rows go too, without being
+    /// marked as deleted first. Runs, schema changes and the request log stay.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPartition`], [`Error::SharedTable`]; nothing is changed then.
+    pub fn forget(&mut self, reset: &Reset, now: DateTime<Utc>) -> Result<Forgotten, Error> {
+        self.transaction("forget", |db| reset::forget(db, reset, now))
     }
 
     /// Adds to the optional request log.

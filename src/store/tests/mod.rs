@@ -8,5 +8,6 @@ mod ledger;
 mod merge;
 mod quarantine;
 mod read;
+mod reset;
 mod support;
 mod types;
