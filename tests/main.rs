@@ -31,6 +31,7 @@ mod language;
 mod pages;
 mod paths;
 mod reference;
+mod reset;
 mod sarif;
 mod schemas;
 mod security;

@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod project;
 mod query;
+mod reset;
 mod run;
 mod schema;
 mod status;
@@ -54,6 +55,8 @@ enum Command {
     DryRun(dry_run::Arguments),
     /// Sync: all, or what the selectors name.
     Run(run::Arguments),
+    /// Make syncs forget where they are, so that they read everything again; with `--purge` their rows go too.
+    Reset(reset::Arguments),
     /// Show each sync's last run, watermark and rows.
     Status(status::Arguments),
     /// Print the rows of a table that changed, in the order of the changes, as JSON lines.
@@ -85,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Explain(arguments) => explain::run(&project, &arguments),
         Command::DryRun(arguments) => dry_run::run(&project, &arguments),
         Command::Run(arguments) => run::run(&project, &arguments),
+        Command::Reset(arguments) => reset::run(&project, &arguments),
         Command::Status(arguments) => status::run(&project, &arguments),
         Command::Changes(arguments) => changes::run(&project, &arguments),
         Command::Query(arguments) => query::run(&project, &arguments),

@@ -36,7 +36,7 @@ pub struct Reset {
 pub struct Forgotten {
     /// the syncs that remember something, by connection and name
     pub syncs: Vec<Remembered>,
-    /// rows by table, as `schema.table`, without tables that lose none
+    /// rows and quarantined records by table, as `schema.table`, without tables that lose none
     pub removed: Vec<(String, u64)>,
 }
 
@@ -107,7 +107,7 @@ pub fn known_syncs(db: &Connection) -> Result<Vec<SyncId>, Error> {
 struct Cut {
     table: Table,
     place: String,
-    /// it is told; rows of headwater's own that only go with others are not
+    /// it is told; what only says where a sync is does not count as rows
     told: bool,
 }
 
@@ -144,9 +144,9 @@ fn prepare(db: &Connection, reset: &Reset) -> Result<Vec<Cut>, Error> {
         cuts.push(own_cut("quarantine", of_chosen(true), true));
     }
     if reset.partition.is_none() {
-        cuts.extend(seen_tables(db)?.into_iter().map(|table| Cut { table, place: of_chosen(false), told: true }));
+        cuts.extend(seen_tables(db)?.into_iter().map(|table| Cut { table, place: of_chosen(false), told: false }));
     }
-    cuts.push(own_cut("checkpoints", of_chosen(true) + &part, true));
+    cuts.push(own_cut("checkpoints", of_chosen(true) + &part, false));
     cuts.push(own_cut("partitions", of_chosen(true) + &part, false));
     Ok(cuts)
 }
