@@ -39,3 +39,4 @@ mod shop;
 mod templates;
 mod tidy;
 mod unchanged;
+mod variants;

@@ -9,7 +9,7 @@ pub const FILES_MAX: usize = 20_000;
 /// Diagnostics printed before the rest is only counted.
 pub const DIAGNOSTICS_MAX: usize = 200;
 
-/// Syncs and partitions named in one message before the rest is only counted.
+/// Syncs shown one by one on a screen or in a message before the rest is only counted.
 pub const LISTED_MAX: usize = 20;
 
 /// Mistakes told of one file before the rest is only counted.
