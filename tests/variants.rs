@@ -101,6 +101,19 @@ fn a_hundred_and_fifty_variants_each_stand_for_themselves() {
     expected.sort();
     assert_eq!(asked, expected);
 
+    // what a person sees is no longer than it must be
+    let explained = project.headwater(&["explain"]).stdout;
+    assert!(explained.contains("as acme/items@list-000, but\n  input        {\"list\":\"L20\"}\n"), "{explained}");
+    assert!(explained.contains("… and 129 more; `headwater explain acme/items@VARIANT` shows one"), "{explained}");
+    assert!(explained.lines().count() < 100, "{explained}");
+    assert!(project.headwater(&["run"]).stdout.contains("\n150 syncs: 150 completed\n"));
+    let status = project.headwater(&["status"]).stdout;
+    assert_eq!(status.lines().filter(|line| line.contains("completed")).count(), VARIANTS, "{status}");
+    assert!(project.headwater(&["check"]).stdout.contains("ok: 150 syncs of 1 connection"));
+    let reset = project.headwater(&["reset", "--purge"]).stdout;
+    assert!(reset.starts_with("150 syncs will read everything again") && reset.contains("… and 130 more"), "{reset}");
+    api.asked();
+
     // one alone
     let one = format!("acme/items@{}", name(7));
     let output = project.headwater(&["run", &one, "--full", "--json"]);
