@@ -467,7 +467,7 @@ fn connection_syncs(
         let ConnectionSyncSpec { input, schedule: schedule_spec, variants } = &sync_spec;
         let own_schedule =
             schedule_spec.as_ref().and_then(|spec| schedule::schedule(sink, &place.key("schedule"), Some(spec)));
-        let variants: Vec<(String, Place<'_>, Map<String, Value>, Option<Schedule>)> = match variants {
+        let variants: Vec<Variant<'_>> = match variants {
             None => vec![(String::new(), place.key("input"), input.clone(), own_schedule)],
             Some(variants) => variants
                 .iter()
@@ -498,6 +498,9 @@ fn connection_syncs(
     }
     plans
 }
+
+/// A variant's name, where its input stands, its input, and its schedule if it is not the sync's.
+type Variant<'p> = (String, Place<'p>, Map<String, Value>, Option<Schedule>);
 
 fn nothing_to_sync(sink: &mut Sink, place: &Place<'_>, provider: &str, available: Option<&&str>) {
     let (why, hint) = match available {

@@ -362,7 +362,8 @@ fn significant(number: &str) -> (String, i64) {
     let kept = digits.trim_end_matches('0');
     // an exponent with more digits than these makes no finite number but 0
     let exponent: i64 = exponent.parse().unwrap_or(i64::from(i32::MIN));
-    let dropped = (digits.len() - kept.len()) as i64 - fraction.len() as i64;
+    let length = |text: &str| i64::try_from(text.len()).expect("a document is small");
+    let dropped = length(&digits) - length(kept) - length(fraction);
     match kept.trim_start_matches('0') {
         "" => (String::new(), 0),
         digits => (digits.to_owned(), exponent.saturating_add(dropped)),
