@@ -8,7 +8,7 @@ use crate::diagnostic::did_you_mean;
 use crate::diagnostic::page::{self, Page};
 use crate::plan::{
     BodyPlan, ColumnSource, CursorSource, Fact, IncrementalPlan, MarkKind, OnInvalid, Order, PageKind, PagePlan,
-    Path as JsonPath, Predicate, SyncPlan, Target, TimeFormat, ValuePlan, is_secret_name, limits,
+    Path as JsonPath, Predicate, SyncId, SyncPlan, Target, TimeFormat, ValuePlan, is_secret_name, limits,
 };
 use crate::scan::{Checkpoint, ScanState};
 
@@ -40,6 +40,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     let (of_actions, of_syncs): (Vec<String>, Vec<String>) = selectors.into_iter().partition(names_action);
     let syncs = if of_syncs.is_empty() && !of_actions.is_empty() { Vec::new() } else { plan.select(&of_syncs)? };
     let store = status::open(&plan.database).ok();
+    let mut shown = Shown::default();
     for sync in &syncs {
         let checkpoint = match &store {
             Some(store) => store.checkpoint(&sync.id)?,
@@ -49,8 +50,11 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         if arguments.json {
             json_line(&wire(sync, &facts))?;
         } else {
-            print(sync, &facts);
+            shown.print(sync, facts);
         }
+    }
+    if !arguments.json {
+        shown.end();
     }
     for action in &actions {
         let name = format!("{}/{}", action.connection.name, action.name);
@@ -82,6 +86,49 @@ fn mistake(code: &str, json: bool) -> Result<(), Failure> {
     }
     anstream::println!("{text}");
     Ok(())
+}
+
+type Facts = Vec<(&'static str, String)>;
+
+/// What was shown: of the variants of one sync the first in full, of others what is not the same.
+#[derive(Default)]
+struct Shown {
+    first: Option<(SyncId, Facts)>,
+    /// variants since the first
+    others: usize,
+}
+
+impl Shown {
+    fn print(&mut self, sync: &SyncPlan, facts: Facts) {
+        let same = |id: &SyncId| id.connection == sync.id.connection && id.sync == sync.id.sync;
+        let Some((first, known)) = self.first.as_ref().filter(|(id, _)| same(id)) else {
+            self.end();
+            print(sync, &facts);
+            self.first = Some((sync.id.clone(), facts));
+            return;
+        };
+        self.others += 1;
+        if self.others > limits::LISTED_MAX {
+            return;
+        }
+        let mut other: Facts = facts.iter().filter(|fact| !known.contains(fact)).cloned().collect();
+        let lacks = known.iter().filter(|(name, _)| !facts.iter().any(|(known, _)| known == name));
+        other.extend(lacks.map(|(name, _)| (*name, "none".to_owned())));
+        print_facts(&sync.id.to_string(), &format!("  {DIM}as {first}, but{DIM:#}"), &other);
+    }
+
+    /// Ends the list of variants.
+    fn end(&mut self) {
+        if let Some((first, _)) = self.first.take().filter(|_| self.others > 0) {
+            let more = self.others.saturating_sub(limits::LISTED_MAX);
+            if more > 0 {
+                let SyncId { connection, sync, .. } = first;
+                anstream::println!("… and {more} more; `headwater explain {connection}/{sync}@VARIANT` shows one");
+            }
+            anstream::println!();
+        }
+        self.others = 0;
+    }
 }
 
 fn print(sync: &SyncPlan, facts: &[(&'static str, String)]) {

@@ -14,6 +14,7 @@ mod progress;
 mod project;
 mod query;
 mod remap;
+mod reset;
 mod retry;
 mod run;
 mod schema;
@@ -64,6 +65,8 @@ enum Command {
     Remap(remap::Arguments),
     /// Map the records in quarantine again, after the model has changed. Asks no API.
     Retry(retry::Arguments),
+    /// Make syncs forget where they are, so that they read everything again; with `--purge` their rows go too.
+    Reset(reset::Arguments),
     /// Show each sync's last run, watermark and rows.
     Status(status::Arguments),
     /// Print the rows of a table that changed, in the order of the changes, as JSON lines.
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&project, &arguments),
         Command::Remap(arguments) => remap::run(&project, &arguments),
         Command::Retry(arguments) => retry::run(&project, &arguments),
+        Command::Reset(arguments) => reset::run(&project, &arguments),
         Command::Status(arguments) => status::run(&project, &arguments),
         Command::Changes(arguments) => changes::run(&project, &arguments),
         Command::Query(arguments) => query::run(&project, &arguments),

@@ -87,11 +87,15 @@ pub(super) fn bold(color: AnsiColor) -> Style {
 
 pub(super) const DIM: Style = Style::new().dimmed();
 
+/// Columns below which a terminal's width is not believed.
+const TERMINAL_COLUMNS_MIN: u16 = 20;
+
 /// A table of text with its headings; columns in `right` are numbers.
 pub(super) fn table(headings: &[&str], rows: &[Vec<String>], right: &[usize]) -> Table {
     let mut table = Table::new();
     table.load_style(UTF8_BORDERS_ONLY);
-    if std::io::stdout().is_terminal() {
+    // a terminal that does not know its width (0 columns) would get one letter a line
+    if std::io::stdout().is_terminal() && table.width().is_none_or(|columns| columns >= TERMINAL_COLUMNS_MIN) {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
     let cell = |at: usize, text: &str| {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::output::count;
 use crate::engine::{Event, Observer};
-use crate::plan::{SyncId, SyncPlan};
+use crate::plan::{SyncId, SyncPlan, limits};
 
 /// How to show it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +66,7 @@ fn bars(syncs: &[Arc<SyncPlan>]) -> (Observer, Bars) {
         // a terminal that takes no text shows none
         write!(out, "{:.0}/s", state.per_sec()).ok();
     });
-    let shown = all.clone();
+    let (shown, few) = (all.clone(), syncs.len() <= limits::LISTED_MAX);
     let known: Mutex<HashMap<SyncId, ProgressBar>> = Mutex::new(HashMap::new());
     let observer: Observer = Arc::new(move |sync, event| {
         let Some(sync) = sync else {
@@ -92,7 +92,13 @@ fn bars(syncs: &[Arc<SyncPlan>]) -> (Observer, Bars) {
             }
             Event::Waiting { reason, wait } => bar.set_message(format!("waiting {}: {reason}", short(wait))),
             Event::Committed { .. } => {}
-            Event::Finished(report) => bar.finish_with_message(report.state),
+            Event::Finished(report) if few => bar.finish_with_message(report.state),
+            // with more bars than a screen has lines, only those at work are of use
+            Event::Finished(_) => {
+                bar.finish_and_clear();
+                shown.remove(bar);
+                known.remove(sync);
+            }
         }
     });
     (observer, Bars { all: Some(all) })

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,12 +149,25 @@ pub(super) fn print_report(report: &Report) {
     let headings = ["sync", "state", "records", "added", "updated", "deleted", "unchanged", "quarantined", "requests"];
     let rows: Vec<Vec<String>> = report.syncs.iter().map(row).collect();
     anstream::println!("{}", output::table(&headings, &rows, &[2, 3, 4, 5, 6, 7, 8]));
+    if report.syncs.len() > limits::LISTED_MAX {
+        anstream::println!("{}", tally(report));
+    }
     for sync in &report.syncs {
         notes(sync);
     }
     if let Some(error) = &report.publish_error {
         print_error(&format!("the copy was not made: {error}"), None);
     }
+}
+
+/// `150 syncs: 149 completed, 1 failed`, for a table that is longer than the screen.
+fn tally(report: &Report) -> String {
+    let mut states: BTreeMap<&str, u64> = BTreeMap::new();
+    for sync in &report.syncs {
+        *states.entry(sync.state).or_default() += 1;
+    }
+    let states: Vec<String> = states.into_iter().map(|(state, syncs)| format!("{} {state}", count(syncs))).collect();
+    format!("{} syncs: {}", count(report.syncs.len() as u64), states.join(", "))
 }
 
 fn row(sync: &SyncReport) -> Vec<String> {

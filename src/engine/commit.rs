@@ -97,7 +97,8 @@ impl<'t> Commits<'t> {
                 Some(Message::BeginAgain(lane, scan)) => {
                     self.commit(report).await?;
                     self.checkpoint.after_page(lane, *scan, false);
-                    self.task.forget_seen(seen_by(&self.task.plan, &self.checkpoint)).await?;
+                    let keep = seen_by(&self.task.plan, &self.checkpoint);
+                    self.task.forget_seen(keep, self.kept(&self.checkpoint)).await?;
                 }
                 Some(Message::Finish { lane, reply }) => match self.finish(lane, report).await {
                     Err(error @ Error::Guarded { .. }) => drop(reply.send(Err(error))),
@@ -215,7 +216,7 @@ impl<'t> Commits<'t> {
             report.deletes_skipped = Some(why);
             let closed = self.checkpoint_only(&after);
             self.task.writer.call(move |store| store.commit(closed)).await?;
-            self.task.forget_seen(keep).await?;
+            self.task.forget_seen(keep, self.kept(&after)).await?;
             self.checkpoint = after;
             return Ok(Next::Closed);
         }

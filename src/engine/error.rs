@@ -157,6 +157,8 @@ impl Error {
                 | store::Error::Missing { .. }
                 | store::Error::UnknownTable { .. }
                 | store::Error::AmbiguousTable { .. }
+                | store::Error::UnknownPartition { .. }
+                | store::Error::SharedTable { .. }
                 | store::Error::NotARead { .. }
                 | store::Error::Query { .. },
             ) => ErrorKind::User,

@@ -23,7 +23,7 @@ use crate::plan::{SyncPlan, TemplateError, limits};
 use crate::record::json::Json;
 use crate::record::map::read_start;
 use crate::remote::{self, Client};
-use crate::scan::{Begin, Lane, Mark, Wish, begin};
+use crate::scan::{Begin, Checkpoint, Lane, Mark, Wish, begin};
 use crate::store::RunRecord;
 
 /// What a sync runs with.
@@ -79,17 +79,17 @@ impl Task {
         report.schema_changes = changes;
         let start = first_mark(&self.plan, at)?;
         let begin = begin(&self.plan, known, self.wish, start.as_ref(), self.new_id(0), at);
-        self.forget_seen(begin.seen).await?;
+        self.forget_seen(begin.seen, begin.checkpoint.clone()).await?;
         report.resumed = begin.resumed;
         let event = Event::Started { resumed: begin.resumed, restarted: begin.restarted.clone() };
         (self.observer)(Some(&self.plan.id), event);
         Ok(begin)
     }
 
-    /// Forgets the keys that scans have seen which nobody goes on with.
-    pub(super) async fn forget_seen(&self, keep: Option<u64>) -> Result<(), Error> {
-        let plan = Arc::clone(&self.plan);
-        self.writer.call(move |store| store.discard_scans(&plan.id, &plan.model, keep)).await
+    /// Forgets the keys that scans have seen which nobody goes on with; `instead` is the checkpoint that tells of none of them.
+    pub(super) async fn forget_seen(&self, keep: Option<u64>, instead: Checkpoint) -> Result<(), Error> {
+        let (plan, now) = (Arc::clone(&self.plan), (self.clock)());
+        self.writer.call(move |store| store.discard_scans(&plan.id, &plan.model, keep, &instead, now)).await
     }
 
     /// A number that names a scan: the same for the same run, sync and `nth`, and no other.

@@ -467,20 +467,24 @@ fn connection_syncs(
         let ConnectionSyncSpec { input, schedule: schedule_spec, variants } = &sync_spec;
         let own_schedule =
             schedule_spec.as_ref().and_then(|spec| schedule::schedule(sink, &place.key("schedule"), Some(spec)));
-        let variants: Vec<(String, Place<'_>, Map<String, Value>)> = match variants {
-            None => vec![(String::new(), place.key("input"), input.clone())],
+        let variants: Vec<Variant<'_>> = match variants {
+            None => vec![(String::new(), place.key("input"), input.clone(), own_schedule)],
             Some(variants) => variants
                 .iter()
-                .map(|(variant, VariantSpec { input: own })| {
+                .map(|(variant, VariantSpec { input: own, schedule })| {
                     let place = place.key("variants").key(variant);
                     words::key_name(sink, &place, variant, true);
                     let mut merged = input.clone();
                     merged.extend(own.clone());
-                    (variant.clone(), place.key("input"), merged)
+                    let schedule = schedule
+                        .as_ref()
+                        .and_then(|spec| schedule::schedule(sink, &place.key("schedule"), Some(spec)))
+                        .or_else(|| own_schedule.clone());
+                    (variant.clone(), place.key("input"), merged, schedule)
                 })
                 .collect(),
         };
-        for (variant, place, input) in variants {
+        for (variant, place, input, own_schedule) in variants {
             if let Some(input) = connection::settings(sink, &place, &input, draft.input.as_ref(), "E048") {
                 let id = SyncId {
                     connection: connection.name.clone(),
@@ -488,12 +492,15 @@ fn connection_syncs(
                     sync: name.to_owned(),
                     variant,
                 };
-                plans.push(Arc::new(instance(id, draft, connection, input, own_schedule.clone())));
+                plans.push(Arc::new(instance(id, draft, connection, input, own_schedule)));
             }
         }
     }
     plans
 }
+
+/// A variant's name, where its input stands, its input, and its schedule if it is not the sync's.
+type Variant<'p> = (String, Place<'p>, Map<String, Value>, Option<Schedule>);
 
 fn nothing_to_sync(sink: &mut Sink, place: &Place<'_>, provider: &str, available: Option<&&str>) {
     let (why, hint) = match available {

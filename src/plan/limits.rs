@@ -9,6 +9,9 @@ pub const FILES_MAX: usize = 20_000;
 /// Diagnostics printed before the rest is only counted.
 pub const DIAGNOSTICS_MAX: usize = 200;
 
+/// Syncs shown one by one on a screen or in a message before the rest is only counted.
+pub const LISTED_MAX: usize = 20;
+
 /// Mistakes told of one file before the rest is only counted.
 pub const MISTAKES_PER_FILE_MAX: usize = 100;
 /// Bytes of YAML read again to find the places of the mistakes of one file: each place costs one reading.

@@ -100,6 +100,8 @@ pub struct VariantSpec {
     /// Over the sync's own `input`, key by key.
     #[serde(default)]
     pub input: Map<String, Value>,
+    /// When it runs by itself, instead of what the sync and the connection say.
+    pub schedule: Option<ScheduleSpec>,
 }
 
 /// A copy of the database beside the live file, put into place whole.

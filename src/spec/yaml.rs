@@ -73,7 +73,12 @@ pub fn parse_showing(text: &str, shown: &str) -> Result<Value, Error> {
         return Err(too_much(format!("{TOO_DEEP} (more than {DOCUMENT_DEPTH_MAX} levels)"), Some(at), FLATTER));
     }
     let left = Cell::new(WEIGHT_MIN + text.len() * WEIGHT_PER_BYTE_MAX);
-    Node { depth: 0, left: &left }.deserialize(document(text)).map_err(|error| explain(text, shown, &error))
+    let explain = |error| explain(text, shown, &error);
+    let value = Node { depth: 0, left: &left }.deserialize(document(text)).map_err(explain)?;
+    if has_fraction(&value) {
+        Digits(&value).deserialize(document(text)).map_err(explain)?;
+    }
+    Ok(value)
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the door to serde_yaml")]
@@ -290,6 +295,81 @@ impl<'de> Visitor<'de> for Node<'_> {
     }
 }
 
+fn has_fraction(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_f64(),
+        Value::Array(items) => items.iter().any(has_fraction),
+        Value::Object(members) => members.values().any(has_fraction),
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
+    }
+}
+
+/// Goes through a document again, beside the value that it gave, and compares each number with its text: the parser rounds to 64 bits
+/// without a word.
+struct Digits<'v>(&'v Value);
+
+impl<'de> DeserializeSeed<'de> for Digits<'_> {
+    type Value = ();
+
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        match self.0 {
+            Value::Number(number) if number.is_f64() => deserializer.deserialize_str(self),
+            Value::Array(_) | Value::Object(_) => deserializer.deserialize_any(self),
+            _ => deserializer.deserialize_ignored_any(IgnoredAny).map(|_| ()),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for Digits<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what it was before")
+    }
+
+    fn visit_str<E: de::Error>(self, written: &str) -> Result<(), E> {
+        let kept = self.0.to_string();
+        if significant(written) == significant(&kept) {
+            return Ok(());
+        }
+        let written = syntax::shorten(written);
+        Err(own(format_args!(
+            "the number `{written}` has more digits than a number can keep: it would become `{kept}`"
+        )))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        for item in self.0.as_array().into_iter().flatten() {
+            items.next_element_seed(Digits(item))?;
+        }
+        // the parser wants to be asked for the end too
+        items.next_element::<IgnoredAny>().map(|_| ())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        while let Some(key) = members.next_key::<String>()? {
+            members.next_value_seed(Digits(&self.0[key.as_str()]))?;
+        }
+        Ok(())
+    }
+}
+
+/// The digits of a decimal number without zeros around them, and the power of ten of the last one.
+fn significant(number: &str) -> (String, i64) {
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{}{fraction}", whole.trim_start_matches(['+', '-']));
+    let kept = digits.trim_end_matches('0');
+    // an exponent with more digits than these makes no finite number but 0
+    let exponent: i64 = exponent.parse().unwrap_or(i64::from(i32::MIN));
+    let length = |text: &str| i64::try_from(text.len()).expect("a document is small");
+    let dropped = length(&digits) - length(kept) - length(fraction);
+    match kept.trim_start_matches('0') {
+        "" => (String::new(), 0),
+        digits => (digits.to_owned(), exponent.saturating_add(dropped)),
+    }
+}
+
 /// A key that is not in the map yet; the mistake is raised inside the key, so that it is the key that is marked.
 struct NewKey<'a> {
     map: &'a Map<String, Value>,
@@ -437,6 +517,61 @@ mod tests {
         let bomb = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b]\n\
                     d: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
         assert_eq!(parse(bomb).expect_err("bomb").code, "E003");
+    }
+
+    #[test]
+    fn numbers_keep_what_is_written_or_are_mistakes() {
+        for (text, kept) in [
+            ("0.1", "0.1"),
+            ("-0", "0"),
+            ("-0.0", "-0.0"),
+            ("1.50", "1.5"),
+            (".5", "0.5"),
+            ("5.", "5.0"),
+            ("+1.5", "1.5"),
+            ("1e3", "1000.0"),
+            ("12.5E-1", "1.25"),
+            ("0.00e5", "0.0"),
+            ("1e22", "1e+22"),
+            ("2.2250738585072014e-308", "2.2250738585072014e-308"),
+            ("0.1000000000000000000000000000", "0.1"),
+            ("0x1F", "31"),
+            ("0o17", "15"),
+            ("18446744073709551615", "18446744073709551615"),
+            ("-9223372036854775808", "-9223372036854775808"),
+            // no numbers to YAML 1.2: text that is kept as it is
+            ("1_000", "\"1_000\""),
+            ("017", "\"017\""),
+            ("1e999", "\"1e999\""),
+        ] {
+            let read =
+                parse(&format!("[{{ a: {text} }}, &x {text}, *x]")).unwrap_or_else(|error| panic!("{text}: {error:?}"));
+            assert_eq!(read.to_string(), format!("[{{\"a\":{kept}}},{kept},{kept}]"), "{text}");
+        }
+        let long = "9".repeat(400);
+        assert_eq!(parse(&long).expect("text"), Value::String(long.clone()), "every digit stays, as text");
+        for text in [
+            "0.12345678901234567890123",
+            "9007199254740993.0",
+            "123456789012345678.5",
+            "1e-400",
+            "1e-99999999999999999999",
+            "18446744073709551616",
+            "-9223372036854775809",
+            "12345678901234567890123",
+            "0xFFFFFFFFFFFFFFFFF",
+            ".inf",
+            "-.INF",
+            ".nan",
+            &format!("0.{long}"),
+            &format!("1.{long}"),
+            &"9".repeat(60),
+        ] {
+            let error = parse(&format!("a: 1.5\nb: [x, {{ c: {text} }}]")).expect_err(text);
+            assert_eq!((error.code, error.position.map(|at| at.line)), ("E001", Some(2)), "{text}: {error:?}");
+            assert!(error.message.len() < 300, "{error:?}");
+            assert_eq!(parse(&format!("\"{text}\"")).expect("in quotes it is text"), Value::String(text.to_owned()));
+        }
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::diagnostic::did_you_mean;
+use crate::diagnostic::{did_you_mean, suggest};
+use crate::plan::limits;
 
 /// An error of the store. The message says what happened and where; [`Error::hint`] says what to do next.
 #[derive(Debug, thiserror::Error)]
@@ -89,8 +90,6 @@ pub enum Error {
         sync: String,
         /// why
         detail: String,
-        /// the statement that forgets it
-        forget: String,
     },
     /// no table of that name was made by headwater
     #[error("there is no table `{name}`")]
@@ -107,6 +106,22 @@ pub enum Error {
         name: String,
         /// those that fit, as `schema.table`
         candidates: Vec<String>,
+    },
+    /// no chosen sync has a part of that name
+    #[error("the chosen syncs have no partition `{name}`")]
+    UnknownPartition {
+        /// what was asked for
+        name: String,
+        /// the parts there are
+        known: Vec<String>,
+    },
+    /// a purge would take rows of syncs that were not chosen
+    #[error("`{table}` also holds rows of {}, and nothing tells them apart", quoted(&others[..others.len().min(limits::LISTED_MAX)]))]
+    SharedTable {
+        /// `schema.table`
+        table: String,
+        /// the syncs that were not chosen
+        others: Vec<String>,
     },
     /// the text is not one statement that only reads
     #[error("{reason}")]
@@ -158,8 +173,8 @@ impl Error {
             Self::File { .. } | Self::Database { .. } | Self::Query { .. } => return None,
             Self::NotUtf8 { .. } => "rename the file or folder".into(),
             Self::SchemaConflict { hint, .. } => hint.clone(),
-            Self::Checkpoint { forget, .. } => {
-                format!("use the headwater that wrote it, or make the sync start over with the SQL: {forget}")
+            Self::Checkpoint { sync, .. } => {
+                format!("use the headwater that wrote it, or make the sync start over: `headwater reset {sync}`")
             }
             Self::UnknownTable { known, .. } if known.is_empty() => "no sync has run yet: `headwater run`".into(),
             Self::UnknownTable { name, known } => match nearest(name, known) {
@@ -167,6 +182,13 @@ impl Error {
                 None => format!("the tables are {}", quoted(known)),
             },
             Self::AmbiguousTable { candidates, .. } => format!("say which: {}", quoted(candidates)),
+            Self::UnknownPartition { name, known } => {
+                suggest(name, known.iter().map(String::as_str)).unwrap_or_else(|| "leave out `--partition`".into())
+            }
+            Self::SharedTable { others, .. } if others.len() > limits::LISTED_MAX => {
+                "choose all syncs that fill the table, for example by naming the connection".into()
+            }
+            Self::SharedTable { others, .. } => format!("to remove these too, add: {}", others.join(" ")),
             Self::NotARead { .. } => {
                 "write one `SELECT`, `FROM`, `WITH`, `VALUES`, `DESCRIBE`, `SUMMARIZE` or `SHOW`".into()
             }

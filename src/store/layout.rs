@@ -45,7 +45,8 @@ const TABLES: [OwnTable; 10] = [
     },
     OwnTable {
         name: "partitions",
-        comment: "How far each part of a sync is. state: scanning or complete; partition is empty for a sync of one part.",
+        comment: "How far each part of a sync is. state: scanning, complete, or reset (forgotten: the next run reads everything \
+                  again); partition is empty for a sync of one part.",
         columns: "connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, partition VARCHAR, \
                   table_schema VARCHAR, table_name VARCHAR, state VARCHAR, watermark VARCHAR, last_completed_at TIMESTAMPTZ, updated_at TIMESTAMPTZ",
     },

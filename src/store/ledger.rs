@@ -6,7 +6,7 @@ use duckdb::{Connection, OptionalExt, params};
 
 use super::error::Error;
 use super::layout::own;
-use super::sql::{Table, literal};
+use super::sql::Table;
 use crate::plan::SyncId;
 use crate::scan::{Checkpoint, checkpoint};
 
@@ -225,16 +225,9 @@ pub fn read_checkpoint(db: &Connection, id: &SyncId) -> Result<Option<Checkpoint
         .optional()
         .map_err(Error::database("read the checkpoint"))?;
     let Some(state) = state else { return Ok(None) };
-    decode_checkpoint(state.as_deref().unwrap_or_default()).map(Some).map_err(|detail| Error::Checkpoint {
-        sync: id.to_string(),
-        detail,
-        forget: format!(
-            "DELETE FROM headwater.checkpoints WHERE connection = {} AND sync = {} AND variant = {}",
-            literal(&id.connection),
-            literal(&id.sync),
-            literal(&id.variant)
-        ),
-    })
+    decode_checkpoint(state.as_deref().unwrap_or_default())
+        .map(Some)
+        .map_err(|detail| Error::Checkpoint { sync: id.to_string(), detail })
 }
 
 fn decode_checkpoint(state: &str) -> Result<Checkpoint, String> {

@@ -37,7 +37,7 @@ pub struct SyncStatus {
     pub last_run: Option<RunSummary>,
     /// `schema.table` it fills, once it has committed something
     pub table: Option<String>,
-    /// `scanning` or `complete`, once it has committed something
+    /// `scanning`, `complete` or `reset`, once it has committed something
     pub state: Option<String>,
     /// everything up to here is in the table
     pub watermark: Option<String>,

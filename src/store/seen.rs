@@ -77,11 +77,11 @@ pub fn note<'a>(
     Ok(())
 }
 
-/// Forgets the keys of a sync's scans, all but those of `keep`. Nothing is written when there are none.
-pub fn forget(db: &Connection, model: &ModelPlan, id: &SyncId, keep: Option<u64>) -> Result<(), Error> {
+/// Forgets the keys of a sync's scans, all but those of `keep`; gives how many. Nothing is written when there are none.
+pub fn forget(db: &Connection, model: &ModelPlan, id: &SyncId, keep: Option<u64>) -> Result<usize, Error> {
     let table = table_of(model);
     if !exists(db, &table)? {
-        return Ok(());
+        return Ok(0);
     }
     db.execute(
         &format!(
@@ -90,8 +90,7 @@ pub fn forget(db: &Connection, model: &ModelPlan, id: &SyncId, keep: Option<u64>
         ),
         params![id.connection, id.sync, id.variant, keep],
     )
-    .map_err(Error::database("forget the seen keys"))?;
-    Ok(())
+    .map_err(Error::database("forget the seen keys"))
 }
 
 /// The statement that widens a key column here too, if the table is there and has it.

@@ -9,10 +9,11 @@ use duckdb::Connection;
 
 use super::absence::{self, Absence, ScanEnd};
 use super::error::Error;
-use super::file::{Access, RunLock, WaitObserver, Warehouse};
+use super::file::{Access, RunLock, WaitObserver, Warehouse, holds_something};
 use super::gone::{self, Gone};
 use super::layout;
 use super::ledger::{self, Counts, RequestRecord, RunEnd, RunRecord};
+use super::reset::{self, Forgotten, Reset};
 use super::tables::{self, SchemaChange, table_of};
 use super::{history, merge, publish, quarantine, seen, stage};
 use crate::plan::{ModelPlan, SyncId, limits};
@@ -103,12 +104,12 @@ impl Store {
         Self::open_within(path, limits::LOCK_WAIT_MAX, waiting)
     }
 
-    /// The same for a command that only changes what is there.
+    /// Takes a database that is there for a command that changes it; else as [`Store::open_for_run`].
     ///
     /// # Errors
-    /// Those of [`Store::open_for_run`], and [`Error::Missing`] when there is no file.
+    /// [`Error::Missing`]; else as [`Store::open_for_run`].
     pub fn open_existing(path: &Path, waiting: WaitObserver) -> Result<Self, Error> {
-        if !super::file::holds_something(path) {
+        if !holds_something(path) {
             return Err(Error::Missing { path: path.into() });
         }
         Self::open_for_run(path, waiting)
@@ -275,13 +276,51 @@ impl Store {
         })
     }
 
-    /// Forgets the keys that scans of a sync have seen, all but those of `keep`: at the start of a scan with the scan's own id, and with
-    /// `None` when a scan is given up.
+    /// Forgets the keys that scans of a sync have seen, all but those of `keep`: those of scans that nobody goes on with. Where there were
+    /// any, `instead` is what the sync remembers from then on: a checkpoint never tells of a scan without its seen keys, which would delete
+    /// what it had seen.
     ///
     /// # Errors
     /// The file cannot be had or written.
-    pub fn discard_scans(&mut self, id: &SyncId, model: &ModelPlan, keep: Option<u64>) -> Result<(), Error> {
-        self.transaction("forget the seen keys", |db| seen::forget(db, model, id, keep))
+    pub fn discard_scans(
+        &mut self,
+        id: &SyncId,
+        model: &ModelPlan,
+        keep: Option<u64>,
+        instead: &Checkpoint,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        self.transaction("forget the seen keys", |db| {
+            if seen::forget(db, model, id, keep)? > 0 {
+                ledger::write_checkpoint(db, id, &table_of(model), instead, now)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Every sync that ever ran here or has something here, by connection and name.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn known_syncs(&mut self) -> Result<Vec<SyncId>, Error> {
+        reset::known_syncs(self.attached()?)
+    }
+
+    /// What [`Store::forget`] would take away.
+    ///
+    /// # Errors
+    /// As [`Store::forget`].
+    pub fn would_forget(&mut self, reset: &Reset) -> Result<Forgotten, Error> {
+        reset::preview(self.attached()?, reset)
+    }
+
+    /// Makes syncs forget where they are, so that their next run reads everything again; with `purge` their rows go too, without being
+    /// marked as deleted first. Runs, schema changes and the request log stay.
+    ///
+    /// # Errors
+    /// [`Error::UnknownPartition`], [`Error::SharedTable`]; nothing is changed then.
+    pub fn forget(&mut self, reset: &Reset, now: DateTime<Utc>) -> Result<Forgotten, Error> {
+        self.transaction("forget", |db| reset::forget(db, reset, now))
     }
 
     /// Adds to the optional request log.

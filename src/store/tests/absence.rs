@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::support::{Bench, bad_batch, batch, customers, ended, gone, live, mark, open, sync_of};
+use super::support::{Bench, at, bad_batch, batch, customers, ended, gone, live, mark, open, sync_of};
 use crate::plan::Guard;
 use crate::record::Batch;
+use crate::scan::ScanState;
 use crate::store::{Absence, ScanEnd};
 
 fn page(bench: &Bench, ids: impl IntoIterator<Item = i64>) -> Batch {
@@ -145,7 +146,7 @@ fn only_rows_of_the_same_connection_and_variant_are_deleted() {
         bench.scan(minutes, 1, vec![both]);
     }
     bench.id = sync_of("a", "");
-    bench.store.discard_scans(&bench.id, &bench.model, None).expect("discarded");
+    bench.store.discard_scans(&bench.id, &bench.model, None, &mark(1), at(9)).expect("discarded");
     let one = page(&bench, [0]);
     bench.scan(5, 2, vec![one]);
     assert_eq!(bench.finish(6, ended(2, 1)), Absence::Deleted { rows: 1, changes: Some((7, 7)) });
@@ -158,13 +159,28 @@ fn only_rows_of_the_same_connection_and_variant_are_deleted() {
 #[test]
 fn scans_that_were_given_up_are_forgotten() {
     let mut bench = Bench::new(customers());
-    bench.store.discard_scans(&bench.id, &bench.model, None).expect("nothing to forget");
+    bench.store.discard_scans(&bench.id, &bench.model, None, &mark(1), at(9)).expect("nothing to forget");
     for scan_id in [1, 2, u64::MAX] {
         let some = page(&bench, 0..3);
         bench.scan(1, scan_id, vec![some]);
     }
-    bench.store.discard_scans(&bench.id, &bench.model, Some(u64::MAX)).expect("forgotten");
+    bench.store.discard_scans(&bench.id, &bench.model, Some(u64::MAX), &mark(1), at(9)).expect("forgotten");
     assert_eq!(bench.rows("SELECT DISTINCT scan_id FROM headwater.\"seen_shop.customers\""), [json!([u64::MAX])]);
-    bench.store.discard_scans(&bench.id, &bench.model, None).expect("forgotten");
+    bench.store.discard_scans(&bench.id, &bench.model, None, &mark(1), at(9)).expect("forgotten");
     assert_eq!(seen(&mut bench), 0);
+}
+
+#[test]
+fn a_scan_whose_seen_keys_are_forgotten_is_not_remembered() {
+    let mut bench = Bench::new(customers());
+    let remembers = |bench: &mut Bench| bench.store.checkpoint(&bench.id).expect("read").expect("a checkpoint");
+    let mut group = bench.group(vec![page(&bench, 0..3)], 1);
+    group.track_seen = Some(7);
+    group.checkpoint.main.scan = Some(ScanState::begin(7, at(1), None));
+    let before = group.checkpoint.clone();
+    bench.store.commit(group).expect("committed");
+    bench.store.discard_scans(&bench.id, &bench.model, Some(7), &mark(2), at(2)).expect("nothing to forget");
+    assert_eq!((remembers(&mut bench), seen(&mut bench)), (before, json!(3)));
+    bench.store.discard_scans(&bench.id, &bench.model, None, &mark(2), at(2)).expect("forgotten");
+    assert_eq!((remembers(&mut bench), seen(&mut bench)), (mark(2), json!(0)));
 }

@@ -39,7 +39,10 @@ fn preparing_what_is_prepared_does_not_touch_the_file() {
     let mut bench = Bench { store: open(&path), folder, model, id };
     assert_eq!(bench.store.prepare(&[Arc::clone(&bench.model)], false, "r2", at(9)).expect("prepared"), []);
     assert_eq!(bench.store.checkpoint(&bench.id).expect("read"), Some(super::support::mark(1)));
-    bench.store.discard_scans(&bench.id, &bench.model, None).expect("nothing to forget");
+    bench
+        .store
+        .discard_scans(&bench.id, &bench.model, None, &super::support::mark(1), at(1))
+        .expect("nothing to forget");
     bench.store.release().expect("released");
     let after = (std::fs::read(&path).expect("read"), std::fs::metadata(&path).and_then(|f| f.modified()).ok());
     assert!(before == after);

@@ -10,6 +10,7 @@ mod merge;
 mod quarantine;
 mod raw;
 mod read;
+mod reset;
 mod retry;
 mod schema_changes;
 mod support;
