@@ -11,7 +11,7 @@ use super::layout;
 use super::sql::{CATALOG, Table, ident, list, literal};
 use super::stage::{self, Staged};
 use super::tables::key_names;
-use crate::plan::{ColumnType, ModelPlan, SyncId};
+use crate::plan::{ColumnType, ModelPlan, SyncId, limits};
 
 /// The table of a model's seen keys.
 pub fn table_of(model: &ModelPlan) -> Table {
@@ -36,12 +36,10 @@ pub fn ensure(db: &Connection, model: &ModelPlan) -> Result<(), Error> {
         let key = &model.columns[at];
         format!("{} {}", column(&key.name), key.column_type)
     });
-    let comment = format!("Keys of {}.{} that scans under way have seen.", model.schema, model.table);
     db.execute_batch(&format!(
-        "CREATE TABLE {table} (connection VARCHAR, sync VARCHAR, variant VARCHAR, scan_id UBIGINT, {}); \
-         COMMENT ON TABLE {table} IS {};",
+        "CREATE TABLE {table} (connection VARCHAR, sync VARCHAR, variant VARCHAR, scan_id UBIGINT, {}); {}",
         list(key),
-        literal(&comment)
+        comment(model)
     ))
     .map_err(Error::database("create the table of seen keys"))
 }
@@ -77,20 +75,40 @@ pub fn note<'a>(
     Ok(())
 }
 
+/// Keys deleted at once; few in tests, so that these go the other way.
+const KEYS_AT_ONCE: usize = if cfg!(test) { 3 } else { limits::SEEN_KEYS_DELETED_AT_ONCE };
+
 /// Forgets the keys of a sync's scans, all but those of `keep`; gives how many. Nothing is written when there are none.
+///
+/// Deleting takes 8 bytes of memory a row until the transaction ends, which cannot be spilled. So of many keys those that stay are copied,
+/// and the table is dropped.
 pub fn forget(db: &Connection, model: &ModelPlan, id: &SyncId, keep: Option<u64>) -> Result<usize, Error> {
     let table = table_of(model);
     if !exists(db, &table)? {
         return Ok(0);
     }
-    db.execute(
-        &format!(
-            "DELETE FROM {table} WHERE connection = ? AND sync = ? AND variant = ? \
-             AND scan_id IS DISTINCT FROM CAST(? AS UBIGINT)"
-        ),
-        params![id.connection, id.sync, id.variant, keep],
-    )
-    .map_err(Error::database("forget the seen keys"))
+    let failed = || Error::database("forget the seen keys");
+    let own = "connection = ? AND sync = ? AND variant = ? AND scan_id IS DISTINCT FROM CAST(? AS UBIGINT)";
+    let whose = params![id.connection, id.sync, id.variant, keep];
+    let count = format!("SELECT count(*) FROM {table} WHERE {own}");
+    let keys: usize = db.query_row(&count, whose, |row| row.get(0)).map_err(failed())?;
+    if keys == 0 {
+        return Ok(0);
+    }
+    if keys <= KEYS_AT_ONCE {
+        return db.execute(&format!("DELETE FROM {table} WHERE {own}"), whose).map_err(failed());
+    }
+    let fresh = Table::new(layout::SCHEMA, &format!("new_{}", table.name));
+    db.execute(&format!("CREATE TABLE {fresh} AS SELECT * FROM {table} WHERE NOT ({own})"), whose).map_err(failed())?;
+    let swap = format!("DROP TABLE {table}; ALTER TABLE {fresh} RENAME TO {};", ident(&table.name));
+    db.execute_batch(&(swap + &comment(model))).map_err(failed())?;
+    Ok(keys)
+}
+
+/// The statement that says what the table is.
+fn comment(model: &ModelPlan) -> String {
+    let text = format!("Keys of {}.{} that scans under way have seen.", model.schema, model.table);
+    format!("COMMENT ON TABLE {} IS {};", table_of(model), literal(&text))
 }
 
 /// The statement that widens a key column here too, if the table is there and has it.

@@ -171,6 +171,26 @@ fn scans_that_were_given_up_are_forgotten() {
 }
 
 #[test]
+fn forgetting_many_keys_leaves_those_of_others_and_the_table_as_it_was() {
+    let mut bench = Bench::new(customers());
+    for (minutes, id) in (1..).zip([sync_of("a", ""), sync_of("b", "")]) {
+        bench.id = id;
+        let many = page(&bench, 0..9);
+        bench.scan(minutes, 1, vec![many]);
+    }
+    let table = "SELECT column_name, data_type, (SELECT comment FROM duckdb_tables() WHERE table_name LIKE 'seen%') \
+                 FROM duckdb_columns() WHERE table_name LIKE '%seen%' ORDER BY column_index";
+    let before = bench.rows(table);
+    assert_eq!(before.len(), 5);
+    bench.store.discard_scans(&bench.id, &bench.model, None, &mark(1), at(3)).expect("forgotten");
+    let left = "SELECT connection, count(*) FROM headwater.\"seen_shop.customers\" GROUP BY ALL";
+    assert_eq!((bench.rows(left), bench.rows(table)), (vec![json!(["a", 9])], before));
+    let again = page(&bench, 0..1);
+    bench.scan(5, 2, vec![again]);
+    assert_eq!(seen(&mut bench), 10);
+}
+
+#[test]
 fn a_scan_whose_seen_keys_are_forgotten_is_not_remembered() {
     let mut bench = Bench::new(customers());
     let remembers = |bench: &mut Bench| bench.store.checkpoint(&bench.id).expect("read").expect("a checkpoint");
