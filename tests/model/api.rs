@@ -1,0 +1,491 @@
+//! A simulated API: a list of records that changes while it is read, and answers that fail.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, SecondsFormat};
+use serde_json::{Value, json};
+
+use super::case::{Case, Fault, Op, Point};
+use super::shape::{Deletes, Incremental, Paging, Shape};
+use crate::support::{Reply, Request};
+
+/// When the simulated time begins, in seconds since 1970.
+pub const DAWN: i64 = 1_714_521_600;
+
+/// A record of the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub id: i64,
+    pub value: i64,
+    /// its value fits the column
+    pub fits: bool,
+    /// when it changed
+    pub at: i64,
+    pub created_at: i64,
+    /// a tombstone
+    pub deleted: bool,
+    /// number of its last change, over all records
+    pub seq: i64,
+}
+
+/// What an answer was, and where it said that the list goes on; none at its end.
+pub struct Page {
+    position: String,
+    next: Option<String>,
+    /// a short page, after which a list without a total may be over
+    may_end: bool,
+}
+
+/// What ends the run under way.
+pub type Disturb = Arc<dyn Fn() + Send + Sync>;
+
+/// The API of one case.
+pub struct Sim {
+    pub shape: Shape,
+    prefix: String,
+    /// in the order of the list
+    pub records: Vec<Record>,
+    /// ids that are gone, and when they went
+    deleted: BTreeMap<i64, (i64, i64)>,
+    pub now: i64,
+    /// changes so far
+    pub seq: i64,
+    /// since which change a record is there without a break
+    pub alive_since: BTreeMap<i64, i64>,
+    /// requests so far
+    requests: u64,
+    ops: Vec<(u8, Op)>,
+    faults: BTreeMap<u64, Fault>,
+    /// a failure that goes on for so many requests
+    failing: Option<(Fault, u8)>,
+    /// nothing befalls it any more
+    pub quiet: bool,
+    /// what is to befall it still does when the next scan begins
+    rests_soon: bool,
+    /// requests and commits of the run under way
+    pub run: (u64, u64),
+    /// where it disturbs the run
+    pub disturbs_at: Option<Point>,
+    /// disturbs it
+    pub disturb: Option<Disturb>,
+    /// the run goes on where one before it stopped; none until it says so
+    pub resumed: Option<bool>,
+    /// the change after which the scan under way began
+    pub scan_since: i64,
+    /// good answers of the scan under way
+    pub pages: Vec<Page>,
+    /// records in the answers of the run under way, and what the first one asked for
+    pub returned: usize,
+    pub asked_since: Option<String>,
+    /// what happened, for people
+    pub log: Vec<String>,
+    /// a law that was seen broken on the way
+    pub broken: Option<String>,
+}
+
+/// What is asked for.
+#[derive(Default)]
+struct Asked {
+    query: BTreeMap<String, String>,
+}
+
+impl Asked {
+    fn read(request: &Request) -> Self {
+        let mut query: BTreeMap<_, _> = request.query.iter().cloned().collect();
+        if let Ok(Value::Object(body)) = serde_json::from_str(&request.body)
+            && let Some(variables) = body.get("variables").and_then(Value::as_object)
+        {
+            let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            query.extend(variables.iter().map(|(name, value)| (name.clone(), text(value))));
+        }
+        Self { query }
+    }
+
+    fn text(&self, name: &str) -> Option<&str> {
+        self.query.get(name).map(String::as_str)
+    }
+
+    fn time(&self, name: &str) -> Option<i64> {
+        self.text(name).map(|text| DateTime::parse_from_rfc3339(text).expect("a time").timestamp())
+    }
+
+    fn number(&self, name: &str) -> Option<usize> {
+        self.text(name).map(|text| text.parse().expect("a number"))
+    }
+
+    /// Where in the list, in words that an answer can say beforehand; empty at its beginning.
+    fn position(&self) -> String {
+        let word = |name: &str| self.text(name).map(|text| format!("{name}={text}"));
+        let first = |text: &String| text != "page=1" && text != "offset=0";
+        ["page", "offset", "after"].into_iter().find_map(word).filter(first).unwrap_or_default()
+    }
+}
+
+fn moment(seconds: i64) -> String {
+    DateTime::from_timestamp(seconds, 0).expect("a time").to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+impl Sim {
+    pub fn new(prefix: String, case: &Case) -> Self {
+        let mut sim = Self {
+            shape: case.shape,
+            prefix,
+            records: Vec::new(),
+            deleted: BTreeMap::new(),
+            now: DAWN,
+            seq: 0,
+            alive_since: BTreeMap::new(),
+            requests: 0,
+            ops: case.ops.clone(),
+            faults: case.faults.iter().map(|(at, fault)| (u64::from(*at), *fault)).collect(),
+            failing: None,
+            quiet: false,
+            rests_soon: false,
+            run: (0, 0),
+            disturbs_at: None,
+            disturb: None,
+            resumed: None,
+            scan_since: 0,
+            pages: Vec::new(),
+            returned: 0,
+            asked_since: None,
+            log: Vec::new(),
+            broken: None,
+        };
+        for (id, value, age) in &case.records {
+            sim.befall(Op::Put(*id, *value));
+            let last = sim.records.iter_mut().find(|record| record.id == i64::from(*id)).expect("put");
+            (last.at, last.created_at) = (DAWN - i64::from(*age), DAWN - i64::from(*age));
+        }
+        sim
+    }
+
+    pub fn note(&mut self, line: String) {
+        self.log.push(line);
+    }
+
+    /// A run says how it begins.
+    pub fn starts(&mut self, resumed: bool, restarted: Option<String>) {
+        self.note(format!("  starts, resumed: {resumed} {}", restarted.clone().unwrap_or_default()));
+        let goes_on = self.pages.last().filter(|page| !page.may_end).and_then(|page| page.next.as_ref());
+        if let Some(next) = goes_on.filter(|_| !resumed && restarted.is_none()) {
+            self.breaks(format!("a run begins anew, though one before it came as far as `{next}`"));
+        }
+        self.resumed = Some(resumed);
+        if !resumed {
+            self.pages.clear();
+            self.scan_since = self.seq;
+        }
+    }
+
+    /// The run is where this case disturbs it.
+    pub fn is_disturbed(&mut self) -> bool {
+        let here = match self.disturbs_at {
+            Some(Point::Request(nth)) => self.run.0 > u64::from(nth),
+            Some(Point::Commit(nth)) => self.run.1 > u64::from(nth),
+            None => false,
+        };
+        if here {
+            self.disturbs_at = None;
+            self.note("  disturbed here".to_owned());
+        }
+        here
+    }
+
+    /// Notes the first law that is seen broken.
+    pub fn breaks(&mut self, law: String) {
+        self.note(format!("!! {law}"));
+        self.broken.get_or_insert(law);
+    }
+
+    /// Nothing befalls it from now on; what would have, does now, or before the next scan if it stands still in one.
+    pub fn rest(&mut self) {
+        self.quiet = true;
+        self.failing = None;
+        if self.shape.stands_still() {
+            self.rests_soon = true;
+        } else {
+            self.come_to_rest();
+        }
+    }
+
+    fn come_to_rest(&mut self) {
+        self.rests_soon = false;
+        for (_, op) in std::mem::take(&mut self.ops) {
+            self.befall(op);
+        }
+        for at in 0..self.records.len() {
+            if !self.records[at].fits {
+                self.befall(Op::Put(self.records[at].id as u8, 1));
+            }
+        }
+        let all: Vec<_> = self.records.iter().map(|record| (record.id, record.value, record.deleted)).collect();
+        self.note(format!("at rest at second {}: {all:?}", self.now - DAWN));
+    }
+
+    fn befall(&mut self, op: Op) {
+        self.seq += 1;
+        let (seq, now) = (self.seq, self.now);
+        let place = |sim: &Self, id: u8| sim.records.iter().position(|record| record.id == i64::from(id));
+        match op {
+            Op::Put(id, value) => {
+                let id = i64::from(id);
+                self.deleted.remove(&id);
+                match self.records.iter_mut().find(|record| record.id == id) {
+                    Some(record) => {
+                        if record.deleted {
+                            self.alive_since.insert(id, seq);
+                        }
+                        (record.value, record.fits, record.at) = (i64::from(value), true, now);
+                        (record.deleted, record.seq) = (false, seq);
+                    }
+                    None => {
+                        self.alive_since.insert(id, seq);
+                        let value = i64::from(value);
+                        self.records.push(Record {
+                            id,
+                            value,
+                            fits: true,
+                            at: now,
+                            created_at: now,
+                            deleted: false,
+                            seq,
+                        });
+                    }
+                }
+            }
+            Op::Touch(id) | Op::Break(id) => {
+                if let Some(record) = place(self, id).map(|at| &mut self.records[at]).filter(|record| !record.deleted) {
+                    (record.at, record.seq) = (now, seq);
+                    record.fits &= matches!(op, Op::Touch(_));
+                }
+            }
+            Op::Delete(id) => {
+                if let Some(at) = place(self, id).filter(|at| !self.records[*at].deleted) {
+                    self.alive_since.remove(&i64::from(id));
+                    if self.shape.deletes == Deletes::Flag {
+                        let record = &mut self.records[at];
+                        (record.deleted, record.fits, record.at, record.seq) = (true, true, now, seq);
+                    } else {
+                        self.records.remove(at);
+                        self.deleted.insert(i64::from(id), (now, seq));
+                    }
+                }
+            }
+            Op::Move(id, to) => {
+                if let Some(at) = place(self, id) {
+                    let record = self.records.remove(at);
+                    self.records.insert(usize::from(to).min(self.records.len()), record);
+                }
+            }
+            // a run's clock stands still; the next one's begins well behind
+            Op::Pass(seconds) => self.now += i64::from(seconds),
+        }
+        self.note(format!("  {op:?} at second {}", now - DAWN));
+    }
+
+    /// Answers a request; true = not at all.
+    pub fn answer(&mut self, request: &Request) -> (Reply, bool) {
+        let asked = Asked::read(request);
+        let position = asked.position();
+        let (nth, first_of_run) = (self.requests, self.run.0 == 0);
+        self.requests += 1;
+        self.run.0 += 1;
+        let begins = position.is_empty() && self.resumed == Some(false) && self.pages.is_empty();
+        if self.rests_soon && begins {
+            self.come_to_rest();
+        } else if !self.quiet && (!self.shape.stands_still() || begins) {
+            let (due, later) = std::mem::take(&mut self.ops).into_iter().partition(|(at, _)| u64::from(*at) <= nth);
+            self.ops = later;
+            due.into_iter().for_each(|(_, op): (u8, Op)| self.befall(op));
+        }
+        if first_of_run {
+            self.asked_since = asked.text("since").map(str::to_owned);
+            self.goes_on_at(&position);
+        }
+        let fault = if self.quiet { None } else { self.fault(nth, &position, first_of_run) };
+        let line = format!("{nth}: {}{}", request.line().replacen(&self.prefix, "", 1), match fault {
+            Some(fault) => format!(" -> {fault:?}"),
+            None => String::new(),
+        });
+        self.note(line);
+        let path = request.path.strip_prefix(&self.prefix).unwrap_or_default();
+        let good = if path == "/items" { self.page(&asked, fault) } else { Ok(self.other(path, &asked)) };
+        let Ok(body) = good else { return (Reply::status(410, "{}"), false) };
+        match fault {
+            Some(Fault::Status500(_)) => (Reply::status(500, "{}"), false),
+            Some(Fault::Status429(_)) => (Reply::status(429, "{}").with("retry-after", "0"), false),
+            Some(Fault::Cut) => (body.0.cut_at(5), false),
+            Some(Fault::Silence) => (body.0, true),
+            Some(Fault::Garbage) => (Reply::text("application/json", "{ \"items\": [ {"), false),
+            Some(Fault::NotFound) => (Reply::status(404, "{}"), false),
+            Some(Fault::Nothing | Fault::Keyless) | None => {
+                if path == "/items" {
+                    let may_end = body.2 < self.shape.size;
+                    self.keep(Page { position, next: body.1, may_end });
+                }
+                (body.0, false)
+            }
+        }
+    }
+
+    /// A good answer; the same one again, where the client did not get it, is one.
+    fn keep(&mut self, page: Page) {
+        if self.pages.last().is_some_and(|last| last.position == page.position) {
+            self.pages.pop();
+        }
+        self.pages.push(page);
+    }
+
+    /// A run that goes on does so behind the last committed page.
+    fn goes_on_at(&mut self, position: &str) {
+        let expected = match self.pages.last() {
+            Some(page) => page.next.clone(),
+            None => Some(String::new()),
+        };
+        if self.resumed == Some(true) && expected.as_deref() != Some(position) {
+            self.breaks(format!("a run goes on at `{position}`, and not at {expected:?} behind the last commit"));
+        }
+    }
+
+    fn fault(&mut self, nth: u64, position: &str, first_of_run: bool) -> Option<Fault> {
+        if let Some((fault, left)) = self.failing.take() {
+            self.failing = (left > 0).then(|| (fault, left - 1));
+            return Some(fault);
+        }
+        let fault = self.faults.remove(&nth)?;
+        match fault {
+            Fault::Status500(more) | Fault::Status429(more) => {
+                self.failing = (more > 0).then(|| (fault, more - 1));
+                Some(fault)
+            }
+            Fault::NotFound => (first_of_run && !position.is_empty()).then_some(fault),
+            // an API that says so of a list that may be empty is believed
+            Fault::Nothing if self.shape.allow_empty => None,
+            Fault::Nothing => (position.is_empty() || self.shape.paging.tells_total()).then_some(fault),
+            // one record more than the API counts would be another lie than this one
+            Fault::Keyless => (!self.shape.paging.counts_records()).then_some(fault),
+            Fault::Cut | Fault::Silence | Fault::Garbage => Some(fault),
+        }
+    }
+
+    /// The whole list that is asked for, each with its key.
+    fn list(&self, asked: &Asked) -> Result<Vec<((i64, i64), Record)>, ()> {
+        let since = asked.time("since").unwrap_or(i64::MIN);
+        let token = match asked.text("token") {
+            None => None,
+            Some(text) => Some(text.parse::<i64>().map_err(drop)?),
+        };
+        let (from, to) = (asked.time("from").unwrap_or(i64::MIN), asked.time("to").unwrap_or(i64::MAX));
+        let own = |record: &Record| if self.shape.deletes == Deletes::AbsenceWindow { record.created_at } else { record.at };
+        let mut list: Vec<_> = self
+            .records
+            .iter()
+            .filter(|record| own(record) >= since && (from..=to).contains(&own(record)))
+            .filter(|record| token.is_none_or(|token| record.seq > token))
+            .map(|record| {
+                let key = match self.shape.incremental {
+                    Incremental::Ascending | Incremental::Window => (own(record), record.id),
+                    Incremental::Descending | Incremental::StopAtWatermark => (-record.at, -record.id),
+                    Incremental::Token => (record.seq, 0),
+                    Incremental::None | Incremental::Unordered | Incremental::ClientFilter => (0, record.id),
+                };
+                (key, record.clone())
+            })
+            .collect();
+        let sorted = !matches!(self.shape.incremental, Incremental::None | Incremental::Unordered | Incremental::ClientFilter);
+        let by_key = !self.shape.paging.by_position() && self.shape.paging != Paging::None;
+        if sorted || by_key {
+            list.sort_by_key(|(key, _)| *key);
+        }
+        Ok(list)
+    }
+
+    /// A page of the list, where it says that the list goes on, and how many records are on it.
+    fn page(&mut self, asked: &Asked, fault: Option<Fault>) -> Result<(Reply, Option<String>, usize), ()> {
+        let shape = self.shape;
+        let list = self.list(asked)?;
+        let all = list.len();
+        let skipped = match (asked.number("page"), asked.number("offset"), asked.text("after")) {
+            (Some(page), ..) => ((page - 1) * shape.size).min(all),
+            (_, Some(offset), _) => offset.min(all),
+            (.., Some(key)) => {
+                let (a, b) = key.split_once('_').expect("a key");
+                let key = (a.parse().expect("a number"), b.parse().expect("a number"));
+                list.iter().filter(|(of, _)| *of <= key).count()
+            }
+            _ => 0,
+        };
+        let size = if shape.paging == Paging::None { all } else { shape.size };
+        let mut page: Vec<_> = list.into_iter().skip(skipped).take(size).collect();
+        let mut more = skipped + page.len() < all;
+        if fault == Some(Fault::Nothing) {
+            (page, more) = (Vec::new(), false);
+        }
+        self.returned += page.len();
+        let place = |key: &(i64, i64)| format!("{}_{}", key.0, key.1);
+        let behind = page.last().map(|(key, _)| place(key)).filter(|_| more);
+        let number = asked.number("page").unwrap_or(1) + 1;
+        let (came, empty) = (page.len(), page.is_empty());
+        let next = match shape.paging {
+            Paging::None => None,
+            Paging::LinkPages | Paging::NextUrlPages => more.then(|| format!("page={number}")),
+            Paging::LinkKeys | Paging::NextUrlKeys | Paging::Cursor | Paging::Relay => {
+                behind.as_ref().map(|key| format!("after={key}"))
+            }
+            Paging::LastRecord => page.last().map(|(key, _)| format!("after={}", place(key))),
+            Paging::Offset => (!empty).then(|| format!("offset={}", skipped + came)),
+            Paging::OffsetTotal => (more && !empty).then(|| format!("offset={}", skipped + came)),
+            Paging::Page => (!empty).then(|| format!("page={number}")),
+            Paging::PageTotal | Paging::PageTotalPages => (more && !empty).then(|| format!("page={number}")),
+        };
+        let mut items: Vec<Value> = page.iter().map(|(key, record)| self.shown(record, &place(key))).collect();
+        if fault == Some(Fault::Keyless) && !empty {
+            items.insert(0, json!({ "id": null, "at": moment(self.now), "place": "0_0" }));
+        }
+        let url = next.as_ref().map(|next| {
+            let kept = asked.query.iter().filter(|(name, _)| *name != "page" && *name != "after");
+            kept.fold(format!("{}/items?{next}", self.prefix), |url, (name, value)| format!("{url}&{name}={value}"))
+        });
+        let info = json!({ "hasNextPage": more, "endCursor": behind });
+        let reply = match shape.paging {
+            Paging::Relay => {
+                let edges: Vec<_> = items.into_iter().map(|node| json!({ "node": node })).collect();
+                Reply::json(&json!({ "data": { "items": { "edges": edges, "pageInfo": info } }, "token": self.token(more) }))
+            }
+            Paging::NextUrlPages | Paging::NextUrlKeys => Reply::json(&json!({ "items": items, "next": url, "token": self.token(more) })),
+            _ => Reply::json(&json!({
+                "items": items, "next": behind, "total": all, "pages": all.div_ceil(shape.size), "token": self.token(more)
+            })),
+        };
+        Ok(match url.filter(|_| matches!(shape.paging, Paging::LinkPages | Paging::LinkKeys)) {
+            Some(url) => (reply.with("link", &format!("<{url}>; rel=\"next\"")), next, came),
+            None => (reply, next, came),
+        })
+    }
+
+    fn token(&self, more: bool) -> Option<String> {
+        (!more).then(|| self.seq.to_string())
+    }
+
+    fn shown(&self, record: &Record, place: &str) -> Value {
+        let value = if record.fits { json!(record.value) } else { json!("none") };
+        json!({
+            "id": record.id, "value": value, "at": moment(record.at), "created_at": moment(record.created_at),
+            "deleted": record.deleted, "place": place
+        })
+    }
+
+    /// The lists of what is gone, and of what there is.
+    fn other(&self, path: &str, asked: &Asked) -> (Reply, Option<String>, usize) {
+        let items: Vec<_> = if path == "/deleted" {
+            let since = asked.time("since").unwrap_or(i64::MIN);
+            let gone = self.deleted.iter().filter(|(_, (at, _))| *at >= since);
+            gone.map(|(id, (at, _))| json!({ "id": id, "at": moment(*at) })).collect()
+        } else {
+            self.records.iter().map(|record| json!({ "id": record.id })).collect()
+        };
+        (Reply::json(&json!({ "items": items })), None, 0)
+    }
+}

@@ -1,0 +1,397 @@
+//! Runs the real engine over simulated APIs, on a real file, and looks at the table after each run.
+
+use std::collections::HashMap;
+use std::fmt::Write;
+use std::fs::OpenOptions;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use headwater::engine::{self, Event, Options, Report};
+use headwater::plan::SyncPlan;
+use tempfile::TempDir;
+use tokio::sync::{Notify, watch};
+
+use super::api::{DAWN, Sim};
+use super::case::{Batch, Disturbance, Point};
+use super::laws::{self, Row, Table};
+use crate::support::Api;
+
+/// Batches that share a database file: rows of other connections cost little, many of them something.
+const BATCHES_A_FILE: usize = 20;
+/// Runs over APIs at rest that a sync may take until its table is right.
+const RUNS_AT_REST: usize = 4;
+/// The same where a budget stops the runs.
+const RUNS_AT_REST_WITH_BUDGET: usize = 60;
+
+type Sims = Arc<Mutex<HashMap<String, Arc<Mutex<Sim>>>>>;
+
+/// One server and one database file for all cases of a test.
+pub struct World {
+    runtime: tokio::runtime::Runtime,
+    api: Api,
+    sims: Sims,
+    folder: TempDir,
+    database: PathBuf,
+    reader: duckdb::Connection,
+    batches: usize,
+    cases: usize,
+    /// runs made so far, of one sync each
+    pub runs: usize,
+}
+
+/// A case under way.
+struct Subject {
+    connection: String,
+    plan: Arc<SyncPlan>,
+    sim: Arc<Mutex<Sim>>,
+    moments: Vec<Table>,
+    /// pages committed of all runs, and of the scan under way
+    pages: (i64, usize),
+    /// a scan at rest waits to be accepted
+    waits: bool,
+    /// it came to the end of a scan that began at rest
+    settled: bool,
+    /// the engine's clock was past all its records then
+    clock_was_late: bool,
+}
+
+/// How a run ended; a crash leaves no report.
+struct Ended {
+    report: Option<Report>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let sims: Sims = Arc::default();
+        let served = Arc::clone(&sims);
+        let api = Api::start(move |request| {
+            let prefix = request.path.split('/').nth(1).unwrap_or_default().to_owned();
+            let sim = served.lock().expect("sims").get(&prefix).cloned();
+            let Some(sim) = sim else { return crate::support::Reply::status(503, "{}") };
+            let (reply, silent, disturbed) = {
+                let mut sim = sim.lock().expect("a sim");
+                let (reply, silent) = sim.answer(request);
+                let disturbed = sim.is_disturbed().then(|| sim.disturb.clone()).flatten();
+                (reply, silent, disturbed)
+            };
+            disturbed.iter().for_each(|disturb| disturb());
+            if silent {
+                // longer than the client waits
+                let (_never, nothing) = mpsc::sync_channel::<()>(0);
+                nothing.recv_timeout(Duration::from_millis(600)).ok();
+            }
+            reply
+        });
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let folder = ["/dev/shm"].iter().find_map(|folder| tempfile::tempdir_in(folder).ok());
+        let folder = folder.unwrap_or_else(|| tempfile::tempdir().expect("a temporary folder"));
+        let database = folder.path().join("model0.duckdb");
+        let reader = duckdb::Connection::open_in_memory().expect("DuckDB");
+        let runtime = runtime.expect("a runtime");
+        Self { runtime, api, sims, folder, database, reader, batches: 0, cases: 0, runs: 0 }
+    }
+
+    /// Runs a batch and checks every law.
+    ///
+    /// # Errors
+    /// The first law that is broken, with all that happened.
+    pub fn check(&mut self, batch: &Batch) -> Result<(), String> {
+        if self.batches.is_multiple_of(BATCHES_A_FILE) {
+            drop(std::fs::remove_file(&self.database));
+            self.database = self.folder.path().join(format!("model{}.duckdb", self.batches));
+        }
+        self.batches += 1;
+        let mut subjects: Vec<Subject> = batch.cases.iter().map(|case| self.subject(case)).collect();
+        let outcome = self.all_runs(batch, &mut subjects);
+        self.sims.lock().expect("sims").clear();
+        outcome.map_err(|(at, law)| {
+            let subject = &subjects[at];
+            let mut text = format!("{law}\n\n{}", batch.cases[at].shape.sync());
+            let (size, commits_pages, skew) = (batch.cases[at].shape.size, batch.commits_pages, batch.skew);
+            writeln!(text, "page size {size}, each page a commit: {commits_pages}, skew of the clock {skew} s\n")
+                .expect("text");
+            text + &subject.sim.lock().expect("a sim").log.join("\n") + "\n"
+        })
+    }
+
+    fn subject(&mut self, case: &super::case::Case) -> Subject {
+        let connection = format!("c{}", self.cases);
+        self.cases += 1;
+        let sim = Arc::new(Mutex::new(Sim::new(format!("/{connection}"), case)));
+        self.sims.lock().expect("sims").insert(connection.clone(), Arc::clone(&sim));
+        let plan = case.shape.plan(&connection, &format!("{}/{connection}", self.api.url()));
+        let moments = vec![Table::new()];
+        Subject { connection, plan, sim, moments, pages: (0, 0), waits: false, settled: false, clock_was_late: false }
+    }
+
+    fn all_runs(&mut self, batch: &Batch, subjects: &mut [Subject]) -> Result<(), (usize, String)> {
+        for (nth, disturbance) in batch.runs.iter().enumerate() {
+            let disturbance = disturbance
+                .as_ref()
+                .map(|(who, point, how)| (who.index(subjects.len()), *point, *how));
+            self.run(batch, subjects, nth, disturbance, false)?;
+        }
+        let budgeted = batch.cases.iter().any(|case| case.shape.budget.is_some());
+        let most = if budgeted { RUNS_AT_REST_WITH_BUDGET } else { RUNS_AT_REST };
+        let mut nth = batch.runs.len();
+        let rest = nth;
+        let mut accept = false;
+        while subjects.iter().any(|subject| !subject.settled) {
+            if nth - rest == most {
+                let at = subjects.iter().position(|subject| !subject.settled).expect("one");
+                return Err((at, format!("after {most} runs over an API at rest it has not read it to the end")));
+            }
+            for subject in subjects.iter() {
+                let mut sim = subject.sim.lock().expect("a sim");
+                sim.now = sim.now.max(clock(nth));
+                if !sim.quiet {
+                    sim.rest();
+                }
+            }
+            let ended = self.run(batch, subjects, nth, None, accept)?;
+            accept = at_rest(subjects, &ended, nth, batch.skew)?;
+            nth += 1;
+        }
+        for (at, subject) in subjects.iter().enumerate() {
+            let law = laws::at_rest(subject.moments.last().expect("a moment"), &subject.sim.lock().expect("a sim"));
+            law.map_err(|law| (at, law))?;
+        }
+        self.run(batch, subjects, nth, None, false)?;
+        for (at, subject) in subjects.iter().enumerate() {
+            let [.., before, after] = subject.moments.as_slice() else { unreachable!("two runs") };
+            let sim = subject.sim.lock().expect("a sim");
+            laws::of_a_run_for_nothing(before, after, &sim, subject.clock_was_late).map_err(|law| (at, law))?;
+            laws::of_readers(&subject.moments).map_err(|law| (at, law))?;
+        }
+        Ok(())
+    }
+
+    /// One run over all APIs, and the laws of one run.
+    fn run(
+        &mut self,
+        batch: &Batch,
+        subjects: &mut [Subject],
+        nth: usize,
+        disturbance: Option<(usize, Point, Disturbance)>,
+        accept: bool,
+    ) -> Result<Ended, (usize, String)> {
+        self.runs += subjects.len();
+        let mut began_at = Vec::new();
+        for (at, subject) in subjects.iter().enumerate() {
+            let mut sim = subject.sim.lock().expect("a sim");
+            sim.now = sim.now.max(clock(nth));
+            (sim.run, sim.resumed, sim.returned, sim.asked_since) = ((0, 0), None, 0, None);
+            sim.disturbs_at = disturbance.filter(|(who, ..)| *who == at).map(|(_, point, _)| point);
+            let what = disturbance.map(|(who, point, how)| {
+                format!(", {how:?} at {point:?}{}", if who == at { "" } else { " of another sync" })
+            });
+            let now = sim.now - DAWN;
+            sim.note(format!("run {nth}{} at second {now}", what.unwrap_or_default()));
+            began_at.push(sim.seq);
+        }
+        let ended = self.engine(batch, subjects, nth, disturbance.map(|(.., how)| how), accept);
+        self.wait_for_the_file();
+        let mut tables = self.tables(subjects);
+        let pages = self.pages(subjects);
+        for (at, subject) in subjects.iter_mut().enumerate() {
+            let after = tables.remove(&subject.connection).unwrap_or_default();
+            let mut sim = subject.sim.lock().expect("a sim");
+            let report = ended.report.as_ref().map(|report| &report.syncs[at]);
+            let error = report.and_then(|report| report.error.as_ref()).map(|error| format!(" {}: {}", error.code, error.message));
+            let live = after.values().filter(|row| row.is_live).count();
+            let skipped = report.and_then(|report| report.deletes_skipped.clone()).unwrap_or_default();
+            sim.note(format!(
+                "  {}{} {live} rows live of {} {skipped}",
+                report.map_or("crashed:", |report| report.state),
+                error.unwrap_or_default(),
+                after.len()
+            ));
+            if report.and_then(|report| report.error.as_ref()).is_some_and(|error| error.code == "bug" || error.code == "store")
+            {
+                sim.breaks("the engine has a bug".to_owned());
+            }
+            let all = pages.get(&subject.connection).copied().unwrap_or(0);
+            let of_run = usize::try_from(all - subject.pages.0).expect("pages only grow");
+            // a crash can come before it has begun
+            let before_run = if sim.resumed == Some(false) { 0 } else { subject.pages.1 };
+            subject.pages = (all, before_run + of_run);
+            if report.is_some_and(|report| report.state == "completed") {
+                sim.pages.clear();
+                subject.pages.1 = 0;
+            } else {
+                sim.pages.truncate(subject.pages.1);
+            }
+            let before = subject.moments.last().expect("a moment");
+            laws::of_a_run(before, &after, &sim, began_at[at]).map_err(|law| (at, law))?;
+            if let Some(law) = sim.broken.clone() {
+                return Err((at, law));
+            }
+            subject.moments.push(after);
+        }
+        Ok(ended)
+    }
+
+    fn engine(
+        &self,
+        batch: &Batch,
+        subjects: &[Subject],
+        nth: usize,
+        how: Option<Disturbance>,
+        accept_deletes: bool,
+    ) -> Ended {
+        let plans: Vec<_> = subjects.iter().map(|subject| Arc::clone(&subject.plan)).collect();
+        let sims: HashMap<_, _> =
+            subjects.iter().map(|subject| (subject.connection.clone(), Arc::clone(&subject.sim))).collect();
+        let (stop, stopped) = watch::channel(false);
+        let crash = Arc::new(Notify::new());
+        let disturb = {
+            let crash = Arc::clone(&crash);
+            Arc::new(move || match how {
+                Some(Disturbance::Crash) => crash.notify_one(),
+                Some(Disturbance::Stop) => drop(stop.send(true)),
+                None => {}
+            })
+        };
+        for subject in subjects {
+            subject.sim.lock().expect("a sim").disturb = Some(Arc::clone(&disturb) as super::api::Disturb);
+        }
+        let observer = Arc::new(move |id: Option<&headwater::plan::SyncId>, event: Event| {
+            let Some(sim) = id.and_then(|id| sims.get(&id.connection)) else { return };
+            let mut sim = sim.lock().expect("a sim");
+            match event {
+                Event::Started { resumed, restarted } => sim.starts(resumed, restarted),
+                Event::Committed { rows } => {
+                    sim.run.1 += 1;
+                    sim.note(format!("  commit of {rows} rows"));
+                }
+                Event::Page { .. } | Event::Waiting { .. } | Event::Locked { .. } | Event::Finished(_) => return,
+            }
+            if sim.is_disturbed() {
+                disturb();
+            }
+        });
+        let now = at(clock(nth) + i64::from(batch.skew));
+        let options = Options {
+            database: self.database.clone(),
+            publish: None,
+            accept_deletes,
+            full: false,
+            log_requests: false,
+            clock: Arc::new(move || now),
+            observer,
+            stop: stopped,
+            group_age_max: Duration::from_micros(if batch.commits_pages { 1 } else { 60_000_000 }),
+        };
+        let report = self.runtime.block_on(async {
+            tokio::select! {
+                biased;
+                () = crash.notified() => None,
+                report = engine::run(&plans, options) => Some(report.expect("a database that can be opened")),
+            }
+        });
+        Ended { report }
+    }
+
+    /// After a crash the store's thread still ends its job: until then the lock is held.
+    fn wait_for_the_file(&self) {
+        let mut lock = self.database.clone().into_os_string();
+        lock.push(".lock");
+        // a crash before anything was begun left no file
+        if let Ok(file) = OpenOptions::new().write(true).open(lock) {
+            file.lock().expect("the lock");
+        }
+    }
+
+    fn rows<T>(&self, sql: &str, read: impl Fn(&duckdb::Row<'_>) -> duckdb::Result<T>) -> Vec<T> {
+        let mut statement = self.reader.prepare(sql).expect("a query");
+        let rows = statement.query_map([], |row| read(row)).expect("rows");
+        rows.collect::<Result<_, _>>().expect("a row")
+    }
+
+    fn attached<T>(&self, look: impl FnOnce() -> T) -> Option<T> {
+        let path = self.database.to_str().expect("UTF-8");
+        if !self.database.exists() {
+            return None;
+        }
+        self.reader.execute_batch(&format!("ATTACH '{path}' AS model (READ_ONLY)")).expect("attached");
+        let seen = look();
+        self.reader.execute_batch("DETACH model").expect("detached");
+        Some(seen)
+    }
+
+    fn tables(&self, subjects: &[Subject]) -> HashMap<String, Table> {
+        let sql = format!(
+            "SELECT _connection, id, value, epoch_us(_first_seen_at), epoch_us(_last_modified_at), _last_action, \
+             _deleted_at IS NULL, _change FROM model.api.items WHERE _connection IN ({})",
+            names(subjects)
+        );
+        let has = "SELECT 1 FROM model.headwater.models";
+        let mut tables: HashMap<String, Table> = HashMap::new();
+        let rows = self.attached(|| {
+            if self.rows(has, |_| Ok(())).is_empty() {
+                return Vec::new();
+            }
+            self.rows(&sql, |row| {
+                let (connection, id): (String, i64) = (row.get(0)?, row.get(1)?);
+                Ok((connection, id, Row {
+                    value: row.get(2)?,
+                    first_seen_at: row.get(3)?,
+                    last_modified_at: row.get(4)?,
+                    action: row.get(5)?,
+                    is_live: row.get(6)?,
+                    change: row.get(7)?,
+                }))
+            })
+        });
+        for (connection, id, row) in rows.unwrap_or_default() {
+            let other = tables.entry(connection.clone()).or_default().insert(id, row);
+            assert!(other.is_none(), "{connection} has two rows of {id}");
+        }
+        tables
+    }
+
+    /// Pages committed by all runs of a sync.
+    fn pages(&self, subjects: &[Subject]) -> HashMap<String, i64> {
+        let sql = format!(
+            "SELECT connection, CAST(sum(pages) AS BIGINT) FROM model.headwater.runs WHERE connection IN ({}) GROUP BY 1",
+            names(subjects)
+        );
+        let rows = self.attached(|| self.rows(&sql, |row| Ok((row.get(0)?, row.get(1)?))));
+        rows.unwrap_or_default().into_iter().collect()
+    }
+}
+
+fn names(subjects: &[Subject]) -> String {
+    subjects.iter().map(|subject| format!("'{}'", subject.connection)).collect::<Vec<_>>().join(", ")
+}
+
+/// When a run begins.
+fn clock(nth: usize) -> i64 {
+    DAWN + 60 * i64::try_from(nth).expect("few runs")
+}
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(seconds, 0).expect("a time")
+}
+
+/// Who is settled now; true = the next run must accept the deletes, because all records of an API are gone.
+fn at_rest(subjects: &mut [Subject], ended: &Ended, nth: usize, skew: i8) -> Result<bool, (usize, String)> {
+    let report = ended.report.as_ref().expect("nothing disturbs runs at rest");
+    let mut accept = false;
+    for (at, (subject, report)) in subjects.iter_mut().zip(&report.syncs).enumerate() {
+        let sim = subject.sim.lock().expect("a sim");
+        if let Some(error) = &report.error {
+            if error.code != "deletes_guarded" || !sim.records.is_empty() {
+                return Err((at, format!("a run over an API at rest fails: {}", error.message)));
+            }
+            accept = true;
+        }
+        // a scan that was begun before may have passed by what changed since; one that waited to be accepted did not
+        subject.settled |= report.state == "completed" && (!report.resumed || subject.waits);
+        subject.waits = report.error.is_some();
+        subject.clock_was_late = sim.records.iter().all(|record| record.at <= clock(nth) + i64::from(skew));
+    }
+    Ok(accept)
+}
