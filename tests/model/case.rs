@@ -66,16 +66,23 @@ pub struct Case {
     pub faults: Vec<(u8, Fault)>,
 }
 
-/// Several APIs, synced at once by several runs.
+/// Several APIs, synced at once by several runs. None is what a case is shrunk to.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    pub cases: Vec<Case>,
+    pub cases: Vec<Option<Case>>,
     /// each with who disturbs it
     pub runs: Vec<Option<(Index, Point, Disturbance)>>,
     /// each page is a commit, or the whole scan is one
     pub commits_pages: bool,
     /// seconds that the engine's clock is ahead of the APIs'
     pub skew: i8,
+}
+
+impl Batch {
+    /// The same with one of its cases.
+    pub fn only(&self, at: usize) -> Self {
+        Self { cases: self.cases.get(at).cloned().into_iter().collect(), ..self.clone() }
+    }
 }
 
 const IDS: u8 = 24;
@@ -108,8 +115,11 @@ fn fault() -> impl Strategy<Value = Fault> {
 fn shape(of: impl Fn(&Shape) -> bool) -> impl Strategy<Value = Shape> {
     let shapes: Vec<Shape> =
         Shape::all().into_iter().filter(|shape| shape.is_legal() && shape.runs() && of(shape)).collect();
-    (select(shapes), 1..5usize, any::<bool>())
-        .prop_map(|(shape, size, allow_empty)| Shape { size, allow_empty, ..shape })
+    (select(shapes), 1..5usize, any::<bool>()).prop_map(|(shape, size, allow_empty)| Shape {
+        size,
+        allow_empty,
+        ..shape
+    })
 }
 
 fn case(of: impl Fn(&Shape) -> bool) -> impl Strategy<Value = Case> {
@@ -128,16 +138,10 @@ pub fn batch(size: usize, of: impl Fn(&Shape) -> bool) -> impl Strategy<Value = 
     let how = prop_oneof![3 => Just(Disturbance::Crash), 1 => Just(Disturbance::Stop)];
     let run = proptest::option::weighted(0.75, (any::<Index>(), point, how));
     (
-        // none, to be shrunk to
         proptest::collection::vec(proptest::option::weighted(0.95, case(of)), size),
         proptest::collection::vec(run, 1..4),
         any::<bool>(),
         select(vec![0, 0, -1, 1, 9]),
     )
-        .prop_map(|(cases, runs, commits_pages, skew)| Batch {
-            cases: cases.into_iter().flatten().collect(),
-            runs,
-            commits_pages,
-            skew,
-        })
+        .prop_map(|(cases, runs, commits_pages, skew)| Batch { cases, runs, commits_pages, skew })
 }

@@ -11,18 +11,21 @@ mod shape;
 mod world;
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt::Write;
 use std::time::Instant;
 
 use headwater::diagnostic::Severity;
-use proptest::test_runner::{Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
+use proptest::test_runner::{
+    Config, FileFailurePersistence, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner,
+};
 use shape::{Incremental, Shape};
 use world::World;
 
 /// APIs that one run syncs.
 const BATCH: usize = 12;
 /// Cases of each of the two tests.
-const CASES: usize = 400;
+const CASES: usize = 240;
 
 fn cases() -> usize {
     std::env::var("HEADWATER_MODEL_CASES").map_or(CASES, |text| text.parse::<usize>().expect("a number") / 2)
@@ -39,8 +42,8 @@ fn holds(of: fn(&Shape) -> bool) {
     let regressions = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/model/regressions.txt");
     let config = Config {
         cases: u32::try_from(cases() / BATCH).expect("a number").max(1),
-        max_shrink_iters: 300,
-        max_shrink_time: 120_000,
+        max_shrink_iters: 20_000,
+        max_shrink_time: 180_000,
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(regressions))),
         ..Config::default()
     };
@@ -48,17 +51,27 @@ fn holds(of: fn(&Shape) -> bool) {
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&seed.to_le_bytes());
     let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-    let told = RefCell::new(String::new());
-    let count = RefCell::new(0);
+    let (told, count) = (RefCell::new(String::new()), RefCell::new(0));
+    // once a case has failed it is shrunk alone, and what is shrunk of the others costs nothing
+    let failed = RefCell::new(None);
+    let tried: RefCell<HashMap<String, Option<String>>> = RefCell::default();
     let outcome = runner.run(&case::batch(BATCH, of), |batch| {
-        if batch.cases.is_empty() {
-            return Ok(());
+        let batch = failed.borrow().map_or_else(|| batch.clone(), |at| batch.only(at));
+        let name = format!("{batch:?}");
+        if let Some(why) = tried.borrow().get(&name) {
+            return why.clone().map_or(Ok(()), |why| Err(TestCaseError::fail(why)));
         }
-        *count.borrow_mut() += batch.cases.len();
-        world.borrow_mut().check(&batch).map_err(|text| {
-            *told.borrow_mut() = format!("{text}\n{batch:#?}");
-            TestCaseError::fail(text.lines().next().unwrap_or_default().to_owned())
-        })
+        *count.borrow_mut() += batch.cases.iter().flatten().count();
+        let outcome = world.borrow_mut().check(&batch).map_err(|(at, text)| {
+            let why = text.lines().next().unwrap_or_default().to_owned();
+            *told.borrow_mut() = format!("{text}\n{:?}", batch.only(at));
+            failed.borrow_mut().get_or_insert(at);
+            why
+        });
+        if failed.borrow().is_some() {
+            tried.borrow_mut().insert(name, outcome.clone().err());
+        }
+        outcome.map_err(TestCaseError::fail)
     });
     println!("{} cases, {} runs of a sync in {:?}", count.borrow(), world.borrow().runs, began.elapsed());
     if let Err(TestError::Fail(why, _)) = outcome {

@@ -9,17 +9,8 @@ use headwater::plan::{Compiled, Input, SyncPlan, compile};
 use headwater::spec::schema::Kind;
 
 /// Words that this version cannot run yet. One that can is taken off the list; then its cases are made.
-pub const CANNOT_RUN: [&str; 9] = [
-    "window",
-    "stop_at_watermark",
-    "client_filter",
-    "token",
-    "max_requests",
-    "max_records",
-    "scope",
-    "feed",
-    "sweep",
-];
+pub const CANNOT_RUN: [&str; 9] =
+    ["window", "stop_at_watermark", "client_filter", "token", "max_requests", "max_records", "scope", "feed", "sweep"];
 
 /// What the engine is known to get wrong. While a name is here, the cases that show it are not made:
 ///
@@ -27,7 +18,13 @@ pub const CANNOT_RUN: [&str; 9] = [
 ///   come to one that was read. Cases of such lists change only between two scans.
 /// - `behind`: an incremental list in no order, read in several pages: a record changes behind the reader, before one that is still to
 ///   come, and the watermark passes it. The same holds for them.
-pub const KNOWN_TO_FAIL: [&str; 2] = ["positions", "behind"];
+/// - `early_end`: a list that is not oldest first ends before its end, by an empty page or a 404, which is seen (and nothing deleted after
+///   it), and the watermark moves as if all had come.
+pub const KNOWN_TO_FAIL: [&str; 3] = ["positions", "behind", "early_end"];
+
+fn fails(name: &str) -> bool {
+    KNOWN_TO_FAIL.contains(&name) && !super::shows_known_failures()
+}
 
 /// How a list is paged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +70,11 @@ impl Paging {
     /// What came is counted to know where the next page is, or the end.
     pub fn counts_records(self) -> bool {
         matches!(self, Self::Offset | Self::OffsetTotal | Self::PageTotal)
+    }
+
+    /// The next page has a number of its own, and a 404 can be the end.
+    pub fn is_counted(self) -> bool {
+        matches!(self, Self::Offset | Self::OffsetTotal | Self::Page | Self::PageTotal | Self::PageTotalPages)
     }
 
     /// The API says how many records there are.
@@ -124,8 +126,7 @@ pub enum Deletes {
 }
 
 impl Deletes {
-    pub const ALL: [Self; 6] =
-        [Self::None, Self::Absence, Self::Flag, Self::AbsenceWindow, Self::Feed, Self::Sweep];
+    pub const ALL: [Self; 6] = [Self::None, Self::Absence, Self::Flag, Self::AbsenceWindow, Self::Feed, Self::Sweep];
 }
 
 /// A combination.
@@ -170,12 +171,16 @@ impl Shape {
 
     /// The list stands still while it is read, so that what the engine is known to get wrong is not shown.
     pub fn stands_still(&self) -> bool {
-        let known = |name| KNOWN_TO_FAIL.contains(&name) && !super::shows_known_failures();
         let behind = self.incremental == Incremental::Unordered && self.paging != Paging::None;
-        (known("positions") && self.paging.by_position()) || (known("behind") && behind)
+        (fails("positions") && self.paging.by_position()) || (fails("behind") && behind)
     }
 
-    /// All legal combinations of words that can be run.
+    /// A list that ends too early takes the watermark with it.
+    pub fn loses_by_early_ends(&self) -> bool {
+        fails("early_end") && matches!(self.incremental, Incremental::Descending | Incremental::Unordered)
+    }
+
+    /// All combinations.
     pub fn all() -> Vec<Self> {
         let mut all = Vec::new();
         for paging in Paging::ALL {
