@@ -298,6 +298,7 @@ impl Sim {
         } else if !self.quiet && (!self.shape.stands_still() || begins) {
             let (due, later) = std::mem::take(&mut self.ops).into_iter().partition(|(at, _)| u64::from(*at) <= nth);
             self.ops = later;
+            self.now += i64::from(self.shape.loses_the_same_time());
             due.into_iter().for_each(|(_, op): (u8, Op)| self.befall(op));
         }
         if first_of_run {
@@ -356,14 +357,20 @@ impl Sim {
             self.failing = (left > 0).then(|| (fault, left - 1));
             return Some(fault);
         }
-        let fault = self.faults.remove(&nth)?;
+        // a place is forgotten while no run is under way
+        let forgotten = self.faults.range(..=nth).find(|(_, fault)| **fault == Fault::NotFound).map(|(at, _)| *at);
+        if let Some(at) = forgotten.filter(|_| first_of_run && !position.is_empty()) {
+            self.faults.remove(&at);
+            let is_end = self.shape.paging.is_counted() && self.shape.loses_by_early_ends();
+            return (!is_end).then_some(Fault::NotFound);
+        }
+        let fault = *self.faults.get(&nth).filter(|fault| **fault != Fault::NotFound)?;
         match fault {
             Fault::Status500(more) | Fault::Status429(more) => {
                 self.failing = (more > 0).then(|| (fault, more - 1));
                 Some(fault)
             }
-            Fault::NotFound if self.shape.paging.is_counted() && self.shape.loses_by_early_ends() => None,
-            Fault::NotFound => (first_of_run && !position.is_empty()).then_some(fault),
+            Fault::NotFound => None,
             // an API that says so of a list that may be empty is believed
             Fault::Nothing if self.shape.allow_empty => None,
             Fault::Nothing if !position.is_empty() && self.shape.loses_by_early_ends() => None,

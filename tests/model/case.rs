@@ -36,7 +36,7 @@ pub enum Fault {
     Garbage,
     /// a page of nothing, without a next one. Where nothing tells that more should be there only a first page is.
     Nothing,
-    /// 404, if a run goes on at a saved place with it
+    /// 404 for the next saved place that a run goes on at
     NotFound,
     /// a record without a key stands among the others
     Keyless,
@@ -107,7 +107,7 @@ fn fault() -> impl Strategy<Value = Fault> {
         1 => Just(Fault::Silence),
         2 => Just(Fault::Garbage),
         3 => Just(Fault::Nothing),
-        3 => Just(Fault::NotFound),
+        6 => Just(Fault::NotFound),
         2 => Just(Fault::Keyless),
     ]
 }
@@ -126,8 +126,8 @@ fn case(of: impl Fn(&Shape) -> bool) -> impl Strategy<Value = Case> {
     (
         shape(of),
         proptest::collection::vec((0..IDS, 0..4u8, 0..4u8), 0..12),
-        proptest::collection::vec((0..20u8, op()), 0..12),
-        proptest::collection::vec((0..20u8, fault()), 0..3),
+        proptest::collection::vec((0..14u8, op()), 0..12),
+        proptest::collection::vec((0..12u8, fault()), 0..4),
     )
         .prop_map(|(shape, records, ops, faults)| Case { shape, records, ops, faults })
 }
