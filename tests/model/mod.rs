@@ -7,6 +7,8 @@
 mod api;
 mod case;
 mod laws;
+mod pages;
+mod reader;
 mod shape;
 mod world;
 
@@ -36,6 +38,7 @@ fn shows_known_failures() -> bool {
     std::env::var_os("HEADWATER_MODEL_ALL").is_some()
 }
 
+#[expect(clippy::print_stdout, reason = "how many cases there were is told with `--nocapture`")]
 fn holds(of: fn(&Shape) -> bool) {
     let world = RefCell::new(World::new());
     let began = Instant::now();

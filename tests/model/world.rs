@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::fmt::Write;
-use std::fs::OpenOptions;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
@@ -15,7 +14,8 @@ use tokio::sync::{Notify, watch};
 
 use super::api::{DAWN, Sim};
 use super::case::{Batch, Case, Disturbance, Point};
-use super::laws::{self, Row, Table};
+use super::laws::{self, Table};
+use super::reader::Reader;
 use crate::support::Api;
 
 /// Batches that share a database file: rows of other connections cost little, many of them something.
@@ -34,7 +34,7 @@ pub struct World {
     sims: Sims,
     folder: TempDir,
     database: PathBuf,
-    reader: duckdb::Connection,
+    reader: Reader,
     batches: usize,
     cases: usize,
     /// runs made so far, of one sync each
@@ -88,7 +88,7 @@ impl World {
         let folder = ["/dev/shm"].iter().find_map(|folder| tempfile::tempdir_in(folder).ok());
         let folder = folder.unwrap_or_else(|| tempfile::tempdir().expect("a temporary folder"));
         let database = folder.path().join("model0.duckdb");
-        let reader = duckdb::Connection::open_in_memory().expect("DuckDB");
+        let reader = Reader::new();
         let runtime = runtime.expect("a runtime");
         Self { runtime, api, sims, folder, database, reader, batches: 0, cases: 0, runs: 0 }
     }
@@ -196,9 +196,10 @@ impl World {
             began_at.push(sim.seq);
         }
         let ended = self.engine(batch, subjects, nth, disturbance.map(|(.., how)| how), accept);
-        self.wait_for_the_file();
-        let mut tables = self.tables(subjects);
-        let pages = self.pages(subjects);
+        Reader::wait(&self.database);
+        let connections: Vec<_> = subjects.iter().map(|subject| subject.connection.as_str()).collect();
+        let mut tables = self.reader.tables(&self.database, &connections);
+        let pages = self.reader.pages(&self.database, &connections);
         for (at, subject) in subjects.iter_mut().enumerate() {
             let after = tables.remove(&subject.connection).unwrap_or_default();
             let mut sim = subject.sim.lock().expect("a sim");
@@ -301,82 +302,6 @@ impl World {
         });
         Ended { report }
     }
-
-    /// After a crash the store's thread still ends its job: until then the lock is held.
-    fn wait_for_the_file(&self) {
-        let mut lock = self.database.clone().into_os_string();
-        lock.push(".lock");
-        // a crash before anything was begun left no file
-        if let Ok(file) = OpenOptions::new().write(true).open(lock) {
-            file.lock().expect("the lock");
-        }
-    }
-
-    fn rows<T>(&self, sql: &str, read: impl Fn(&duckdb::Row<'_>) -> duckdb::Result<T>) -> Vec<T> {
-        let mut statement = self.reader.prepare(sql).expect("a query");
-        let rows = statement.query_map([], |row| read(row)).expect("rows");
-        rows.collect::<Result<_, _>>().expect("a row")
-    }
-
-    fn attached<T>(&self, look: impl FnOnce() -> T) -> Option<T> {
-        let path = self.database.to_str().expect("UTF-8");
-        if !self.database.exists() {
-            return None;
-        }
-        self.reader.execute_batch(&format!("ATTACH '{path}' AS model (READ_ONLY)")).expect("attached");
-        let seen = look();
-        self.reader.execute_batch("DETACH model").expect("detached");
-        Some(seen)
-    }
-
-    fn tables(&self, subjects: &[Subject]) -> HashMap<String, Table> {
-        let sql = format!(
-            "SELECT _connection, id, value, epoch_us(_first_seen_at), epoch_us(_last_modified_at), _last_action, \
-             _deleted_at IS NULL, _change FROM model.api.items WHERE _connection IN ({})",
-            names(subjects)
-        );
-        let has = "SELECT 1 FROM model.headwater.models";
-        let mut tables: HashMap<String, Table> = HashMap::new();
-        let rows = self.attached(|| {
-            if self.rows(has, |_| Ok(())).is_empty() {
-                return Vec::new();
-            }
-            self.rows(&sql, |row| {
-                let (connection, id): (String, i64) = (row.get(0)?, row.get(1)?);
-                Ok((
-                    connection,
-                    id,
-                    Row {
-                        value: row.get(2)?,
-                        first_seen_at: row.get(3)?,
-                        last_modified_at: row.get(4)?,
-                        action: row.get(5)?,
-                        is_live: row.get(6)?,
-                        change: row.get(7)?,
-                    },
-                ))
-            })
-        });
-        for (connection, id, row) in rows.unwrap_or_default() {
-            let other = tables.entry(connection.clone()).or_default().insert(id, row);
-            assert!(other.is_none(), "{connection} has two rows of {id}");
-        }
-        tables
-    }
-
-    /// Pages committed by all runs of a sync.
-    fn pages(&self, subjects: &[Subject]) -> HashMap<String, i64> {
-        let sql = format!(
-            "SELECT connection, CAST(sum(pages) AS BIGINT) FROM model.headwater.runs WHERE connection IN ({}) GROUP BY 1",
-            names(subjects)
-        );
-        let rows = self.attached(|| self.rows(&sql, |row| Ok((row.get(0)?, row.get(1)?))));
-        rows.unwrap_or_default().into_iter().collect()
-    }
-}
-
-fn names(subjects: &[Subject]) -> String {
-    subjects.iter().map(|subject| format!("'{}'", subject.connection)).collect::<Vec<_>>().join(", ")
 }
 
 /// When a run begins.
