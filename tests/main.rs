@@ -29,6 +29,7 @@ mod incremental;
 mod inheritance;
 mod kill;
 mod language;
+mod model;
 mod pages;
 mod paths;
 mod raw;
