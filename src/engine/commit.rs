@@ -12,7 +12,7 @@ use super::lane::{Page, needs_finish, unexplained};
 use super::report::SyncReport;
 use super::sync::Task;
 use super::{Error, Event};
-use crate::plan::{DeletePlan, Guard, Order, Scope, limits};
+use crate::plan::{DeletePlan, Guard, Order, Scope, SyncPlan, limits};
 use crate::record::{Batch, Keys};
 use crate::scan::{Checkpoint, Lane, Mark, OpenWindow, Position, ScanState, seen_by};
 use crate::store::{Absence, AbsenceEnd, Gone, Group, ScanEnd, Stretch};
@@ -96,7 +96,7 @@ impl<'t> Commits<'t> {
                 Some(Message::GiveUp(id)) => self.checkpoint.windows.give_up(id),
                 Some(Message::BeginAgain(lane, scan)) => {
                     self.commit(report).await?;
-                    self.checkpoint.after_page(lane, *scan, false);
+                    self.checkpoint.after_page(lane, *scan, Order::None);
                     let keep = seen_by(&self.task.plan, &self.checkpoint);
                     self.task.forget_seen(keep, self.kept(&self.checkpoint)).await?;
                 }
@@ -166,11 +166,11 @@ impl<'t> Commits<'t> {
                 }
             }
         }
-        let ascending = plan.incremental.as_ref().is_some_and(|incremental| incremental.order == Order::Ascending);
+        let order = order(plan);
         let closes = done && !needs_finish(plan, lane, &scan);
-        self.checkpoint.after_page(lane, scan, ascending);
+        self.checkpoint.after_page(lane, scan, order);
         if closes {
-            self.checkpoint.after_scan(lane);
+            self.checkpoint.after_scan(lane, order);
         }
         self.committed = false;
         let age_max = self.task.group_age_max;
@@ -210,7 +210,7 @@ impl<'t> Commits<'t> {
             return Err(Error::Bug("the end of a scan that nobody made".into()));
         };
         let mut after = self.checkpoint.clone();
-        after.after_scan(lane);
+        after.after_scan(lane, order(&plan));
         let keep = seen_by(&plan, &after);
         if let Some(why) = scan.unproven.clone() {
             report.deletes_skipped = Some(why);
@@ -234,7 +234,7 @@ impl<'t> Commits<'t> {
             }
             Absence::Guarded { .. } => ScanState { guarded: true, ..scan.clone() },
         };
-        self.checkpoint.after_page(lane, held.clone(), false);
+        self.checkpoint.after_page(lane, held.clone(), Order::None);
         let kept = self.checkpoint_only(&self.checkpoint);
         self.task.writer.call(move |store| store.commit(kept)).await?;
         match absence {
@@ -327,6 +327,10 @@ impl<'t> Commits<'t> {
         }
         kept
     }
+}
+
+fn order(plan: &SyncPlan) -> Order {
+    plan.incremental.as_ref().map_or(Order::None, |incremental| incremental.order)
 }
 
 /// The entries of a page of deletions that are news.

@@ -99,6 +99,6 @@ pub const FILE_HELD_MAX: Duration = Duration::from_secs(2);
 /// DuckDB's own memory limit inside headwater.
 pub const DUCKDB_MEMORY: &str = "160MB";
 /// Seen keys that are deleted row by row; of more, those that stay are copied. A deleted row takes 8 bytes that cannot be spilled.
-pub const SEEN_KEYS_DELETED_AT_ONCE: i64 = 1_000_000;
+pub const SEEN_KEYS_DELETED_AT_ONCE: usize = 1_000_000;
 /// Keys that the end of a scan compares at once with the table; their join fits into `DUCKDB_MEMORY`.
 pub const ABSENCE_KEYS_AT_ONCE: u64 = 1_000_000;

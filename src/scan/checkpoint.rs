@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Mark, Windows};
-use crate::plan::limits;
+use crate::plan::{Order, limits};
 
 /// The version written today. An unknown version is refused, never guessed at; version 1 is this one without windows, tokens and lists
 /// of what is gone.
@@ -108,6 +108,9 @@ pub struct ScanState {
     pub rounds: u32,
     /// why an end of this scan would prove nothing about what is gone
     pub unproven: Option<String>,
+    /// the list may have been longer than what came
+    #[serde(default)]
+    pub cut_short: bool,
     /// the number of all records as the API said it last
     #[serde(default)]
     pub total: Option<u64>,
@@ -215,9 +218,9 @@ impl Checkpoint {
 
     /// The state after `scan` has come so far. A watermark moves with the pages only where the API lists the oldest first, keeps to that,
     /// and is not read by position.
-    pub fn after_page(&mut self, lane: Lane, scan: ScanState, ascending: bool) {
-        if lane == Lane::Main && ascending && !scan.unsorted && !scan.by_position {
-            self.main.watermark = self.main.watermark.take().max(scan.high.clone());
+    pub fn after_page(&mut self, lane: Lane, scan: ScanState, order: Order) {
+        if lane == Lane::Main && order == Order::Ascending && !scan.unsorted && !scan.by_position {
+            self.main.watermark = self.main.watermark.take().max(scan.reached());
         }
         match lane {
             Lane::Main => self.main.scan = Some(scan),
@@ -231,17 +234,17 @@ impl Checkpoint {
         }
     }
 
-    /// The state after the scan of a lane is complete.
-    pub fn after_scan(&mut self, lane: Lane) {
+    /// The state after the scan of a lane is complete. `order` is that of the main list.
+    pub fn after_scan(&mut self, lane: Lane, order: Order) {
         match lane {
             Lane::Main => {
                 if let Some(token) = self.main.scan.as_ref().and_then(|scan| scan.token.clone()) {
                     self.token = Some(token);
                 }
-                self.main.close();
+                self.main.close(order);
             }
             Lane::Feed => self.feed.close(),
-            Lane::Sweep => self.sweep.close(),
+            Lane::Sweep => self.sweep.close(Order::None),
             Lane::Window(id) => {
                 let started_at = self.windows.close(id);
                 self.main.watermark = self.main.watermark.take().max(self.windows.covered());
@@ -267,7 +270,7 @@ impl Feed {
     /// The scan is complete: what the next one will read again is remembered.
     fn close(&mut self) {
         let began = self.track.scan.as_ref().map(|scan| scan.started_at);
-        self.track.close();
+        self.track.close(Order::None);
         let from = self.track.watermark.as_ref();
         let again = |mark: &Mark| from.is_none_or(|from| mark >= from);
         self.applied = self.reading.drain(..).filter(|(_, mark)| again(mark)).map(|(hash, _)| hash).collect();
@@ -287,14 +290,15 @@ impl Track {
 
     /// The scan is complete: everything up to the highest mark it saw is covered, if nothing can have slipped past it. Else that is so
     /// after the next scan, which reads the same stretch once more; what the scan before saw has now been read twice.
-    fn close(&mut self) {
+    fn close(&mut self, order: Order) {
         let Some(scan) = self.scan.take() else { return };
         let ahead = self.ahead.take();
         self.watermark = self.watermark.take().max(ahead);
-        if scan.is_settled() {
-            self.watermark = self.watermark.take().max(scan.high);
+        let reached = scan.reached();
+        if scan.is_settled(order) {
+            self.watermark = self.watermark.take().max(reached);
         } else {
-            self.ahead = scan.high.filter(|high| self.watermark.as_ref().is_none_or(|watermark| high > watermark));
+            self.ahead = reached.filter(|high| self.watermark.as_ref().is_none_or(|watermark| high > watermark));
         }
         self.completed_at = self.completed_at.max(Some(scan.started_at));
     }
@@ -319,6 +323,7 @@ impl ScanState {
             by_position: false,
             rounds: 0,
             unproven: None,
+            cut_short: false,
             total: None,
             moved: false,
             guarded: false,
@@ -336,6 +341,7 @@ impl ScanState {
             unsorted: self.unsorted,
             rounds: self.rounds + 1,
             unproven: self.unproven.clone(),
+            cut_short: self.cut_short,
             ..Self::begin(self.id, self.started_at, self.since.clone())
         }
     }

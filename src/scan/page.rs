@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Mark;
 use super::checkpoint::{Position, ScanState, Tortoise};
-use crate::plan::{PageKind, PagePlan, limits};
+use crate::plan::{Order, PageKind, PagePlan, limits};
 
 /// What one page says about the next.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -126,6 +126,7 @@ impl ScanState {
             None
         } else if page.past_end {
             self.doubt("the API answered 404 behind the last page");
+            self.cut_short = true;
             None
         } else if page.reached {
             None
@@ -138,6 +139,7 @@ impl ScanState {
             {
                 let text = format!("the API says there are {total} records and returned {}", self.records);
                 self.doubt(&text);
+                self.cut_short = true;
             }
             self.position = Position::End;
             return Ok(Step::Done);
@@ -162,19 +164,30 @@ impl ScanState {
         Self { tortoise: None, content: None, empty_pages: 0, ..self }
     }
 
+    /// How far a watermark may follow this scan. While a list of several pages is read, a record can change behind the reader and others
+    /// before it, and what those bear is seen while that is not. All that bear times before the scan began were there to be seen; clocks that
+    /// differ are allowed for.
+    pub fn reached(&self) -> Option<Mark> {
+        let high = self.high.clone()?;
+        Some(if self.pages > 1 { high.not_after(self.started_at - limits::CLOCK_SKEW_MAX) } else { high })
+    }
+
     /// Whether no record can have slipped past the reader: from a page that was still to be read to one that had been. It happens when a
-    /// list is read by position, and a record before that position goes away or changes its place.
+    /// list is read by position, and a record before that position goes away or changes its place; and where the end was none.
     ///
     /// Nothing has moved where the API counts the records, always counted the same, returned as many, and none of them is newer than the
-    /// scan.
-    pub fn is_settled(&self) -> bool {
-        let newest = |high: &Mark| match high {
-            Mark::Timestamp(at) => *at < self.started_at - limits::CLOCK_SKEW_MAX,
-            Mark::Date(day) => *day < (self.started_at - limits::CLOCK_SKEW_MAX).date_naive(),
-            Mark::Integer(_) | Mark::Text(_) => false,
+    /// scan. Of a list in no order by marks that are no times it cannot be told which of them came while it was read.
+    pub fn is_settled(&self, order: Order) -> bool {
+        let is_old = match &self.high {
+            Some(Mark::Timestamp(_) | Mark::Date(_)) => self.reached() == self.high,
+            Some(Mark::Integer(_) | Mark::Text(_)) => false,
+            None => true,
         };
         let counted = !self.moved && self.total == Some(self.records);
-        !self.by_position || (counted && self.high.as_ref().is_none_or(newest))
+        let is_time = !matches!(self.high, Some(Mark::Integer(_) | Mark::Text(_)));
+        !self.cut_short
+            && (!self.by_position || counted && is_old)
+            && (self.pages <= 1 || order != Order::None || is_time)
     }
 
     /// The first reason is kept: an end proves nothing once anything was in doubt.

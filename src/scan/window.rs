@@ -10,7 +10,7 @@ use chrono::{DateTime, Datelike, Months, NaiveTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Mark, ScanState};
-use crate::plan::{IncrementalPlan, MarkKind, Span, WindowPlan};
+use crate::plan::{IncrementalPlan, MarkKind, Span, WindowPlan, limits};
 
 /// How far the windows of a sync are.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -62,18 +62,21 @@ impl Windows {
 
     /// Plans what has come since: from the end of what was planned, or from `start`, less the lookback, up to now less the lag.
     ///
-    /// The moment that is under way (the day, for days) is read too, and is not covered by that.
+    /// The moment that is under way (the day, for days) is read too, and is not covered by that; neither is what could still be written by
+    /// a clock that is behind.
     pub fn extend(&mut self, plan: &IncrementalPlan, window: &WindowPlan, start: &Mark, now: DateTime<Utc>, pass: u64) {
         if self.is_complete() {
             self.pass = pass;
         }
-        let Some(whole) = now.checked_sub_signed(delta(window.lag)).map(|at| floor(plan, window, at)) else { return };
+        let before = |back: TimeDelta| now.checked_sub_signed(back).map(|at| floor(plan, window, at));
+        let lag = delta(window.lag);
+        let (Some(whole), Some(sure)) = (before(lag), before(lag.max(limits::CLOCK_SKEW_MAX))) else { return };
         let from = match &self.until {
             Some(until) => until.minus(plan.lookback).max(start.clone().min(until.clone())),
             None => mark(plan.kind, floor(plan, window, moment(start))),
         };
         let to = mark(plan.kind, whole + granularity(plan, window));
-        let until = mark(plan.kind, whole);
+        let until = mark(plan.kind, sure);
         if from < to {
             self.add(Range { from: from.clone(), to });
         }

@@ -65,10 +65,10 @@ fn months_end_at_the_turn_of_a_month() {
             "2024-03-01T00:00:00Z .. 2024-03-02T12:00:00Z",
         ]
     );
-    // the second under way is read and not covered
-    assert_eq!(windows.covered(), Some(time("2024-03-02T12:00:00Z")));
+    // what a clock that is behind may still write is read and not covered
+    assert_eq!(windows.covered(), Some(time("2024-03-02T11:55:00Z")));
     windows.extend(&plan.0, &plan.1, &time("2024-01-31"), at("2024-03-02T12:00:05.5Z"), 2);
-    assert_eq!(cut(&mut windows, &plan), ["2024-03-02T12:00:00Z .. 2024-03-02T12:00:05Z"]);
+    assert_eq!(cut(&mut windows, &plan), ["2024-03-02T11:55:00Z .. 2024-03-02T12:00:05Z"]);
 
     let quarters = self::plan(MarkKind::Date, "3 months", 0);
     let mut windows = Windows::default();
@@ -98,7 +98,7 @@ fn only_what_failed_is_read_again_and_the_watermark_waits_for_it() {
     assert_eq!(windows.pass, 1, "the pass goes on");
     assert_eq!(
         cut(&mut windows, &plan),
-        ["2024-01-03T00:00:00Z .. 2024-01-03T23:59:59Z", "2024-01-04T12:00:00Z .. 2024-01-04T13:00:00Z"]
+        ["2024-01-03T00:00:00Z .. 2024-01-03T23:59:59Z", "2024-01-04T11:55:00Z .. 2024-01-04T13:00:00Z"]
     );
     assert!(windows.is_complete());
 }
@@ -112,7 +112,7 @@ fn lookback_and_lag_move_the_ends() {
     let plan = (incremental.clone(), window.clone());
     assert_eq!(cut(&mut windows, &plan), ["2024-01-01T00:00:00Z .. 2024-01-01T09:58:00Z"]);
     windows.extend(&incremental, &window, &time("2024-01-01"), at("2024-01-01T11:00:00Z"), 2);
-    assert_eq!(cut(&mut windows, &plan), ["2024-01-01T08:58:00Z .. 2024-01-01T10:58:00Z"]);
+    assert_eq!(cut(&mut windows, &plan), ["2024-01-01T08:55:00Z .. 2024-01-01T10:58:00Z"]);
     incremental.lookback = Duration::from_secs(86_400);
     windows.extend(&incremental, &window, &time("2024-01-01"), at("2024-01-01T12:00:00Z"), 3);
     assert_eq!(cut(&mut windows, &plan), ["2024-01-01T00:00:00Z .. 2024-01-01T11:58:00Z"], "never before the start");

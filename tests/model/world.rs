@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use headwater::engine::{self, Event, Options, Report};
-use headwater::plan::SyncPlan;
+use headwater::plan::{Budget, SyncPlan};
+use headwater::scan::Wish;
 use tempfile::TempDir;
 use tokio::sync::{Notify, watch};
 
@@ -285,8 +286,9 @@ impl World {
         let options = Options {
             database: self.database.clone(),
             publish: None,
-            accept_deletes,
-            full: false,
+            wish: Wish { full: false, accept_deletes },
+            allow_destructive: false,
+            budget: Budget::default(),
             log_requests: false,
             clock: Arc::new(move || now),
             observer,

@@ -89,6 +89,7 @@ fn everything() -> ScanState {
         by_position: true,
         rounds: 1,
         unproven: Some("because".into()),
+        cut_short: true,
         total: Some(6),
         moved: true,
         guarded: true,
