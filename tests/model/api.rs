@@ -74,6 +74,11 @@ pub struct Sim {
     pub scan_since: i64,
     /// good answers of the scan under way
     pub pages: Vec<Page>,
+    /// good answers of the scan that the one under way is instead of, and after which change that began: until a page of the new one is
+    /// committed, a run may go on with the old one
+    pub left: Option<(Vec<Page>, i64)>,
+    /// pages of it that count again
+    pub regained: usize,
     /// records in the answers of the run under way, and what the first one asked for
     pub returned: usize,
     pub asked_since: Option<String>,
@@ -105,6 +110,8 @@ impl Sim {
             resumed: None,
             scan_since: 0,
             pages: Vec::new(),
+            left: None,
+            regained: 0,
             returned: 0,
             asked_since: None,
             log: Vec::new(),
@@ -125,13 +132,14 @@ impl Sim {
     /// A run says how it begins.
     pub fn starts(&mut self, resumed: bool, restarted: Option<String>) {
         self.note(format!("  starts, resumed: {resumed} {}", restarted.clone().unwrap_or_default()));
-        let goes_on = self.pages.last().filter(|page| !page.may_end).and_then(|page| page.next.as_ref());
-        if let Some(next) = goes_on.filter(|_| !resumed && restarted.is_none()) {
+        let goes_on = self.pages.last().filter(|page| !page.may_end).and_then(|page| page.next.clone());
+        if let Some(next) = goes_on.as_ref().filter(|_| !resumed && restarted.is_none()) {
             self.breaks(format!("a run begins anew, though one before it came as far as `{next}`"));
         }
         self.resumed = Some(resumed);
         if !resumed {
-            self.pages.clear();
+            let left = std::mem::take(&mut self.pages);
+            self.left = goes_on.is_some().then_some((left, self.scan_since));
             self.scan_since = self.seq;
         }
     }
@@ -249,7 +257,7 @@ impl Sim {
         let (nth, first_of_run) = (self.requests, self.run.0 == 0);
         self.requests += 1;
         self.run.0 += 1;
-        let begins = position.is_empty() && self.resumed == Some(false) && self.pages.is_empty();
+        let begins = first_of_run && position.is_empty() && self.resumed == Some(false) && self.pages.is_empty();
         if self.rests_soon && begins {
             self.come_to_rest();
         } else if !self.quiet && (!self.shape.stands_still() || begins) {
@@ -304,7 +312,14 @@ impl Sim {
     fn goes_on_at(&mut self, position: &str) {
         // a list that is read to its end may be read once more before anything is deleted
         let expected = self.pages.last().and_then(|page| page.next.clone()).unwrap_or_default();
-        if self.resumed == Some(true) && expected != position {
+        if self.resumed != Some(true) || expected == position {
+            return;
+        }
+        let is_left =
+            |(pages, _): &(Vec<Page>, i64)| pages.last().is_some_and(|last| last.next.as_deref() == Some(position));
+        if let Some((pages, since)) = self.left.take_if(|left| self.pages.is_empty() && is_left(left)) {
+            (self.regained, self.pages, self.scan_since) = (pages.len(), pages, since);
+        } else {
             self.breaks(format!("a run goes on at `{position}`, and not at `{expected}` behind the last commit"));
         }
     }

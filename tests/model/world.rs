@@ -226,7 +226,10 @@ impl World {
             let of_run = usize::try_from(all - subject.pages.0).expect("pages only grow");
             // a crash can come before it has begun
             let before_run = if sim.resumed == Some(false) { 0 } else { subject.pages.1 };
-            subject.pages = (all, before_run + of_run);
+            subject.pages = (all, before_run + of_run + std::mem::take(&mut sim.regained));
+            if of_run > 0 {
+                sim.left = None;
+            }
             if report.is_some_and(|report| report.state == "completed") {
                 sim.pages.clear();
                 subject.pages.1 = 0;
