@@ -89,10 +89,11 @@ pub fn seen_by(plan: &SyncPlan, checkpoint: &Checkpoint) -> Option<u64> {
     match &plan.deletes {
         DeletePlan::Absence { .. } if !checkpoint.windows.is_complete() => Some(checkpoint.windows.pass),
         DeletePlan::Absence { .. } => checkpoint.main.scan.as_ref().map(|scan| scan.id),
-        DeletePlan::Sweep(_) => checkpoint.sweep.scan.as_ref().map(|scan| scan.id),
         DeletePlan::None => None,
-        DeletePlan::Flag { .. } | DeletePlan::Feed(_) | DeletePlan::Webhook => {
-            checkpoint.main.scan.as_ref().filter(|scan| is_whole_feed(plan, scan)).map(|scan| scan.id)
+        // a sweep under way notes what the records' own list returns too, and both may end by what is noted
+        DeletePlan::Flag { .. } | DeletePlan::Feed(_) | DeletePlan::Sweep(_) | DeletePlan::Webhook => {
+            let whole = checkpoint.main.scan.as_ref().filter(|scan| is_whole_feed(plan, scan));
+            checkpoint.sweep.scan.as_ref().or(whole).map(|scan| scan.id)
         }
     }
 }
