@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::answer::Mapped;
@@ -310,11 +311,21 @@ impl<'t> Commits<'t> {
     }
 
     /// The checkpoint as it may be written down. A position that holds a secret (some APIs put the account's id or key into their next links)
-    /// is not: another run begins the scan at its first page.
+    /// is not: another run begins the scan at its first page. Nor is a token that holds one: another run reads everything.
     fn kept(&self, checkpoint: &Checkpoint) -> Checkpoint {
         let mut kept = checkpoint.clone();
         let Ok(client) = &self.task.client else { return kept };
+        let has_secret = |value: &Value| {
+            let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+            client.redact(&text) != text
+        };
+        kept.token = kept.token.filter(|token| !has_secret(token));
         for scan in kept.scans_mut() {
+            if scan.since_token.iter().chain(&scan.token).any(has_secret) {
+                let fresh = ScanState::begin(scan.id, scan.started_at, scan.since.clone());
+                *scan = ScanState { unproven: scan.unproven.take(), ..fresh };
+                continue;
+            }
             let text = match &scan.position {
                 Position::Url(url) => url.clone(),
                 Position::Cursor(cursor) => cursor.to_string(),
