@@ -43,7 +43,10 @@ pub fn begin(
         None => (Checkpoint::new(plan.fingerprint), None),
         Some(known) if known.fingerprint != plan.fingerprint => {
             let why = "the request, its paging or its settings have changed";
-            (over(known, plan.fingerprint), Some(why.to_owned()))
+            let mut changed = over(known, plan.fingerprint);
+            // how far the list of deletions is read stays true, and the place in it may be one of another list
+            changed.feed.track.scan = None;
+            (changed, Some(why.to_owned()))
         }
         Some(known) if wish.full => (over(known, plan.fingerprint), Some("`--full`".to_owned())),
         Some(known) => (Checkpoint { version: VERSION, ..known }, None),
