@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::checkpoint::{Checkpoint, ScanState, Track, VERSION};
+use super::checkpoint::{Checkpoint, Position, ScanState, Track, VERSION};
 use super::{Mark, Windows};
 use crate::plan::{DeletePlan, SyncPlan};
 
@@ -22,6 +22,8 @@ pub struct Begin {
     pub checkpoint: Checkpoint,
     /// a scan that a run before had begun goes on
     pub resumed: bool,
+    /// one of the records does
+    pub records_resumed: bool,
     /// why it starts over
     pub restarted: Option<String>,
     /// the list of all ids is read in this run
@@ -59,6 +61,7 @@ pub fn begin(
         restarted = again_if_guarded(&mut checkpoint).or(restarted);
     }
     let resumed = checkpoint.scans_mut().next().is_some();
+    let records_resumed = checkpoint.main.scan.is_some() || !checkpoint.windows.is_complete();
     checkpoint.scans_mut().for_each(|scan| *scan = scan.clone().resumed());
 
     let window = plan.incremental.as_ref().and_then(|incremental| Some((incremental, incremental.window.as_ref()?)));
@@ -84,7 +87,18 @@ pub fn begin(
         checkpoint.sweep.scan = Some(ScanState::begin(id, now, None));
     }
     let seen = seen_by(plan, &checkpoint);
-    Begin { checkpoint, resumed, restarted, sweeps, seen }
+    Begin { checkpoint, resumed, records_resumed, restarted, sweeps, seen }
+}
+
+impl Begin {
+    /// For a run with a budget: where the records are half read, the list of deletions is not begun again before they are. One that uses up
+    /// the budget of each run would keep the records from ever being read.
+    pub fn spare(&mut self) {
+        let track = &mut self.checkpoint.feed.track;
+        if self.records_resumed && track.scan.as_ref().is_some_and(|scan| scan.position == Position::Start) {
+            track.scan = None;
+        }
+    }
 }
 
 /// The scan for which the keys of all rows are noted, because its end tells what is gone.
