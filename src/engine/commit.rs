@@ -239,7 +239,12 @@ impl<'t> Commits<'t> {
         self.task.writer.call(move |store| store.commit(kept)).await?;
         match absence {
             Absence::Guarded { would_delete, live, .. } => {
-                Err(Error::Guarded { would_delete, live, returned: scan.records, sync: plan.id.to_string() })
+                let bound = match &plan.deletes {
+                    DeletePlan::Absence { .. } => Some("deletes.absence.guard"),
+                    DeletePlan::Sweep(_) => Some("deletes.sweep.guard"),
+                    _ => None,
+                };
+                Err(Error::Guarded { would_delete, live, returned: scan.records, sync: plan.id.to_string(), bound })
             }
             _ => Ok(Next::Again(Box::new(held))),
         }
