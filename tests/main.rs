@@ -19,15 +19,19 @@
 mod support;
 
 mod bad_input;
+mod budgets;
 mod cli;
 mod deletes;
+mod delta;
 mod errors;
 mod explain;
+mod gone;
 mod guides;
 mod incremental;
 mod inheritance;
 mod kill;
 mod language;
+mod newest_first;
 mod pages;
 mod paths;
 mod reference;
@@ -39,3 +43,4 @@ mod shop;
 mod templates;
 mod tidy;
 mod unchanged;
+mod windows;
