@@ -358,9 +358,9 @@ impl Reader {
         match token {
             serde_json::Value::Null | serde_json::Value::Bool(false) => None,
             serde_json::Value::String(text) if text.is_empty() => None,
-            serde_json::Value::String(text) if self.shows_secret(&text) => Some(
-                Url::parse(&text).map_or(text, |url| self.client.next_url(request, &url).to_string()).into(),
-            ),
+            serde_json::Value::String(text) if self.shows_secret(&text) => {
+                Some(Url::parse(&text).map_or(text, |url| self.client.next_url(request, &url).to_string()).into())
+            }
             token => Some(token),
         }
     }
