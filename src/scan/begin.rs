@@ -158,3 +158,7 @@ fn again_if_guarded(checkpoint: &mut Checkpoint) -> Option<String> {
     }
     any.then(|| "the last scan would have deleted more than the guard allows, so it is made again".to_owned())
 }
+
+#[cfg(test)]
+#[path = "begin_tests.rs"]
+mod tests;
