@@ -19,10 +19,13 @@
 mod support;
 
 mod bad_input;
+mod budgets;
 mod cli;
 mod deletes;
+mod delta;
 mod errors;
 mod explain;
+mod gone;
 mod guides;
 mod history;
 mod incremental;
@@ -30,6 +33,7 @@ mod inheritance;
 mod kill;
 mod language;
 mod model;
+mod newest_first;
 mod pages;
 mod paths;
 mod raw;
@@ -44,3 +48,4 @@ mod templates;
 mod tidy;
 mod unchanged;
 mod variants;
+mod windows;

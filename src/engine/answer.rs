@@ -335,7 +335,7 @@ impl Reader {
             facts.split = self.holds("incremental.window.split.when", when, response, Some(body))?;
         }
         if let Some(token) = &self.plan.token {
-            facts.token = at(&token.from).filter(|token| !token.is_null()).map(Json::to_serde);
+            facts.token = at(&token.from).map(Json::to_serde).and_then(|token| self.token(request, token));
         }
         if let Some((reader, below)) = &self.stop_below {
             let oldest = records.iter().rev().find_map(|record| reader.peek(record));
@@ -354,6 +354,18 @@ impl Reader {
         let base = if redirected { &response.url } else { &request.url };
         let url: Url = base.join(text.trim()).map_err(|_| self.no_url(request, text))?;
         Ok(self.client.next_url(request, &url).to_string().into())
+    }
+
+    /// The token of a delta feed; none where nothing is said. One that is a URL is kept without the secrets that are sent again anyway.
+    fn token(&self, request: &Request, token: serde_json::Value) -> Option<serde_json::Value> {
+        match token {
+            serde_json::Value::Null | serde_json::Value::Bool(false) => None,
+            serde_json::Value::String(text) if text.is_empty() => None,
+            serde_json::Value::String(text) if self.shows_secret(&text) => {
+                Some(Url::parse(&text).map_or(text, |url| self.client.next_url(request, &url).to_string()).into())
+            }
+            token => Some(token),
+        }
     }
 
     fn no_url(&self, request: &Request, text: &str) -> Error {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use super::answer::Mapped;
@@ -12,7 +13,7 @@ use super::lane::{Page, needs_finish, unexplained};
 use super::report::SyncReport;
 use super::sync::Task;
 use super::{Error, Event};
-use crate::plan::{DeletePlan, Guard, Order, Scope, SyncPlan, limits};
+use crate::plan::{ColumnType, DeletePlan, Guard, Order, Scope, SyncPlan, limits};
 use crate::record::{Batch, Keys};
 use crate::scan::{Checkpoint, Lane, Mark, OpenWindow, Position, ScanState, seen_by};
 use crate::store::{Absence, AbsenceEnd, Gone, Group, ScanEnd, Stretch};
@@ -162,7 +163,8 @@ impl<'t> Commits<'t> {
                 } else {
                     let highest = keys.marks.iter().flatten().max().cloned();
                     scan.high = scan.high.take().max(highest.map(|mark| mark.not_after((self.task.clock)())));
-                    self.gone.push(gone(&mut self.checkpoint, keys));
+                    let mark = mark_column(plan);
+                    self.gone.push(gone(&mut self.checkpoint, keys, mark));
                 }
             }
         }
@@ -239,7 +241,12 @@ impl<'t> Commits<'t> {
         self.task.writer.call(move |store| store.commit(kept)).await?;
         match absence {
             Absence::Guarded { would_delete, live, .. } => {
-                Err(Error::Guarded { would_delete, live, returned: scan.records, sync: plan.id.to_string() })
+                let bound = match &plan.deletes {
+                    DeletePlan::Absence { .. } => Some("deletes.absence.guard"),
+                    DeletePlan::Sweep(_) => Some("deletes.sweep.guard"),
+                    _ => None,
+                };
+                Err(Error::Guarded { would_delete, live, returned: scan.records, sync: plan.id.to_string(), bound })
             }
             _ => Ok(Next::Again(Box::new(held))),
         }
@@ -311,11 +318,21 @@ impl<'t> Commits<'t> {
     }
 
     /// The checkpoint as it may be written down. A position that holds a secret (some APIs put the account's id or key into their next links)
-    /// is not: another run begins the scan at its first page.
+    /// is not: another run begins the scan at its first page. Nor is a token that holds one: another run reads everything.
     fn kept(&self, checkpoint: &Checkpoint) -> Checkpoint {
         let mut kept = checkpoint.clone();
         let Ok(client) = &self.task.client else { return kept };
+        let has_secret = |value: &Value| {
+            let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+            client.redact(&text) != text
+        };
+        kept.token = kept.token.filter(|token| !has_secret(token));
         for scan in kept.scans_mut() {
+            if scan.since_token.iter().chain(&scan.token).any(has_secret) {
+                let fresh = ScanState::begin(scan.id, scan.started_at, scan.since.clone());
+                *scan = ScanState { unproven: scan.unproven.take(), ..fresh };
+                continue;
+            }
             let text = match &scan.position {
                 Position::Url(url) => url.clone(),
                 Position::Cursor(cursor) => cursor.to_string(),
@@ -333,8 +350,14 @@ fn order(plan: &SyncPlan) -> Order {
     plan.incremental.as_ref().map_or(Order::None, |incremental| incremental.order)
 }
 
+/// The column that holds when a record changed last, if the model has it as a moment.
+fn mark_column(plan: &SyncPlan) -> Option<usize> {
+    let column = plan.model.column_of(&plan.incremental.as_ref()?.field)?;
+    (plan.model.columns[column].column_type == ColumnType::Timestamptz).then_some(column)
+}
+
 /// The entries of a page of deletions that are news.
-fn gone(checkpoint: &mut Checkpoint, keys: Keys) -> Gone {
+fn gone(checkpoint: &mut Checkpoint, keys: Keys, mark: Option<usize>) -> Gone {
     let feed = &mut checkpoint.feed;
     let news: Vec<bool> = keys.hashes.iter().map(|hash| !feed.applied.contains(hash)).collect();
     for (hash, mark) in keys.hashes.iter().zip(&keys.marks) {
@@ -350,7 +373,7 @@ fn gone(checkpoint: &mut Checkpoint, keys: Keys) -> Gone {
     let keep: arrow::array::BooleanArray = news.iter().copied().map(Some).collect();
     let at = keys.marks.iter().zip(&news).filter(|(_, news)| **news).map(|(mark, _)| at(mark)).collect();
     let keys = arrow::compute::filter_record_batch(&keys.keys, &keep).expect("there is a yes or no for each entry");
-    Gone { keys, at, before }
+    Gone { keys, at, before, mark }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the age of a commit group is measured by the engine")]

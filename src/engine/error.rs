@@ -110,6 +110,8 @@ pub enum Error {
         returned: u64,
         /// the sync, as the command line names it
         sync: String,
+        /// the words that set the bound; none where it cannot be set
+        bound: Option<&'static str>,
     },
     /// the API does not know the token of a delta feed any more
     #[error("the API does not know the token any more, and gives no list without one either")]
@@ -233,10 +235,9 @@ impl Error {
             Self::Template { .. } | Self::Url { .. } => return None,
             Self::Map(error) => error.hint().into(),
             Self::Store(error) => return error.hint(),
-            Self::Guarded { sync, .. } => {
-                format!(
-                    "if they really are gone: `headwater run {sync} --accept-deletes`; the bound is `deletes.absence.guard`"
-                )
+            Self::Guarded { sync, bound, .. } => {
+                let bound = bound.map(|bound| format!("; the bound is `{bound}`")).unwrap_or_default();
+                format!("if they really are gone: `headwater run {sync} --accept-deletes`{bound}")
             }
             Self::TokenExpired => "check `incremental.token.expired`: the first request, without a token, was answered so too".into(),
             Self::TokenMissing { .. } => {

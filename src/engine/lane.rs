@@ -63,7 +63,7 @@ impl Lanes {
         mut scan: ScanState,
         range: Option<&Range>,
     ) -> Result<Ended, Error> {
-        let mut may_begin_again = true;
+        let (mut may_begin_again, mut may_lose_token) = (true, true);
         loop {
             let (place, pages) = (scan.position.clone(), scan.pages);
             let failed = match self.read_pages(lane, &mut scan, range).await {
@@ -81,13 +81,17 @@ impl Lanes {
                 && scan.pages == pages
                 && matches!(failed, Error::Status { status: 400 | 404 | 410 | 422, .. });
             let (token, why) = match failed {
-                Error::TokenExpired if may_begin_again => (None, "the API does not know the token any more"),
+                // a place that is not known any more may have belonged to a token that is not either
+                Error::TokenExpired if may_lose_token => {
+                    may_lose_token = false;
+                    (None, "the API does not know the token any more")
+                }
                 _ if refused && may_begin_again => {
+                    may_begin_again = false;
                     (scan.since_token.clone(), "the API no longer knows the page to go on from")
                 }
                 failed => return Err(failed),
             };
-            may_begin_again = false;
             let id = if matches!(lane, Lane::Window(_)) { scan.id } else { self.new_id() };
             let fresh = ScanState::begin(id, (self.task.clock)(), scan.since.clone());
             scan = ScanState { since_token: token, ..fresh };

@@ -35,6 +35,11 @@ impl Meter {
         self.until = least(self.until, own);
     }
 
+    /// Whether anything bounds the sync.
+    pub(super) fn is_bounded(&self) -> bool {
+        self.requests_max.is_some() || self.records_max.is_some() || self.until.is_some()
+    }
+
     /// Notes records that have come.
     pub(super) fn add(&self, records: u64) {
         self.records.fetch_add(records, Ordering::Relaxed);

@@ -78,7 +78,10 @@ impl Task {
             .await?;
         report.schema_changes = changes;
         let start = first_mark(&self.plan, at)?;
-        let begin = begin(&self.plan, known, self.wish, start.as_ref(), self.new_id(0), at);
+        let mut begin = begin(&self.plan, known, self.wish, start.as_ref(), self.new_id(0), at);
+        if self.meter.is_bounded() {
+            begin.spare();
+        }
         self.forget_seen(begin.seen, begin.checkpoint.clone()).await?;
         report.resumed = begin.resumed;
         let event = Event::Started { resumed: begin.resumed, restarted: begin.restarted.clone() };

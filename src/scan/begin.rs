@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::checkpoint::{Checkpoint, ScanState, Track, VERSION};
+use super::checkpoint::{Checkpoint, Position, ScanState, Track, VERSION};
 use super::{Mark, Windows};
 use crate::plan::{DeletePlan, SyncPlan};
 
@@ -22,6 +22,8 @@ pub struct Begin {
     pub checkpoint: Checkpoint,
     /// a scan that a run before had begun goes on
     pub resumed: bool,
+    /// one of the records does
+    pub records_resumed: bool,
     /// why it starts over
     pub restarted: Option<String>,
     /// the list of all ids is read in this run
@@ -43,7 +45,10 @@ pub fn begin(
         None => (Checkpoint::new(plan.fingerprint), None),
         Some(known) if known.fingerprint != plan.fingerprint => {
             let why = "the request, its paging or its settings have changed";
-            (over(known, plan.fingerprint), Some(why.to_owned()))
+            let mut changed = over(known, plan.fingerprint);
+            // how far the list of deletions is read stays true, and the place in it may be one of another list
+            changed.feed.track.scan = None;
+            (changed, Some(why.to_owned()))
         }
         Some(known) if wish.full => (over(known, plan.fingerprint), Some("`--full`".to_owned())),
         Some(known) => (Checkpoint { version: VERSION, ..known }, None),
@@ -56,6 +61,7 @@ pub fn begin(
         restarted = again_if_guarded(&mut checkpoint).or(restarted);
     }
     let resumed = checkpoint.scans_mut().next().is_some();
+    let records_resumed = checkpoint.main.scan.is_some() || !checkpoint.windows.is_complete();
     checkpoint.scans_mut().for_each(|scan| *scan = scan.clone().resumed());
 
     let window = plan.incremental.as_ref().and_then(|incremental| Some((incremental, incremental.window.as_ref()?)));
@@ -81,7 +87,18 @@ pub fn begin(
         checkpoint.sweep.scan = Some(ScanState::begin(id, now, None));
     }
     let seen = seen_by(plan, &checkpoint);
-    Begin { checkpoint, resumed, restarted, sweeps, seen }
+    Begin { checkpoint, resumed, records_resumed, restarted, sweeps, seen }
+}
+
+impl Begin {
+    /// For a run with a budget: where the records are half read, the list of deletions is not begun again before they are. One that uses up
+    /// the budget of each run would keep the records from ever being read.
+    pub fn spare(&mut self) {
+        let track = &mut self.checkpoint.feed.track;
+        if self.records_resumed && track.scan.as_ref().is_some_and(|scan| scan.position == Position::Start) {
+            track.scan = None;
+        }
+    }
 }
 
 /// The scan for which the keys of all rows are noted, because its end tells what is gone.
@@ -89,10 +106,11 @@ pub fn seen_by(plan: &SyncPlan, checkpoint: &Checkpoint) -> Option<u64> {
     match &plan.deletes {
         DeletePlan::Absence { .. } if !checkpoint.windows.is_complete() => Some(checkpoint.windows.pass),
         DeletePlan::Absence { .. } => checkpoint.main.scan.as_ref().map(|scan| scan.id),
-        DeletePlan::Sweep(_) => checkpoint.sweep.scan.as_ref().map(|scan| scan.id),
         DeletePlan::None => None,
-        DeletePlan::Flag { .. } | DeletePlan::Feed(_) | DeletePlan::Webhook => {
-            checkpoint.main.scan.as_ref().filter(|scan| is_whole_feed(plan, scan)).map(|scan| scan.id)
+        // a sweep under way notes what the records' own list returns too, and both may end by what is noted
+        DeletePlan::Flag { .. } | DeletePlan::Feed(_) | DeletePlan::Sweep(_) | DeletePlan::Webhook => {
+            let whole = checkpoint.main.scan.as_ref().filter(|scan| is_whole_feed(plan, scan));
+            checkpoint.sweep.scan.as_ref().or(whole).map(|scan| scan.id)
         }
     }
 }
@@ -140,3 +158,7 @@ fn again_if_guarded(checkpoint: &mut Checkpoint) -> Option<String> {
     }
     any.then(|| "the last scan would have deleted more than the guard allows, so it is made again".to_owned())
 }
+
+#[cfg(test)]
+#[path = "begin_tests.rs"]
+mod tests;

@@ -24,6 +24,8 @@ pub struct Gone {
     pub at: Vec<Option<i64>>,
     /// only rows that were first seen before: later ones have come back after an entry that is read again
     pub before: Option<DateTime<Utc>>,
+    /// position of the column that says when the record changed last: a row that changed after its entry has come back
+    pub mark: Option<usize>,
 }
 
 /// What was marked.
@@ -73,11 +75,15 @@ fn mark_page(
     let names = key_names(model);
     let same = names.iter().zip(&keys).map(|(name, value)| format!("t.{} = {value}", ident(name)));
     let before = page.before.map(stamp);
+    let newer = page.mark.map_or(String::new(), |at| {
+        let mark = ident(&model.columns[at].name);
+        format!("AND coalesce(t.{mark} <= {gone_at}, true)")
+    });
     let find = format!(
         "CREATE OR REPLACE TEMP TABLE {TARGETS} AS \
          SELECT t.rowid AS target, max({gone_at}) AS gone_at, CAST(? AS BIGINT) + row_number() OVER (ORDER BY t.rowid) AS change \
          FROM {} t JOIN {} s ON {} WHERE t._connection = ? AND t._variant = ? AND t._deleted_at IS NULL \
-         AND t._first_seen_at < coalesce(CAST(? AS TIMESTAMPTZ), 'infinity') GROUP BY t.rowid",
+         AND t._first_seen_at < coalesce(CAST(? AS TIMESTAMPTZ), 'infinity') {newer} GROUP BY t.rowid",
         table_of(model),
         stage::OTHER_KEYS,
         joined(same, " AND "),

@@ -1,7 +1,9 @@
 //! What the tests stand on: a scripted API on a loopback port, a project in a temporary folder, the real program.
 
 mod api;
+mod engine;
 mod project;
 
 pub use api::{Api, Reply, Request};
+pub use engine::Run;
 pub use project::{Output, Project};
