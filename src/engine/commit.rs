@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::answer::Mapped;
 use super::fetch::Fetcher;
-use super::lane::{Page, needs_finish, unexplained};
+use super::lane::{Page, needs_finish, tells_gone, unexplained};
 use super::report::SyncReport;
 use super::sync::Task;
 use super::{Error, Event};
@@ -202,18 +202,22 @@ impl<'t> Commits<'t> {
         self.task.keep_log(self.fetcher).await
     }
 
-    /// Deletes what a proven complete scan did not return, and closes the scan.
+    /// Deletes what a proven complete scan did not return, and closes the scan. A window that may have moved is read once more before that.
     async fn finish(&mut self, lane: Lane, report: &mut SyncReport) -> Result<Next, Error> {
         self.commit(report).await?;
         let plan = Arc::clone(&self.task.plan);
         let Some(scan) = self.checkpoint.scan(lane).cloned() else {
             return Err(Error::Bug("the end of a scan that nobody made".into()));
         };
+        if matches!(lane, Lane::Window(_)) && scan.rounds == 0 && !scan.is_settled() {
+            return Ok(Next::Again(Box::new(self.hold(lane, scan.again()).await?)));
+        }
         let mut after = self.checkpoint.clone();
         after.after_scan(lane);
         let keep = seen_by(&plan, &after);
-        if let Some(why) = scan.unproven.clone() {
-            report.deletes_skipped = Some(why);
+        let tells = tells_gone(&plan, lane, &scan);
+        if !tells || scan.unproven.is_some() {
+            report.deletes_skipped = scan.unproven.filter(|_| tells).or(report.deletes_skipped.take());
             let closed = self.checkpoint_only(&after);
             self.task.writer.call(move |store| store.commit(closed)).await?;
             self.task.forget_seen(keep).await?;
@@ -234,9 +238,7 @@ impl<'t> Commits<'t> {
             }
             Absence::Guarded { .. } => ScanState { guarded: true, ..scan.clone() },
         };
-        self.checkpoint.after_page(lane, held.clone(), false);
-        let kept = self.checkpoint_only(&self.checkpoint);
-        self.task.writer.call(move |store| store.commit(kept)).await?;
+        let held = self.hold(lane, held).await?;
         match absence {
             Absence::Guarded { would_delete, live, .. } => {
                 let bound = match &plan.deletes {
@@ -248,6 +250,14 @@ impl<'t> Commits<'t> {
             }
             _ => Ok(Next::Again(Box::new(held))),
         }
+    }
+
+    /// Keeps a scan that has come to its end and is not closed.
+    async fn hold(&mut self, lane: Lane, scan: ScanState) -> Result<ScanState, Error> {
+        self.checkpoint.after_page(lane, scan.clone(), false);
+        let kept = self.checkpoint_only(&self.checkpoint);
+        self.task.writer.call(move |store| store.commit(kept)).await?;
+        Ok(scan)
     }
 
     async fn delete_unseen(
