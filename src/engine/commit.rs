@@ -162,7 +162,7 @@ impl<'t> Commits<'t> {
                 } else {
                     let highest = keys.marks.iter().flatten().max().cloned();
                     scan.high = scan.high.take().max(highest.map(|mark| mark.not_after((self.task.clock)())));
-                    self.gone.push(gone(&mut self.checkpoint, keys));
+                    self.gone.extend(gone(&mut self.checkpoint, &keys));
                 }
             }
         }
@@ -354,10 +354,17 @@ impl<'t> Commits<'t> {
     }
 }
 
-/// The entries of a page of deletions that are news.
-fn gone(checkpoint: &mut Checkpoint, keys: Keys) -> Gone {
+/// The entries of a page of deletions that are news; apart from the others those that may be no news, because what was read is not all
+/// remembered.
+fn gone(checkpoint: &mut Checkpoint, keys: &Keys) -> [Gone; 2] {
     let feed = &mut checkpoint.feed;
-    let news: Vec<bool> = keys.hashes.iter().map(|hash| !feed.applied.contains(hash)).collect();
+    let is_doubtful = |mark: &Option<Mark>| mark.is_some() && *mark <= feed.forgot_up_to;
+    let kinds: Vec<Option<bool>> = keys
+        .hashes
+        .iter()
+        .zip(&keys.marks)
+        .map(|(hash, mark)| (!feed.applied.contains(hash)).then(|| is_doubtful(mark)))
+        .collect();
     for (hash, mark) in keys.hashes.iter().zip(&keys.marks) {
         if let Some(mark) = mark {
             feed.note(*hash, mark.clone());
@@ -367,11 +374,14 @@ fn gone(checkpoint: &mut Checkpoint, keys: Keys) -> Gone {
         Some(Mark::Timestamp(at)) => Some(at.timestamp_micros()),
         _ => None,
     };
-    let before: Option<DateTime<Utc>> = feed.forgot_at;
-    let keep: arrow::array::BooleanArray = news.iter().copied().map(Some).collect();
-    let at = keys.marks.iter().zip(&news).filter(|(_, news)| **news).map(|(mark, _)| at(mark)).collect();
-    let keys = arrow::compute::filter_record_batch(&keys.keys, &keep).expect("there is a yes or no for each entry");
-    Gone { keys, at, before }
+    let of_kind = |doubtful: bool, before: Option<DateTime<Utc>>| {
+        let keep: arrow::array::BooleanArray = kinds.iter().map(|kind| Some(*kind == Some(doubtful))).collect();
+        let at = keys.marks.iter().zip(&kinds).filter(|(_, kind)| **kind == Some(doubtful)).map(|(mark, _)| at(mark));
+        let at = at.collect();
+        let keys = arrow::compute::filter_record_batch(&keys.keys, &keep).expect("there is a yes or no for each entry");
+        Gone { keys, at, before }
+    };
+    [of_kind(true, feed.forgot_at), of_kind(false, None)]
 }
 
 #[expect(clippy::disallowed_methods, reason = "the age of a commit group is measured by the engine")]
