@@ -5,5 +5,5 @@ mod engine;
 mod project;
 
 pub use api::{Api, Reply, Request};
-pub use engine::{Run, moment};
+pub use engine::Run;
 pub use project::{Output, Project};
