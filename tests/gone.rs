@@ -128,6 +128,28 @@ fn what_has_come_back_stays_although_its_entry_is_read_again() {
 }
 
 #[test]
+fn more_entries_of_one_time_than_are_remembered_do_not_hide_later_ones() {
+    let (api, project) = loaded(&feed(true), vec![]);
+    let all = |items: Vec<Value>, entries: Vec<Value>| {
+        move |request: &Request| match request.path.as_str() {
+            "/gone" => Reply::json(&json!({ "items": entries })),
+            _ => lists(items.clone(), vec![])(request),
+        }
+    };
+    let many: Vec<(u64, u64)> = (1_000..6_000).map(|id| (id, 20)).chain([(2, 20)]).collect();
+    api.becomes(all(records(1..=5), gone(&many)));
+    assert_eq!(project.done_at("2024-06-02")["deleted"], 1);
+    // 2 comes back, and 6 comes
+    let back = |minutes: u64| json!({ "id": 2, "name": "back", "at": minute(minutes) });
+    api.becomes(all([records([1]), vec![back(30)], records(3..=6)].concat(), gone(&many)));
+    assert_eq!(project.done_at("2024-06-03")["added"], 2);
+    // 6 goes again, and the news of it stands behind the many that are read again
+    api.becomes(all([records([1]), vec![back(30)], records(3..=5)].concat(), gone(&[many, vec![(6, 40)]].concat())));
+    assert_eq!(project.done_at("2024-06-04")["deleted"], 1);
+    assert_eq!(live(&project), [1, 2, 3, 4, 5], "2 has come back");
+}
+
+#[test]
 fn entries_without_times_mean_that_the_row_is_gone_now() {
     let (api, project) = loaded(&feed(false), vec![]);
     api.becomes(lists(records(1..=5), vec![json!({ "ref": 3 }), json!({ "ref": 9 })]));

@@ -1,5 +1,7 @@
 //! The range from the watermark to now, window by window: what is asked, what a failure costs, what is deleted.
 
+mod deletes;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -295,104 +297,4 @@ fn windows_are_written_as_the_api_writes_times() {
         project.done_at("2026-01-01T01:00:00Z");
         assert_eq!(asked(&api), [expected], "{format}");
     }
-}
-
-#[test]
-fn what_is_gone_from_a_window_is_deleted_and_other_windows_are_left_alone() {
-    let deletes = "deletes: { absence: { scope: window } }";
-    let api = Api::start(pages(nine()));
-    let words = sync("", deletes).replace("start:", "lookback: 500d, start:");
-    let project = Project::simple(&api.url(), &words, MODEL);
-    project.done_at(NOW);
-    // 7, 8 and 5 are gone; 5 is in a window that is not read again, and 6 cannot be read
-    let mut now: Vec<Value> =
-        nine().into_iter().filter(|record| ![5, 7, 8].contains(&record["id"].as_i64().expect("an id"))).collect();
-    now[4]["size"] = json!("huge");
-    api.becomes(pages(now.clone()));
-    now.retain(|record| record["id"] != 9);
-    now[4]["at"] = json!("2024-12-24T10:00:00Z");
-    api.becomes(pages(now.clone()));
-    asked(&api);
-    // the window of 2025 is empty now, and so is that of 2026: an answer without anything is not believed
-    let report = project.run_at(LATER, Run::default());
-    assert_eq!(report["error"]["code"], "deletes_guarded", "{report}");
-    assert_eq!(
-        report["error"]["message"],
-        "the API returned no record at all, and 1 rows would be deleted; nothing was"
-    );
-    assert_eq!(
-        asked(&api),
-        ["2024-10-17T12:00:00Z..2024-12-31", "2025-01-01..2025-12-31", "2026-01-01..2026-03-01T13:00:00Z"]
-    );
-    assert_eq!(live(&project), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    assert_eq!(watermark(&project), NOW, "what was covered once stays so");
-    assert!(project.headwater(&["explain"]).stdout.contains("waits for `run --accept-deletes`"));
-    let report = project.run_at(LATER, Run::accepting());
-    assert_eq!((&report["state"], &report["deleted"]), (&json!("completed"), &json!(2)), "{report}");
-    assert_eq!(live(&project), [1, 2, 3, 4, 5, 6, 7], "5 and 7 are in windows that were not read");
-    assert_eq!(project.column("select count(*) from headwater.\"seen_api.items\""), [0]);
-
-    let report = project.run_at(LATER, Run::full());
-    assert_eq!(
-        (&report["state"], &report["deleted"], &report["quarantined"]),
-        (&json!("completed"), &json!(2), &json!(1))
-    );
-    assert_eq!(live(&project), [1, 2, 3, 4, 6], "6 counts as seen");
-}
-
-#[test]
-fn the_guard_of_a_window_holds_that_window_alone() {
-    let deletes = "deletes: { absence: { scope: window, guard: { max_fraction: 0.5, min_rows: 1 } } }";
-    let api = Api::start(pages(nine()));
-    let project = Project::simple(&api.url(), &sync("", deletes), MODEL);
-    project.done_at(NOW);
-    // of 2023 four of five are gone, of 2024 one of two
-    let now: Vec<Value> =
-        nine().into_iter().filter(|record| ![2, 3, 4, 5, 7].contains(&record["id"].as_i64().expect("an id"))).collect();
-    api.becomes(pages(now));
-    let report = project.run_at(LATER, Run::full());
-    assert_eq!(report["error"]["message"], "4 of 5 rows would be deleted, more than the guard allows; nothing was");
-    assert_eq!((&report["deleted"], live(&project).len()), (&json!(1), 8));
-    assert_eq!(watermark(&project), "2023-01-01T00:00:00Z");
-    asked(&api);
-    // a run without the word reads that window again and nothing else that is old
-    let report = project.run_at(LATER, Run::default());
-    assert_eq!((&report["error"]["code"], asked(&api).len()), (&json!("deletes_guarded"), 2), "{report}");
-    let report = project.run_at(LATER, Run::accepting());
-    assert_eq!((&report["deleted"], asked(&api).len()), (&json!(4), 1), "{report}");
-    assert_eq!((live(&project), watermark(&project)), (vec![json!(1), json!(6), json!(8), json!(9)], json!(LATER)));
-}
-
-#[test]
-fn windows_that_are_read_by_position_are_read_twice_before_anything_is_deleted() {
-    let paged = |records: Vec<Value>, slips: bool| {
-        let asked = AtomicUsize::new(0);
-        move |request: &Request| {
-            let mut found = between(&records, request);
-            // the first record of the window goes while it is read, so that the third is on no page
-            if request.param("from").is_some_and(|from| from.starts_with("2023")) {
-                let nth = asked.fetch_add(1, Ordering::Relaxed);
-                if slips && nth >= 1 {
-                    found.remove(0);
-                }
-            }
-            let page = request.number("page", 1) - 1;
-            Reply::json(&json!({ "items": found.iter().skip(page * 2).take(2).collect::<Vec<_>>() }))
-        }
-    };
-    let words =
-        sync("", "deletes: { absence: { scope: window } }").replace(PAGING, "{ page: { query: page, size: 2 } }");
-    let api = Api::start(paged(nine(), false));
-    let project = Project::simple(&api.url(), &words, MODEL);
-    project.done_at(NOW);
-    api.becomes(paged(nine(), true));
-    let report = project.run_at(LATER, Run::full());
-    assert_eq!(
-        (&report["deleted"], &report["read_twice"]),
-        (&json!(0), &json!(true)),
-        "1 and 3 were seen by one round"
-    );
-    let report = project.run_at("2026-03-01T14:00:00Z", Run::full());
-    assert_eq!((&report["deleted"], &report["read_twice"]), (&json!(1), &json!(true)));
-    assert_eq!(live(&project), [2, 3, 4, 5, 6, 7, 8, 9]);
 }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::answer::Mapped;
 use super::fetch::Fetcher;
-use super::lane::{Page, needs_finish, unexplained};
+use super::lane::{Page, needs_finish, tells_gone, unexplained};
 use super::report::SyncReport;
 use super::sync::Task;
 use super::{Error, Event};
@@ -164,7 +164,7 @@ impl<'t> Commits<'t> {
                     let highest = keys.marks.iter().flatten().max().cloned();
                     scan.high = scan.high.take().max(highest.map(|mark| mark.not_after((self.task.clock)())));
                     let mark = mark_column(plan);
-                    self.gone.push(gone(&mut self.checkpoint, keys, mark));
+                    self.gone.extend(gone(&mut self.checkpoint, &keys, mark));
                 }
             }
         }
@@ -204,18 +204,22 @@ impl<'t> Commits<'t> {
         self.task.keep_log(self.fetcher).await
     }
 
-    /// Deletes what a proven complete scan did not return, and closes the scan.
+    /// Deletes what a proven complete scan did not return, and closes the scan. A window that may have moved is read once more before that.
     async fn finish(&mut self, lane: Lane, report: &mut SyncReport) -> Result<Next, Error> {
         self.commit(report).await?;
         let plan = Arc::clone(&self.task.plan);
         let Some(scan) = self.checkpoint.scan(lane).cloned() else {
             return Err(Error::Bug("the end of a scan that nobody made".into()));
         };
+        if matches!(lane, Lane::Window(_)) && scan.rounds == 0 && !scan.is_settled(order(&plan)) {
+            return Ok(Next::Again(Box::new(self.hold(lane, scan.again()).await?)));
+        }
         let mut after = self.checkpoint.clone();
         after.after_scan(lane, order(&plan));
         let keep = seen_by(&plan, &after);
-        if let Some(why) = scan.unproven.clone() {
-            report.deletes_skipped = Some(why);
+        let tells = tells_gone(&plan, lane, &scan);
+        if !tells || scan.unproven.is_some() {
+            report.deletes_skipped = scan.unproven.filter(|_| tells).or(report.deletes_skipped.take());
             let closed = self.checkpoint_only(&after);
             self.task.writer.call(move |store| store.commit(closed)).await?;
             self.task.forget_seen(keep, self.kept(&after)).await?;
@@ -236,9 +240,7 @@ impl<'t> Commits<'t> {
             }
             Absence::Guarded { .. } => ScanState { guarded: true, ..scan.clone() },
         };
-        self.checkpoint.after_page(lane, held.clone(), Order::None);
-        let kept = self.checkpoint_only(&self.checkpoint);
-        self.task.writer.call(move |store| store.commit(kept)).await?;
+        let held = self.hold(lane, held).await?;
         match absence {
             Absence::Guarded { would_delete, live, .. } => {
                 let bound = match &plan.deletes {
@@ -250,6 +252,14 @@ impl<'t> Commits<'t> {
             }
             _ => Ok(Next::Again(Box::new(held))),
         }
+    }
+
+    /// Keeps a scan that has come to its end and is not closed.
+    async fn hold(&mut self, lane: Lane, scan: ScanState) -> Result<ScanState, Error> {
+        self.checkpoint.after_page(lane, scan.clone(), Order::None);
+        let kept = self.checkpoint_only(&self.checkpoint);
+        self.task.writer.call(move |store| store.commit(kept)).await?;
+        Ok(scan)
     }
 
     async fn delete_unseen(
@@ -356,10 +366,17 @@ fn mark_column(plan: &SyncPlan) -> Option<usize> {
     (plan.model.columns[column].column_type == ColumnType::Timestamptz).then_some(column)
 }
 
-/// The entries of a page of deletions that are news.
-fn gone(checkpoint: &mut Checkpoint, keys: Keys, mark: Option<usize>) -> Gone {
+/// The entries of a page of deletions that are news; apart from the others those that may be no news, because what was read is not all
+/// remembered.
+fn gone(checkpoint: &mut Checkpoint, keys: &Keys, mark_column: Option<usize>) -> [Gone; 2] {
     let feed = &mut checkpoint.feed;
-    let news: Vec<bool> = keys.hashes.iter().map(|hash| !feed.applied.contains(hash)).collect();
+    let is_doubtful = |mark: &Option<Mark>| mark.is_some() && *mark <= feed.forgot_up_to;
+    let kinds: Vec<Option<bool>> = keys
+        .hashes
+        .iter()
+        .zip(&keys.marks)
+        .map(|(hash, mark)| (!feed.applied.contains(hash)).then(|| is_doubtful(mark)))
+        .collect();
     for (hash, mark) in keys.hashes.iter().zip(&keys.marks) {
         if let Some(mark) = mark {
             feed.note(*hash, mark.clone());
@@ -369,11 +386,14 @@ fn gone(checkpoint: &mut Checkpoint, keys: Keys, mark: Option<usize>) -> Gone {
         Some(Mark::Timestamp(at)) => Some(at.timestamp_micros()),
         _ => None,
     };
-    let before: Option<DateTime<Utc>> = feed.forgot_at;
-    let keep: arrow::array::BooleanArray = news.iter().copied().map(Some).collect();
-    let at = keys.marks.iter().zip(&news).filter(|(_, news)| **news).map(|(mark, _)| at(mark)).collect();
-    let keys = arrow::compute::filter_record_batch(&keys.keys, &keep).expect("there is a yes or no for each entry");
-    Gone { keys, at, before, mark }
+    let of_kind = |doubtful: bool, before: Option<DateTime<Utc>>| {
+        let keep: arrow::array::BooleanArray = kinds.iter().map(|kind| Some(*kind == Some(doubtful))).collect();
+        let at = keys.marks.iter().zip(&kinds).filter(|(_, kind)| **kind == Some(doubtful)).map(|(mark, _)| at(mark));
+        let at = at.collect();
+        let keys = arrow::compute::filter_record_batch(&keys.keys, &keep).expect("there is a yes or no for each entry");
+        Gone { keys, at, before, mark: mark_column }
+    };
+    [of_kind(true, feed.forgot_at), of_kind(false, None)]
 }
 
 #[expect(clippy::disallowed_methods, reason = "the age of a commit group is measured by the engine")]

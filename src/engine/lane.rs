@@ -300,8 +300,15 @@ pub(super) fn window_of(plan: &SyncPlan) -> Option<(&IncrementalPlan, &WindowPla
     plan.incremental.as_ref().and_then(|incremental| Some((incremental, incremental.window.as_ref()?)))
 }
 
-/// Whether the end of a list tells what is gone, so that it is not closed by its last page.
+/// Whether a list is not closed by its last page: its end tells what is gone, or a window may have moved while it was read. The watermark
+/// cannot wait for the next scan of a window as it does for that of a whole list, because there is none.
 pub(super) fn needs_finish(plan: &SyncPlan, lane: Lane, scan: &ScanState) -> bool {
+    let may_have_moved = matches!(lane, Lane::Window(_)) && scan.by_position && scan.rounds == 0;
+    may_have_moved || tells_gone(plan, lane, scan)
+}
+
+/// Whether the end of a list tells what is gone.
+pub(super) fn tells_gone(plan: &SyncPlan, lane: Lane, scan: &ScanState) -> bool {
     match (lane, &plan.deletes) {
         (Lane::Main, DeletePlan::Absence { .. }) | (Lane::Sweep, _) => true,
         (Lane::Main, _) => is_whole_feed(plan, scan),

@@ -59,9 +59,12 @@ pub struct Feed {
     /// entries that this scan reads again, by a hash of key and time: they have been applied, and what has come back since must stay
     #[serde(default)]
     pub applied: Vec<u64>,
-    /// there were too many to remember: rows that came after this time stay
+    /// there were too many to remember: rows that came after this time stay, whatever entries up to `forgot_up_to` say
     #[serde(default)]
     pub forgot_at: Option<DateTime<Utc>>,
+    /// the latest of those that are not remembered
+    #[serde(default)]
+    pub forgot_up_to: Option<Mark>,
     /// the latest entries that this scan has read
     #[serde(default)]
     pub reading: Vec<(u64, Mark)>,
@@ -274,8 +277,8 @@ impl Feed {
         let from = self.track.watermark.as_ref();
         let again = |mark: &Mark| from.is_none_or(|from| mark >= from);
         self.applied = self.reading.drain(..).filter(|(_, mark)| again(mark)).map(|(hash, _)| hash).collect();
-        self.forgot_at = began.filter(|_| self.dropped.as_ref().is_some_and(again));
-        self.dropped = None;
+        self.forgot_up_to = self.dropped.take().filter(again);
+        self.forgot_at = began.filter(|_| self.forgot_up_to.is_some());
     }
 
     fn is_new(&self) -> bool {

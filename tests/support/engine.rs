@@ -38,7 +38,7 @@ impl Run {
 }
 
 /// A moment: a day begins at midnight UTC.
-pub fn moment(text: &str) -> DateTime<Utc> {
+fn moment(text: &str) -> DateTime<Utc> {
     let text = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
     DateTime::parse_from_rfc3339(&text).unwrap_or_else(|error| panic!("{text}: {error}")).to_utc()
 }

@@ -127,6 +127,7 @@ fn a_checkpoint_comes_back_as_it_was_written() {
                 track: Track { scan: Some(everything()), ..Track::default() },
                 applied: vec![u64::MAX],
                 forgot_at: Some(at(3)),
+                forgot_up_to: None,
                 reading: vec![(1, Mark::Timestamp(at(1)))],
                 dropped: Some(Mark::Timestamp(at(2))),
             },
