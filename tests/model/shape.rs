@@ -22,7 +22,8 @@ pub const CANNOT_RUN: [&str; 9] =
 ///   it), and the watermark moves as if all had come.
 /// - `same_time`: an oldest-first list in several pages, by keys of time and id: a record changes within the very second that the reader has
 ///   come to, before it by its id, and the watermark passes it with the next page. Time passes before each change of such lists.
-pub const KNOWN_TO_FAIL: [&str; 4] = ["positions", "behind", "early_end", "same_time"];
+/// - `starved`: with a budget that the list alone uses up, `sweep` never gets its turn, because each run reads the list anew.
+pub const KNOWN_TO_FAIL: [&str; 5] = ["positions", "behind", "early_end", "same_time", "starved"];
 
 fn fails(name: &str) -> bool {
     KNOWN_TO_FAIL.contains(&name) && !super::shows_known_failures()
@@ -171,10 +172,20 @@ impl Shape {
         [incremental, deletes, self.budget].into_iter().flatten().all(|word| !CANNOT_RUN.contains(&word))
     }
 
+    /// It never comes to its end.
+    pub fn starves(&self) -> bool {
+        fails("starved") && self.deletes == Deletes::Sweep && self.budget.is_some()
+    }
+
     /// The list stands still while it is read, so that what the engine is known to get wrong is not shown.
     pub fn stands_still(&self) -> bool {
         let behind = self.incremental == Incremental::Unordered && self.paging != Paging::None;
         (fails("positions") && self.paging.by_position()) || (fails("behind") && behind)
+    }
+
+    /// All pages are of one list, so that the number of those that are committed says where a run goes on.
+    pub fn is_one_list(&self) -> bool {
+        self.incremental != Incremental::Window && !matches!(self.deletes, Deletes::Feed | Deletes::Sweep)
     }
 
     /// What changes late in a second that was read is lost.
