@@ -179,7 +179,8 @@ impl Shape {
 
     /// The list stands still while it is read, so that what the engine is known to get wrong is not shown.
     pub fn stands_still(&self) -> bool {
-        let behind = self.incremental == Incremental::Unordered && self.paging != Paging::None;
+        let unordered = matches!(self.incremental, Incremental::Unordered | Incremental::ClientFilter);
+        let behind = unordered && self.paging != Paging::None;
         (fails("positions") && self.paging.by_position()) || (fails("behind") && behind)
     }
 
