@@ -101,7 +101,7 @@ fn a_window_is_left_and_gone_on_with_like_a_list() {
         assert!(runs_to_the_end(&project, "2024-07-01", &run) > 1);
         assert_eq!(sorted(api.asked()), asked, "nothing is asked twice");
         assert_eq!(project.rows(rows), undisturbed.rows(rows));
-        assert_eq!(project.column("select watermark from headwater.partitions"), ["2024-07-01T00:00:00Z"]);
+        assert_eq!(project.column("select watermark from headwater.partitions"), ["2024-06-30T23:55:00Z"]);
     }
 }
 

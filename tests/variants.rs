@@ -13,7 +13,7 @@ const SYNC: &str = "input: { type: object, required: [list], properties: { list:
 request: { get: \"/lists/{{ input.list }}/items\", query: { since: \"{{ watermark }}\" } }
 response: { records: '$.items[*]' }
 pagination: { cursor: { from: $.next, query: page } }
-incremental: { field: $.at, type: integer }";
+incremental: { field: $.at, type: integer, order: ascending }";
 
 const MODEL: &str =
     "key: [id]\ncolumns: { id: { path: $.id, type: bigint }, list: $.list, at: { path: $.at, type: bigint } }";

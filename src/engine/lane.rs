@@ -192,14 +192,17 @@ impl Lanes {
         let Some((incremental, window)) = window_of(&task.plan) else {
             return Err(Error::Bug("a sync without a scan".into()));
         };
-        let mut waiting: Vec<OpenWindow> = windows.open.iter().rev().cloned().collect();
+        // one that got nowhere before may fail again: it must not keep those behind it from being read
+        let (nowhere, halfway): (Vec<OpenWindow>, Vec<OpenWindow>) =
+            windows.open.iter().rev().cloned().partition(|window| window.scan.position == Position::Start);
+        let (mut waiting, mut last) = (halfway, nowhere);
         let mut reading = JoinSet::new();
         let (mut stopped, mut failed, mut failures) = (false, None, 0);
         loop {
             while reading.len() < window.concurrency && !stopped && failures < limits::WINDOW_FAILURES_MAX {
                 let next = match waiting.pop() {
                     Some(next) => Some(next),
-                    None => windows.next(incremental, window, self.new_id(), (task.clock)()),
+                    None => windows.next(incremental, window, self.new_id(), (task.clock)()).or_else(|| last.pop()),
                 };
                 let Some(OpenWindow { range, scan }) = next else { break };
                 self.send(Message::Open(Box::new(OpenWindow { range: range.clone(), scan: scan.clone() }))).await?;

@@ -134,7 +134,7 @@ impl Task {
     }
 
     async fn read_lists(&self, begin: Begin, mut lanes: Lanes) -> Result<Ended, Error> {
-        let Begin { checkpoint, sweeps, .. } = begin;
+        let Begin { checkpoint, reads, sweeps, .. } = begin;
         if let Some(scan) = checkpoint.feed.track.scan
             && lanes.read(Lane::Feed, scan, None).await? == Ended::Stopped
         {
@@ -142,6 +142,7 @@ impl Task {
         }
         let ended = match checkpoint.main.scan {
             Some(scan) => lanes.read(Lane::Main, scan, None).await?,
+            None if !reads => Ended::Complete,
             None => lanes.read_windows(checkpoint.windows).await?,
         };
         if ended == Ended::Stopped {

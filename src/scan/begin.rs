@@ -26,8 +26,12 @@ pub struct Begin {
     pub records_resumed: bool,
     /// why it starts over
     pub restarted: Option<String>,
+    /// the records are read in this run
+    pub reads: bool,
     /// the list of all ids is read in this run
     pub sweeps: bool,
+    /// a run before had begun to read it, or had no time left to
+    pub sweep_resumed: bool,
     /// the scan whose seen keys are kept; all others are forgotten
     pub seen: Option<u64>,
 }
@@ -61,6 +65,7 @@ pub fn begin(
         restarted = again_if_guarded(&mut checkpoint).or(restarted);
     }
     let resumed = checkpoint.scans_mut().next().is_some();
+    let sweep_resumed = checkpoint.sweep.scan.is_some();
     let records_resumed = checkpoint.main.scan.is_some() || !checkpoint.windows.is_complete();
     checkpoint.scans_mut().for_each(|scan| *scan = scan.clone().resumed());
 
@@ -87,14 +92,19 @@ pub fn begin(
         checkpoint.sweep.scan = Some(ScanState::begin(id, now, None));
     }
     let seen = seen_by(plan, &checkpoint);
-    Begin { checkpoint, resumed, records_resumed, restarted, sweeps, seen }
+    Begin { checkpoint, resumed, records_resumed, restarted, reads: true, sweeps, sweep_resumed, seen }
 }
 
 impl Begin {
-    /// For a run with a budget: where the records are half read, the list of deletions is not begun again before they are. One that uses up
-    /// the budget of each run would keep the records from ever being read.
+    /// For a run with a budget: where the records are half read, the list of deletions is not begun again before they are; and a list of all
+    /// ids that had to wait comes before the records are read once more. One list that uses up the budget of each run would keep the next from
+    /// ever being read.
     pub fn spare(&mut self) {
         let track = &mut self.checkpoint.feed.track;
+        if self.sweep_resumed && !self.records_resumed {
+            self.reads = false;
+            self.checkpoint.main.scan = None;
+        }
         if self.records_resumed && track.scan.as_ref().is_some_and(|scan| scan.position == Position::Start) {
             track.scan = None;
         }

@@ -118,6 +118,7 @@ impl ScanState {
         self.records += page.records;
         self.empty_pages = if page.records == 0 { self.empty_pages + 1 } else { 0 };
         self.watch_total(page.total);
+        self.by_position |= page.records > 0 && is_by_position(&self.position);
         if page.token.is_some() {
             self.token.clone_from(&page.token);
         }
@@ -152,7 +153,8 @@ impl ScanState {
         }
         self.watch_content(page.content)?;
         self.watch_cycle(&next)?;
-        self.by_position |= is_by_position(&next);
+        // behind a page that is not full there was nothing that could have slipped to it, unless the server gives less than it is asked for
+        self.by_position |= is_by_position(&next) && !is_short(&plan.kind, page);
         self.position = next;
         Ok(Step::More)
     }
@@ -292,6 +294,15 @@ impl ScanState {
             *tortoise = Tortoise { token, steps: 1, power: tortoise.power * 2 };
         }
         Ok(())
+    }
+}
+
+/// Whether the page has fewer records than were asked for.
+fn is_short(kind: &PageKind, page: &PageFacts) -> bool {
+    match kind {
+        PageKind::Offset { limit, .. } => page.records < *limit,
+        PageKind::Page { size: Some(size), .. } => page.records < *size,
+        _ => false,
     }
 }
 

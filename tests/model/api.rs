@@ -64,6 +64,10 @@ pub struct Sim {
     rests_soon: bool,
     /// requests and commits of the run under way
     pub run: (u64, u64),
+    /// of which one was for the list
+    pub items_asked: bool,
+    /// the scan under way began when nothing befell the API any more
+    pub scans_at_rest: bool,
     /// where it disturbs the run
     pub disturbs_at: Option<Point>,
     /// disturbs it
@@ -105,6 +109,8 @@ impl Sim {
             quiet: false,
             rests_soon: false,
             run: (0, 0),
+            items_asked: false,
+            scans_at_rest: false,
             disturbs_at: None,
             disturb: None,
             resumed: None,
@@ -133,7 +139,7 @@ impl Sim {
     pub fn starts(&mut self, resumed: bool, restarted: Option<String>) {
         self.note(format!("  starts, resumed: {resumed} {}", restarted.clone().unwrap_or_default()));
         let goes_on = self.pages.last().filter(|page| !page.may_end).and_then(|page| page.next.clone());
-        if let Some(next) = goes_on.as_ref().filter(|_| !resumed && restarted.is_none()) {
+        if let Some(next) = goes_on.as_ref().filter(|_| self.shape.is_one_list() && !resumed && restarted.is_none()) {
             self.breaks(format!("a run begins anew, though one before it came as far as `{next}`"));
         }
         self.resumed = Some(resumed);
@@ -141,6 +147,7 @@ impl Sim {
             let left = std::mem::take(&mut self.pages);
             self.left = goes_on.is_some().then_some((left, self.scan_since));
             self.scan_since = self.seq;
+            self.scans_at_rest = self.quiet;
         }
     }
 
@@ -254,7 +261,10 @@ impl Sim {
     pub fn answer(&mut self, request: &Request) -> (Reply, bool) {
         let asked = Asked::read(request);
         let position = asked.position();
-        let (nth, first_of_run) = (self.requests, self.run.0 == 0);
+        let path = request.path.strip_prefix(&self.prefix).unwrap_or_default();
+        let first_of_run = path == "/items" && !self.items_asked;
+        self.items_asked |= first_of_run;
+        let nth = self.requests;
         self.requests += 1;
         self.run.0 += 1;
         let begins = first_of_run && position.is_empty() && self.resumed == Some(false) && self.pages.is_empty();
@@ -280,7 +290,6 @@ impl Sim {
             }
         );
         self.note(line);
-        let path = request.path.strip_prefix(&self.prefix).unwrap_or_default();
         let good = if path == "/items" { self.page(&asked, fault) } else { Ok(self.other(path, &asked)) };
         let Ok(body) = good else { return (Reply::status(410, "{}"), false) };
         match fault {
@@ -312,7 +321,7 @@ impl Sim {
     fn goes_on_at(&mut self, position: &str) {
         // a list that is read to its end may be read once more before anything is deleted
         let expected = self.pages.last().and_then(|page| page.next.clone()).unwrap_or_default();
-        if self.resumed != Some(true) || expected == position {
+        if !self.shape.is_one_list() || self.resumed != Some(true) || expected == position {
             return;
         }
         let is_left =

@@ -170,10 +170,21 @@ impl Shape {
         [incremental, deletes, self.budget].into_iter().flatten().all(|word| !CANNOT_RUN.contains(&word))
     }
 
+    /// It never comes to its end.
+    pub fn starves(&self) -> bool {
+        fails("starved") && self.deletes == Deletes::Sweep && self.budget.is_some()
+    }
+
     /// The list stands still while it is read, so that what the engine is known to get wrong is not shown.
     pub fn stands_still(&self) -> bool {
-        let behind = self.incremental == Incremental::Unordered && self.paging != Paging::None;
+        let unordered = matches!(self.incremental, Incremental::Unordered | Incremental::ClientFilter);
+        let behind = unordered && self.paging != Paging::None;
         (fails("positions") && self.paging.by_position()) || (fails("behind") && behind)
+    }
+
+    /// All pages are of one list, so that the number of those that are committed says where a run goes on.
+    pub fn is_one_list(&self) -> bool {
+        self.incremental != Incremental::Window && !matches!(self.deletes, Deletes::Feed | Deletes::Sweep)
     }
 
     /// What changes late in a second that was read is lost.

@@ -187,7 +187,8 @@ impl World {
         for (at, subject) in subjects.iter().enumerate() {
             let mut sim = subject.sim.lock().expect("a sim");
             sim.now = sim.now.max(clock(nth));
-            (sim.run, sim.resumed, sim.returned, sim.asked_since) = ((0, 0), None, 0, None);
+            (sim.run, sim.items_asked, sim.resumed) = ((0, 0), false, None);
+            (sim.returned, sim.asked_since) = (0, None);
             sim.disturbs_at = disturbance.filter(|(who, ..)| *who == at).map(|(_, point, _)| point);
             let what = disturbance.map(|(who, point, how)| {
                 format!(", {how:?} at {point:?}{}", if who == at { "" } else { " of another sync" })
@@ -331,7 +332,7 @@ fn at_rest(subjects: &mut [Subject], ended: &Ended, nth: usize, skew: i8) -> Res
             accept = true;
         }
         // a scan that was begun before may have passed by what changed since; one that waited to be accepted did not
-        subject.settled |= report.state == "completed" && (!report.resumed || subject.waits);
+        subject.settled |= report.state == "completed" && (sim.scans_at_rest || subject.waits);
         subject.waits = report.error.is_some();
         subject.clock_was_late = sim.records.iter().all(|record| record.at <= clock(nth) + i64::from(skew));
     }
