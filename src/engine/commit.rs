@@ -337,6 +337,7 @@ impl<'t> Commits<'t> {
             client.redact(&text) != text
         };
         kept.token = kept.token.filter(|token| !has_secret(token));
+        kept.token_ahead = kept.token_ahead.filter(|token| !has_secret(token));
         for scan in kept.scans_mut() {
             if scan.since_token.iter().chain(&scan.token).any(has_secret) {
                 let fresh = ScanState::begin(scan.id, scan.started_at, scan.since.clone());

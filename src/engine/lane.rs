@@ -193,8 +193,12 @@ impl Lanes {
             return Err(Error::Bug("a sync without a scan".into()));
         };
         // one that got nowhere before may fail again: it must not keep those behind it from being read
-        let (nowhere, halfway): (Vec<OpenWindow>, Vec<OpenWindow>) =
-            windows.open.iter().rev().cloned().partition(|window| window.scan.position == Position::Start);
+        let (nowhere, halfway): (Vec<OpenWindow>, Vec<OpenWindow>) = windows
+            .open
+            .iter()
+            .rev()
+            .cloned()
+            .partition(|window| window.scan.position == Position::Start && window.scan.rounds == 0);
         let (mut waiting, mut last) = (halfway, nowhere);
         let mut reading = JoinSet::new();
         let (mut stopped, mut failed, mut failures) = (false, None, 0);

@@ -32,6 +32,8 @@ pub struct Begin {
     pub sweeps: bool,
     /// a run before had begun to read it, or had no time left to
     pub sweep_resumed: bool,
+    /// the windows without what has come since they were planned
+    pub planned: Windows,
     /// the scan whose seen keys are kept; all others are forgotten
     pub seen: Option<u64>,
 }
@@ -65,6 +67,7 @@ pub fn begin(
         restarted = again_if_guarded(&mut checkpoint).or(restarted);
     }
     let resumed = checkpoint.scans_mut().next().is_some();
+    let planned = checkpoint.windows.clone();
     let sweep_resumed = checkpoint.sweep.scan.is_some();
     let records_resumed = checkpoint.main.scan.is_some() || !checkpoint.windows.is_complete();
     checkpoint.scans_mut().for_each(|scan| *scan = scan.clone().resumed());
@@ -92,14 +95,17 @@ pub fn begin(
         checkpoint.sweep.scan = Some(ScanState::begin(id, now, None));
     }
     let seen = seen_by(plan, &checkpoint);
-    Begin { checkpoint, resumed, records_resumed, restarted, reads: true, sweeps, sweep_resumed, seen }
+    Begin { checkpoint, resumed, records_resumed, restarted, reads: true, sweeps, sweep_resumed, planned, seen }
 }
 
 impl Begin {
-    /// For a run with a budget: where the records are half read, the list of deletions is not begun again before they are; and a list of all
-    /// ids that had to wait comes before the records are read once more. One list that uses up the budget of each run would keep the next from
-    /// ever being read.
+    /// For a run with a budget: where the records are half read, the list of deletions is not begun again before they are, and no window is
+    /// planned before those that were; and a list of all ids that had to wait comes before the records are read once more. What uses up the
+    /// budget of each run would keep the rest from ever being read.
     pub fn spare(&mut self) {
+        if !self.planned.is_complete() {
+            self.checkpoint.windows = self.planned.clone();
+        }
         let track = &mut self.checkpoint.feed.track;
         if self.sweep_resumed && !self.records_resumed {
             self.reads = false;

@@ -24,6 +24,9 @@ pub struct Checkpoint {
     /// the token of a delta feed: what comes after it is not read
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Value>,
+    /// the token that the last scan got, where the list may have moved under it: the next one asks with the one before once more
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_ahead: Option<Value>,
     /// how far the windows are
     #[serde(default, skip_serializing_if = "Windows::is_new")]
     pub windows: Windows,
@@ -180,6 +183,7 @@ impl Checkpoint {
             fingerprint,
             main: Track::default(),
             token: None,
+            token_ahead: None,
             windows: Windows::default(),
             feed: Feed::default(),
             sweep: Track::default(),
@@ -241,8 +245,13 @@ impl Checkpoint {
     pub fn after_scan(&mut self, lane: Lane, order: Order) {
         match lane {
             Lane::Main => {
-                if let Some(token) = self.main.scan.as_ref().and_then(|scan| scan.token.clone()) {
-                    self.token = Some(token);
+                if let Some((token, settled)) =
+                    self.main.scan.as_ref().and_then(|scan| Some((scan.token.clone()?, scan.is_settled(order))))
+                {
+                    // as a watermark does: what two scans have read is covered
+                    self.token = self.token_ahead.take().or(self.token.take());
+                    let place = if settled { &mut self.token } else { &mut self.token_ahead };
+                    *place = Some(token);
                 }
                 self.main.close(order);
             }

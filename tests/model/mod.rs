@@ -27,7 +27,7 @@ use world::World;
 /// APIs that one run syncs.
 const BATCH: usize = 12;
 /// Cases of each of the two tests.
-const CASES: usize = 240;
+const CASES: usize = 96;
 
 fn cases() -> usize {
     std::env::var("HEADWATER_MODEL_CASES").map_or(CASES, |text| text.parse::<usize>().expect("a number") / 2)

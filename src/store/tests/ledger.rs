@@ -108,6 +108,7 @@ fn a_checkpoint_comes_back_as_it_was_written() {
         Checkpoint {
             fingerprint: u64::MAX,
             token: Some(json!(["t", 1])),
+            token_ahead: Some(json!(2)),
             main: Track {
                 watermark: Some(Mark::Timestamp(at(0))),
                 ahead: Some(Mark::Timestamp(at(1))),
