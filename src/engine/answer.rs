@@ -39,7 +39,7 @@ pub(super) struct Reader {
 /// What is made of the records of a list.
 pub(super) enum Rows {
     /// rows of the model
-    Model(Mapper),
+    Model(Box<Mapper>),
     /// keys of rows: what is gone, or still there
     Keys(KeyReader),
 }
@@ -47,7 +47,7 @@ pub(super) enum Rows {
 /// What became of the records of a page.
 pub(super) enum Mapped {
     /// rows
-    Rows(Batch),
+    Rows(Box<Batch>),
     /// keys of rows
     Keys(Keys),
 }
@@ -124,7 +124,7 @@ impl Reader {
                 if let Some(raw) = &mut batch.raw {
                     raw.hide_secrets(&|text: &str| self.client.redacted(text));
                 }
-                Ok(Mapped::Rows(batch))
+                Ok(Mapped::Rows(Box::new(batch)))
             }
             Err(MapError::Invalid(mut record)) => {
                 self.hide_secrets(&mut record);

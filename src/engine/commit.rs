@@ -147,7 +147,7 @@ impl<'t> Commits<'t> {
                 if batch.keyless > 0 {
                     scan.doubt("a record without a readable key could be any of the rows");
                 }
-                self.batches.push(batch);
+                self.batches.push(*batch);
                 self.pages += 1;
             }
             Mapped::Keys(keys) => {

@@ -221,7 +221,7 @@ impl Lanes {
             match ended {
                 Ok(Ended::Complete) => {}
                 Ok(Ended::Stopped) => stopped = true,
-                Ok(Ended::Split) => match self.halves(incremental, window, &range).await? {
+                Ok(Ended::Split) => match self.halves(incremental, window, &range) {
                     Ok(halves) => {
                         self.send(Message::GiveUp(id)).await?;
                         waiting.extend(halves);
@@ -242,21 +242,21 @@ impl Lanes {
     }
 
     /// The later half first, because the last one is taken next.
-    async fn halves(
+    fn halves(
         &mut self,
         incremental: &IncrementalPlan,
         window: &WindowPlan,
         range: &Range,
-    ) -> Result<Result<[OpenWindow; 2], Error>, Error> {
+    ) -> Result<[OpenWindow; 2], Error> {
         let Some((_, least)) = &window.split else {
             return Err(Error::Bug("a window is halved without a rule".into()));
         };
         let Some((earlier, later)) = range.halves(incremental, window, *least) else {
-            return Ok(Err(Error::WindowTooFull { range: range.to_string() }));
+            return Err(Error::WindowTooFull { range: range.to_string() });
         };
         let now = (self.task.clock)();
         let mut open = |range| OpenWindow { range, scan: ScanState::begin(self.new_id(), now, None) };
-        Ok(Ok([open(later), open(earlier)]))
+        Ok([open(later), open(earlier)])
     }
 }
 
@@ -295,7 +295,7 @@ pub(super) fn reader(
                     let reader = MarkReader::new(&incremental.field, incremental.kind, &incremental.format);
                     Some((reader, floor(incremental)?))
                 });
-                (&plan.list, Rows::Model(mapper), variables, stop_below)
+                (&plan.list, Rows::Model(Box::new(mapper)), variables, stop_below)
             }
         };
     let shared = variables.value();

@@ -82,7 +82,7 @@ pub async fn preview(plan: &Arc<SyncPlan>, pages_max: u64, observer: &Observer) 
         preview.more = reader.advance(&mut scan, &facts)? == Step::More;
         if let Some(batch) = batch.await.map_err(|error| Error::Bug(error.to_string()))? {
             match batch? {
-                Mapped::Rows(batch) => preview.batches.push(batch),
+                Mapped::Rows(batch) => preview.batches.push(*batch),
                 Mapped::Keys(_) => return Err(unexplained()),
             }
         }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::coerce::{Cell, Coercion};
 use super::columns::{ColumnBuilder, arrow_type};
@@ -68,7 +68,7 @@ impl KeyReader {
                     let typed = self.columns.iter().map(|column| &column.column_type).zip(&cells);
                     let key = hash::key(typed, &mut scratch);
                     let time = mark.as_ref().map(ToString::to_string).unwrap_or_default();
-                    hashes.push(xxh3_64_with_seed(time.as_bytes(), (key ^ (key >> 64)) as u64));
+                    hashes.push(xxh3_64(format!("{key:x} {time}").as_bytes()));
                     marks.push(mark);
                     builders.iter_mut().zip(&cells).for_each(|(builder, cell)| builder.append(cell));
                 }
