@@ -301,3 +301,30 @@ fn full_reads_everything_again_and_touches_nothing() {
     project.run();
     assert_eq!(api.asked(), ["GET /items?since=2024-05-01T10%3A03%3A00Z"]);
 }
+
+#[test]
+fn a_full_run_that_fails_at_once_stays_a_full_one() {
+    let answer = |request: &Request| {
+        let items = if request.param("since").is_some() {
+            json!([])
+        } else {
+            json!([{ "id": 1, "at": "2024-01-01T00:00:00Z" }])
+        };
+        Reply::json(&json!({ "items": items }))
+    };
+    let api = Api::start(answer);
+    let project = Project::simple(
+        &api.url(),
+        "request: { get: /items, query: { since: \"{{ watermark }}\" } }\nresponse: { records: \"$.items[*]\" }\n\
+         incremental: { field: $.at }",
+        "key: [id]\ncolumns: { id: { path: $.id, type: bigint }, at: { path: $.at, type: timestamptz } }",
+    );
+    project.run();
+    api.becomes(|_| Reply::status(400, "{}"));
+    assert_eq!(project.headwater(&["run", "--full"]).code, 3);
+    api.becomes(answer);
+    api.asked();
+    project.run();
+    project.run();
+    assert_eq!(api.asked(), ["GET /items", "GET /items?since=2024-01-01T00%3A00%3A00Z"]);
+}

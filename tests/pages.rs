@@ -679,7 +679,8 @@ fn with_provider_default(api: &Api, sync: &str) -> Project {
     project.write(
         "providers/api.yaml",
         &format!(
-            "provider: api\nbase_url: {}\npagination: {{ cursor: {{ from: $.next, query: after }} }}\n",
+            "provider: api\nbase_url: {}\nretry: {{ attempts: 2, backoff: {{ base: 1ms, max: 1ms }} }}\n\
+             pagination: {{ cursor: {{ from: $.next, query: after }} }}\n",
             api.url()
         ),
     );

@@ -99,7 +99,7 @@ impl<'t> Commits<'t> {
                     self.commit(report).await?;
                     self.checkpoint.after_page(lane, *scan, Order::None);
                     let keep = seen_by(&self.task.plan, &self.checkpoint);
-                    self.task.forget_seen(keep, self.kept(&self.checkpoint)).await?;
+                    self.task.forget_seen(keep, self.kept(&self.checkpoint), false).await?;
                 }
                 Some(Message::Finish { lane, reply }) => match self.finish(lane, report).await {
                     Err(error @ Error::Guarded { .. }) => drop(reply.send(Err(error))),
@@ -222,7 +222,7 @@ impl<'t> Commits<'t> {
             report.deletes_skipped = scan.unproven.filter(|_| tells).or(report.deletes_skipped.take());
             let closed = self.checkpoint_only(&after);
             self.task.writer.call(move |store| store.commit(closed)).await?;
-            self.task.forget_seen(keep, self.kept(&after)).await?;
+            self.task.forget_seen(keep, self.kept(&after), false).await?;
             self.checkpoint = after;
             return Ok(Next::Closed);
         }

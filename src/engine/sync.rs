@@ -82,7 +82,7 @@ impl Task {
         if self.meter.is_bounded() {
             begin.spare();
         }
-        self.forget_seen(begin.seen, begin.checkpoint.clone()).await?;
+        self.forget_seen(begin.seen, begin.checkpoint.clone(), begin.restarted.is_some()).await?;
         report.resumed = begin.resumed;
         let event = Event::Started { resumed: begin.resumed, restarted: begin.restarted.clone() };
         (self.observer)(Some(&self.plan.id), event);
@@ -90,9 +90,9 @@ impl Task {
     }
 
     /// Forgets the keys that scans have seen which nobody goes on with; `instead` is the checkpoint that tells of none of them.
-    pub(super) async fn forget_seen(&self, keep: Option<u64>, instead: Checkpoint) -> Result<(), Error> {
+    pub(super) async fn forget_seen(&self, keep: Option<u64>, instead: Checkpoint, anew: bool) -> Result<(), Error> {
         let (plan, now) = (Arc::clone(&self.plan), (self.clock)());
-        self.writer.call(move |store| store.discard_scans(&plan.id, &plan.model, keep, &instead, now)).await
+        self.writer.call(move |store| store.discard_scans(&plan.id, &plan.model, keep, (&instead, anew), now)).await
     }
 
     /// A number that names a scan: the same for the same run, sync and `nth`, and no other.

@@ -278,7 +278,7 @@ impl Store {
 
     /// Forgets the keys that scans of a sync have seen, all but those of `keep`: those of scans that nobody goes on with. Where there were
     /// any, `instead` is what the sync remembers from then on: a checkpoint never tells of a scan without its seen keys, which would delete
-    /// what it had seen.
+    /// what it had seen. With `anew` it does so in any case: what a person wants to be read again stays so, whatever stops the run.
     ///
     /// # Errors
     /// The file cannot be had or written.
@@ -287,11 +287,11 @@ impl Store {
         id: &SyncId,
         model: &ModelPlan,
         keep: Option<u64>,
-        instead: &Checkpoint,
+        (instead, anew): (&Checkpoint, bool),
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         self.transaction("forget the seen keys", |db| {
-            if seen::forget(db, model, id, keep)? > 0 {
+            if seen::forget(db, model, id, keep)? > 0 || anew {
                 ledger::write_checkpoint(db, id, &table_of(model), instead, now)?;
             }
             Ok(())

@@ -60,8 +60,6 @@ pub struct Sim {
     failing: Option<(Fault, u8)>,
     /// nothing befalls it any more
     pub quiet: bool,
-    /// what is to befall it still does when the next scan begins
-    rests_soon: bool,
     /// requests and commits of the run under way
     pub run: (u64, u64),
     /// of which one was for the list
@@ -107,7 +105,6 @@ impl Sim {
             faults: case.faults.iter().map(|(at, fault)| (u64::from(*at), *fault)).collect(),
             failing: None,
             quiet: false,
-            rests_soon: false,
             run: (0, 0),
             items_asked: false,
             scans_at_rest: false,
@@ -175,15 +172,10 @@ impl Sim {
     pub fn rest(&mut self) {
         self.quiet = true;
         self.failing = None;
-        if self.shape.stands_still() {
-            self.rests_soon = true;
-        } else {
-            self.come_to_rest();
-        }
+        self.come_to_rest();
     }
 
     fn come_to_rest(&mut self) {
-        self.rests_soon = false;
         for (_, op) in std::mem::take(&mut self.ops) {
             self.befall(op);
         }
@@ -267,13 +259,9 @@ impl Sim {
         let nth = self.requests;
         self.requests += 1;
         self.run.0 += 1;
-        let begins = first_of_run && position.is_empty() && self.resumed == Some(false) && self.pages.is_empty();
-        if self.rests_soon && begins {
-            self.come_to_rest();
-        } else if !self.quiet && (!self.shape.stands_still() || begins) {
+        if !self.quiet {
             let (due, later) = std::mem::take(&mut self.ops).into_iter().partition(|(at, _)| u64::from(*at) <= nth);
             self.ops = later;
-            self.now += i64::from(self.shape.loses_the_same_time());
             due.into_iter().for_each(|(_, op): (u8, Op)| self.befall(op));
         }
         if first_of_run {
@@ -342,8 +330,7 @@ impl Sim {
         let forgotten = self.faults.range(..=nth).find(|(_, fault)| **fault == Fault::NotFound).map(|(at, _)| *at);
         if let Some(at) = forgotten.filter(|_| first_of_run && !position.is_empty()) {
             self.faults.remove(&at);
-            let is_end = self.shape.paging.is_counted() && self.shape.loses_by_early_ends();
-            return (!is_end).then_some(Fault::NotFound);
+            return Some(Fault::NotFound);
         }
         let fault = *self.faults.get(&nth).filter(|fault| **fault != Fault::NotFound)?;
         match fault {
@@ -354,7 +341,6 @@ impl Sim {
             Fault::NotFound => None,
             // an API that says so of a list that may be empty is believed
             Fault::Nothing if self.shape.allow_empty => None,
-            Fault::Nothing if !position.is_empty() && self.shape.loses_by_early_ends() => None,
             Fault::Nothing => (position.is_empty() || self.shape.paging.tells_total()).then_some(fault),
             // one record more than the API counts would be another lie than this one
             Fault::Keyless => (!self.shape.paging.counts_records()).then_some(fault),

@@ -8,19 +8,6 @@ use headwater::diagnostic::{Severity, Source};
 use headwater::plan::{Compiled, Input, SyncPlan, compile};
 use headwater::spec::schema::Kind;
 
-/// Words that this version cannot run yet. One that can is taken off the list; then its cases are made.
-pub const CANNOT_RUN: [&str; 0] = [];
-
-/// What the engine is known to get wrong. While a name is here, the cases that show it are not made:
-///
-/// - `early_end`: a list that is not oldest first ends before its end, by a page of nothing that no total gives away, and the watermark
-///   moves as if all had come. (Nothing can tell such an answer from a true one.)
-pub const KNOWN_TO_FAIL: [&str; 1] = ["early_end"];
-
-fn fails(name: &str) -> bool {
-    KNOWN_TO_FAIL.contains(&name) && !super::shows_known_failures()
-}
-
 /// Seconds that windows keep away from now.
 pub const LAG: i64 = 15;
 
@@ -68,11 +55,6 @@ impl Paging {
     /// What came is counted to know where the next page is, or the end.
     pub fn counts_records(self) -> bool {
         matches!(self, Self::Offset | Self::OffsetTotal | Self::PageTotal)
-    }
-
-    /// The next page has a number of its own, and a 404 can be the end.
-    pub fn is_counted(self) -> bool {
-        matches!(self, Self::Offset | Self::OffsetTotal | Self::Page | Self::PageTotal | Self::PageTotalPages)
     }
 
     /// The API says how many records there are.
@@ -149,49 +131,9 @@ impl Shape {
         }
     }
 
-    /// All its words can be run.
-    pub fn runs(&self) -> bool {
-        let incremental = match self.incremental {
-            Incremental::None | Incremental::Ascending | Incremental::Descending | Incremental::Unordered => None,
-            Incremental::Window => Some("window"),
-            Incremental::StopAtWatermark => Some("stop_at_watermark"),
-            Incremental::ClientFilter => Some("client_filter"),
-            Incremental::Token => Some("token"),
-        };
-        let deletes = match self.deletes {
-            Deletes::None | Deletes::Absence | Deletes::Flag => None,
-            Deletes::AbsenceWindow => Some("scope"),
-            Deletes::Feed => Some("feed"),
-            Deletes::Sweep => Some("sweep"),
-        };
-        [incremental, deletes, self.budget].into_iter().flatten().all(|word| !CANNOT_RUN.contains(&word))
-    }
-
-    /// It never comes to its end.
-    pub fn starves(&self) -> bool {
-        fails("starved") && self.deletes == Deletes::Sweep && self.budget.is_some()
-    }
-
-    /// The list stands still while it is read, so that what the engine is known to get wrong is not shown.
-    pub fn stands_still(&self) -> bool {
-        let unordered = matches!(self.incremental, Incremental::Unordered | Incremental::ClientFilter);
-        let behind = unordered && self.paging != Paging::None;
-        (fails("positions") && self.paging.by_position()) || (fails("behind") && behind)
-    }
-
     /// All pages are of one list, so that the number of those that are committed says where a run goes on.
     pub fn is_one_list(&self) -> bool {
         self.incremental != Incremental::Window && !matches!(self.deletes, Deletes::Feed | Deletes::Sweep)
-    }
-
-    /// What changes late in a second that was read is lost.
-    pub fn loses_the_same_time(&self) -> bool {
-        fails("same_time") && self.incremental == Incremental::Ascending
-    }
-
-    /// A list that ends too early takes the watermark with it.
-    pub fn loses_by_early_ends(&self) -> bool {
-        fails("early_end") && matches!(self.incremental, Incremental::Descending | Incremental::Unordered)
     }
 
     /// All combinations.

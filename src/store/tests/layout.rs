@@ -41,7 +41,7 @@ fn preparing_what_is_prepared_does_not_touch_the_file() {
     assert_eq!(bench.store.checkpoint(&bench.id).expect("read"), Some(super::support::mark(1)));
     bench
         .store
-        .discard_scans(&bench.id, &bench.model, None, &super::support::mark(1), at(1))
+        .discard_scans(&bench.id, &bench.model, None, (&super::support::mark(1), false), at(1))
         .expect("nothing to forget");
     bench.store.release().expect("released");
     let after = (std::fs::read(&path).expect("read"), std::fs::metadata(&path).and_then(|f| f.modified()).ok());
