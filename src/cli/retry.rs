@@ -32,14 +32,18 @@ impl Row for RetryReport {
     }
 
     fn counts(&self) -> Vec<u64> {
-        vec![self.records, self.added, self.updated, self.deleted, self.unchanged, self.unfit + self.cut]
+        let done = &self.done;
+        vec![done.records, done.added, done.updated, done.deleted, done.unchanged, done.unfit + done.cut]
     }
 
     fn notes(&self) -> Vec<String> {
         let notes = [
-            (self.filtered, "left because `where` turns them away now"),
-            (self.outdated, "left because their row was deleted since, or a later record has the same key"),
-            (self.cut, "are not kept whole, because they are long or hold a secret: they leave when they arrive again"),
+            (self.done.filtered, "left because `where` turns them away now"),
+            (self.done.outdated, "left because their row was deleted since, or a later record has the same key"),
+            (
+                self.done.cut,
+                "are not kept whole, because they are long or hold a secret: they leave when they arrive again",
+            ),
         ];
         let told = notes.into_iter().filter(|(records, _)| *records > 0);
         told.map(|(records, what)| format!("{} records {what}", count(records))).collect()

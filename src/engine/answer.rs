@@ -204,7 +204,7 @@ impl Reader {
     }
 
     fn split_when(&self) -> Option<&Template> {
-        let window = self.plan.incremental.as_ref()?.window.as_ref()?;
+        let (_, window) = self.plan.windows()?;
         window.split.as_ref().map(|(when, _)| when)
     }
 

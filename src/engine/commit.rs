@@ -163,12 +163,12 @@ impl<'t> Commits<'t> {
                 } else {
                     let highest = keys.marks.iter().flatten().max().cloned();
                     scan.high = scan.high.take().max(highest.map(|mark| mark.not_after((self.task.clock)())));
-                    let mark = mark_column(plan);
+                    let mark = changed_column(plan);
                     self.gone.extend(gone(&mut self.checkpoint, &keys, mark));
                 }
             }
         }
-        let order = order(plan);
+        let order = plan.order();
         let closes = done && !needs_finish(plan, lane, &scan);
         self.checkpoint.after_page(lane, scan, order);
         if closes {
@@ -211,11 +211,11 @@ impl<'t> Commits<'t> {
         let Some(scan) = self.checkpoint.scan(lane).cloned() else {
             return Err(Error::Bug("the end of a scan that nobody made".into()));
         };
-        if matches!(lane, Lane::Window(_)) && scan.rounds == 0 && !scan.is_settled(order(&plan)) {
+        if matches!(lane, Lane::Window(_)) && scan.rounds == 0 && !scan.is_settled(plan.order()) {
             return Ok(Next::Again(Box::new(self.hold(lane, scan.again()).await?)));
         }
         let mut after = self.checkpoint.clone();
-        after.after_scan(lane, order(&plan));
+        after.after_scan(lane, plan.order());
         let keep = seen_by(&plan, &after);
         let tells = tells_gone(&plan, lane, &scan);
         if !tells || scan.unproven.is_some() {
@@ -304,8 +304,7 @@ impl<'t> Commits<'t> {
             Lane::Window(id) => self.checkpoint.windows.open.iter().find(|window| window.scan.id == id),
             Lane::Main | Lane::Feed | Lane::Sweep => None,
         };
-        let column = plan.incremental.as_ref().and_then(|incremental| plan.model.column_of(&incremental.field));
-        match (range, column) {
+        match (range, plan.mark_column()) {
             (Some(window), Some(column)) => Ok(Some(Stretch { column, range: window.range.clone() })),
             _ => Err(Error::Bug("a window whose rows are not known".into())),
         }
@@ -357,13 +356,9 @@ impl<'t> Commits<'t> {
     }
 }
 
-fn order(plan: &SyncPlan) -> Order {
-    plan.incremental.as_ref().map_or(Order::None, |incremental| incremental.order)
-}
-
 /// The column that holds when a record changed last, if the model has it as a moment.
-fn mark_column(plan: &SyncPlan) -> Option<usize> {
-    let column = plan.model.column_of(&plan.incremental.as_ref()?.field)?;
+fn changed_column(plan: &SyncPlan) -> Option<usize> {
+    let column = plan.mark_column()?;
     (plan.model.columns[column].column_type == ColumnType::Timestamptz).then_some(column)
 }
 

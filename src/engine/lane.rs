@@ -146,7 +146,7 @@ impl Lanes {
         let request = render::request(&reader.plan, &reader.list, &reader.shared, scan)?;
         let counted = matches!(reader.list.pagination.kind, PageKind::Offset { .. } | PageKind::Page { .. });
         let judge = |response: &_| reader.judge(response, scan.since_token.is_some());
-        let asked = reader.client.masked(&request);
+        let asked = (lane == Lane::Main && reader.plan.token.is_some()).then(|| reader.client.masked(&request));
         let (facts, mapped) = match self
             .fetcher
             .fetch(&reader.client, &request, counted && scan.pages > 0, &judge)
@@ -176,8 +176,8 @@ impl Lanes {
             return Ok(None);
         }
         let step = reader.advance(scan, &facts)?;
-        if step == Step::Done && lane == Lane::Main && reader.plan.token.is_some() && scan.token.is_none() {
-            return Err(Error::TokenMissing { request: asked });
+        if let (Some(request), Step::Done, None) = (asked, step, &scan.token) {
+            return Err(Error::TokenMissing { request });
         }
         self.task.meter.add(facts.records);
         if lane != Lane::Feed && lane != Lane::Sweep {
@@ -189,7 +189,7 @@ impl Lanes {
     /// Reads window after window, several at once. One that fails does not keep the others from being read: only it is read again.
     pub(super) async fn read_windows(&mut self, mut windows: Windows) -> Result<Ended, Error> {
         let task = Arc::clone(&self.task);
-        let Some((incremental, window)) = window_of(&task.plan) else {
+        let Some((incremental, window)) = task.plan.windows() else {
             return Err(Error::Bug("a sync without a scan".into()));
         };
         // one that got nowhere before may fail again: it must not keep those behind it from being read
@@ -210,7 +210,7 @@ impl Lanes {
                 };
                 let Some(OpenWindow { range, scan }) = next else { break };
                 self.send(Message::Open(Box::new(OpenWindow { range: range.clone(), scan: scan.clone() }))).await?;
-                let mut lanes = Self { named: self.named << 32 | scan.id & 0xFFFF_FFFF, ..self.clone() };
+                let mut lanes = self.clone();
                 reading.spawn(async move {
                     let (id, ended) = (scan.id, lanes.read(Lane::Window(scan.id), scan, Some(&range)).await);
                     (id, range, ended)
@@ -284,7 +284,7 @@ pub(super) fn reader(
             }
             (Lane::Main | Lane::Window(_) | Lane::Feed | Lane::Sweep, _) => {
                 let variables = variables.with_watermark(plan, scan);
-                let variables = match (range, window_of(plan)) {
+                let variables = match (range, plan.windows()) {
                     (Some(range), Some((incremental, window))) => {
                         variables.with_window(incremental, &range.from, &range.last(incremental, window))
                     }
@@ -301,10 +301,6 @@ pub(super) fn reader(
     let shared = variables.value();
     let (plan, list) = (Arc::clone(plan), Arc::clone(list));
     Reader { plan, list, rows, client, variables, shared, stop_below, in_window: range.is_some() }
-}
-
-pub(super) fn window_of(plan: &SyncPlan) -> Option<(&IncrementalPlan, &WindowPlan)> {
-    plan.incremental.as_ref().and_then(|incremental| Some((incremental, incremental.window.as_ref()?)))
 }
 
 /// Whether a list is not closed by its last page: its end tells what is gone, or a window may have moved while it was read. The watermark

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 use super::answer::Mapped;
 use super::clock::system_clock;
 use super::fetch::{Fetched, Fetcher};
-use super::lane::{reader, unexplained, window_of};
+use super::lane::{reader, unexplained};
 use super::render;
 use super::sync::first_mark;
 use super::{Error, Observer};
@@ -54,7 +54,7 @@ pub async fn preview(plan: &Arc<SyncPlan>, pages_max: u64, observer: &Observer) 
     let at = clock();
     let mut begin = begin(plan, None, Wish::default(), first_mark(plan, at)?.as_ref(), 0, at);
     let window =
-        window_of(plan).and_then(|(incremental, window)| begin.checkpoint.windows.next(incremental, window, 0, at));
+        plan.windows().and_then(|(incremental, window)| begin.checkpoint.windows.next(incremental, window, 0, at));
     let (lane, mut scan, range) = match window {
         Some(OpenWindow { range, scan }) => (Lane::Window(scan.id), scan, Some(range)),
         None => (Lane::Main, begin.checkpoint.main.scan.unwrap_or_else(|| ScanState::begin(0, at, None)), None),

@@ -75,28 +75,9 @@ pub struct RetryReport {
     /// who
     #[serde(serialize_with = "as_text")]
     pub sync: SyncId,
-    /// records that were taken
-    pub records: u64,
-    /// rows that are new, or back
-    pub added: u64,
-    /// rows with another value
-    pub updated: u64,
-    /// rows whose record says that they are deleted
-    pub deleted: u64,
-    /// records whose row has these values already
-    pub unchanged: u64,
-    /// records that `where` turns away now
-    pub filtered: u64,
-    /// records that are older than what became of their row
-    pub outdated: u64,
-    /// records that still do not fit
-    pub unfit: u64,
-    /// records that are not kept whole, and leave when they arrive again
-    pub cut: u64,
-    /// the first change number it wrote
-    pub change_from: Option<i64>,
-    /// the last
-    pub change_to: Option<i64>,
+    /// what became of its records
+    #[serde(flatten)]
+    pub done: Retried,
     /// why it failed
     pub error: Option<Failed>,
 }
@@ -219,7 +200,7 @@ impl Work {
             if done.records == 0 {
                 break;
             }
-            report.add(&done);
+            report.done.add(&done);
             (self.observer)(Some(&plan.id), Event::Page { records: done.records, total: None });
         }
         Ok(())
@@ -264,47 +245,6 @@ impl RemapReport {
 
 impl RetryReport {
     fn new(sync: SyncId) -> Self {
-        Self {
-            sync,
-            records: 0,
-            added: 0,
-            updated: 0,
-            deleted: 0,
-            unchanged: 0,
-            filtered: 0,
-            outdated: 0,
-            unfit: 0,
-            cut: 0,
-            change_from: None,
-            change_to: None,
-            error: None,
-        }
-    }
-
-    fn add(&mut self, done: &Retried) {
-        let Retried {
-            records,
-            added,
-            updated,
-            deleted,
-            unchanged,
-            filtered,
-            outdated,
-            unfit,
-            cut,
-            change_from,
-            change_to,
-        } = done;
-        self.records += records;
-        self.added += added;
-        self.updated += updated;
-        self.deleted += deleted;
-        self.unchanged += unchanged;
-        self.filtered += filtered;
-        self.outdated += outdated;
-        self.unfit += unfit;
-        self.cut += cut;
-        self.change_from = self.change_from.or(*change_from);
-        self.change_to = change_to.or(self.change_to);
+        Self { sync, done: Retried::default(), error: None }
     }
 }

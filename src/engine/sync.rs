@@ -82,7 +82,11 @@ impl Task {
         if self.meter.is_bounded() {
             begin.spare();
         }
-        self.forget_seen(begin.seen, begin.checkpoint.clone(), begin.restarted.is_some()).await?;
+        let anew = begin.restarted.is_some();
+        // a sync whose scans note no keys has none to forget
+        if anew || begin.seen.is_some() {
+            self.forget_seen(begin.seen, begin.checkpoint.clone(), anew).await?;
+        }
         report.resumed = begin.resumed;
         let event = Event::Started { resumed: begin.resumed, restarted: begin.restarted.clone() };
         (self.observer)(Some(&self.plan.id), event);

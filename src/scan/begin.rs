@@ -72,8 +72,7 @@ pub fn begin(
     let records_resumed = checkpoint.main.scan.is_some() || !checkpoint.windows.is_complete();
     checkpoint.scans_mut().for_each(|scan| *scan = scan.clone().resumed());
 
-    let window = plan.incremental.as_ref().and_then(|incremental| Some((incremental, incremental.window.as_ref()?)));
-    if let (Some((incremental, window)), Some(start)) = (window, start) {
+    if let (Some((incremental, window)), Some(start)) = (plan.windows(), start) {
         checkpoint.windows.extend(incremental, window, start, now, id);
     } else if checkpoint.main.scan.is_none() {
         let since = checkpoint.main.watermark.clone().or_else(|| start.cloned());
@@ -106,11 +105,11 @@ impl Begin {
         if !self.planned.is_complete() {
             self.checkpoint.windows = self.planned.clone();
         }
-        let track = &mut self.checkpoint.feed.track;
         if self.sweep_resumed && !self.records_resumed {
             self.reads = false;
             self.checkpoint.main.scan = None;
         }
+        let track = &mut self.checkpoint.feed.track;
         if self.records_resumed && track.scan.as_ref().is_some_and(|scan| scan.position == Position::Start) {
             track.scan = None;
         }

@@ -318,7 +318,7 @@ fn is_by_position(position: &Position) -> bool {
 }
 
 /// Names that APIs have for a position in their next links, without case, `_`, `-`, `$` and brackets.
-const COUNTERS: [&str; 12] = [
+const COUNTERS: [&str; 14] = [
     "page",
     "p",
     "pg",
@@ -331,13 +331,17 @@ const COUNTERS: [&str; 12] = [
     "start",
     "startat",
     "startindex",
+    "pageoffset",
+    "from",
 ];
 
 fn counts(name: &str, value: &str) -> bool {
     let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    let is_counter = COUNTERS.contains(&name.as_str()) || matches!(name.as_str(), "pageoffset" | "from");
     // longer numbers are times and ids
-    is_counter && !value.is_empty() && value.len() <= 9 && value.bytes().all(|digit| digit.is_ascii_digit())
+    COUNTERS.contains(&name.as_str())
+        && !value.is_empty()
+        && value.len() <= 9
+        && value.bytes().all(|digit| digit.is_ascii_digit())
 }
 
 #[cfg(test)]

@@ -34,11 +34,8 @@ pub fn update(
     run_id: &str,
     now: DateTime<Utc>,
 ) -> Result<u64, Error> {
-    let known = count(db, model, id)?;
-    if known > 0 && staged.rows > 0 {
-        release(db, model, id, staged.fitting(batches), "TRUE")?;
-    }
-    put(db, model, id, batches, run_id, now, if known > 0 { Known::Replaced } else { Known::None })
+    let known = release_fitting(db, model, id, staged, batches, Known::Replaced)?;
+    put(db, model, id, batches, run_id, now, known)
 }
 
 /// The same for records that stand in the table itself. A record in quarantine that came later stays as it is; one that is the row's own
@@ -52,11 +49,8 @@ pub fn update_kept(
     run_id: &str,
     now: DateTime<Utc>,
 ) -> Result<u64, Error> {
-    let known = count(db, model, id)?;
-    if known > 0 && staged.rows > 0 {
-        release(db, model, id, staged.fitting(batches), "q.record_hash = f.record_hash")?;
-    }
-    put(db, model, id, batches, run_id, now, if known > 0 { Known::Stay } else { Known::None })
+    let known = release_fitting(db, model, id, staged, batches, Known::Stay)?;
+    put(db, model, id, batches, run_id, now, known)
 }
 
 /// Forgets the records of a sync that came last before `since`: a proven complete scan that began then did not return them. Gives how many.
@@ -87,6 +81,26 @@ fn count(db: &Connection, model: &ModelPlan, id: &SyncId) -> Result<i64, Error> 
     let count = format!("SELECT count(*) FROM {} WHERE {OF_ROWS}", own("quarantine"));
     db.query_row(&count, params![id.connection, id.provider, id.variant, model.name], |row| row.get(0))
         .map_err(Error::database("look into the quarantine"))
+}
+
+/// Takes records out whose key is among the staged rows; where the others stay, only a row's own. Gives what becomes of those that are left,
+/// which is nothing where there were none.
+fn release_fitting(
+    db: &Connection,
+    model: &ModelPlan,
+    id: &SyncId,
+    staged: &Staged,
+    batches: &[Batch],
+    others: Known,
+) -> Result<Known, Error> {
+    if count(db, model, id)? == 0 {
+        return Ok(Known::None);
+    }
+    let also = if others == Known::Stay { "q.record_hash = f.record_hash" } else { "TRUE" };
+    if staged.rows > 0 {
+        release(db, model, id, staged.fitting(batches), also)?;
+    }
+    Ok(others)
 }
 
 /// Takes out the records `q` whose key is one of `fitting` (`f`: typed key and hash of the record) and for which `also` holds.

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use duckdb::{Connection, params};
+use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::error::Error;
@@ -29,7 +30,7 @@ const FOUND: &str = "temp.main.headwater_found";
 const RECORDS_AT_ONCE: usize = if cfg!(test) { 3 } else { limits::RETRY_RECORDS_AT_ONCE };
 
 /// What became of some records of the quarantine.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Retried {
     /// records taken
     pub records: u64,
@@ -53,6 +54,36 @@ pub struct Retried {
     pub change_from: Option<i64>,
     /// the last change number given out
     pub change_to: Option<i64>,
+}
+
+impl Retried {
+    /// Adds what became of the next records.
+    pub fn add(&mut self, next: &Self) {
+        let Self {
+            records,
+            added,
+            updated,
+            deleted,
+            unchanged,
+            filtered,
+            outdated,
+            unfit,
+            cut,
+            change_from,
+            change_to,
+        } = next;
+        self.records += records;
+        self.added += added;
+        self.updated += updated;
+        self.deleted += deleted;
+        self.unchanged += unchanged;
+        self.filtered += filtered;
+        self.outdated += outdated;
+        self.unfit += unfit;
+        self.cut += cut;
+        self.change_from = self.change_from.or(*change_from);
+        self.change_to = change_to.or(self.change_to);
+    }
 }
 
 /// Whose records are mapped again.

@@ -72,6 +72,23 @@ pub struct SyncPlan {
     pub fingerprint: u64,
 }
 
+impl SyncPlan {
+    /// How its range is cut into windows, if it is.
+    pub fn windows(&self) -> Option<(&IncrementalPlan, &WindowPlan)> {
+        self.incremental.as_ref().and_then(|incremental| Some((incremental, incremental.window.as_ref()?)))
+    }
+
+    /// The order in which the API lists its records.
+    pub fn order(&self) -> Order {
+        self.incremental.as_ref().map_or(Order::None, |incremental| incremental.order)
+    }
+
+    /// The position of the column that holds the incremental field.
+    pub fn mark_column(&self) -> Option<usize> {
+        self.model.column_of(&self.incremental.as_ref()?.field)
+    }
+}
+
 /// Only what changed since.
 #[derive(Debug, Clone)]
 pub struct IncrementalPlan {

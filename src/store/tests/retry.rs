@@ -46,17 +46,7 @@ fn retry(bench: &mut Bench, minutes: i64) -> Retried {
         if done.records == 0 {
             return all;
         }
-        all.records += done.records;
-        all.added += done.added;
-        all.updated += done.updated;
-        all.deleted += done.deleted;
-        all.unchanged += done.unchanged;
-        all.filtered += done.filtered;
-        all.outdated += done.outdated;
-        all.unfit += done.unfit;
-        all.cut += done.cut;
-        all.change_from = all.change_from.or(done.change_from);
-        all.change_to = done.change_to.or(all.change_to);
+        all.add(&done);
     }
     panic!("it does not end");
 }
