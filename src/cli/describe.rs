@@ -155,7 +155,7 @@ fn partitions(plan: &PartitionPlan) -> Vec<String> {
     let level = |(at, level): (usize, &crate::plan::LevelPlan)| {
         let from = match &level.from {
             LevelSource::Values(values) => text_of(values),
-            LevelSource::Rows { sync, filter, changed_only } => {
+            LevelSource::Rows { sync, model: _, filter, changed_only } => {
                 let rows = if *changed_only { "changed rows" } else { "rows" };
                 format!("the {rows} of {sync}{}", only_where(filter.as_ref()))
             }

@@ -42,6 +42,8 @@ pub(super) enum Rows {
     Model(Box<Mapper>),
     /// keys of rows: what is gone, or still there
     Keys(KeyReader),
+    /// items of a fan-out, which this path tells apart
+    Items(Path),
 }
 
 /// What became of the records of a page.
@@ -50,6 +52,8 @@ pub(super) enum Mapped {
     Rows(Box<Batch>),
     /// keys of rows
     Keys(Keys),
+    /// items of a fan-out, with their keys
+    Items(Vec<(String, serde_json::Value)>),
 }
 
 impl Reader {
@@ -102,17 +106,17 @@ impl Reader {
     fn rows(&self, records: &[&Json<'_>]) -> Result<Mapped, Error> {
         let mapper = match &self.rows {
             Rows::Model(mapper) => mapper,
-            Rows::Keys(reader) => {
-                let listed = self.list.response.filter.as_ref();
-                let mut entries = Vec::with_capacity(records.len());
-                for record in records {
-                    let wanted = listed.map_or(Ok(true), |filter| matches(filter, record, &self.shared));
-                    let wanted = wanted.map_err(|error| Error::Template {
-                        place: "where",
-                        error: TemplateError(self.client.redact(&error)),
-                    })?;
-                    entries.extend(wanted.then_some(*record));
+            Rows::Items(path) => {
+                let keyed = |item: &&Json<'_>| Some((item_key(&first(path, item)?.to_serde())?, item.to_serde()));
+                let entries = self.wanted(records)?;
+                let items: Vec<_> = entries.iter().filter_map(keyed).collect();
+                if items.len() < entries.len() {
+                    return Err(Error::ItemKey { path: path.text().to_owned() });
                 }
+                return Ok(Mapped::Items(items));
+            }
+            Rows::Keys(reader) => {
+                let entries = self.wanted(records)?;
                 let mut keys = reader.read(&entries);
                 keys.unreadable_reason = keys.unreadable_reason.map(|reason| self.client.redact(&reason));
                 return Ok(Mapped::Keys(keys));
@@ -132,6 +136,21 @@ impl Reader {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// The entries of a list for which its `where` holds.
+    fn wanted<'j, 'a>(&self, records: &[&'j Json<'a>]) -> Result<Vec<&'j Json<'a>>, Error> {
+        let listed = self.list.response.filter.as_ref();
+        let mut entries = Vec::with_capacity(records.len());
+        for record in records {
+            let wanted = listed.map_or(Ok(true), |filter| matches(filter, record, &self.shared));
+            let wanted = wanted.map_err(|error| Error::Template {
+                place: "where",
+                error: TemplateError(self.client.redact(&error)),
+            })?;
+            entries.extend(wanted.then_some(*record));
+        }
+        Ok(entries)
     }
 
     /// Moves the scan over a page. An error shows no secret that the server has made a page token of.
@@ -378,6 +397,15 @@ impl Reader {
             .escape_debug()
             .to_string();
         Error::NextUrl { request: self.client.masked(request), url }
+    }
+}
+
+/// What tells an item of a fan-out from others, as a text; none where it is nothing that could.
+pub(super) fn item_key(value: &serde_json::Value) -> Option<String> {
+    match value {
+        serde_json::Value::String(text) if !text.is_empty() => Some(text.clone()),
+        serde_json::Value::Number(number) => Some(number.to_string()),
+        _ => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Pages gathered into groups and committed in order, with the checkpoint that becomes true by it.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +10,14 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::answer::Mapped;
 use super::fetch::Fetcher;
-use super::lane::{Page, needs_finish, tells_gone, unexplained};
+use super::lane::{Page, is_read_again, needs_finish, tells_gone, unexplained};
 use super::report::SyncReport;
 use super::sync::Task;
 use super::{Error, Event};
 use crate::plan::{ColumnType, DeletePlan, Guard, Order, Scope, SyncPlan, limits};
 use crate::record::{Batch, Keys};
-use crate::scan::{Checkpoint, Lane, Mark, OpenWindow, Position, ScanState, seen_by};
-use crate::store::{Absence, AbsenceEnd, Gone, Group, ScanEnd, Stretch};
+use crate::scan::{Checkpoint, Lane, Mark, OpenWindow, Pass, Position, ScanState, all_at_once, seen_by};
+use crate::store::{Absence, AbsenceEnd, Gone, Group, Partitions, ScanEnd, Seen, Stretch};
 
 /// What the reading side tells the writing side, in order.
 pub(super) enum Message {
@@ -30,6 +31,25 @@ pub(super) enum Message {
     BeginAgain(Lane, Box<ScanState>),
     /// all pages of a lane are sent; what is gone may be found out
     Finish { lane: Lane, reply: oneshot::Sender<Result<Next, Error>> },
+    /// a partition begins; keys that it had seen were noted by this scan
+    Begin(Box<Checkpoint>, Option<u64>),
+    /// all lists of a partition are read
+    End,
+    /// a partition could not be read to its end
+    Skip(Box<Error>),
+    /// all partitions have had their turn
+    EndPass { turns: Turns, reply: oneshot::Sender<Result<(), Error>> },
+}
+
+/// What came of a pass over all partitions.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    /// items that there are
+    pub(super) listed: u64,
+    /// items and lists of items that could not be read to their end
+    pub(super) unread: u64,
+    /// partitions of earlier passes that no item stands for any more; none where that is not certain
+    pub(super) gone: Vec<Arc<str>>,
 }
 
 /// What follows the end of a lane.
@@ -44,15 +64,19 @@ pub(super) enum Next {
 pub(super) struct Commits<'t> {
     task: &'t Task,
     fetcher: &'t Fetcher,
-    checkpoint: Checkpoint,
+    /// of what is being read, by partition
+    parts: HashMap<Arc<str>, Checkpoint>,
+    /// parts whose checkpoints become true with the next commit
+    touched: BTreeSet<Arc<str>>,
+    /// parts that are read
+    ended: Vec<Arc<str>>,
     batches: Vec<Batch>,
     gone: Vec<Gone>,
-    seen: Vec<arrow::array::RecordBatch>,
+    seen: Vec<(u64, arrow::array::RecordBatch)>,
     rows: usize,
     bytes: usize,
     pages: u64,
     deadline: Option<tokio::time::Instant>,
-    committed: bool,
 }
 
 impl<'t> Commits<'t> {
@@ -60,7 +84,10 @@ impl<'t> Commits<'t> {
         Self {
             task,
             fetcher,
-            checkpoint,
+            // the pass is known before what is read in it
+            touched: checkpoint.pass.iter().map(|_| "".into()).collect(),
+            parts: HashMap::from([("".into(), checkpoint)]),
+            ended: Vec::new(),
             batches: Vec::new(),
             gone: Vec::new(),
             seen: Vec::new(),
@@ -68,14 +95,13 @@ impl<'t> Commits<'t> {
             bytes: 0,
             pages: 0,
             deadline: None,
-            committed: true,
         }
     }
 
     /// Commits what comes until nobody sends any more.
     pub(super) async fn write(
         &mut self,
-        mut queue: mpsc::Receiver<Message>,
+        mut queue: mpsc::Receiver<(Arc<str>, Message)>,
         report: &mut SyncReport,
     ) -> Result<(), Error> {
         loop {
@@ -91,26 +117,68 @@ impl<'t> Commits<'t> {
             };
             match message {
                 None => return self.commit(report).await,
-                Some(Message::Page(page)) => self.page(*page, report).await?,
-                // these become true with the next page of theirs; until then nothing is lost without them
-                Some(Message::Open(window)) => self.checkpoint.windows.open(*window),
-                Some(Message::GiveUp(id)) => self.checkpoint.windows.give_up(id),
-                Some(Message::BeginAgain(lane, scan)) => {
-                    self.commit(report).await?;
-                    self.checkpoint.after_page(lane, *scan, Order::None);
-                    let keep = seen_by(&self.task.plan, &self.checkpoint);
-                    self.task.forget_seen(keep, self.kept(&self.checkpoint), false).await?;
-                }
-                Some(Message::Finish { lane, reply }) => match self.finish(lane, report).await {
-                    Err(error @ Error::Guarded { .. }) => drop(reply.send(Err(error))),
-                    Err(error) => return Err(error),
-                    Ok(next) => drop(reply.send(Ok(next))),
-                },
+                Some((partition, message)) => self.take(partition, message, report).await?,
             }
         }
     }
 
-    async fn page(&mut self, page: Page, report: &mut SyncReport) -> Result<(), Error> {
+    async fn take(&mut self, partition: Arc<str>, message: Message, report: &mut SyncReport) -> Result<(), Error> {
+        match message {
+            Message::Page(page) => return self.page(&partition, *page, report).await,
+            // these become true with the next page of theirs; until then nothing is lost without them
+            Message::Open(window) => self.part(&partition)?.windows.open(*window),
+            Message::GiveUp(id) => self.part(&partition)?.windows.give_up(id),
+            Message::Begin(checkpoint, before) => {
+                self.parts.insert(Arc::clone(&partition), *checkpoint);
+                self.forget_seen(&partition, before).await?;
+            }
+            Message::BeginAgain(lane, scan) => {
+                self.commit(report).await?;
+                let before = seen_by(&self.task.plan, self.part(&partition)?);
+                self.part(&partition)?.after_page(lane, *scan, Order::None);
+                self.forget_seen(&partition, before).await?;
+            }
+            Message::Finish { lane, reply } => match self.finish(&partition, lane, report).await {
+                Err(error @ Error::Guarded { .. }) => drop(reply.send(Err(error))),
+                Err(error) => return Err(error),
+                Ok(next) => drop(reply.send(Ok(next))),
+            },
+            Message::End => {
+                if let Some(turn) = &mut self.part(&partition)?.turn {
+                    turn.complete = true;
+                }
+                self.touch(&partition);
+                self.ended.push(partition);
+            }
+            Message::Skip(error) => {
+                report.skip(&partition, &error);
+                self.commit(report).await?;
+                let (plan, now) = (Arc::clone(&self.task.plan), (self.task.clock)());
+                let (text, of) = (error.to_string(), Arc::clone(&partition));
+                self.task.writer.call(move |store| store.note_failed(&plan.id, &plan.model, &of, &text, now)).await?;
+                self.parts.remove(&partition);
+            }
+            Message::EndPass { turns, reply } => match self.end_pass(turns, report).await {
+                Err(error @ Error::Guarded { .. }) => drop(reply.send(Err(error))),
+                Err(error) => return Err(error),
+                Ok(()) => drop(reply.send(Ok(()))),
+            },
+        }
+        Ok(())
+    }
+
+    fn part(&mut self, partition: &str) -> Result<&mut Checkpoint, Error> {
+        self.parts.get_mut(partition).ok_or_else(|| Error::Bug("a part of the sync that nobody began".into()))
+    }
+
+    /// The part's checkpoint becomes true with the next commit.
+    fn touch(&mut self, partition: &Arc<str>) {
+        self.touched.insert(Arc::clone(partition));
+        let age_max = self.task.group_age_max;
+        self.deadline.get_or_insert_with(|| deadline(age_max));
+    }
+
+    async fn page(&mut self, partition: &Arc<str>, page: Page, report: &mut SyncReport) -> Result<(), Error> {
         let Page { lane, mapped, after, done } = page;
         let mapped = match mapped.await {
             Ok(Some(Ok(mapped))) => mapped,
@@ -121,24 +189,38 @@ impl<'t> Commits<'t> {
             Ok(None) => return Err(unexplained()),
             Err(error) => return Err(Error::Bug(error.to_string())),
         };
-        self.push(lane, mapped, after, done, report);
-        if self.rows >= limits::GROUP_ROWS_MAX || self.bytes >= limits::GROUP_BYTES_MAX || done {
+        self.push(partition, lane, mapped, after, done, report)?;
+        // the end of a partition waits for its neighbours
+        let ends = done && partition.is_empty();
+        let full = self.rows >= limits::GROUP_ROWS_MAX || self.bytes >= limits::GROUP_BYTES_MAX;
+        if full || ends || self.touched.len() >= limits::GROUP_PARTITIONS_MAX {
             self.commit(report).await?;
         }
         Ok(())
     }
 
-    fn push(&mut self, lane: Lane, mapped: Mapped, after: ScanState, done: bool, report: &mut SyncReport) {
-        let plan = &self.task.plan;
-        let known = self.checkpoint.scan(lane).filter(|known| known.id == after.id);
+    fn push(
+        &mut self,
+        partition: &Arc<str>,
+        lane: Lane,
+        mapped: Mapped,
+        after: ScanState,
+        done: bool,
+        report: &mut SyncReport,
+    ) -> Result<(), Error> {
+        let plan = Arc::clone(&self.task.plan);
+        let checkpoint = self.part(partition)?;
+        let known = checkpoint.scan(lane).filter(|known| known.id == after.id);
         let mut scan = after;
         if let Some(known) = known {
             scan.high.clone_from(&known.high);
             scan.unsorted = known.unsorted;
             scan.unproven = known.unproven.clone().or(scan.unproven);
         }
+        let order = plan.order();
+        let seen_by = seen_by(&plan, checkpoint);
         match mapped {
-            Mapped::Rows(batch) => {
+            Mapped::Rows(mut batch) => {
                 self.rows += batch.rows.num_rows();
                 self.bytes += batch.bytes;
                 scan.unsorted |= batch.unsorted || batch.low.is_some() && batch.low < scan.high;
@@ -147,6 +229,8 @@ impl<'t> Commits<'t> {
                 if batch.keyless > 0 {
                     scan.doubt("a record without a readable key could be any of the rows");
                 }
+                batch.partition = (!partition.is_empty()).then(|| Arc::clone(partition));
+                batch.seen_by = seen_by;
                 self.batches.push(*batch);
                 self.pages += 1;
             }
@@ -159,79 +243,99 @@ impl<'t> Commits<'t> {
                     scan.doubt("an entry without a readable key could mean any of the rows");
                 }
                 if lane == Lane::Sweep {
-                    self.seen.push(keys.keys);
+                    self.seen.extend(seen_by.map(|scan| (scan, keys.keys)));
                 } else {
                     let highest = keys.marks.iter().flatten().max().cloned();
                     scan.high = scan.high.take().max(highest.map(|mark| mark.not_after((self.task.clock)())));
-                    let mark = changed_column(plan);
-                    self.gone.extend(gone(&mut self.checkpoint, &keys, mark));
+                    let mark = changed_column(&plan);
+                    let gone = gone(self.part(partition)?, &keys, mark);
+                    self.gone.extend(gone);
                 }
             }
+            Mapped::Items(_) => return Err(unexplained()),
         }
-        let order = plan.order();
-        let closes = done && !needs_finish(plan, lane, &scan);
-        self.checkpoint.after_page(lane, scan, order);
+        let closes = done && !needs_finish(&plan, partition, lane, &scan);
+        let (records, unproven) = (scan.records, scan.unproven.clone());
+        let checkpoint = self.part(partition)?;
+        checkpoint.after_page(lane, scan, order);
         if closes {
-            self.checkpoint.after_scan(lane, order);
+            checkpoint.after_scan(lane, order);
+            self.count_in_pass(partition, records, unproven);
         }
-        self.committed = false;
-        let age_max = self.task.group_age_max;
-        self.deadline.get_or_insert_with(|| deadline(age_max));
+        self.touch(partition);
+        Ok(())
+    }
+
+    /// What the end of a partition's scan means for the pass.
+    fn count_in_pass(&mut self, partition: &str, records: u64, unproven: Option<String>) {
+        if !partition.is_empty() && all_at_once(&self.task.plan) {
+            if let Some(pass) = self.parts.get_mut("").and_then(|shared| shared.pass.as_mut()) {
+                pass.records += records;
+                pass.unproven = pass.unproven.take().or(unproven);
+            }
+            self.touched.insert("".into());
+        }
     }
 
     async fn commit(&mut self, report: &mut SyncReport) -> Result<(), Error> {
-        if self.committed {
+        if self.touched.is_empty() {
             return Ok(());
         }
+        let touched = std::mem::take(&mut self.touched);
+        let parts = touched.into_iter().filter_map(|partition| self.parts.get_key_value(&partition));
         let group = Group {
+            checkpoints: parts.map(|(partition, checkpoint)| (Arc::clone(partition), self.kept(checkpoint))).collect(),
             batches: std::mem::take(&mut self.batches),
             gone: std::mem::take(&mut self.gone),
             seen: std::mem::take(&mut self.seen),
-            track_seen: seen_by(&self.task.plan, &self.checkpoint),
             pages: self.pages,
-            ..self.checkpoint_only(&self.checkpoint)
+            ..self.group()
         };
+        for ended in self.ended.drain(..) {
+            self.parts.remove(&ended);
+        }
         let (filtered, nulled): (u64, u64) = group
             .batches
             .iter()
             .fold((0, 0), |(filtered, nulled), batch| (filtered + batch.filtered, nulled + batch.nulled));
         let rows = group.batches.iter().map(|batch| batch.rows.num_rows() as u64).sum();
         let pages = self.pages;
-        (self.rows, self.bytes, self.pages, self.deadline, self.committed) = (0, 0, 0, None, true);
+        (self.rows, self.bytes, self.pages, self.deadline) = (0, 0, 0, None);
         let committed = self.task.writer.call(move |store| store.commit(group)).await?;
         report.add(&committed, pages, filtered, nulled, rows);
         (self.task.observer)(Some(&self.task.plan.id), Event::Committed { rows });
         self.task.keep_log(self.fetcher).await
     }
 
-    /// Deletes what a proven complete scan did not return, and closes the scan. A window that may have moved is read once more before that.
-    async fn finish(&mut self, lane: Lane, report: &mut SyncReport) -> Result<Next, Error> {
+    /// Deletes what a proven complete scan did not return, and closes the scan. A list that may have moved is read once more before that.
+    async fn finish(&mut self, partition: &Arc<str>, lane: Lane, report: &mut SyncReport) -> Result<Next, Error> {
         self.commit(report).await?;
         let plan = Arc::clone(&self.task.plan);
-        let Some(scan) = self.checkpoint.scan(lane).cloned() else {
+        let Some(scan) = self.part(partition)?.scan(lane).cloned() else {
             return Err(Error::Bug("the end of a scan that nobody made".into()));
         };
-        if matches!(lane, Lane::Window(_)) && scan.rounds == 0 && !scan.is_settled(plan.order()) {
-            return Ok(Next::Again(Box::new(self.hold(lane, scan.again()).await?)));
+        if is_read_again(&plan, partition, lane, &scan) && !scan.is_settled(plan.order()) {
+            return Ok(Next::Again(Box::new(self.hold(partition, lane, scan.again()).await?)));
         }
-        let mut after = self.checkpoint.clone();
+        let before = seen_by(&plan, self.part(partition)?);
+        let mut after = self.part(partition)?.clone();
         after.after_scan(lane, plan.order());
-        let keep = seen_by(&plan, &after);
-        let tells = tells_gone(&plan, lane, &scan);
+        let tells = tells_gone(&plan, partition, lane, &scan);
         if !tells || scan.unproven.is_some() {
-            report.deletes_skipped = scan.unproven.filter(|_| tells).or(report.deletes_skipped.take());
-            let closed = self.checkpoint_only(&after);
-            self.task.writer.call(move |store| store.commit(closed)).await?;
-            self.task.forget_seen(keep, self.kept(&after), false).await?;
-            self.checkpoint = after;
+            report.deletes_skipped = scan.unproven.clone().filter(|_| tells).or(report.deletes_skipped.take());
+            *self.part(partition)? = after;
+            self.count_in_pass(partition, scan.records, scan.unproven);
+            self.touch(partition);
+            self.commit(report).await?;
+            self.forget_seen(partition, before).await?;
             return Ok(Next::Closed);
         }
-        let absence = self.delete_unseen(lane, &scan, &after, keep).await?;
+        let absence = self.delete_unseen(partition, lane, &scan, &after).await?;
         let held = match absence {
             Absence::Deleted { rows, changes } => {
                 report.deleted += rows;
                 report.changed(changes.map(|(from, _)| from), changes.map(|(_, to)| to));
-                self.checkpoint = after;
+                *self.part(partition)? = after;
                 return Ok(Next::Closed);
             }
             Absence::Unconfirmed { .. } => {
@@ -240,54 +344,79 @@ impl<'t> Commits<'t> {
             }
             Absence::Guarded { .. } => ScanState { guarded: true, ..scan.clone() },
         };
-        let held = self.hold(lane, held).await?;
+        let held = self.hold(partition, lane, held).await?;
         match absence {
-            Absence::Guarded { would_delete, live, .. } => {
-                let bound = match &plan.deletes {
-                    DeletePlan::Absence { .. } => Some("deletes.absence.guard"),
-                    DeletePlan::Sweep(_) => Some("deletes.sweep.guard"),
-                    _ => None,
-                };
-                Err(Error::Guarded { would_delete, live, returned: scan.records, sync: plan.id.to_string(), bound })
-            }
+            Absence::Guarded { would_delete, live, .. } => Err(self.guarded(would_delete, live, scan.records)),
             _ => Ok(Next::Again(Box::new(held))),
         }
     }
 
+    fn guarded(&self, would_delete: u64, live: u64, returned: u64) -> Error {
+        let plan = &self.task.plan;
+        let bound = match &plan.deletes {
+            DeletePlan::Absence { .. } => Some("deletes.absence.guard"),
+            DeletePlan::Sweep(_) => Some("deletes.sweep.guard"),
+            _ => None,
+        };
+        Error::Guarded { would_delete, live, returned, sync: plan.id.to_string(), bound }
+    }
+
     /// Keeps a scan that has come to its end and is not closed.
-    async fn hold(&mut self, lane: Lane, scan: ScanState) -> Result<ScanState, Error> {
-        self.checkpoint.after_page(lane, scan.clone(), Order::None);
-        let kept = self.checkpoint_only(&self.checkpoint);
+    async fn hold(&mut self, partition: &Arc<str>, lane: Lane, scan: ScanState) -> Result<ScanState, Error> {
+        self.part(partition)?.after_page(lane, scan.clone(), Order::None);
+        let held = self.part(partition)?.clone();
+        let kept = Group { checkpoints: vec![(Arc::clone(partition), self.kept(&held))], ..self.group() };
         self.task.writer.call(move |store| store.commit(kept)).await?;
         Ok(scan)
     }
 
+    /// Forgets the seen keys that the part does not go on with; `before` is the scan that noted keys for it.
+    async fn forget_seen(&mut self, partition: &Arc<str>, before: Option<u64>) -> Result<(), Error> {
+        let keep = seen_by(&self.task.plan, self.part(partition)?);
+        let instead = self.part(partition)?.clone();
+        let instead = (Arc::clone(partition), self.kept(&instead));
+        match unwanted(&self.task.plan, before, keep) {
+            Some(seen) => self.task.forget_seen(seen, instead, false).await,
+            None => Ok(()),
+        }
+    }
+
     async fn delete_unseen(
-        &self,
+        &mut self,
+        partition: &Arc<str>,
         lane: Lane,
         scan: &ScanState,
         after: &Checkpoint,
-        keep: Option<u64>,
     ) -> Result<Absence, Error> {
         let plan = Arc::clone(&self.task.plan);
         let (guard, stretch) = match &plan.deletes {
-            DeletePlan::Absence { guard, scope: Scope::Window, .. } => (*guard, self.stretch(lane)?),
+            DeletePlan::Absence { guard, scope: Scope::Window, .. } => (*guard, self.stretch(partition, lane)?),
             DeletePlan::Absence { guard, .. } => (*guard, None),
             DeletePlan::Sweep(sweep) => (sweep.guard, None),
             _ => (Guard::DEFAULT, None),
         };
+        let scan_id = seen_by(&plan, self.part(partition)?).unwrap_or(scan.id);
+        let keep = seen_by(&plan, after);
         let end = ScanEnd {
-            scan_id: seen_by(&plan, &self.checkpoint).unwrap_or(scan.id),
+            scan_id,
             began: scan.started_at,
             records_seen: scan.records,
             stretch,
+            partitions: match &**partition {
+                "" => Partitions::All,
+                _ => Partitions::Of(Arc::clone(partition)),
+            },
             guard,
             accept: self.task.wish.accept_deletes,
             // a record can have slipped past the reader: what is missing is looked for once more
             confirm: scan.by_position && scan.rounds == 0,
-            keep,
+            forget: unwanted(&plan, Some(scan_id), keep),
         };
-        let (run_id, now, after) = (self.task.run_id.clone(), (self.task.clock)(), self.kept(after));
+        self.end_absence((Arc::clone(partition), self.kept(after)), end).await
+    }
+
+    async fn end_absence(&self, after: (Arc<str>, Checkpoint), end: ScanEnd) -> Result<Absence, Error> {
+        let (run_id, now, plan) = (self.task.run_id.clone(), (self.task.clock)(), Arc::clone(&self.task.plan));
         self.task
             .writer
             .call(move |store| {
@@ -297,11 +426,90 @@ impl<'t> Commits<'t> {
             .await
     }
 
+    /// Closes the pass over all partitions: what is gone is deleted as far as `deletes` says so and the pass proves it.
+    async fn end_pass(&mut self, turns: Turns, report: &mut SyncReport) -> Result<(), Error> {
+        self.commit(report).await?;
+        let plan = Arc::clone(&self.task.plan);
+        let mut after = self.part("")?.clone();
+        let Some(pass) = after.pass.take() else {
+            return Err(Error::Bug("the end of a pass that nobody began".into()));
+        };
+        let Turns { listed, unread, gone } = turns;
+        let (scope, goes) = match &plan.deletes {
+            DeletePlan::Absence { scope, gone_partitions, .. } => (Some(*scope), *gone_partitions),
+            _ => (None, false),
+        };
+        let unproven = match unread {
+            0 => pass.unproven.clone(),
+            1 => Some("a partition could not be read to its end".to_owned()),
+            _ => Some(format!("{unread} partitions could not be read to their end")),
+        };
+        let about = match scope {
+            Some(Scope::All) if unproven.is_none() && goes => Some((Partitions::All, pass.records)),
+            Some(Scope::All) if unproven.is_none() => Some((Partitions::AllBut(gone.clone()), pass.records)),
+            Some(Scope::Window | Scope::Partition) if goes && !gone.is_empty() => {
+                Some((Partitions::Gone(gone.clone()), listed))
+            }
+            _ => None,
+        };
+        report.deletes_skipped = unproven.filter(|_| scope == Some(Scope::All)).or(report.deletes_skipped.take());
+        if let Some((partitions, records)) = about {
+            self.delete_in_pass(&pass, (partitions, records), &after, report).await?;
+        }
+        *self.part("")? = after;
+        self.touch(&"".into());
+        self.commit(report).await?;
+        if goes && !gone.is_empty() {
+            let plan = Arc::clone(&plan);
+            self.task.writer.call(move |store| store.forget_partitions(&plan.id, &gone)).await?;
+        }
+        let noted = all_at_once(&plan).then_some(pass.id);
+        self.forget_seen(&"".into(), noted).await
+    }
+
+    /// Deletes rows of these partitions that no partition has returned in the pass; `returned` is what tells an empty answer from a full one.
+    async fn delete_in_pass(
+        &mut self,
+        pass: &Pass,
+        (partitions, returned): (Partitions, u64),
+        after: &Checkpoint,
+        report: &mut SyncReport,
+    ) -> Result<(), Error> {
+        let DeletePlan::Absence { guard, .. } = &self.task.plan.deletes else { return Err(unexplained()) };
+        let end = ScanEnd {
+            scan_id: pass.id,
+            began: pass.started_at,
+            records_seen: returned,
+            stretch: None,
+            partitions,
+            guard: *guard,
+            accept: self.task.wish.accept_deletes,
+            // each list was read again where it may have moved
+            confirm: false,
+            forget: Some(Seen::Of(pass.id)),
+        };
+        match self.end_absence(("".into(), self.kept(after)), end).await? {
+            Absence::Deleted { rows, changes } => {
+                report.deleted += rows;
+                report.changed(changes.map(|(from, _)| from), changes.map(|(_, to)| to));
+                Ok(())
+            }
+            Absence::Unconfirmed { .. } => Err(unexplained()),
+            Absence::Guarded { would_delete, live, .. } => {
+                self.part("")?.pass = Some(Pass { guarded: true, ..pass.clone() });
+                self.touch(&"".into());
+                self.commit(report).await?;
+                Err(self.guarded(would_delete, live, returned))
+            }
+        }
+    }
+
     /// The rows of a window: those whose column of the incremental field lies in it.
-    fn stretch(&self, lane: Lane) -> Result<Option<Stretch>, Error> {
-        let plan = &self.task.plan;
+    fn stretch(&mut self, partition: &str, lane: Lane) -> Result<Option<Stretch>, Error> {
+        let plan = Arc::clone(&self.task.plan);
+        let windows = &self.part(partition)?.windows;
         let range = match lane {
-            Lane::Window(id) => self.checkpoint.windows.open.iter().find(|window| window.scan.id == id),
+            Lane::Window(id) => windows.open.iter().find(|window| window.scan.id == id),
             Lane::Main | Lane::Feed | Lane::Sweep => None,
         };
         match (range, plan.mark_column()) {
@@ -310,8 +518,8 @@ impl<'t> Commits<'t> {
         }
     }
 
-    /// A group that moves the checkpoint and nothing else.
-    fn checkpoint_only(&self, checkpoint: &Checkpoint) -> Group {
+    /// A group with nothing in it.
+    fn group(&self) -> Group {
         Group {
             id: self.task.plan.id.clone(),
             run_id: self.task.run_id.clone(),
@@ -319,8 +527,7 @@ impl<'t> Commits<'t> {
             batches: Vec::new(),
             gone: Vec::new(),
             seen: Vec::new(),
-            checkpoint: self.kept(checkpoint),
-            track_seen: None,
+            checkpoints: Vec::new(),
             pages: 0,
             now: (self.task.clock)(),
         }
@@ -353,6 +560,16 @@ impl<'t> Commits<'t> {
             }
         }
         kept
+    }
+}
+
+/// The seen keys that are not wanted any more, where a part of the sync had them noted by `before` and goes on with those of `keep`. The other
+/// parts of a fan-out go on with theirs.
+pub(super) fn unwanted(plan: &SyncPlan, before: Option<u64>, keep: Option<u64>) -> Option<Seen> {
+    match (&plan.partitions, before) {
+        (None, _) => Some(Seen::AllBut(keep)),
+        (Some(_), Some(before)) if keep != Some(before) => Some(Seen::Of(before)),
+        (Some(_), _) => None,
     }
 }
 

@@ -128,6 +128,28 @@ pub enum Error {
         /// its first mark and the one behind it
         range: String,
     },
+    /// what `for_each` goes over is no list of items
+    #[error("`for_each` level `{level}`: {problem}")]
+    Items {
+        /// the name of the level
+        level: String,
+        /// what is wrong
+        problem: String,
+    },
+    /// an item of `for_each` has no key
+    #[error("an item of `for_each` has no text or number at `{path}`, so nothing tells it from the others")]
+    ItemKey {
+        /// where it should be
+        path: String,
+    },
+    /// the rows to fan out over are not there
+    #[error("`for_each` goes over the rows of `{table}`, and there is no such table yet")]
+    NoParents {
+        /// `schema.table`
+        table: String,
+        /// the sync that fills it, as the command line names it
+        sync: String,
+    },
     /// headwater is wrong
     #[error("headwater failed: {0}")]
     Bug(String),
@@ -145,13 +167,14 @@ impl Error {
         match self {
             Self::Remote(error) if error.is_local() => ErrorKind::User,
             Self::Remote(_) | Self::Status { .. } | Self::FailedBody { .. } | Self::TokenExpired => ErrorKind::Remote,
-            Self::Template { .. } | Self::Url { .. } => ErrorKind::User,
+            Self::Template { .. } | Self::Url { .. } | Self::Items { .. } | Self::NoParents { .. } => ErrorKind::User,
             Self::Decode { .. }
             | Self::NoRecords { .. }
             | Self::NextUrl { .. }
             | Self::Stuck(_)
             | Self::Map(_)
             | Self::TokenMissing { .. }
+            | Self::ItemKey { .. }
             | Self::WindowTooFull { .. }
             | Self::Guarded { .. } => ErrorKind::Data,
             Self::Store(
@@ -180,6 +203,16 @@ impl Error {
         }
     }
 
+    /// Whether the other partitions of a fan-out could not be read either.
+    pub fn concerns_all_partitions(&self) -> bool {
+        match self {
+            // what is forbidden of one item, or missing in it, need not be so of another
+            Self::Status { status: 403, reason, .. } => matches!(reason, GiveUpReason::ComeBack { .. }),
+            Self::Template { .. } => false,
+            _ => self.concerns_all(),
+        }
+    }
+
     /// The stable name of the error, as `headwater.runs.error_code` keeps it.
     pub fn code(&self) -> &'static str {
         match self {
@@ -202,6 +235,9 @@ impl Error {
             Self::Map(_) => "invalid_record",
             Self::Store(_) => "store",
             Self::Guarded { .. } => "deletes_guarded",
+            Self::Items { .. } => "bad_items",
+            Self::ItemKey { .. } => "item_key",
+            Self::NoParents { .. } => "no_parents",
             Self::Bug(_) => "bug",
         }
     }
@@ -244,6 +280,9 @@ impl Error {
                 "check `incremental.token.from`; where the token stands in a page before the last, the path is right and the paging is not".into()
             }
             Self::WindowTooFull { .. } => "make `incremental.window.split.min` shorter, or page through the window".into(),
+            Self::Items { .. } => "an item is a text, a number, or a map with `key`".into(),
+            Self::ItemKey { .. } => "check `key` of the `list`".into(),
+            Self::NoParents { sync, .. } => format!("run that sync first: `headwater run {sync}`"),
             Self::Bug(_) => "please report it with the command and the output".into(),
         })
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use minijinja::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -14,7 +15,9 @@ use super::{Error, Event};
 use crate::plan::{DeletePlan, IncrementalPlan, ListPlan, MarkKind, PageKind, Scope, SyncPlan, WindowPlan, limits};
 use crate::record::{KeyReader, Mapper, MarkReader};
 use crate::remote::Client;
-use crate::scan::{Lane, Mark, OpenWindow, PageFacts, Position, Range, ScanState, Step, Windows, is_whole_feed};
+use crate::scan::{
+    Lane, Mark, OpenWindow, PageFacts, Position, Range, ScanState, Step, Windows, all_at_once, is_whole_feed,
+};
 
 /// A page on its way to the store.
 pub(super) struct Page {
@@ -23,6 +26,15 @@ pub(super) struct Page {
     /// the scan behind it; marks and doubts of the mapping are added when it is committed
     pub(super) after: ScanState,
     pub(super) done: bool,
+}
+
+/// One page asked for.
+pub(super) struct Asked {
+    /// the request, secrets masked, of a delta feed
+    request: Option<String>,
+    facts: PageFacts,
+    pub(super) step: Step,
+    pub(super) mapped: JoinHandle<Option<Result<Mapped, Error>>>,
 }
 
 /// How reading a list ended that did not fail.
@@ -36,24 +48,46 @@ pub(super) enum Ended {
     Split,
 }
 
-/// Reads lists.
+/// The part of a sync whose lists are read.
+#[derive(Debug, Clone)]
+pub(super) struct Partition {
+    /// the partition's key; empty for a sync of one part, and for what partitions share
+    pub(super) key: Arc<str>,
+    /// the items of the levels, by their names
+    pub(super) parent: Option<Value>,
+}
+
+impl Partition {
+    /// All of a sync of one part, or what its partitions share.
+    pub(super) fn whole() -> Self {
+        Self { key: "".into(), parent: None }
+    }
+}
+
+/// Reads the lists of one part of a sync.
 #[derive(Clone)]
 pub(super) struct Lanes {
-    task: Arc<Task>,
-    fetcher: Arc<Fetcher>,
-    messages: mpsc::Sender<Message>,
+    pub(super) task: Arc<Task>,
+    pub(super) fetcher: Arc<Fetcher>,
+    messages: mpsc::Sender<(Arc<str>, Message)>,
+    pub(super) partition: Arc<Partition>,
     /// scans named so far
     named: u64,
 }
 
 impl Lanes {
-    pub(super) fn new(task: Arc<Task>, fetcher: Arc<Fetcher>, messages: mpsc::Sender<Message>) -> Self {
-        Self { task, fetcher, messages, named: 0 }
+    pub(super) fn new(task: Arc<Task>, fetcher: Arc<Fetcher>, messages: mpsc::Sender<(Arc<str>, Message)>) -> Self {
+        Self { task, fetcher, messages, partition: Arc::new(Partition::whole()), named: 0 }
     }
 
-    fn new_id(&mut self) -> u64 {
+    /// The same for another part of the sync.
+    pub(super) fn of(&self, partition: Partition) -> Self {
+        Self { partition: Arc::new(partition), named: 0, ..self.clone() }
+    }
+
+    pub(super) fn new_id(&mut self) -> u64 {
         self.named += 1;
-        self.task.new_id(self.named)
+        self.task.new_id(&self.partition.key, self.named)
     }
 
     /// Reads a list to its end, from where its scan is. What the API does not know any more, a saved place or a token, is begun again, once.
@@ -101,14 +135,14 @@ impl Lanes {
         }
     }
 
-    async fn send(&self, message: Message) -> Result<(), Error> {
+    pub(super) async fn send(&self, message: Message) -> Result<(), Error> {
         // the writing side has failed, and its error comes first
-        self.messages.send(message).await.map_err(|_| unexplained())
+        self.messages.send((Arc::clone(&self.partition.key), message)).await.map_err(|_| unexplained())
     }
 
     /// After the last page: what is gone may be found out now.
     async fn finish(&self, lane: Lane, scan: &ScanState) -> Result<Next, Error> {
-        if !needs_finish(&self.task.plan, lane, scan) {
+        if !needs_finish(&self.task.plan, &self.partition.key, lane, scan) {
             return Ok(Next::Closed);
         }
         let (reply, answer) = oneshot::channel();
@@ -120,7 +154,7 @@ impl Lanes {
         if scan.position == Position::End {
             return Ok(Ended::Complete);
         }
-        let reader = Arc::new(reader(&self.task.plan, self.task.client.clone()?, lane, scan, range));
+        let reader = Arc::new(self.reader(lane, scan, range)?);
         let mut stop = self.task.stop.clone();
         loop {
             if self.task.meter.spent(self.fetcher.requests()).is_some() {
@@ -141,17 +175,35 @@ impl Lanes {
         }
     }
 
+    fn reader(&self, lane: Lane, scan: &ScanState, range: Option<&Range>) -> Result<Reader, Error> {
+        let client = self.task.client.clone()?;
+        Ok(reader(&self.task.plan, client, lane, scan, (range, self.partition.parent.as_ref())))
+    }
+
     /// The next page; none = the window holds too much.
     async fn fetch_page(&self, lane: Lane, scan: &mut ScanState, reader: &Arc<Reader>) -> Result<Option<Page>, Error> {
+        let asked = lane == Lane::Main;
+        let Some(fetched) = self.fetch(scan, reader).await? else { return Ok(None) };
+        if let (true, Some(request), Step::Done, None) = (asked, fetched.request, fetched.step, &scan.token) {
+            return Err(Error::TokenMissing { request });
+        }
+        let PageFacts { records, total, .. } = fetched.facts;
+        self.task.meter.add(records);
+        if lane != Lane::Feed && lane != Lane::Sweep {
+            (self.task.observer)(Some(&self.task.plan.id), Event::Page { records, total });
+        }
+        let (mapped, done) = (fetched.mapped, fetched.step == Step::Done);
+        Ok(Some(Page { lane, mapped, after: scan.clone(), done }))
+    }
+
+    /// The answer for the next page of any list, which the scan moves over; none = the window holds too much.
+    pub(super) async fn fetch(&self, scan: &mut ScanState, reader: &Arc<Reader>) -> Result<Option<Asked>, Error> {
         let request = render::request(&reader.plan, &reader.list, &reader.shared, scan)?;
+        let masked = reader.plan.token.is_some().then(|| reader.client.masked(&request));
         let counted = matches!(reader.list.pagination.kind, PageKind::Offset { .. } | PageKind::Page { .. });
         let judge = |response: &_| reader.judge(response, scan.since_token.is_some());
-        let asked = (lane == Lane::Main && reader.plan.token.is_some()).then(|| reader.client.masked(&request));
-        let (facts, mapped) = match self
-            .fetcher
-            .fetch(&reader.client, &request, counted && scan.pages > 0, &judge)
-            .await?
-        {
+        let may_be_past_end = counted && scan.pages > 0;
+        let (facts, mapped) = match self.fetcher.fetch(&reader.client, &request, may_be_past_end, &judge).await? {
             Fetched::Verdict(Verdict::Expired) => return Err(Error::TokenExpired),
             Fetched::Verdict(Verdict::Split) => return Ok(None),
             Fetched::NoSuchPage => {
@@ -176,14 +228,7 @@ impl Lanes {
             return Ok(None);
         }
         let step = reader.advance(scan, &facts)?;
-        if let (Some(request), Step::Done, None) = (asked, step, &scan.token) {
-            return Err(Error::TokenMissing { request });
-        }
-        self.task.meter.add(facts.records);
-        if lane != Lane::Feed && lane != Lane::Sweep {
-            (self.task.observer)(Some(&self.task.plan.id), Event::Page { records: facts.records, total: facts.total });
-        }
-        Ok(Some(Page { lane, mapped, after: scan.clone(), done: step == Step::Done }))
+        Ok(Some(Asked { request: masked, facts, step, mapped }))
     }
 
     /// Reads window after window, several at once. One that fails does not keep the others from being read: only it is read again.
@@ -260,15 +305,15 @@ impl Lanes {
     }
 }
 
-/// What reads the answers of a lane.
+/// What reads the answers of a lane, of the whole list or one window of it, and of an item of the fan-out.
 pub(super) fn reader(
     plan: &Arc<SyncPlan>,
     client: Client,
     lane: Lane,
     scan: &ScanState,
-    range: Option<&Range>,
+    (range, parent): (Option<&Range>, Option<&Value>),
 ) -> Reader {
-    let variables = Variables::new(plan, scan.started_at);
+    let variables = Variables::new(plan, scan.started_at).with_parent(parent);
     let field = |read: fn(&IncrementalPlan) -> bool| plan.incremental.as_ref().filter(|plan| read(plan));
     let floor = |incremental: &IncrementalPlan| scan.since.as_ref().map(|since| since.minus(incremental.lookback));
     let (list, rows, variables, stop_below): (&Arc<ListPlan>, Rows, Variables, Option<(MarkReader, Mark)>) =
@@ -303,17 +348,24 @@ pub(super) fn reader(
     Reader { plan, list, rows, client, variables, shared, stop_below, in_window: range.is_some() }
 }
 
-/// Whether a list is not closed by its last page: its end tells what is gone, or a window may have moved while it was read. The watermark
-/// cannot wait for the next scan of a window as it does for that of a whole list, because there is none.
-pub(super) fn needs_finish(plan: &SyncPlan, lane: Lane, scan: &ScanState) -> bool {
-    let may_have_moved = matches!(lane, Lane::Window(_)) && scan.by_position && scan.rounds == 0;
-    may_have_moved || tells_gone(plan, lane, scan)
+/// Whether a list is not closed by its last page: its end tells what is gone, or it may have moved while it was read, and no later scan
+/// makes up for that: the watermark cannot wait for the next scan of a window as it does for that of a whole list, because there is none,
+/// and what is gone from all partitions is asked once, behind the last of them.
+pub(super) fn needs_finish(plan: &SyncPlan, partition: &str, lane: Lane, scan: &ScanState) -> bool {
+    is_read_again(plan, partition, lane, scan) || tells_gone(plan, partition, lane, scan)
+}
+
+/// Whether a list is read again where it may have moved, whatever is missing.
+pub(super) fn is_read_again(plan: &SyncPlan, partition: &str, lane: Lane, scan: &ScanState) -> bool {
+    let counts_later = matches!(lane, Lane::Window(_)) || !partition.is_empty() && all_at_once(plan);
+    counts_later && scan.by_position && scan.rounds == 0
 }
 
 /// Whether the end of a list tells what is gone.
-pub(super) fn tells_gone(plan: &SyncPlan, lane: Lane, scan: &ScanState) -> bool {
+pub(super) fn tells_gone(plan: &SyncPlan, partition: &str, lane: Lane, scan: &ScanState) -> bool {
     match (lane, &plan.deletes) {
-        (Lane::Main, DeletePlan::Absence { .. }) | (Lane::Sweep, _) => true,
+        (Lane::Main, DeletePlan::Absence { .. }) => partition.is_empty() || !all_at_once(plan),
+        (Lane::Sweep, _) => true,
         (Lane::Main, _) => is_whole_feed(plan, scan),
         (Lane::Window(_), DeletePlan::Absence { scope, .. }) => *scope == Scope::Window,
         (Lane::Window(_) | Lane::Feed, _) => false,

@@ -5,6 +5,7 @@ mod clock;
 mod commit;
 mod error;
 mod event;
+mod fanout;
 mod fetch;
 mod lane;
 mod meter;

@@ -14,7 +14,7 @@ use super::{Error, Observer};
 use crate::plan::SyncPlan;
 use crate::record::Batch;
 use crate::remote::{Client, Credentials};
-use crate::scan::{Lane, OpenWindow, ScanState, Step, Wish, begin};
+use crate::scan::{Lane, OpenWindow, Part, ScanState, Step, Wish, begin};
 
 /// What a sync would ask and keep.
 #[derive(Debug)]
@@ -52,14 +52,14 @@ pub async fn preview(plan: &Arc<SyncPlan>, pages_max: u64, observer: &Observer) 
     let client = Client::new(Arc::clone(&plan.connection), Credentials::resolve(&plan.connection)?)?;
     let clock = system_clock();
     let at = clock();
-    let mut begin = begin(plan, None, Wish::default(), first_mark(plan, at)?.as_ref(), 0, at);
+    let mut begin = begin(plan, None, Part::Whole, Wish::default(), first_mark(plan, None, at)?.as_ref(), 0, at);
     let window =
         plan.windows().and_then(|(incremental, window)| begin.checkpoint.windows.next(incremental, window, 0, at));
     let (lane, mut scan, range) = match window {
         Some(OpenWindow { range, scan }) => (Lane::Window(scan.id), scan, Some(range)),
         None => (Lane::Main, begin.checkpoint.main.scan.unwrap_or_else(|| ScanState::begin(0, at, None)), None),
     };
-    let reader = Arc::new(reader(plan, client.clone(), lane, &scan, range.as_ref()));
+    let reader = Arc::new(reader(plan, client.clone(), lane, &scan, (range.as_ref(), None)));
     let fetcher = Fetcher::new(Arc::clone(plan), Arc::clone(observer), clock, false);
     let mut preview = Preview { requests: Vec::new(), batches: Vec::new(), more: true };
     while preview.more && scan.pages < pages_max {
@@ -83,7 +83,7 @@ pub async fn preview(plan: &Arc<SyncPlan>, pages_max: u64, observer: &Observer) 
         if let Some(batch) = batch.await.map_err(|error| Error::Bug(error.to_string()))? {
             match batch? {
                 Mapped::Rows(batch) => preview.batches.push(*batch),
-                Mapped::Keys(_) => return Err(unexplained()),
+                Mapped::Keys(_) | Mapped::Items(_) => return Err(unexplained()),
             }
         }
     }

@@ -38,6 +38,12 @@ impl Variables {
         Self { pairs }
     }
 
+    /// With the item of the fan-out: the items of all its levels, by their names.
+    pub(super) fn with_parent(mut self, parent: Option<&Value>) -> Self {
+        self.pairs.extend(parent.map(|parent| ("parent", parent.clone())));
+        self
+    }
+
     /// With what the scan starts from: the token of a delta feed, or the watermark less the lookback.
     pub(super) fn with_watermark(mut self, plan: &SyncPlan, scan: &ScanState) -> Self {
         let of_field = |incremental: &IncrementalPlan| {
@@ -320,7 +326,7 @@ fn multipart(fields: &[(String, String)]) -> (String, String) {
 }
 
 /// A value with its templates filled in; what yields none is left out.
-fn render(value: &ValuePlan, variables: &Value, place: &'static str) -> Result<Option<Json>, Error> {
+pub(super) fn render(value: &ValuePlan, variables: &Value, place: &'static str) -> Result<Option<Json>, Error> {
     Ok(match value {
         ValuePlan::Fixed(value) => Some(value.clone()),
         ValuePlan::Template(template) => template.value(variables).map_err(|error| Error::Template { place, error })?,

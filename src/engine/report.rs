@@ -33,7 +33,7 @@ pub struct SyncReport {
     /// who
     #[serde(serialize_with = "as_text")]
     pub sync: SyncId,
-    /// `completed`, `paused` or `failed`
+    /// `completed`, `partial`, `paused` or `failed`
     pub state: &'static str,
     /// it went on where a run before it had stopped
     pub resumed: bool,
@@ -75,6 +75,10 @@ pub struct SyncReport {
     pub read_twice: bool,
     /// why nothing was deleted although the scan came to its end
     pub deletes_skipped: Option<String>,
+    /// partitions of `for_each` that could not be read to their end: the next run reads them again
+    pub skipped: u64,
+    /// the first of them, and why
+    pub skipped_reason: Option<String>,
     /// why it failed
     pub error: Option<Failed>,
 }
@@ -127,6 +131,8 @@ impl SyncReport {
             paused_by: None,
             read_twice: false,
             deletes_skipped: None,
+            skipped: 0,
+            skipped_reason: None,
             error: None,
         }
     }
@@ -152,8 +158,14 @@ impl SyncReport {
         self.change_to = to.or(self.change_to);
     }
 
+    pub(super) fn skip(&mut self, partition: &str, error: &Error) {
+        self.skipped += 1;
+        self.skipped_reason.get_or_insert_with(|| format!("`{partition}`: {error}"));
+    }
+
     pub(super) fn end(&mut self, result: Result<Outcome, Error>) {
         self.state = match result {
+            Ok(Outcome::Complete) if self.skipped > 0 => "partial",
             Ok(Outcome::Complete) => "completed",
             Ok(Outcome::Paused) => "paused",
             Err(error) => {
@@ -167,6 +179,7 @@ impl SyncReport {
         let state = match self.state {
             "completed" => RunState::Completed,
             "paused" => RunState::Paused,
+            "partial" => RunState::Partial,
             _ => RunState::Failed,
         };
         let error = self.error.as_ref().map(|error| (error.code.to_owned(), error.message.clone()));

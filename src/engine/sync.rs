@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use minijinja::Value;
 use tokio::sync::{mpsc, watch};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -23,8 +24,8 @@ use crate::plan::{SyncPlan, TemplateError, limits};
 use crate::record::json::Json;
 use crate::record::map::read_start;
 use crate::remote::{self, Client};
-use crate::scan::{Begin, Checkpoint, Lane, Mark, Wish, begin};
-use crate::store::RunRecord;
+use crate::scan::{Begin, Checkpoint, Lane, Mark, Part, Wish, all_at_once, begin};
+use crate::store::{RunRecord, Seen};
 
 /// What a sync runs with.
 pub(super) struct Task {
@@ -77,15 +78,16 @@ impl Task {
             })
             .await?;
         report.schema_changes = changes;
-        let start = first_mark(&self.plan, at)?;
-        let mut begin = begin(&self.plan, known, self.wish, start.as_ref(), self.new_id(0), at);
+        let part = if self.plan.partitions.is_some() { Part::Shared } else { Part::Whole };
+        let start = if part == Part::Whole { first_mark(&self.plan, None, at)? } else { None };
+        let mut begin = begin(&self.plan, known, part, self.wish, start.as_ref(), self.new_id("", 0), at);
         if self.meter.is_bounded() {
             begin.spare();
         }
         let anew = begin.restarted.is_some();
-        // a sync whose scans note no keys has none to forget
-        if anew || begin.seen.is_some() {
-            self.forget_seen(begin.seen, begin.checkpoint.clone(), anew).await?;
+        // a sync whose scans note no keys has none to forget; the partitions of a fan-out go on with theirs
+        if anew || begin.seen.is_some() && (part == Part::Whole || all_at_once(&self.plan)) {
+            self.forget_seen(Seen::AllBut(begin.seen), ("".into(), begin.checkpoint.clone()), anew).await?;
         }
         report.resumed = begin.resumed;
         let event = Event::Started { resumed: begin.resumed, restarted: begin.restarted.clone() };
@@ -93,15 +95,20 @@ impl Task {
         Ok(begin)
     }
 
-    /// Forgets the keys that scans have seen which nobody goes on with; `instead` is the checkpoint that tells of none of them.
-    pub(super) async fn forget_seen(&self, keep: Option<u64>, instead: Checkpoint, anew: bool) -> Result<(), Error> {
+    /// Forgets seen keys with which nobody goes on; `instead` is what a part of the sync remembers that tells of none of them.
+    pub(super) async fn forget_seen(
+        &self,
+        seen: Seen,
+        instead: (Arc<str>, Checkpoint),
+        anew: bool,
+    ) -> Result<(), Error> {
         let (plan, now) = (Arc::clone(&self.plan), (self.clock)());
-        self.writer.call(move |store| store.discard_scans(&plan.id, &plan.model, keep, (&instead, anew), now)).await
+        self.writer.call(move |store| store.discard_scans(&plan.id, &plan.model, seen, (&instead, anew), now)).await
     }
 
-    /// A number that names a scan: the same for the same run, sync and `nth`, and no other.
-    pub(super) fn new_id(&self, nth: u64) -> u64 {
-        xxh3_64(format!("{}{}{nth}", self.run_id, self.plan.id).as_bytes())
+    /// A number that names a scan: the same for the same run, sync, partition and `nth`, and no other.
+    pub(super) fn new_id(&self, partition: &str, nth: u64) -> u64 {
+        xxh3_64(format!("{}{}{nth}{partition}", self.run_id, self.plan.id).as_bytes())
     }
 
     /// Reads every list that this run has to read, and commits what comes.
@@ -116,7 +123,10 @@ impl Task {
         let lanes = Lanes::new(Arc::clone(self), Arc::clone(&fetcher), messages);
         let (read, written) = {
             let mut commits = Commits::new(self, &fetcher, begin.checkpoint.clone());
-            let mut reading = pin!(self.read_lists(begin, lanes));
+            let is_shared = self.plan.partitions.is_some();
+            let mut reading = pin!(async {
+                if is_shared { self.read_shared(begin, lanes).await } else { self.read_lists(begin, lanes).await }
+            });
             let mut writing = pin!(commits.write(queue, report));
             tokio::select! {
                 // nothing that is still asked for can be kept after an error, so it is not waited for
@@ -137,23 +147,39 @@ impl Task {
         }
     }
 
-    async fn read_lists(&self, begin: Begin, mut lanes: Lanes) -> Result<Ended, Error> {
-        let Begin { checkpoint, reads, sweeps, .. } = begin;
-        if let Some(scan) = checkpoint.feed.track.scan
-            && lanes.read(Lane::Feed, scan, None).await? == Ended::Stopped
-        {
-            return Ok(Ended::Stopped);
+    /// Reads the lists of all partitions, and around them those that they share.
+    async fn read_shared(&self, begin: Begin, mut lanes: Lanes) -> Result<Ended, Error> {
+        let mut ended = self.read_feed(&begin, &mut lanes).await?;
+        if let (Ended::Complete, Some(pass)) = (ended, &begin.checkpoint.pass) {
+            ended = lanes.read_partitions(pass).await?;
         }
-        let ended = match checkpoint.main.scan {
-            Some(scan) => lanes.read(Lane::Main, scan, None).await?,
-            None if !reads => Ended::Complete,
-            None => lanes.read_windows(checkpoint.windows).await?,
-        };
-        if ended == Ended::Stopped {
-            return Ok(Ended::Stopped);
+        if ended == Ended::Stopped { Ok(ended) } else { self.read_sweep(&begin, &mut lanes).await }
+    }
+
+    /// Reads the lists of a sync of one part, or of one partition.
+    pub(super) async fn read_lists(&self, begin: Begin, mut lanes: Lanes) -> Result<Ended, Error> {
+        let mut ended = self.read_feed(&begin, &mut lanes).await?;
+        let Checkpoint { main, windows, .. } = &begin.checkpoint;
+        if ended == Ended::Complete {
+            ended = match &main.scan {
+                Some(scan) => lanes.read(Lane::Main, scan.clone(), None).await?,
+                None if !begin.reads => Ended::Complete,
+                None => lanes.read_windows(windows.clone()).await?,
+            };
         }
-        match checkpoint.sweep.scan {
-            Some(scan) if sweeps => lanes.read(Lane::Sweep, scan, None).await,
+        if ended == Ended::Stopped { Ok(ended) } else { self.read_sweep(&begin, &mut lanes).await }
+    }
+
+    async fn read_feed(&self, begin: &Begin, lanes: &mut Lanes) -> Result<Ended, Error> {
+        match &begin.checkpoint.feed.track.scan {
+            Some(scan) => lanes.read(Lane::Feed, scan.clone(), None).await,
+            None => Ok(Ended::Complete),
+        }
+    }
+
+    async fn read_sweep(&self, begin: &Begin, lanes: &mut Lanes) -> Result<Ended, Error> {
+        match &begin.checkpoint.sweep.scan {
+            Some(scan) if begin.sweeps => lanes.read(Lane::Sweep, scan.clone(), None).await,
             _ => Ok(Ended::Complete),
         }
     }
@@ -171,12 +197,12 @@ impl Task {
     }
 }
 
-/// The watermark of the first run: `incremental.start`.
-pub(super) fn first_mark(plan: &SyncPlan, at: DateTime<Utc>) -> Result<Option<Mark>, Error> {
+/// The watermark of the first run, of the whole sync or of an item of its fan-out: `incremental.start`.
+pub(super) fn first_mark(plan: &SyncPlan, parent: Option<&Value>, at: DateTime<Utc>) -> Result<Option<Mark>, Error> {
     let Some(incremental) = &plan.incremental else { return Ok(None) };
     let Some(start) = &incremental.start else { return Ok(None) };
     let place = "incremental.start";
-    let variables = Variables::new(plan, at).value();
+    let variables = Variables::new(plan, at).with_parent(parent).value();
     let text = start.render(&variables).map_err(|error| Error::Template { place, error })?;
     let Some(text) = text else { return Ok(None) };
     let value = match text.parse::<i128>() {

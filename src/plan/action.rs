@@ -229,10 +229,10 @@ fn output(
         Some(ActionOutputSpec::Model(name)) => beside.model(sink, &place.key("model"), name).map(ActionOutput::Model),
         Some(ActionOutputSpec::Columns(specs)) => {
             let place = place.key("columns");
-            let config = beside.provider.config.as_ref();
+            let open = Variables::new(&table::RECORD_VARIABLES, beside.provider.config.as_ref());
             let plans: Vec<Option<ColumnPlan>> = specs
                 .iter()
-                .map(|(name, spec)| table::column(sink, &place.key(name), name, spec, config, false, false))
+                .map(|(name, spec)| table::column(sink, &place.key(name), name, spec, open, false, false))
                 .collect();
             plans.into_iter().collect::<Option<_>>().map(ActionOutput::Columns)
         }

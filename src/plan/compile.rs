@@ -12,6 +12,7 @@ use super::place::{Base, Document, Place, Sink};
 use super::provider::{self, ProviderDraft, ProviderWords};
 use super::read::read;
 use super::sync::{self, Beside, SyncDraft};
+use super::table::Filled;
 use super::{
     ActionPlan, ConnectionPlan, DeletePlan, ListPlan, ModelPlan, NotifyPlan, Plan, PublishPlan, Schedule, SyncId,
     SyncPlan, connection, lint, schedule, table, test, words,
@@ -20,8 +21,8 @@ use crate::diagnostic::{Diagnostic, Severity, Source, suggest};
 use crate::spec::inherit::inherit;
 use crate::spec::schema::Kind;
 use crate::spec::{
-    ActionSpec, ConnectionSpec, ConnectionSyncSpec, ModelRefSpec, ModelSpec, NotifyEventSpec, NotifySpec, ProjectSpec,
-    ProviderSpec, PublishSpec, SyncSpec, TestSpec, VariantSpec,
+    ActionSpec, ConnectionSpec, ConnectionSyncSpec, ForEachFromSpec, ModelRefSpec, ModelSpec, NotifyEventSpec,
+    NotifySpec, ProjectSpec, ProviderSpec, PublishSpec, SyncSpec, TestSpec, VariantSpec,
 };
 
 /// One YAML file to compile.
@@ -167,7 +168,7 @@ fn integrations<'d>(sink: &mut Sink, documents: &'d Documents, used: &BTreeSet<&
         let own = models.iter().filter(|((of, _), _)| *of == provider);
         let beside = Beside {
             provider: &words,
-            syncs: syncs.iter().map(|(name, _)| *name).collect(),
+            syncs: syncs.iter().map(|(name, typed)| (*name, models_of(&typed.spec).next())).collect(),
             models: own.clone().map(|((_, name), (_, model))| (*name, model.clone())).collect(),
         };
         for (name, typed) in &syncs {
@@ -190,6 +191,7 @@ fn integrations<'d>(sink: &mut Sink, documents: &'d Documents, used: &BTreeSet<&
         }
     }
     absence_owns_its_table(sink, documents, &drafts.syncs);
+    rows_come_from_elsewhere(sink, documents);
 }
 
 /// The tests of one sync.
@@ -270,7 +272,7 @@ fn models<'d>(sink: &mut Sink, documents: &'d Documents, used: &BTreeSet<&str>) 
             }
         }
         let config = documents.providers.get(*provider).and_then(|typed| typed.spec.config.as_ref());
-        let plan = table::model(sink, place, spec, provider, config);
+        let plan = table::model(sink, place, spec, provider, config, &filled_by(documents, provider, &spec.model));
         models.insert((provider, spec.model.as_str()), (place.clone(), plan.map(Arc::new)));
     }
     for (provider, of, place, what) in derived {
@@ -281,6 +283,55 @@ fn models<'d>(sink: &mut Sink, documents: &'d Documents, used: &BTreeSet<&str>) 
         }
     }
     models
+}
+
+/// What the syncs of a provider that fill a model are to its columns.
+fn filled_by<'d>(documents: &'d Documents, provider: &str, model: &str) -> Filled<'d> {
+    let fills = |spec: &SyncSpec| models_of(spec).any(|name| name == model);
+    let syncs = documents.syncs.iter().filter(|((of, _), typed)| of == provider && fills(&typed.spec));
+    let levels = syncs.map(|(_, typed)| typed.spec.for_each.iter().flatten().map(|level| level.name.as_str()));
+    let levels: Vec<Vec<&str>> = levels.map(Iterator::collect).collect();
+    let shared = |name: &&str| levels.iter().all(|others| others.contains(name));
+    Filled {
+        partitioned: levels.iter().any(|levels| !levels.is_empty()),
+        levels: levels.first().into_iter().flatten().copied().filter(shared).collect(),
+    }
+}
+
+/// The names of the models that a sync fills.
+fn models_of(spec: &SyncSpec) -> impl Iterator<Item = &str> {
+    let outputs = spec.outputs.iter().flatten().map(|output| &output.model);
+    spec.model.iter().chain(outputs).map(ModelRefSpec::name)
+}
+
+/// A sync that fans out over rows that come, in the end, from its own.
+fn rows_come_from_elsewhere(sink: &mut Sink, documents: &Documents) {
+    for ((provider, name), typed) in &documents.syncs {
+        let mut above = BTreeSet::new();
+        let mut next = parents(documents, provider, name);
+        while let Some(parent) = next.pop() {
+            if above.insert(parent) {
+                next.extend(parents(documents, provider, parent));
+            }
+        }
+        // over its own rows is another mistake
+        if above.contains(name.as_str()) && !parents(documents, provider, name).contains(&name.as_str()) {
+            let message = "the rows that it fans out over come, in the end, from its own";
+            let hint = "let one of the syncs get its items in another way: `from: { list: … }`".to_owned();
+            sink.error("E110", &Place::top(&typed.document).key("for_each"), message, Some(hint));
+        }
+    }
+}
+
+/// The syncs over whose rows a sync fans out.
+fn parents<'d>(documents: &'d Documents, provider: &str, sync: &str) -> Vec<&'d str> {
+    let typed = documents.syncs.get(&(provider.to_owned(), sync.to_owned()));
+    let levels = typed.into_iter().flat_map(|typed| typed.spec.for_each.iter().flatten());
+    let rows = levels.filter_map(|level| match &level.from {
+        ForEachFromSpec::Rows(rows) => Some(rows.sync.as_str()),
+        ForEachFromSpec::Values(_) | ForEachFromSpec::List(_) => None,
+    });
+    rows.collect()
 }
 
 fn fills(draft: &SyncDraft, model: &str) -> bool {
@@ -520,6 +571,8 @@ fn instance(
     input: Value,
     own_schedule: Option<Schedule>,
 ) -> SyncPlan {
+    let identity =
+        serde_json::json!([draft.essence, connection.base_url.as_str(), connection.config, draft.identity_of(&input)]);
     let SyncDraft {
         description,
         schedule,
@@ -540,9 +593,8 @@ fn instance(
         on_webhook,
         budget,
         input: _,
-        essence,
+        essence: _,
     } = draft.clone();
-    let identity = serde_json::json!([essence, connection.base_url.as_str(), connection.config, input]);
     SyncPlan {
         id,
         description,

@@ -24,19 +24,12 @@ pub(super) fn deletes(
     match spec {
         DeletesSpec::Absence(spec) => {
             let AbsenceSpec { scope: scope_spec, gone_partitions, guard: guard_spec } = spec;
-            let place = place.key("absence");
             let scope = match scope_spec {
                 ScopeSpec::All => Scope::All,
                 ScopeSpec::Window => Scope::Window,
                 ScopeSpec::Partition => Scope::Partition,
             };
-            if scope == Scope::Partition {
-                sink.not_yet(&place.key("scope"), "`scope: partition`");
-            }
             let gone_partitions = *gone_partitions == GonePartitionsSpec::Delete;
-            if gone_partitions {
-                sink.not_yet(&place.key("gone_partitions"), "`gone_partitions`");
-            }
             Some(DeletePlan::Absence { scope, gone_partitions, guard: guard(guard_spec.as_ref()) })
         }
         DeletesSpec::Flag(FlagSpec { when, at }) => {

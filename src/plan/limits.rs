@@ -79,6 +79,10 @@ pub const FEED_APPLIED_MAX: usize = 2_000;
 
 /// Rows of one commit group.
 pub const GROUP_ROWS_MAX: usize = 20_000;
+/// Partitions of a fan-out whose checkpoints one commit group moves.
+pub const GROUP_PARTITIONS_MAX: usize = 256;
+/// Items of a fan-out that are looked up at once.
+pub const PARTITIONS_AT_ONCE: usize = 256;
 /// Bytes of the mapped rows of one commit group.
 pub const GROUP_BYTES_MAX: usize = 16 << 20;
 /// The oldest a page in an open commit group may get.

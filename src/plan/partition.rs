@@ -1,23 +1,24 @@
 //! Fan-out, recursion and details.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::place::{Place, Sink};
 use super::provider::ProviderWords;
+use super::sync::Beside;
 use super::variables::Variables;
 use super::{DetailPlan, LevelPlan, LevelSource, OnMissing, PartitionPlan, WalkPlan, request, words};
 use crate::spec::{
     DetailSpec, ForEachFromSpec, ForEachSpec, ListSpec, OnErrorSpec, OnMissingSpec, RowsSpec, SyncSpec, WalkSpec,
 };
 
-/// Compiles `for_each` of the sync `own` at `place`, if it has one; `None` where a mistake was found. `syncs` are the syncs of the
-/// provider.
+/// Compiles `for_each` of a sync at `place`, if it has one; `None` where a mistake was found.
 pub(super) fn partitions(
     sink: &mut Sink,
     place: &Place<'_>,
     spec: &SyncSpec,
-    provider: &ProviderWords<'_>,
-    (own, syncs): (&str, &[&str]),
+    beside: &Beside<'_>,
     open: Variables<'_>,
 ) -> Option<Option<PartitionPlan>> {
     let SyncSpec { for_each, concurrency, on_error, .. } = spec;
@@ -33,7 +34,6 @@ pub(super) fn partitions(
         return Some(None);
     };
     let all = for_each_place;
-    sink.not_yet(&all, "`for_each`");
     let names = open.but(&["watermark", "window", "parent", "walk"]);
     let mut plans = Vec::with_capacity(levels.len());
     for (index, ForEachSpec { name, from }) in levels.iter().enumerate() {
@@ -54,7 +54,7 @@ pub(super) fn partitions(
         let members: Vec<(&str, Vec<&str>)> = (!unclear).then(|| ("parent", around())).into_iter().collect();
         let names: Vec<&str> = names.iter().copied().chain((index > 0).then_some("parent")).collect();
         let open = Variables { names: &names, members: &members, ..open };
-        let source = level(sink, &place.key("from"), from, provider, (own, syncs), open);
+        let source = level(sink, &place.key("from"), from, &spec.sync, beside, open);
         plans.extend(source.map(|from| LevelPlan { name: name.clone(), from }));
     }
     let fail_on_error = *on_error == Some(OnErrorSpec::Fail);
@@ -66,8 +66,8 @@ fn level(
     sink: &mut Sink,
     place: &Place<'_>,
     spec: &ForEachFromSpec,
-    provider: &ProviderWords<'_>,
-    (own, syncs): (&str, &[&str]),
+    own: &str,
+    beside: &Beside<'_>,
     open: Variables<'_>,
 ) -> Option<LevelSource> {
     match spec {
@@ -96,20 +96,24 @@ fn level(
                 sink.error("E110", &place.key("sync"), "a sync cannot fan out over its own rows", Some(hint));
                 return None;
             }
-            if !syncs.contains(&sync.as_str()) {
-                words::one_of(sink, &place.key("sync"), ("E021", "sync"), sync, syncs.iter().copied());
+            let Some((_, model)) = beside.syncs.iter().find(|(name, _)| name == sync) else {
+                let known = beside.syncs.iter().map(|(name, _)| *name);
+                words::one_of(sink, &place.key("sync"), ("E021", "sync"), sync, known);
                 return None;
-            }
+            };
+            // where that model has a mistake, its own file tells of it
+            let model =
+                beside.models.iter().find(|(name, _)| Some(*name) == *model).and_then(|(_, model)| model.clone());
             let names = open.and(&["record"]);
             let filter = words::optional_predicate(sink, &place.key("where"), filter.as_ref(), open.with(&names));
-            Some(LevelSource::Rows { sync: sync.clone(), filter: filter?, changed_only: *changed_only })
+            Some(LevelSource::Rows { sync: sync.clone(), model: model?, filter: filter?, changed_only: *changed_only })
         }
         ForEachFromSpec::List(spec) => {
             let ListSpec { request: asked, response, pagination, key } = spec.as_ref();
             let place = place.key("list");
-            let list = request::list(sink, &place, (asked, response, pagination.as_ref()), provider, open);
+            let list = request::list(sink, &place, (asked, response, pagination.as_ref()), beside.provider, open);
             let key = words::singular_path(sink, &place.key("key"), key);
-            Some(LevelSource::List { list: Box::new(list?), key: key? })
+            Some(LevelSource::List { list: Arc::new(list?), key: key? })
         }
     }
 }

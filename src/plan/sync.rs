@@ -9,9 +9,9 @@ use super::provider::ProviderWords;
 use super::variables::Variables;
 use super::{
     Budget, ColumnType, DeletePlan, DetailPlan, DownloadPlan, ErrorAction, ErrorRule, IncrementalPlan, JobPlan,
-    LevelSource, MarkKind, ModelPlan, OnWebhook, OutputPlan, PagePlan, PartitionPlan, RequestPlan, ResponsePlan,
-    Schedule, Scope, TokenFeed, WalkPlan, WebhookAction, deletes, incremental, lint, paging, partition, provider,
-    request, schedule, webhook, words,
+    LevelSource, MarkKind, ModelPlan, OnWebhook, OutputPlan, PagePlan, PartitionPlan, Predicate, RequestPlan,
+    ResponsePlan, Schedule, Scope, Template, TokenFeed, ValuePlan, WalkPlan, WebhookAction, deletes, incremental, lint,
+    paging, partition, provider, request, schedule, webhook, words,
 };
 use crate::spec::{
     CursorSpec, JobSpec, LinkSpec, ModelRefSpec, NextUrlSpec, OffsetSpec, OutputSpec, PageSpec, PaginationSpec,
@@ -72,13 +72,37 @@ impl SyncDraft {
         }
         requests
     }
+
+    /// The part of a connection's input that decides how the sync reads: without lists of which it makes nothing but the items of its
+    /// fan-out, so that one more item does not begin the others anew.
+    pub(super) fn identity_of(&self, input: &Value) -> Value {
+        let levels = self.partitions.iter().flat_map(|partitions| &partitions.levels);
+        let lists = levels.filter_map(|level| match &level.from {
+            LevelSource::Values(ValuePlan::Template(template)) => Some(template),
+            _ => None,
+        });
+        let mut elsewhere: Vec<&Template> = self.requests().into_iter().flat_map(request::request_templates).collect();
+        if let Some(Predicate::Template(filter)) = &self.response.filter {
+            elsewhere.push(filter);
+        }
+        let is_elsewhere = |name: &str| {
+            elsewhere.iter().map(|template| template.variables()).any(|own| own.contains(name) || own.contains("input"))
+        };
+        let mut identity = input.clone();
+        for name in lists.flat_map(Template::variables).filter(|name| !is_elsewhere(name)) {
+            if let (Some(member), Some(members)) = (name.strip_prefix("input."), identity.as_object_mut()) {
+                members.remove(member);
+            }
+        }
+        identity
+    }
 }
 
 /// What a sync is compiled beside.
 pub(super) struct Beside<'a> {
     pub(super) provider: &'a ProviderWords<'a>,
-    /// the syncs of the provider
-    pub(super) syncs: Vec<&'a str>,
+    /// the syncs of the provider, with the model that each fills first
+    pub(super) syncs: Vec<(&'a str, Option<&'a str>)>,
     /// the models of the provider; none for one with a mistake of its own
     pub(super) models: Vec<(&'a str, Option<Arc<ModelPlan>>)>,
 }
@@ -189,8 +213,7 @@ pub(super) fn sync(
     let deletes = words::optional(deletes_spec.as_ref(), |spec| {
         deletes::deletes(sink, &place.key("deletes"), spec, provider, first, open)
     });
-    let neighbours = (name.as_str(), beside.syncs.as_slice());
-    let partitions = partition::partitions(sink, place, spec, provider, neighbours, open);
+    let partitions = partition::partitions(sink, place, spec, beside, open);
     let walk = words::optional(walk.as_ref(), |spec| partition::walk(sink, &place.key("walk"), spec, open));
     let detail =
         words::optional(detail.as_ref(), |spec| partition::detail(sink, &place.key("detail"), spec, provider, open));
@@ -331,13 +354,24 @@ fn essence(document: &Value, pagination: Option<&PaginationSpec>, provider: &Pro
         model_essence(&part("model")),
         part("outputs"),
         part("job"),
-        part("for_each"),
+        levels_essence(&part("for_each")),
         part("walk"),
         part("detail"),
         format!("{:?}", pagination.cloned().map(without_bound)),
         format!("{:?}", provider.query),
         format!("{:?}", provider.headers),
     ])
+}
+
+/// What the items of a fan-out are. Which of them there are says nothing about how one is read.
+fn levels_essence(levels: &Value) -> Value {
+    let mut levels = levels.clone();
+    for level in levels.as_array_mut().into_iter().flatten() {
+        if let Some(values) = level.get_mut("from").and_then(|from| from.get_mut("values")) {
+            *values = Value::Null;
+        }
+    }
+    levels
 }
 
 /// Which rows a model stands for. Its columns decide nothing about what is asked: for one that is written inside the sync as for any other, a

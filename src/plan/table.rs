@@ -20,6 +20,15 @@ pub(super) const RECORD_VARIABLES: [&str; 6] = ["record", "config", "input", "va
 /// Columns of `<table>_history` whose names a model could take; all others begin with `_`.
 pub(super) const HISTORY_COLUMNS: [&str; 2] = ["valid_from", "valid_to"];
 
+/// What the syncs that fill a model are to its columns.
+#[derive(Debug, Default)]
+pub(super) struct Filled<'a> {
+    /// one of them has `for_each`
+    pub(super) partitioned: bool,
+    /// the levels that all of them have, so that a column can name them
+    pub(super) levels: Vec<&'a str>,
+}
+
 /// Compiles a model of `provider`, whose `config` schema is given; `None` where a mistake was found.
 pub(super) fn model(
     sink: &mut Sink,
@@ -27,6 +36,7 @@ pub(super) fn model(
     spec: &ModelSpec,
     provider: &str,
     config: Option<&Value>,
+    filled: &Filled<'_>,
 ) -> Option<ModelPlan> {
     let ModelSpec {
         model: name,
@@ -46,7 +56,11 @@ pub(super) fn model(
     words::name(sink, &place.key("table"), table, false);
     words::allow(sink, place, allow);
     let columns_place = place.key("columns");
-    let plans = table_columns(sink, place, (columns, volatile), key, config);
+    let mut names = RECORD_VARIABLES.to_vec();
+    names.extend((!filled.levels.is_empty()).then_some("parent"));
+    let members = [("parent", filled.levels.clone())];
+    let open = Variables { members: &members, ..Variables::new(&names, config) };
+    let plans = table_columns(sink, place, (columns, volatile), key, open);
     let mut key_positions = Vec::with_capacity(key.len());
     for (index, column_name) in key.iter().enumerate() {
         let place = place.key("key").index(index);
@@ -70,7 +84,7 @@ pub(super) fn model(
     let columns_from = words::optional(columns_from.as_ref(), |spec| {
         columns_from_plan(sink, &place.key("columns_from"), spec, config)
     });
-    let child_plans = children_plans(sink, place, spec, config);
+    let child_plans = children_plans(sink, place, spec, open);
     if plans.len() != columns.len() || key_positions.len() != key.len() {
         return None;
     }
@@ -89,6 +103,7 @@ pub(super) fn model(
         validate: validate?,
         raw: *raw,
         history: *history,
+        partitioned: filled.partitioned,
         columns_from: columns_from?,
         children: child_plans.filter(|plans| plans.len() == children.len())?,
     })
@@ -119,7 +134,7 @@ fn table_columns(
     place: &Place<'_>,
     (columns, volatile): (&IndexMap<String, ColumnSpec>, &[String]),
     key: &[String],
-    config: Option<&Value>,
+    open: Variables<'_>,
 ) -> Vec<ColumnPlan> {
     let columns_place = place.key("columns");
     let mut plans = Vec::with_capacity(columns.len());
@@ -133,7 +148,7 @@ fn table_columns(
         }
         let is_key = key.contains(column_name);
         let is_volatile = volatile.contains(column_name);
-        plans.extend(column(sink, &place, column_name, column_spec, config, is_key, is_volatile));
+        plans.extend(column(sink, &place, column_name, column_spec, open, is_key, is_volatile));
     }
     for (index, column_name) in volatile.iter().enumerate() {
         let place = place.key("volatile").index(index);
@@ -185,7 +200,7 @@ fn children_plans(
     sink: &mut Sink,
     place: &Place<'_>,
     parent: &ModelSpec,
-    config: Option<&Value>,
+    open: Variables<'_>,
 ) -> Option<Vec<ChildPlan>> {
     let place = place.key("children");
     if !parent.children.is_empty() {
@@ -196,7 +211,7 @@ fn children_plans(
         let place = place.index(index);
         words::name(sink, &place.key("table"), table, false);
         let each = words::path(sink, &place.key("each"), each);
-        let plans = table_columns(sink, &place, (columns, volatile), key, config);
+        let plans = table_columns(sink, &place, (columns, volatile), key, open);
         let mut parts = Vec::with_capacity(key.len());
         for (index, part) in key.iter().enumerate() {
             let place = place.key("key").index(index);
@@ -239,7 +254,7 @@ pub(super) fn column(
     place: &Place<'_>,
     name: &str,
     spec: &ColumnSpec,
-    config: Option<&Value>,
+    open: Variables<'_>,
     is_key: bool,
     volatile: bool,
 ) -> Option<ColumnPlan> {
@@ -272,10 +287,7 @@ pub(super) fn column(
             let place = if place.node().is_some_and(Value::is_string) { place.clone() } else { place.key("path") };
             words::path(sink, &place, path).map(ColumnSource::Path)
         }
-        (None, Some(value)) => {
-            let variables = Variables::new(&RECORD_VARIABLES, config);
-            template(sink, &place.key("value"), value, variables).map(ColumnSource::Template)
-        }
+        (None, Some(value)) => template(sink, &place.key("value"), value, open).map(ColumnSource::Template),
         (None, None) | (Some(_), Some(_)) => {
             let hint = "a column has one of them: `path: $.field` or `value: \"{{ … }}\"`".to_owned();
             let what = if path.is_some() { "both a `path` and a `value`" } else { "neither a `path` nor a `value`" };

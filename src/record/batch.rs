@@ -1,5 +1,7 @@
 //! Mapped rows on their way to the store.
 
+use std::sync::Arc;
+
 use arrow::array::RecordBatch;
 
 use super::Raw;
@@ -39,6 +41,10 @@ pub struct Batch {
     pub unsorted: bool,
     /// bytes the batch holds in memory, roughly
     pub bytes: usize,
+    /// the partition of the fan-out whose page it is
+    pub partition: Option<Arc<str>>,
+    /// the scan that notes the keys it sees, because its end tells what is gone
+    pub seen_by: Option<u64>,
 }
 
 /// The rows that one page of a list of ids speaks of (`deletes.feed`, `deletes.sweep`).

@@ -171,6 +171,8 @@ impl<'m> Page<'m> {
             low: self.low,
             unsorted: self.unsorted,
             bytes,
+            partition: None,
+            seen_by: None,
         }
     }
 

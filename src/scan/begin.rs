@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::checkpoint::{Checkpoint, Position, ScanState, Track, VERSION};
-use super::{Mark, Windows};
+use super::{Mark, Pass, Windows, all_at_once};
 use crate::plan::{DeletePlan, SyncPlan};
 
 /// What a person wants of a run.
@@ -13,6 +13,24 @@ pub struct Wish {
     pub full: bool,
     /// let scans delete more than their guards allow
     pub accept_deletes: bool,
+}
+
+/// What of a sync a checkpoint is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// all of it: it has no partitions
+    Whole,
+    /// what its partitions share: lists of what was deleted and of all ids whose requests name no parent
+    Shared,
+    /// one partition: its records, and the lists of `deletes` whose requests name it
+    Partition,
+}
+
+impl Part {
+    /// Whether the lists of `deletes` are read.
+    fn has_deletes(self, plan: &SyncPlan) -> bool {
+        self == Self::Whole || plan.deletes_name_parent() == (self == Self::Partition)
+    }
 }
 
 /// Where a run goes on.
@@ -38,10 +56,11 @@ pub struct Begin {
     pub seen: Option<u64>,
 }
 
-/// Decides where a run goes on. `start` is the first watermark, `id` a fresh number.
+/// Decides where a run goes on with a part of a sync. `start` is the first watermark, `id` a fresh number.
 pub fn begin(
     plan: &SyncPlan,
     known: Option<Checkpoint>,
+    part: Part,
     wish: Wish,
     start: Option<&Mark>,
     id: u64,
@@ -66,25 +85,30 @@ pub fn begin(
     if !wish.accept_deletes {
         restarted = again_if_guarded(&mut checkpoint).or(restarted);
     }
-    let resumed = checkpoint.scans_mut().next().is_some();
+    let resumed = checkpoint.scans_mut().next().is_some() || checkpoint.pass.is_some();
     let planned = checkpoint.windows.clone();
     let sweep_resumed = checkpoint.sweep.scan.is_some();
-    let records_resumed = checkpoint.main.scan.is_some() || !checkpoint.windows.is_complete();
+    let records_resumed =
+        checkpoint.main.scan.is_some() || !checkpoint.windows.is_complete() || checkpoint.pass.is_some();
     checkpoint.scans_mut().for_each(|scan| *scan = scan.clone().resumed());
 
-    if let (Some((incremental, window)), Some(start)) = (plan.windows(), start) {
+    if part == Part::Shared {
+        let anew = restarted.is_some();
+        checkpoint.pass = checkpoint.pass.or_else(|| Some(Pass::begin(id, now, anew)));
+    } else if let (Some((incremental, window)), Some(start)) = (plan.windows(), start) {
         checkpoint.windows.extend(incremental, window, start, now, id);
     } else if checkpoint.main.scan.is_none() {
         let since = checkpoint.main.watermark.clone().or_else(|| start.cloned());
         let token = checkpoint.token.clone();
         checkpoint.main.scan = Some(ScanState { since_token: token, ..ScanState::begin(id, now, since) });
     }
-    if matches!(plan.deletes, DeletePlan::Feed(_)) && checkpoint.feed.track.scan.is_none() {
+    let deletes = part.has_deletes(plan);
+    if deletes && matches!(plan.deletes, DeletePlan::Feed(_)) && checkpoint.feed.track.scan.is_none() {
         let since = checkpoint.feed.track.watermark.clone();
         checkpoint.feed.track.scan = Some(ScanState::begin(id, now, since));
     }
     let sweeps = match &plan.deletes {
-        DeletePlan::Sweep(sweep) => {
+        DeletePlan::Sweep(sweep) if deletes => {
             let due = |last: DateTime<Utc>| TimeDelta::from_std(sweep.every).is_ok_and(|every| now - last >= every);
             checkpoint.sweep.scan.is_some() || checkpoint.sweep.completed_at.is_none_or(due)
         }
@@ -107,7 +131,7 @@ impl Begin {
         }
         if self.sweep_resumed && !self.records_resumed {
             self.reads = false;
-            self.checkpoint.main.scan = None;
+            (self.checkpoint.main.scan, self.checkpoint.pass) = (None, None);
         }
         let track = &mut self.checkpoint.feed.track;
         if self.records_resumed && track.scan.as_ref().is_some_and(|scan| scan.position == Position::Start) {
@@ -119,6 +143,9 @@ impl Begin {
 /// The scan for which the keys of all rows are noted, because its end tells what is gone.
 pub fn seen_by(plan: &SyncPlan, checkpoint: &Checkpoint) -> Option<u64> {
     match &plan.deletes {
+        DeletePlan::Absence { .. } if all_at_once(plan) => {
+            checkpoint.turn.map(|turn| turn.pass).or(checkpoint.pass.as_ref().map(|pass| pass.id))
+        }
         DeletePlan::Absence { .. } if !checkpoint.windows.is_complete() => Some(checkpoint.windows.pass),
         DeletePlan::Absence { .. } => checkpoint.main.scan.as_ref().map(|scan| scan.id),
         DeletePlan::None => None,
@@ -157,7 +184,8 @@ fn too_old(plan: &SyncPlan, checkpoint: &Checkpoint, now: DateTime<Utc>) -> Opti
 fn again_if_guarded(checkpoint: &mut Checkpoint) -> Option<String> {
     let guarded = |scan: &ScanState| scan.guarded;
     let mut any = false;
-    let Checkpoint { main, windows, sweep, .. } = checkpoint;
+    let Checkpoint { main, windows, sweep, pass, .. } = checkpoint;
+    any |= pass.take_if(|pass| pass.guarded).is_some();
     for Track { scan, .. } in [main, sweep] {
         if scan.as_ref().is_some_and(guarded) {
             *scan = None;

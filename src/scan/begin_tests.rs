@@ -51,7 +51,7 @@ const ACCEPT: Wish = Wish { full: false, accept_deletes: true };
 
 /// A run on the 10th of June, whose scans are called 7.
 fn run(plan: &SyncPlan, known: Option<&Checkpoint>, wish: Wish) -> Begin {
-    begin(plan, known.cloned(), wish, Some(&time("2024-01-01")), 7, at("2024-06-10"))
+    begin(plan, known.cloned(), Part::Whole, wish, Some(&time("2024-01-01")), 7, at("2024-06-10"))
 }
 
 /// What a complete scan up to the 1st of June, begun then, left behind, with a token.
@@ -210,7 +210,15 @@ fn windows_take_the_place_of_a_scan() {
     let whole = |to: &str| vec![Range { from: time("2024-01-01"), to: time(to) }];
     assert_eq!(first.checkpoint.windows.gaps, whole("2024-06-10T00:00:01Z"));
     assert_eq!(first.checkpoint.windows.pass, 7);
-    let again = begin(&plan, Some(first.checkpoint), Wish::default(), Some(&time("2024-01-01")), 8, at("2024-06-11"));
+    let again = begin(
+        &plan,
+        Some(first.checkpoint),
+        Part::Whole,
+        Wish::default(),
+        Some(&time("2024-01-01")),
+        8,
+        at("2024-06-11"),
+    );
     assert_eq!((again.checkpoint.windows.gaps, again.checkpoint.windows.pass), (whole("2024-06-11T00:00:01Z"), 7));
     assert!(again.records_resumed);
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Mark, Windows};
+use super::{Mark, Pass, Turn, Windows};
 use crate::plan::{Order, limits};
 
 /// The version written today. An unknown version is refused, never guessed at; version 1 is this one without windows, tokens and lists
@@ -36,6 +36,12 @@ pub struct Checkpoint {
     /// the list of all ids (`deletes.sweep`)
     #[serde(default, skip_serializing_if = "Track::is_new")]
     pub sweep: Track,
+    /// of a fan-out, in what its partitions share: the pass under way
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pass: Option<Pass>,
+    /// of a partition: its place in the pass
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turn: Option<Turn>,
 }
 
 /// How far one list is read.
@@ -187,6 +193,8 @@ impl Checkpoint {
             windows: Windows::default(),
             feed: Feed::default(),
             sweep: Track::default(),
+            pass: None,
+            turn: None,
         }
     }
 
@@ -220,7 +228,7 @@ impl Checkpoint {
     /// Whether nothing is half done.
     pub fn is_complete(&self) -> bool {
         let rests = self.main.scan.is_none() && self.feed.track.scan.is_none() && self.sweep.scan.is_none();
-        rests && self.windows.is_complete()
+        rests && self.windows.is_complete() && self.pass.is_none()
     }
 
     /// The state after `scan` has come so far. A watermark moves with the pages only where the API lists the oldest first, keeps to that,

@@ -7,10 +7,12 @@ pub mod retry;
 mod begin;
 mod mark;
 mod page;
+mod pass;
 mod window;
 
-pub use begin::{Begin, Wish, begin, is_whole_feed, seen_by};
+pub use begin::{Begin, Part, Wish, begin, is_whole_feed, seen_by};
 pub use checkpoint::{Checkpoint, Feed, Lane, Position, ScanState, Track};
 pub use mark::Mark;
 pub use page::{PageFacts, Step, Stuck};
+pub use pass::{Pass, Turn, all_at_once, begin_partition};
 pub use window::{OpenWindow, Range, Windows};

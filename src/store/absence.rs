@@ -1,12 +1,15 @@
 //! The end of a proven complete scan: rows whose key it did not see are gone.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use duckdb::{Connection, params};
 
 use super::error::Error;
+use super::items::texts;
 use super::ledger::{big, change_counter, set_change_counter, stamp};
 use super::merge::span;
-use super::seen;
+use super::seen::{self, Seen};
 use super::sql::{ident, joined, list, literal};
 use super::stage;
 use super::tables::{key_names, table_of};
@@ -56,14 +59,29 @@ pub struct ScanEnd {
     pub records_seen: u64,
     /// the rows it is about; none = all of the connection and variant
     pub stretch: Option<Stretch>,
+    /// the partitions whose rows it is about
+    pub partitions: Partitions,
     /// what keeps a wrong answer from emptying the table
     pub guard: Guard,
     /// a person said yes: the guard does not count
     pub accept: bool,
     /// rows that were not seen are looked for by another scan first
     pub confirm: bool,
-    /// the scan whose seen keys are still wanted afterwards
-    pub keep: Option<u64>,
+    /// the seen keys that nobody wants afterwards
+    pub forget: Option<Seen>,
+}
+
+/// Partitions of a fan-out, by their keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Partitions {
+    /// all, and rows that are of none
+    All,
+    /// all but these
+    AllBut(Vec<Arc<str>>),
+    /// the one that was read
+    Of(Arc<str>),
+    /// these, which are there no more: the guard compares with the rows of all
+    Gone(Vec<Arc<str>>),
 }
 
 /// The rows of a window.
@@ -91,6 +109,12 @@ pub fn delete_unseen(
         stage::drop(db, GONE)?;
         return Ok(Absence::Unconfirmed { rows: would_delete });
     }
+    let live = match end.partitions {
+        Partitions::Gone(_) => {
+            count_live(db, model, id, &Rows::of(model, &ScanEnd { partitions: Partitions::All, ..end.clone() }))?
+        }
+        _ => live,
+    };
     #[expect(clippy::cast_precision_loss, reason = "a fraction of rows")]
     let fraction = if live == 0 { 0.0 } else { would_delete as f64 / live as f64 };
     let guard = &end.guard;
@@ -116,7 +140,9 @@ pub fn delete_unseen(
         }
     }
     stage::drop(db, GONE)?;
-    seen::forget(db, model, id, end.keep)?;
+    if let Some(forget) = end.forget {
+        seen::forget(db, model, id, forget)?;
+    }
     Ok(Absence::Deleted { rows: would_delete, changes })
 }
 
@@ -132,6 +158,15 @@ impl Rows {
             // the marks are headwater's own spelling of times and days
             let value = |mark: &Mark| format!("CAST({} AS {column_type})", literal(&mark.to_string()));
             condition += &format!(" AND t.{name} >= {} AND t.{name} < {}", value(&range.from), value(&range.to));
+        }
+        match &end.partitions {
+            Partitions::All => {}
+            Partitions::AllBut(gone) if gone.is_empty() => {}
+            Partitions::AllBut(gone) => {
+                condition += &format!(" AND (t._partition IS NULL OR t._partition NOT IN {})", texts(gone));
+            }
+            Partitions::Of(partition) => condition += &format!(" AND t._partition = {}", literal(partition)),
+            Partitions::Gone(gone) => condition += &format!(" AND t._partition IN {}", texts(gone)),
         }
         Self(condition)
     }

@@ -10,8 +10,8 @@ use super::sql::{CATALOG, Table, ident, literal};
 
 /// The layout written today. A file with a higher one is left as it is.
 ///
-/// 2: `quarantine` has `row_key` and `record_hash`.
-pub const VERSION: i64 = 2;
+/// 2: `quarantine` has `row_key` and `record_hash`. 3: `partitions` has `error`.
+pub const VERSION: i64 = 3;
 
 /// The schema of headwater's own tables.
 pub const SCHEMA: &str = "headwater";
@@ -45,10 +45,11 @@ const TABLES: [OwnTable; 10] = [
     },
     OwnTable {
         name: "partitions",
-        comment: "How far each part of a sync is. state: scanning, complete, or reset (forgotten: the next run reads everything \
-                  again); partition is empty for a sync of one part.",
+        comment: "How far each part of a sync is. state: scanning, complete, failed (error says why; the next run goes on), or \
+                  reset (forgotten: the next run reads everything again); partition is the key of an item of for_each, and empty for a \
+                  sync of one part and for what its partitions share.",
         columns: "connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, partition VARCHAR, \
-                  table_schema VARCHAR, table_name VARCHAR, state VARCHAR, watermark VARCHAR, last_completed_at TIMESTAMPTZ, updated_at TIMESTAMPTZ",
+                  table_schema VARCHAR, table_name VARCHAR, state VARCHAR, watermark VARCHAR, last_completed_at TIMESTAMPTZ, updated_at TIMESTAMPTZ, error VARCHAR",
     },
     OwnTable {
         name: "requests",

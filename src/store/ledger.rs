@@ -1,8 +1,11 @@
 //! What headwater remembers about its own work: runs, checkpoints, partitions, the change counter, the request log.
 //! Each function is one or two statements inside the caller's transaction.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use chrono::{DateTime, SecondsFormat, Utc};
-use duckdb::{Connection, OptionalExt, params};
+use duckdb::{Connection, params};
 
 use super::error::Error;
 use super::layout::own;
@@ -213,21 +216,35 @@ pub fn end_run(db: &Connection, id: &SyncId, run_id: &str, end: &RunEnd) -> Resu
     Ok(())
 }
 
-/// Reads what a sync remembers.
+/// Reads what partitions of a sync remember, as many as remember anything; that of a sync of one part is empty.
 ///
 /// # Errors
 /// [`Error::Checkpoint`] when it is of an unknown version or unreadable: it is never silently begun anew.
-pub fn read_checkpoint(db: &Connection, id: &SyncId) -> Result<Option<Checkpoint>, Error> {
-    let statement =
-        format!("SELECT CAST(state AS VARCHAR) FROM {} WHERE {OF_SYNC} AND partition = ''", own("checkpoints"));
-    let state: Option<Option<String>> = db
-        .query_row(&statement, params![id.connection, id.provider, id.sync, id.variant], |row| row.get(0))
-        .optional()
-        .map_err(Error::database("read the checkpoint"))?;
-    let Some(state) = state else { return Ok(None) };
-    decode_checkpoint(state.as_deref().unwrap_or_default())
-        .map(Some)
-        .map_err(|detail| Error::Checkpoint { sync: id.to_string(), detail })
+pub fn read_checkpoints(
+    db: &Connection,
+    id: &SyncId,
+    partitions: &[Arc<str>],
+) -> Result<HashMap<Arc<str>, Checkpoint>, Error> {
+    let SyncId { connection, provider, sync, variant } = id;
+    let select = format!(
+        "SELECT partition, CAST(state AS VARCHAR) FROM {} WHERE {OF_SYNC} \
+         AND partition IN (SELECT unnest(from_json(?, '[\"VARCHAR\"]')))",
+        own("checkpoints")
+    );
+    let wanted = serde_json::Value::from_iter(partitions.iter().map(|partition| &**partition)).to_string();
+    let read = || -> duckdb::Result<Vec<(String, Option<String>)>> {
+        let mut statement = db.prepare(&select)?;
+        let rows = statement
+            .query_map(params![connection, provider, sync, variant, wanted], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        rows.collect()
+    };
+    let found = read().map_err(Error::database("read the checkpoint"))?;
+    let decode = |(partition, state): (String, Option<String>)| {
+        let checkpoint = decode_checkpoint(state.as_deref().unwrap_or_default())
+            .map_err(|detail| Error::Checkpoint { sync: id.to_string(), detail })?;
+        Ok((partition.into(), checkpoint))
+    };
+    found.into_iter().map(decode).collect()
 }
 
 fn decode_checkpoint(state: &str) -> Result<Checkpoint, String> {
@@ -242,41 +259,59 @@ fn decode_checkpoint(state: &str) -> Result<Checkpoint, String> {
     serde_json::from_str(state).map_err(|error| format!("it is not readable: {error}"))
 }
 
-/// Writes what a sync remembers, and how far it is with the table it fills.
-pub fn write_checkpoint(
+/// Writes what parts of a sync remember, and how far they are with the table they fill.
+pub fn write_checkpoints(
     db: &Connection,
     id: &SyncId,
     filled: &Table,
-    checkpoint: &Checkpoint,
+    checkpoints: &[(Arc<str>, Checkpoint)],
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
     let SyncId { connection, provider, sync, variant } = id;
-    let state = serde_json::to_string(checkpoint).expect("a checkpoint is plain data with text keys");
     let failed = || Error::database("write the checkpoint");
-    let (table, now) = (own("checkpoints"), stamp(now));
+    let parts = checkpoints.iter().map(|(partition, checkpoint)| {
+        serde_json::json!({
+            "partition": &**partition,
+            "state": serde_json::to_string(checkpoint).expect("a checkpoint is plain data with text keys"),
+            "is": if checkpoint.is_complete() { "complete" } else { "scanning" },
+            "watermark": checkpoint.main.watermark.as_ref().map(ToString::to_string),
+        })
+    });
+    let parts = serde_json::Value::from_iter(parts).to_string();
+    let fresh = "(SELECT unnest(from_json(?, '[{\"partition\": \"VARCHAR\", \"state\": \"VARCHAR\", \"is\": \"VARCHAR\", \
+                 \"watermark\": \"VARCHAR\"}]'), recursive := true)) fresh";
+    let own_rows =
+        "t.connection = ? AND t.provider = ? AND t.sync = ? AND t.variant = ? AND t.partition = fresh.partition";
+    let now = stamp(now);
+    let table = own("checkpoints");
     let update = format!(
-        "UPDATE {table} SET state = CAST(? AS JSON), updated_at = CAST(? AS TIMESTAMPTZ) WHERE {OF_SYNC} AND partition = ''"
+        "UPDATE {table} t SET state = CAST(fresh.state AS JSON), updated_at = CAST(? AS TIMESTAMPTZ) FROM {fresh} WHERE {own_rows}"
     );
-    if db.execute(&update, params![state, now, connection, provider, sync, variant]).map_err(failed())? == 0 {
-        let insert = format!("INSERT INTO {table} VALUES (?, ?, ?, ?, '', CAST(? AS JSON), CAST(? AS TIMESTAMPTZ))");
-        db.execute(&insert, params![connection, provider, sync, variant, state, now]).map_err(failed())?;
+    let values = params![now, parts, connection, provider, sync, variant];
+    if db.execute(&update, values).map_err(failed())? < checkpoints.len() {
+        let insert = format!(
+            "INSERT INTO {table} SELECT ?, ?, ?, ?, partition, CAST(state AS JSON), CAST(? AS TIMESTAMPTZ) FROM {fresh} \
+             WHERE NOT EXISTS (FROM {table} t WHERE {own_rows})"
+        );
+        let values = params![connection, provider, sync, variant, now, parts, connection, provider, sync, variant];
+        db.execute(&insert, values).map_err(failed())?;
     }
     let table = own("partitions");
-    let watermark = checkpoint.main.watermark.as_ref().map(ToString::to_string);
-    let (state, completed) =
-        if checkpoint.is_complete() { ("complete", Some(now.clone())) } else { ("scanning", None) };
+    let completed = "CASE WHEN fresh.is = 'complete' THEN CAST(? AS TIMESTAMPTZ) END";
     let update = format!(
-        "UPDATE {table} SET table_schema = ?, table_name = ?, state = ?, watermark = ?, updated_at = CAST(? AS TIMESTAMPTZ), \
-         last_completed_at = coalesce(CAST(? AS TIMESTAMPTZ), last_completed_at) WHERE {OF_SYNC} AND partition = ''"
+        "UPDATE {table} t SET table_schema = ?, table_name = ?, state = fresh.is, watermark = fresh.watermark, error = NULL, \
+         updated_at = CAST(? AS TIMESTAMPTZ), last_completed_at = coalesce({completed}, last_completed_at) \
+         FROM {fresh} WHERE {own_rows}"
     );
-    let values =
-        params![filled.schema, filled.name, state, watermark, now, completed, connection, provider, sync, variant];
-    if db.execute(&update, values).map_err(failed())? == 0 {
+    let values = params![filled.schema, filled.name, now, now, parts, connection, provider, sync, variant];
+    if db.execute(&update, values).map_err(failed())? < checkpoints.len() {
         let insert = format!(
-            "INSERT INTO {table} VALUES (?, ?, ?, ?, '', ?, ?, ?, ?, CAST(? AS TIMESTAMPTZ), CAST(? AS TIMESTAMPTZ))"
+            "INSERT INTO {table} SELECT ?, ?, ?, ?, partition, ?, ?, fresh.is, watermark, {completed}, CAST(? AS TIMESTAMPTZ), NULL \
+             FROM {fresh} WHERE NOT EXISTS (FROM {table} t WHERE {own_rows})"
         );
-        let values =
-            params![connection, provider, sync, variant, filled.schema, filled.name, state, watermark, completed, now];
+        let whose = [connection, provider, sync, variant].map(String::as_str);
+        let [a, b, c, d] = whose;
+        let values = params![a, b, c, d, filled.schema, filled.name, now, now, parts, a, b, c, d];
         db.execute(&insert, values).map_err(failed())?;
     }
     Ok(())

@@ -7,6 +7,7 @@ mod error;
 mod file;
 mod gone;
 mod history;
+mod items;
 mod layout;
 mod ledger;
 mod merge;
@@ -27,15 +28,17 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use absence::{Absence, ScanEnd, Stretch};
+pub use absence::{Absence, Partitions, ScanEnd, Stretch};
 pub use error::Error;
 pub use file::WaitObserver;
 pub use gone::Gone;
+pub use items::ItemRow;
 pub use ledger::{RequestRecord, RunEnd, RunRecord, RunState};
 pub use query::ResultColumn;
 pub use read::{ReadStore, RunSummary, SyncStatus, plan_without_database};
 pub use remap::{KeptRows, RemapGroup, Remapped};
 pub use reset::{Forgotten, Remembered, Reset};
 pub use retry::{Retried, Retry};
+pub use seen::Seen;
 pub use tables::{Planned, PlannedChange, SchemaChange, TablePlan};
 pub use writer::{AbsenceEnd, Committed, Group, Store};

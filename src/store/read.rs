@@ -106,7 +106,10 @@ impl ReadStore {
     /// # Errors
     /// [`Error::Checkpoint`] when it cannot be used.
     pub fn checkpoint(&self, id: &SyncId) -> Result<Option<Checkpoint>, Error> {
-        if self.laid_out { ledger::read_checkpoint(self.warehouse.connection(), id) } else { Ok(None) }
+        if !self.laid_out {
+            return Ok(None);
+        }
+        Ok(ledger::read_checkpoints(self.warehouse.connection(), id, &["".into()])?.remove(""))
     }
 
     /// What a run would do to the tables of `models`.

@@ -3,6 +3,8 @@
 //! Each model with `deletes: absence` has a narrow table `headwater."seen_<schema>.<table>"`, filled in the commits of the scan and
 //! emptied when the scan ends. A key that is seen twice is in it twice: it is only asked whether a key is there.
 
+use std::collections::BTreeMap;
+
 use arrow::array::RecordBatch;
 use duckdb::{Connection, params};
 
@@ -44,32 +46,38 @@ pub fn ensure(db: &Connection, model: &ModelPlan) -> Result<(), Error> {
     .map_err(Error::database("create the table of seen keys"))
 }
 
-/// Notes the keys of a group: of its rows, and the others that count as seen: of quarantined records, and those of a list of ids.
+/// Notes the keys of a group that a scan notes: of its rows, and the others that count as seen, with their scan: of quarantined records, and
+/// those of a list of ids.
 pub fn note<'a>(
     db: &Connection,
     model: &ModelPlan,
     id: &SyncId,
-    scan_id: u64,
     staged: &Staged,
-    others: impl Iterator<Item = &'a RecordBatch>,
+    others: impl Iterator<Item = (u64, &'a RecordBatch)>,
 ) -> Result<(), Error> {
+    let mut of_scans: BTreeMap<u64, Vec<&RecordBatch>> = BTreeMap::new();
+    for (scan, keys) in others.filter(|(_, keys)| keys.num_rows() > 0) {
+        of_scans.entry(scan).or_default().push(keys);
+    }
+    if staged.noted == 0 && of_scans.is_empty() {
+        return Ok(());
+    }
     ensure(db, model)?;
     let columns = list(key_names(model).iter().map(|name| column(name)));
-    let insert = |values: &str, from: &str| {
+    let insert = |scan: &str, values: &str, from: &str| {
         let into = table_of(model);
-        db.execute(
-            &format!("INSERT INTO {into} (connection, sync, variant, scan_id, {columns}) SELECT ?, ?, ?, ?, {values} FROM {from} s"),
-            params![id.connection, id.sync, id.variant, scan_id],
-        )
-        .map_err(Error::database("note the seen keys"))
+        let insert = format!(
+            "INSERT INTO {into} (connection, sync, variant, scan_id, {columns}) SELECT ?, ?, ?, {scan}, {values} FROM {from} s \
+             WHERE {scan} IS NOT NULL"
+        );
+        db.execute(&insert, params![id.connection, id.sync, id.variant]).map_err(Error::database("note the seen keys"))
     };
-    if staged.rows > 0 {
-        insert(&list(&staged.key), stage::KEYS)?;
+    if staged.noted > 0 {
+        insert("s._scan", &list(&staged.key), stage::KEYS)?;
     }
-    let keys: Vec<_> = others.filter(|keys| keys.num_rows() > 0).collect();
-    if !keys.is_empty() {
+    for (scan, keys) in of_scans {
         let values = stage::stage_other_keys(db, model, &keys)?;
-        insert(&list(values), stage::OTHER_KEYS)?;
+        insert(&format!("CAST({scan} AS UBIGINT)"), &list(values), stage::OTHER_KEYS)?;
         stage::drop(db, stage::OTHER_KEYS)?;
     }
     Ok(())
@@ -78,18 +86,31 @@ pub fn note<'a>(
 /// Keys deleted at once; few in tests, so that these go the other way.
 const KEYS_AT_ONCE: usize = if cfg!(test) { 3 } else { limits::SEEN_KEYS_DELETED_AT_ONCE };
 
-/// Forgets the keys of a sync's scans, all but those of `keep`; gives how many. Nothing is written when there are none.
+/// Which scans' keys are forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    /// those of all scans of the sync but this one
+    AllBut(Option<u64>),
+    /// those of one scan
+    Of(u64),
+}
+
+/// Forgets keys of a sync's scans; gives how many. Nothing is written when there are none.
 ///
 /// Deleting takes 8 bytes of memory a row until the transaction ends, which cannot be spilled. So of many keys those that stay are copied,
 /// and the table is dropped.
-pub fn forget(db: &Connection, model: &ModelPlan, id: &SyncId, keep: Option<u64>) -> Result<usize, Error> {
+pub fn forget(db: &Connection, model: &ModelPlan, id: &SyncId, seen: Seen) -> Result<usize, Error> {
     let table = table_of(model);
     if !exists(db, &table)? {
         return Ok(0);
     }
     let failed = || Error::database("forget the seen keys");
-    let own = "connection = ? AND sync = ? AND variant = ? AND scan_id IS DISTINCT FROM CAST(? AS UBIGINT)";
-    let whose = params![id.connection, id.sync, id.variant, keep];
+    let (is, scan) = match seen {
+        Seen::AllBut(keep) => ("IS DISTINCT FROM", keep),
+        Seen::Of(scan) => ("=", Some(scan)),
+    };
+    let own = format!("connection = ? AND sync = ? AND variant = ? AND scan_id {is} CAST(? AS UBIGINT)");
+    let whose = params![id.connection, id.sync, id.variant, scan];
     let count = format!("SELECT count(*) FROM {table} WHERE {own}");
     let keys: usize = db.query_row(&count, whose, |row| row.get(0)).map_err(failed())?;
     if keys == 0 {

@@ -7,7 +7,9 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt64Array};
+use arrow::array::{
+    ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray, UInt64Array,
+};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, TimeUnit};
 use arrow::error::ArrowError;
@@ -19,8 +21,8 @@ use super::tables::table_of;
 use crate::plan::ModelPlan;
 use crate::record::{Batch, Fate};
 
-/// The temporary table of a group's keys: `_ord`, `_hash`, `_gone`, `_gone_at`, with `raw` `_raw_hash`, and the key's columns; one row
-/// per key.
+/// The temporary table of a group's keys: `_ord`, `_hash`, `_gone`, `_gone_at`, `_partition`, `_scan` (that notes the key), with `raw`
+/// `_raw_hash`, and the key's columns; one row per key.
 pub const KEYS: &str = "temp.main.headwater_keys";
 /// The temporary table of the rows to write: `_ord`, with `raw` `_raw` as text, and all columns.
 pub const ROWS: &str = "temp.main.headwater_rows";
@@ -36,6 +38,8 @@ pub struct Staged {
     pub gone: u64,
     /// rows that a later one of the same key replaced
     pub duplicates: u64,
+    /// rows whose keys a scan notes
+    pub noted: u64,
     /// in key order, the expression over a row `s` of [`KEYS`] that gives the key's value
     pub key: Vec<String>,
     /// per batch and row, its `_ord`; none when a later row of the same key replaced it
@@ -90,8 +94,15 @@ pub fn stage_keys(db: &Connection, model: &ModelPlan, batches: &[Batch]) -> Resu
         check(model, batch, &shape)?;
     }
     let columns = staged_columns(model, model.key.iter().map(|&at| (at, &shape.fields()[at])))?;
-    let facts = ["_ord BIGINT", "_hash UBIGINT", "_gone BOOLEAN", "_gone_at TIMESTAMPTZ"].into_iter();
-    let facts = facts.chain(model.raw.then_some("_raw_hash UBIGINT")).map(str::to_owned);
+    let facts = [
+        "_ord BIGINT",
+        "_hash UBIGINT",
+        "_gone BOOLEAN",
+        "_gone_at TIMESTAMPTZ",
+        "_partition VARCHAR",
+        "_scan UBIGINT",
+    ];
+    let facts = facts.into_iter().chain(model.raw.then_some("_raw_hash UBIGINT")).map(str::to_owned);
     create(db, KEYS, facts.chain(columns.iter().map(StagedColumn::definition)))?;
     let mut staged = Staged { ords: number_last_of_each_key(batches), ..Staged::default() };
     let mut appender = appender(db, KEYS)?;
@@ -99,6 +110,7 @@ pub fn stage_keys(db: &Connection, model: &ModelPlan, batches: &[Batch]) -> Resu
         let rows = keys_of(model, batch, ords).map_err(|error| misfit(model, &error))?;
         let kept = rows.num_rows() as u64;
         staged.rows += kept;
+        staged.noted += batch.seen_by.map_or(0, |_| kept);
         staged.duplicates += ords.len() as u64 - kept;
         let gone = batch.fates.iter().zip(ords).filter(|(fate, ord)| **fate != Fate::Live && ord.is_some());
         staged.gone += gone.count() as u64;
@@ -230,6 +242,14 @@ fn keys_of(model: &ModelPlan, batch: &Batch, ords: &[Option<i64>]) -> Result<Rec
         (Field::new("_gone", DataType::Boolean, true), Arc::new(gone)),
         (Field::new("_gone_at", moment, true), Arc::new(gone_at.with_timezone("UTC"))),
     ];
+    let rows = batch.rows.num_rows();
+    let partition: ArrayRef = match batch.partition.as_deref() {
+        Some(partition) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(partition, rows))),
+        None => Arc::new(StringArray::new_null(rows)),
+    };
+    let scan: UInt64Array = std::iter::repeat_n(batch.seen_by, rows).collect();
+    facts.push((Field::new("_partition", DataType::Utf8, true), partition));
+    facts.push((Field::new("_scan", DataType::UInt64, true), Arc::new(scan)));
     if let Some(raw) = &batch.raw {
         let hashes = UInt64Array::from(raw.hashes().to_vec());
         facts.push((Field::new("_raw_hash", DataType::UInt64, true), Arc::new(hashes)));

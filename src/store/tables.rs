@@ -66,6 +66,13 @@ pub const RAW: [(&str, &str, &str); 2] = [
     ("_raw_hash", "UBIGINT", "Hash of the record as it came."),
 ];
 
+/// The column that headwater adds to the tables of models that a sync with `for_each` fills: it stands at the end.
+pub const PARTITION: (&str, &str, &str) = (
+    "_partition",
+    "VARCHAR",
+    "The item of `for_each` that gave the row last: its key, or a JSON array of the keys of all levels.",
+);
+
 /// A change to a table, as `headwater.schema_changes` keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SchemaChange {
@@ -287,8 +294,7 @@ pub fn distinct(models: &[Arc<ModelPlan>]) -> Result<Vec<&ModelPlan>, Error> {
 fn create(model: &ModelPlan) -> [String; 2] {
     let columns = (0..model.columns.len()).map(|at| definition(model, at));
     let column = |(name, definition, _): &(&str, &str, &str)| format!("{name} {definition}");
-    let raw = raw_columns(model);
-    let metadata = raw.iter().take(1).chain(&METADATA).chain(raw.iter().skip(1)).map(column);
+    let metadata = added_columns(model).map(column);
     [
         format!("CREATE SCHEMA IF NOT EXISTS {CATALOG}.{}", ident(&model.schema)),
         format!("CREATE TABLE {} ({})", table_of(model), list(columns.chain(metadata))),
@@ -325,7 +331,7 @@ fn describe(db: &Connection, model: &ModelPlan) -> duckdb::Result<()> {
                 &format!("COMMENT ON COLUMN {owner}.{} IS {};", ident(&column.name), comment(&column.description));
         }
     }
-    for (name, _, explanation) in METADATA.iter().chain(raw_columns(model)) {
+    for (name, _, explanation) in added_columns(model) {
         statements += &format!("COMMENT ON COLUMN {table}.{name} IS {};", literal(explanation));
     }
     db.execute_batch(&statements)
@@ -351,9 +357,18 @@ fn check_names(model: &ModelPlan) -> Result<(), Error> {
     Ok(())
 }
 
-/// The columns that `raw` adds, if the model has it.
-pub fn raw_columns(model: &ModelPlan) -> &'static [(&'static str, &'static str, &'static str)] {
-    if model.raw { &RAW } else { &[] }
+/// A column that headwater adds: name, type, explanation.
+pub type AddedColumn = &'static (&'static str, &'static str, &'static str);
+
+/// The columns that a table has beside those of its model, in the order in which they stand behind them.
+pub fn added_columns(model: &ModelPlan) -> impl Iterator<Item = AddedColumn> {
+    let raw: &[_] = if model.raw { &RAW } else { &[] };
+    raw.iter().take(1).chain(&METADATA).chain(raw.iter().skip(1)).chain(model.partitioned.then_some(&PARTITION))
+}
+
+/// Those of them that not every table has.
+pub fn optional_columns(model: &ModelPlan) -> impl Iterator<Item = AddedColumn> {
+    added_columns(model).filter(|column| !METADATA.contains(column))
 }
 
 /// The key's column names in key order.

@@ -1,5 +1,6 @@
 //! The one writer of the database.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -7,15 +8,17 @@ use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use duckdb::Connection;
 
-use super::absence::{self, Absence, ScanEnd};
+use super::absence::{self, Absence, Partitions, ScanEnd};
 use super::error::Error;
 use super::file::{Access, RunLock, WaitObserver, Warehouse, holds_something};
 use super::gone::{self, Gone};
+use super::items::{self, ItemRow};
 use super::layout;
 use super::ledger::{self, Counts, RequestRecord, RunEnd, RunRecord};
 use super::reset::{self, Forgotten, Reset};
+use super::seen::{self, Seen};
 use super::tables::{self, SchemaChange, table_of};
-use super::{history, merge, publish, quarantine, seen, stage};
+use super::{history, merge, publish, quarantine, stage};
 use crate::plan::{ModelPlan, SyncId, limits};
 use crate::record::Batch;
 use crate::scan::Checkpoint;
@@ -43,12 +46,10 @@ pub struct Group {
     pub batches: Vec<Batch>,
     /// rows that a list of deletions names
     pub gone: Vec<Gone>,
-    /// keys of rows that a list of ids names: they count as seen
-    pub seen: Vec<RecordBatch>,
-    /// what the sync remembers once these pages are committed
-    pub checkpoint: Checkpoint,
-    /// the scan that notes the keys it sees (`deletes: absence`)
-    pub track_seen: Option<u64>,
+    /// keys of rows that a list of ids names, with the scan that notes them: they count as seen
+    pub seen: Vec<(u64, RecordBatch)>,
+    /// what the sync remembers once these pages are committed, by partition; that of a sync of one part is empty
+    pub checkpoints: Vec<(Arc<str>, Checkpoint)>,
     /// pages in the group
     pub pages: u64,
     /// the time of the commit
@@ -87,8 +88,8 @@ pub struct AbsenceEnd<'a> {
     pub model: &'a ModelPlan,
     /// which scan, and what it may delete
     pub scan: ScanEnd,
-    /// what the sync remembers once the deletes are committed
-    pub checkpoint: &'a Checkpoint,
+    /// what the part of the sync remembers once the deletes are committed
+    pub checkpoint: &'a (Arc<str>, Checkpoint),
     /// the time of the commit
     pub now: DateTime<Utc>,
 }
@@ -179,12 +180,72 @@ impl Store {
         Ok(changes)
     }
 
-    /// What a sync remembers.
+    /// What a sync of one part remembers, or what the partitions of a fan-out share.
     ///
     /// # Errors
     /// [`Error::Checkpoint`] names the sync and the way out.
     pub fn checkpoint(&mut self, id: &SyncId) -> Result<Option<Checkpoint>, Error> {
-        ledger::read_checkpoint(self.attached()?, id)
+        Ok(self.checkpoints(id, &["".into()])?.remove(""))
+    }
+
+    /// What these partitions of a sync remember, as many as remember anything.
+    ///
+    /// # Errors
+    /// As [`Store::checkpoint`].
+    pub fn checkpoints(
+        &mut self,
+        id: &SyncId,
+        partitions: &[Arc<str>],
+    ) -> Result<HashMap<Arc<str>, Checkpoint>, Error> {
+        ledger::read_checkpoints(self.attached()?, id, partitions)
+    }
+
+    /// The living rows of a table as items of a fan-out, behind the key `after`, in key order, at most `count`; none when there is no such
+    /// table.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn item_rows(
+        &mut self,
+        model: &ModelPlan,
+        id: &SyncId,
+        after: Option<&[String]>,
+        count: usize,
+    ) -> Result<Option<Vec<ItemRow>>, Error> {
+        items::rows(self.attached()?, model, id, after, count)
+    }
+
+    /// The partitions that a sync remembers.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn known_partitions(&mut self, id: &SyncId) -> Result<Vec<Arc<str>>, Error> {
+        items::known_partitions(self.attached()?, id)
+    }
+
+    /// Forgets partitions of a sync. Their rows stay.
+    ///
+    /// # Errors
+    /// The file cannot be had or written.
+    pub fn forget_partitions(&mut self, id: &SyncId, partitions: &[Arc<str>]) -> Result<(), Error> {
+        self.transaction("forget partitions", |db| items::forget_partitions(db, id, partitions))
+    }
+
+    /// Notes that a partition could not be read to its end.
+    ///
+    /// # Errors
+    /// The file cannot be had or written.
+    pub fn note_failed(
+        &mut self,
+        id: &SyncId,
+        model: &ModelPlan,
+        partition: &str,
+        error: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), Error> {
+        self.transaction("note the partition that failed", |db| {
+            items::note_failed(db, id, partition, model, error, now)
+        })
     }
 
     /// Notes that a run has begun. The first call also notes that runs which a killed process left behind were interrupted.
@@ -219,17 +280,16 @@ impl Store {
         // before the file is taken: others can read it meanwhile
         let staged = stage::stage_keys(self.warehouse.connection(), &group.model, &group.batches)?;
         let mut batches = std::mem::take(&mut group.batches);
-        let Group { id, run_id, model, batches: _, gone, seen: listed, checkpoint, track_seen, pages, now } = &group;
+        let Group { id, run_id, model, batches: _, gone, seen: listed, checkpoints, pages, now } = &group;
         let committed = self.transaction("commit the pages", |db| {
             let deleted = gone::mark(db, model, id, gone, *now)?;
             history::follow(db, model, id, deleted.changes, *now)?;
             let merged = merge::merge(db, model, id, &mut batches, &staged, *now)?;
-            if let Some(scan_id) = track_seen {
-                let quarantined = batches.iter().map(|batch| &batch.quarantined_keys);
-                seen::note(db, model, id, *scan_id, &staged, quarantined.chain(listed))?;
-            }
+            let quarantined = batches.iter().filter_map(|batch| Some((batch.seen_by?, &batch.quarantined_keys)));
+            let listed = listed.iter().map(|(scan, keys)| (*scan, keys));
+            seen::note(db, model, id, &staged, quarantined.chain(listed))?;
             let quarantined = quarantine::update(db, model, id, &staged, &batches, run_id, *now)?;
-            ledger::write_checkpoint(db, id, &table_of(model), checkpoint, *now)?;
+            ledger::write_checkpoints(db, id, &table_of(model), checkpoints, *now)?;
             let counts = Counts {
                 pages: *pages,
                 records: staged.rows + staged.duplicates + quarantined,
@@ -265,20 +325,20 @@ impl Store {
             let absence = absence::delete_unseen(db, model, id, scan, now)?;
             if let Absence::Deleted { rows, changes } = absence {
                 history::follow(db, model, id, changes, now)?;
-                // the scan of a window says nothing of what lies outside it
-                if scan.stretch.is_none() {
+                // the scan of a window or a partition says nothing of what lies outside it
+                if scan.stretch.is_none() && scan.partitions == Partitions::All {
                     quarantine::forget_unseen(db, id, model, scan.began)?;
                 }
-                ledger::write_checkpoint(db, id, &table_of(model), checkpoint, now)?;
+                ledger::write_checkpoints(db, id, &table_of(model), std::slice::from_ref(checkpoint), now)?;
                 ledger::count(db, id, run_id, &Counts { deleted: rows, ..Counts::default() }, changes)?;
             }
             Ok(absence)
         })
     }
 
-    /// Forgets the keys that scans of a sync have seen, all but those of `keep`: those of scans that nobody goes on with. Where there were
-    /// any, `instead` is what the sync remembers from then on: a checkpoint never tells of a scan without its seen keys, which would delete
-    /// what it had seen. With `anew` it does so in any case: what a person wants to be read again stays so, whatever stops the run.
+    /// Forgets the keys that scans of a sync have seen with which nobody goes on. Where there were any, `instead` is what a part of the sync
+    /// remembers from then on: a checkpoint never tells of a scan without its seen keys, which would delete what it had seen. With `anew` it
+    /// does so in any case: what a person wants to be read again stays so, whatever stops the run.
     ///
     /// # Errors
     /// The file cannot be had or written.
@@ -286,13 +346,13 @@ impl Store {
         &mut self,
         id: &SyncId,
         model: &ModelPlan,
-        keep: Option<u64>,
-        (instead, anew): (&Checkpoint, bool),
+        seen: Seen,
+        (instead, anew): (&(Arc<str>, Checkpoint), bool),
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         self.transaction("forget the seen keys", |db| {
-            if seen::forget(db, model, id, keep)? > 0 || anew {
-                ledger::write_checkpoint(db, id, &table_of(model), instead, now)?;
+            if seen::forget(db, model, id, seen)? > 0 || anew {
+                ledger::write_checkpoints(db, id, &table_of(model), std::slice::from_ref(instead), now)?;
             }
             Ok(())
         })

@@ -1,4 +1,6 @@
-use crate::plan::{ListPlan, Path, Predicate, RequestPlan, ResponsePlan, ValuePlan};
+use std::sync::Arc;
+
+use crate::plan::{ListPlan, ModelPlan, Path, Predicate, RequestPlan, ResponsePlan, ValuePlan};
 
 /// The request once for each item, levels in levels.
 #[derive(Debug, Clone)]
@@ -29,6 +31,8 @@ pub enum LevelSource {
     Rows {
         /// the sync that fills it
         sync: String,
+        /// whose rows they are
+        model: Arc<ModelPlan>,
         /// only rows for which it holds
         filter: Option<Predicate>,
         /// only rows that changed since their partition was read
@@ -37,7 +41,7 @@ pub enum LevelSource {
     /// the API is asked
     List {
         /// how
-        list: Box<ListPlan>,
+        list: Arc<ListPlan>,
         /// what tells one item from another
         key: Path,
     },

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::plan::request::request_names;
 use crate::plan::{
     ConnectionPlan, DetailPlan, ErrorRule, JobPlan, ListPlan, ModelPlan, OnWebhook, PartitionPlan, Path, Predicate,
     Span, Template, WalkPlan,
@@ -81,6 +82,18 @@ impl SyncPlan {
     /// The order in which the API lists its records.
     pub fn order(&self) -> Order {
         self.incremental.as_ref().map_or(Order::None, |incremental| incremental.order)
+    }
+
+    /// Whether the list of `deletes` is another one for each partition.
+    pub fn deletes_name_parent(&self) -> bool {
+        let list = match &self.deletes {
+            DeletePlan::Feed(feed) => &feed.list,
+            DeletePlan::Sweep(sweep) => &sweep.list,
+            DeletePlan::None | DeletePlan::Absence { .. } | DeletePlan::Flag { .. } | DeletePlan::Webhook => {
+                return false;
+            }
+        };
+        request_names(&list.request, "parent")
     }
 
     /// The position of the column that holds the incremental field.

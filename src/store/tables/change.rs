@@ -4,7 +4,7 @@
 use super::super::error::Error;
 use super::super::sql::list;
 use super::found::Found;
-use super::{RAW, conflict, key_names, raw_columns};
+use super::{PARTITION, RAW, conflict, key_names, optional_columns};
 use crate::plan::{ColumnType, ModelPlan};
 
 /// One change that brings a table in line with its model.
@@ -126,7 +126,7 @@ impl Change {
     pub fn meaning(&self, model: &ModelPlan) -> String {
         match self {
             Self::CreateTable => "the table and its view are made".into(),
-            Self::AddColumn { name, .. } if is_raw(name) => {
+            Self::AddColumn { name, .. } if is_optional(name) => {
                 "old rows have null there until `headwater run --full`".into()
             }
             Self::AddColumn { volatile, .. } => format!("old rows have null there {}", until(model, *volatile)),
@@ -183,9 +183,9 @@ impl Change {
     }
 }
 
-/// Whether it is a column for the record itself, which nothing but the record fills.
-fn is_raw(name: &str) -> bool {
-    RAW.iter().any(|(raw, ..)| *raw == name)
+/// Whether it is a column of headwater's own, which nothing but a record that comes fills.
+fn is_optional(name: &str) -> bool {
+    RAW.iter().chain([&PARTITION]).any(|(own, ..)| *own == name)
 }
 
 fn until(model: &ModelPlan, volatile: bool) -> String {
@@ -239,7 +239,7 @@ pub fn compare(model: &ModelPlan, found: &Found) -> Result<Vec<Change>, Error> {
             _ => changes.push(Change::Retype { name, from, to }),
         }
     }
-    for (name, column_type, _) in raw_columns(model) {
+    for (name, column_type, _) in optional_columns(model) {
         if found.type_of(name).is_none() {
             let (name, column_type) = ((*name).to_owned(), (*column_type).to_owned());
             changes.push(Change::AddColumn { name, column_type, volatile: false });

@@ -1,0 +1,417 @@
+//! The partitions of a fan-out: its items, level in level, and the lists of each, several at once.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use minijinja::Value;
+use minijinja::value::Serde;
+use serde_json::{Map, Value as Json};
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::Error;
+use super::answer::{Mapped, Reader, Rows, item_key};
+use super::commit::{Message, Turns};
+use super::lane::{Ended, Lanes, Partition, unexplained};
+use super::render::{Variables, render};
+use super::sync::first_mark;
+use crate::plan::{LevelPlan, LevelSource, Predicate, SyncId, limits};
+use crate::record::{matches, parse};
+use crate::scan::{Begin, Pass, ScanState, Step, Wish, begin_partition, seen_by};
+
+/// One item of the innermost level.
+struct Item {
+    partition: Partition,
+    /// the highest change number of the rows that it was made of, of levels with `changed_only`
+    change: Option<i64>,
+}
+
+/// A partition that is to be read in this run.
+struct Turn {
+    partition: Partition,
+    begin: Begin,
+    /// keys that it had seen were noted by this scan
+    before: Option<u64>,
+}
+
+impl Lanes {
+    /// Reads the partitions that have not had their turn in the pass, and closes it. One that fails does not keep the others from being read,
+    /// unless the plan says so.
+    pub(super) async fn read_partitions(&mut self, pass: &Pass) -> Result<Ended, Error> {
+        let Some(plan) = self.task.plan.partitions.clone() else {
+            return Err(Error::Bug("a pass over a sync of one part".into()));
+        };
+        let mut items = Items::new(self, &plan.levels);
+        let (mut waiting, mut reading) = (VecDeque::new(), JoinSet::new());
+        let (mut stopped, mut failed, mut ended) = (false, None, false);
+        let mut unread = 0;
+        loop {
+            while reading.len() < plan.concurrency && !stopped && failed.is_none() {
+                if self.is_stopped() {
+                    stopped = true;
+                    break;
+                }
+                let Some(turn) = waiting.pop_front() else {
+                    if ended {
+                        break;
+                    }
+                    let next = self.next_turns(&mut items, pass);
+                    match self.unless_stopped(next).await {
+                        None => stopped = true,
+                        Some(Err(error)) => failed = Some(error),
+                        Some(Ok(None)) => ended = true,
+                        Some(Ok(Some(turns))) => waiting.extend(turns),
+                    }
+                    continue;
+                };
+                reading.spawn(self.clone().read_partition(turn));
+            }
+            // lists of items of which one could not be read
+            for (level, error) in items.failures.drain(..) {
+                unread += 1;
+                self.of(level).skip_or_fail(error, plan.fail_on_error, &mut failed).await?;
+            }
+            let Some(read) = reading.join_next().await else { break };
+            let (partition, read) = read.map_err(|error| Error::Bug(error.to_string()))?;
+            match read {
+                Ok(Ended::Complete | Ended::Split) => {}
+                Ok(Ended::Stopped) => stopped = true,
+                Err(error) => {
+                    unread += 1;
+                    self.of(partition).skip_or_fail(error, plan.fail_on_error, &mut failed).await?;
+                }
+            }
+        }
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if stopped {
+            return Ok(Ended::Stopped);
+        }
+        let (listed, is_whole) = (items.listed.len() as u64, items.is_whole);
+        let gone = match is_whole {
+            true => self.gone(items, &plan.levels).await?,
+            false => Some(Vec::new()),
+        };
+        let Some(gone) = gone else { return Ok(Ended::Stopped) };
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::EndPass { turns: Turns { listed, unread, gone }, reply }).await?;
+        answer.await.map_err(|_| unexplained())??;
+        Ok(Ended::Complete)
+    }
+
+    /// Leaves a partition for the next run, or lets the run fail.
+    async fn skip_or_fail(&self, error: Error, fails: bool, failed: &mut Option<Error>) -> Result<(), Error> {
+        if fails || error.concerns_all_partitions() {
+            failed.get_or_insert(error);
+            return Ok(());
+        }
+        self.send(Message::Skip(Box::new(error))).await
+    }
+
+    /// Partitions that are known and for which there is no item any more; none when the run is to stop. A list can have moved while it was
+    /// read, so that an item slipped past the reader: it is read again before anything is gone.
+    async fn gone(&self, mut items: Items, levels: &[LevelPlan]) -> Result<Option<Vec<Arc<str>>>, Error> {
+        let id = self.task.plan.id.clone();
+        let mut known = self.task.writer.call(move |store| store.known_partitions(&id)).await?;
+        known.retain(|partition| !items.listed.contains(&hash(partition)));
+        let asked = levels.iter().any(|level| matches!(level.from, LevelSource::List { .. }));
+        if known.is_empty() || !asked {
+            return Ok(Some(known));
+        }
+        items = Items::new(self, levels);
+        loop {
+            let next = items.next();
+            match self.unless_stopped(next).await {
+                None => return Ok(None),
+                Some(Err(_)) => return Ok(Some(Vec::new())),
+                Some(Ok(None)) => break,
+                Some(Ok(Some(_))) => {}
+            }
+        }
+        let is_certain = items.is_whole;
+        known.retain(|partition| is_certain && !items.listed.contains(&hash(partition)));
+        Ok(Some(known))
+    }
+
+    fn is_stopped(&self) -> bool {
+        *self.task.stop.borrow() || self.task.meter.spent(self.fetcher.requests()).is_some()
+    }
+
+    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut stop = self.task.stop.clone();
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => None,
+            () = self.task.meter.time_is_up() => None,
+            done = work => Some(done),
+        }
+    }
+
+    /// The next items that are to be read in this pass; none behind the last.
+    async fn next_turns(&self, items: &mut Items, pass: &Pass) -> Result<Option<Vec<Turn>>, Error> {
+        let mut found = Vec::new();
+        while found.len() < limits::PARTITIONS_AT_ONCE {
+            match items.next().await? {
+                Some(item) => found.push(item),
+                None if found.is_empty() => return Ok(None),
+                None => break,
+            }
+        }
+        let (id, keys) =
+            (self.task.plan.id.clone(), found.iter().map(|item| Arc::clone(&item.partition.key)).collect::<Vec<_>>());
+        let mut known = self.task.writer.call(move |store| store.checkpoints(&id, &keys)).await?;
+        let mut turns = Vec::with_capacity(found.len());
+        for Item { partition, change } in found {
+            let task = &self.task;
+            let at = (task.clock)();
+            let known = known.remove(&partition.key);
+            let before = known.as_ref().and_then(|known| seen_by(&task.plan, known));
+            let start = first_mark(&task.plan, partition.parent.as_ref(), at)?;
+            let wish = Wish { full: false, ..task.wish };
+            let scan = task.new_id(&partition.key, 0);
+            if let Some(mut begin) =
+                begin_partition(&task.plan, known, (pass, change), (wish, start.as_ref()), scan, at)
+            {
+                if task.meter.is_bounded() {
+                    begin.spare();
+                }
+                turns.push(Turn { partition, begin, before });
+            }
+        }
+        Ok(Some(turns))
+    }
+
+    async fn read_partition(self, turn: Turn) -> (Partition, Result<Ended, Error>) {
+        let Turn { partition, begin, before } = turn;
+        let lanes = self.of(partition.clone());
+        let read = async {
+            lanes.send(Message::Begin(Box::new(begin.checkpoint.clone()), before)).await?;
+            let ended = lanes.task.read_lists(begin, lanes.clone()).await?;
+            if ended == Ended::Complete {
+                lanes.send(Message::End).await?;
+            }
+            Ok(ended)
+        };
+        let read = read.await;
+        (partition, read)
+    }
+}
+
+/// The items of all levels, one after the other, each once.
+struct Items {
+    lanes: Lanes,
+    levels: Arc<[LevelPlan]>,
+    /// the open list of each level, from the outermost
+    open: Vec<Source>,
+    /// the item of each level that the next one belongs to
+    path: Vec<Entry>,
+    /// hashes of the keys of all items so far
+    listed: HashSet<u64>,
+    begun: bool,
+    /// every list was read to its end
+    is_whole: bool,
+    /// lists that could not be read, by the items they belong to
+    failures: Vec<(Partition, Error)>,
+}
+
+/// An item of one level.
+#[derive(Clone)]
+struct Entry {
+    key: Vec<String>,
+    item: Json,
+    change: Option<i64>,
+}
+
+/// A list of items, and how far it is read.
+enum Source {
+    Values(std::vec::IntoIter<Entry>),
+    Rows { after: Option<Vec<String>>, ready: VecDeque<Entry>, ended: bool },
+    List { reader: Arc<Reader>, scan: Box<ScanState>, ready: VecDeque<Entry>, ended: bool },
+}
+
+impl Items {
+    fn new(lanes: &Lanes, levels: &[LevelPlan]) -> Self {
+        Self {
+            lanes: lanes.clone(),
+            levels: levels.into(),
+            open: Vec::new(),
+            path: Vec::new(),
+            listed: HashSet::new(),
+            begun: false,
+            is_whole: true,
+            failures: Vec::new(),
+        }
+    }
+
+    /// The next item that was not there before; none behind the last.
+    async fn next(&mut self) -> Result<Option<Item>, Error> {
+        if !std::mem::replace(&mut self.begun, true) {
+            let outermost = self.source()?;
+            self.open.push(outermost);
+        }
+        loop {
+            let Some(level) = self.open.len().checked_sub(1) else { return Ok(None) };
+            let entry = match self.pull(level).await {
+                Ok(entry) => entry,
+                // the items of one parent: the others have theirs
+                Err(error) if level > 0 && !error.concerns_all_partitions() => {
+                    self.is_whole = false;
+                    self.failures.push((self.partition(), error));
+                    None
+                }
+                Err(error) => return Err(error),
+            };
+            let Some(entry) = entry else {
+                self.open.pop();
+                self.path.pop();
+                continue;
+            };
+            self.path.push(entry);
+            if level + 1 < self.levels.len() {
+                match self.source() {
+                    Ok(source) => self.open.push(source),
+                    Err(error) if !error.concerns_all_partitions() => {
+                        self.is_whole = false;
+                        self.failures.push((self.partition(), error));
+                        self.path.pop();
+                    }
+                    Err(error) => return Err(error),
+                }
+                continue;
+            }
+            let partition = self.partition();
+            let change = self.path.iter().filter_map(|entry| entry.change).max();
+            self.path.pop();
+            if self.listed.insert(hash(&partition.key)) {
+                return Ok(Some(Item { partition, change }));
+            }
+        }
+    }
+
+    /// What the items of the path make up.
+    fn partition(&self) -> Partition {
+        let key: Vec<&str> = self.path.iter().flat_map(|entry| &entry.key).map(String::as_str).collect();
+        let key = match key[..] {
+            [key] => key.to_owned(),
+            _ => Json::from_iter(key).to_string(),
+        };
+        Partition { key: key.into(), parent: self.parent() }
+    }
+
+    fn parent(&self) -> Option<Value> {
+        let named = self.levels.iter().zip(&self.path).map(|(level, entry)| (level.name.clone(), entry.item.clone()));
+        let parent: Map<String, Json> = named.collect();
+        (!parent.is_empty()).then(|| Value::from(Serde(parent)))
+    }
+
+    /// Opens the list of the level below the path.
+    fn source(&self) -> Result<Source, Error> {
+        let LevelPlan { name, from } = &self.levels[self.path.len()];
+        let task = &self.lanes.task;
+        let parent = self.parent();
+        let variables = Variables::new(&task.plan, task.started_at).with_parent(parent.as_ref());
+        match from {
+            LevelSource::Values(given) => {
+                let items = render(given, &variables.value(), "for_each")?;
+                values(name, items).map(|entries| Source::Values(entries.into_iter()))
+            }
+            LevelSource::Rows { .. } => Ok(Source::Rows { after: None, ready: VecDeque::new(), ended: false }),
+            LevelSource::List { list, key } => {
+                let shared = variables.value();
+                let reader = Reader {
+                    plan: Arc::clone(&task.plan),
+                    list: Arc::clone(list),
+                    rows: Rows::Items(key.clone()),
+                    client: task.client.clone()?,
+                    variables,
+                    shared,
+                    stop_below: None,
+                    in_window: false,
+                };
+                let scan = ScanState::begin(0, (task.clock)(), None);
+                let reader = Arc::new(reader);
+                Ok(Source::List { reader, scan: Box::new(scan), ready: VecDeque::new(), ended: false })
+            }
+        }
+    }
+
+    /// The next item of a level; none behind the last.
+    async fn pull(&mut self, level: usize) -> Result<Option<Entry>, Error> {
+        let shared = Variables::new(&self.lanes.task.plan, self.lanes.task.started_at)
+            .with_parent(self.parent().as_ref())
+            .value();
+        match &mut self.open[level] {
+            Source::Values(entries) => Ok(entries.next()),
+            Source::Rows { after, ready, ended } => {
+                let LevelSource::Rows { sync, model, filter, changed_only } = &self.levels[level].from else {
+                    return Err(Error::Bug("the items of another level".into()));
+                };
+                while ready.is_empty() && !*ended {
+                    let (id, of, from) = (self.lanes.task.plan.id.clone(), Arc::clone(model), after.clone());
+                    let count = limits::PARTITIONS_AT_ONCE;
+                    let rows =
+                        self.lanes.task.writer.call(move |store| store.item_rows(&of, &id, from.as_deref(), count));
+                    let Some(rows) = rows.await? else {
+                        let SyncId { connection, .. } = &self.lanes.task.plan.id;
+                        let table = format!("{}.{}", model.schema, model.table);
+                        return Err(Error::NoParents { table, sync: format!("{connection}/{sync}") });
+                    };
+                    *ended = rows.len() < count;
+                    *after = rows.last().map(|row| row.key.clone());
+                    for row in rows {
+                        let item = Json::Object(row.row);
+                        if filter.as_ref().map_or(Ok(true), |filter| holds(filter, &item, &shared))? {
+                            ready.push_back(Entry { key: row.key, item, change: changed_only.then_some(row.change) });
+                        }
+                    }
+                }
+                Ok(ready.pop_front())
+            }
+            Source::List { reader, scan, ready, ended } => {
+                while ready.is_empty() && !*ended {
+                    let Some(asked) = self.lanes.fetch(scan, reader).await? else { return Err(unexplained()) };
+                    *ended = asked.step == Step::Done;
+                    match asked.mapped.await.map_err(|error| Error::Bug(error.to_string()))? {
+                        Some(Ok(Mapped::Items(items))) => {
+                            let entry = |(key, item)| Entry { key: vec![key], item, change: None };
+                            ready.extend(items.into_iter().map(entry));
+                        }
+                        Some(Err(error)) => return Err(error),
+                        Some(Ok(Mapped::Rows(_) | Mapped::Keys(_))) | None => return Err(unexplained()),
+                    }
+                }
+                Ok(ready.pop_front())
+            }
+        }
+    }
+}
+
+/// The items of a list that is written out, or that a template gave.
+fn values(level: &str, given: Option<Json>) -> Result<Vec<Entry>, Error> {
+    let wrong = |problem: String| Error::Items { level: level.to_owned(), problem };
+    let items = match given {
+        Some(Json::Array(items)) => items,
+        None | Some(Json::Null) => return Err(wrong("there is no list".to_owned())),
+        Some(_) => return Err(wrong("what `values` gives is no list".to_owned())),
+    };
+    let entry = |(at, item): (usize, Json)| {
+        let key = item_key(&item).or_else(|| item_key(item.get("key")?));
+        let key = key.ok_or_else(|| wrong(format!("nothing tells item {} from another", at + 1)))?;
+        Ok(Entry { key: vec![key], item, change: None })
+    };
+    items.into_iter().enumerate().map(entry).collect()
+}
+
+/// Whether a row is an item.
+fn holds(filter: &Predicate, item: &Json, shared: &Value) -> Result<bool, Error> {
+    let text = item.to_string();
+    let record = parse(text.as_bytes()).map_err(|error| Error::Bug(error.to_string()))?;
+    matches(filter, &record, shared)
+        .map_err(|error| Error::Template { place: "for_each where", error: crate::plan::TemplateError(error) })
+}
+
+fn hash(key: &str) -> u64 {
+    xxh3_64(key.as_bytes())
+}

@@ -1,0 +1,92 @@
+//! The pass over the partitions of a fan-out: which of them are read, in this run or the next, and what its end says.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::begin::{Begin, Part, Wish, begin};
+use super::{Checkpoint, Mark, Windows};
+use crate::plan::{DeletePlan, Scope, SyncPlan};
+
+/// A pass over all partitions, from the first to the last, over all the runs it takes. It stands in what the partitions of a sync share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pass {
+    /// names it
+    pub id: u64,
+    /// when it began
+    pub started_at: DateTime<Utc>,
+    /// every partition is read from its beginning
+    #[serde(default)]
+    pub anew: bool,
+    /// records that have come, valid or not
+    #[serde(default)]
+    pub records: u64,
+    /// why its end would prove nothing about what is gone
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<String>,
+    /// the guard refused what its end would delete; it waits for `--accept-deletes`
+    #[serde(default)]
+    pub guarded: bool,
+}
+
+impl Pass {
+    /// A pass before its first partition.
+    pub fn begin(id: u64, now: DateTime<Utc>, anew: bool) -> Self {
+        Self { id, started_at: now, anew, records: 0, unproven: None, guarded: false }
+    }
+}
+
+/// A partition's place in a pass. It stands in its checkpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Turn {
+    /// the pass in which it was begun last
+    pub pass: u64,
+    /// it was read to its end in it
+    #[serde(default)]
+    pub complete: bool,
+    /// the change number that the item's row had then; none where the item is no row
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<i64>,
+}
+
+/// Where a partition goes on in a pass; none when it has been read to its end in it. `change` is the change number of the item's row,
+/// `id` a fresh number.
+pub fn begin_partition(
+    plan: &SyncPlan,
+    known: Option<Checkpoint>,
+    (pass, change): (&Pass, Option<i64>),
+    (wish, start): (Wish, Option<&Mark>),
+    id: u64,
+    now: DateTime<Utc>,
+) -> Option<Begin> {
+    let turn = known.as_ref().and_then(|known| known.turn).filter(|turn| turn.pass == pass.id);
+    if turn.is_some_and(|turn| turn.complete) {
+        return None;
+    }
+    let first = turn.is_none();
+    // what a scan of another pass has seen is not remembered
+    let known = known.map(|known| if first && all_at_once(plan) { unread(known) } else { known });
+    let wish = Wish { full: first && pass.anew, ..wish };
+    let mut begin = begin(plan, known, Part::Partition, wish, start, id, now);
+    begin.checkpoint.turn = Some(Turn { pass: pass.id, complete: false, change });
+    begin.seen = super::seen_by(plan, &begin.checkpoint);
+    Some(begin)
+}
+
+/// Whether what is gone is found out at the end of a pass, among the rows of all partitions.
+pub fn all_at_once(plan: &SyncPlan) -> bool {
+    plan.partitions.is_some() && matches!(plan.deletes, DeletePlan::Absence { scope: Scope::All, .. })
+}
+
+/// Without the scans under way.
+fn unread(mut known: Checkpoint) -> Checkpoint {
+    known.main.scan = None;
+    let Windows { open, .. } = &known.windows;
+    for id in open.iter().map(|window| window.scan.id).collect::<Vec<_>>() {
+        known.windows.give_up(id);
+    }
+    known
+}
+
+#[cfg(test)]
+#[path = "pass_tests.rs"]
+mod tests;

@@ -1,0 +1,142 @@
+//! Rows of a table as the items of a fan-out, and what is known of its partitions.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use duckdb::{Connection, params, params_from_iter};
+use serde_json::{Map, Value};
+
+use super::error::Error;
+use super::layout::own;
+use super::ledger::{OF_SYNC, stamp};
+use super::sql::{CATALOG, ident, list, literal};
+use super::tables::{key_names, table_of};
+use crate::plan::{ModelPlan, SyncId};
+
+/// A living row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ItemRow {
+    /// its key, in key order, as text
+    pub key: Vec<String>,
+    /// its change number
+    pub change: i64,
+    /// its columns
+    pub row: Map<String, Value>,
+}
+
+/// The living rows of the connection behind the key `after`, in key order, at most `count`; none when there is no such table. A sync with
+/// variants gets the rows of its own variant, and those of a parent that has none.
+///
+/// # Errors
+/// DuckDB refuses.
+pub fn rows(
+    db: &Connection,
+    model: &ModelPlan,
+    id: &SyncId,
+    after: Option<&[String]>,
+    count: usize,
+) -> Result<Option<Vec<ItemRow>>, Error> {
+    let failed = || Error::database("read the rows to fan out over");
+    let table = table_of(model);
+    let known = "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND lower(table_name) = lower(?)";
+    let tables: i64 = db.query_row(known, [CATALOG, &table.schema, &table.name], |row| row.get(0)).map_err(failed())?;
+    if tables == 0 {
+        return Ok(None);
+    }
+    let keys = key_names(model);
+    let texts = keys.iter().map(|name| format!("CAST({} AS VARCHAR)", ident(name)));
+    let columns = model.columns.iter().map(|column| format!("{0} := {0}", ident(&column.name)));
+    let typed = model.key.iter().map(|&at| format!("CAST(? AS {})", model.columns[at].column_type));
+    let behind = match after {
+        Some(_) => format!("AND ROW({}) > ROW({})", list(keys.iter().map(|name| ident(name))), list(typed)),
+        None => String::new(),
+    };
+    let select = format!(
+        "SELECT _change, CAST(to_json(struct_pack({})) AS VARCHAR), {} FROM {table} \
+         WHERE _connection = ? AND (? = '' OR _variant IN (?, '')) AND _deleted_at IS NULL {behind} ORDER BY {}, _variant LIMIT {count}",
+        list(columns),
+        list(texts),
+        list(keys.iter().map(|name| ident(name))),
+    );
+    let whose = [&id.connection, &id.variant, &id.variant].map(String::as_str);
+    let values = whose.into_iter().chain(after.into_iter().flatten().map(String::as_str));
+    let read = || -> duckdb::Result<Vec<(i64, String, Vec<String>)>> {
+        let mut statement = db.prepare(&select)?;
+        let rows = statement.query_map(params_from_iter(values), |row| {
+            let key = (0..keys.len()).map(|at| row.get(2 + at)).collect::<duckdb::Result<_>>()?;
+            Ok((row.get(0)?, row.get(1)?, key))
+        })?;
+        rows.collect()
+    };
+    let found = read().map_err(failed())?;
+    let rows = found.into_iter().map(|(change, row, key)| {
+        let row = serde_json::from_str(&row).unwrap_or_default();
+        ItemRow { key, change, row }
+    });
+    Ok(Some(rows.collect()))
+}
+
+/// The partitions of a sync that it remembers, in no order.
+///
+/// # Errors
+/// DuckDB refuses.
+pub fn known_partitions(db: &Connection, id: &SyncId) -> Result<Vec<Arc<str>>, Error> {
+    let SyncId { connection, provider, sync, variant } = id;
+    let select = format!("SELECT partition FROM {} WHERE {OF_SYNC} AND partition <> ''", own("checkpoints"));
+    let read = || -> duckdb::Result<Vec<Arc<str>>> {
+        let mut statement = db.prepare(&select)?;
+        let text = |row: &duckdb::Row<'_>| row.get::<_, String>(0).map(Arc::from);
+        statement.query_map(params![connection, provider, sync, variant], text)?.collect()
+    };
+    read().map_err(Error::database("read the partitions"))
+}
+
+/// Forgets partitions of a sync. Their rows stay.
+///
+/// # Errors
+/// DuckDB refuses.
+pub fn forget_partitions(db: &Connection, id: &SyncId, partitions: &[Arc<str>]) -> Result<(), Error> {
+    let SyncId { connection, provider, sync, variant } = id;
+    for table in ["checkpoints", "partitions"] {
+        let delete = format!("DELETE FROM {} WHERE {OF_SYNC} AND partition IN {}", own(table), texts(partitions));
+        db.execute(&delete, params![connection, provider, sync, variant])
+            .map_err(Error::database("forget the partitions that are gone"))?;
+    }
+    Ok(())
+}
+
+/// Notes that a partition could not be read to its end.
+///
+/// # Errors
+/// DuckDB refuses.
+pub fn note_failed(
+    db: &Connection,
+    id: &SyncId,
+    partition: &str,
+    model: &ModelPlan,
+    error: &str,
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let SyncId { connection, provider, sync, variant } = id;
+    let (table, failed) = (own("partitions"), || Error::database("note the partition that failed"));
+    let update = format!(
+        "UPDATE {table} SET state = 'failed', error = ?, updated_at = CAST(? AS TIMESTAMPTZ) WHERE {OF_SYNC} AND partition = ?"
+    );
+    let values = params![error, stamp(now), connection, provider, sync, variant, partition];
+    if db.execute(&update, values).map_err(failed())? == 0 {
+        let insert = format!(
+            "INSERT INTO {table} (connection, provider, sync, variant, partition, table_schema, table_name, state, updated_at, error) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, 'failed', CAST(? AS TIMESTAMPTZ), ?)"
+        );
+        let values =
+            params![connection, provider, sync, variant, partition, model.schema, model.table, stamp(now), error];
+        db.execute(&insert, values).map_err(failed())?;
+    }
+    Ok(())
+}
+
+/// These texts, as what stands behind `IN`.
+pub fn texts(texts: &[Arc<str>]) -> String {
+    let texts = Value::from_iter(texts.iter().map(|text| &**text)).to_string();
+    format!("(SELECT unnest(from_json({}, '[\"VARCHAR\"]')))", literal(&texts))
+}
