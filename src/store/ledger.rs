@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use duckdb::{Connection, params};
+use duckdb::{Connection, params, params_from_iter};
 
 use super::error::Error;
 use super::layout::own;
@@ -278,43 +278,45 @@ pub fn write_checkpoints(
         })
     });
     let parts = serde_json::Value::from_iter(parts).to_string();
-    let fresh = "(SELECT unnest(from_json(?, '[{\"partition\": \"VARCHAR\", \"state\": \"VARCHAR\", \"is\": \"VARCHAR\", \
+    // numbered, because the parts of a statement are not read in the order in which they are written
+    let fresh = "(SELECT unnest(from_json($5, '[{\"partition\": \"VARCHAR\", \"state\": \"VARCHAR\", \"is\": \"VARCHAR\", \
                  \"watermark\": \"VARCHAR\"}]'), recursive := true)) fresh";
-    let own_rows =
-        "t.connection = ? AND t.provider = ? AND t.sync = ? AND t.variant = ? AND t.partition = fresh.partition";
+    let same =
+        "t.connection = $1 AND t.provider = $2 AND t.sync = $3 AND t.variant = $4 AND t.partition = fresh.partition";
     let now = stamp(now);
+    let write = |update: &str, insert: &str, more: &[&str]| -> Result<(), Error> {
+        let values = [connection, provider, sync, variant, &parts, &now].map(String::as_str);
+        let values = || params_from_iter(values.iter().chain(more));
+        if db.execute(update, values()).map_err(failed())? < checkpoints.len() {
+            db.execute(insert, values()).map_err(failed())?;
+        }
+        Ok(())
+    };
     let table = own("checkpoints");
-    let update = format!(
-        "UPDATE {table} t SET state = CAST(fresh.state AS JSON), updated_at = CAST(? AS TIMESTAMPTZ) FROM {fresh} WHERE {own_rows}"
-    );
-    let values = params![now, parts, connection, provider, sync, variant];
-    if db.execute(&update, values).map_err(failed())? < checkpoints.len() {
-        let insert = format!(
-            "INSERT INTO {table} SELECT ?, ?, ?, ?, partition, CAST(state AS JSON), CAST(? AS TIMESTAMPTZ) FROM {fresh} \
-             WHERE NOT EXISTS (FROM {table} t WHERE {own_rows})"
-        );
-        let values = params![connection, provider, sync, variant, now, parts, connection, provider, sync, variant];
-        db.execute(&insert, values).map_err(failed())?;
-    }
+    write(
+        &format!(
+            "UPDATE {table} t SET state = CAST(fresh.state AS JSON), updated_at = CAST($6 AS TIMESTAMPTZ) FROM {fresh} WHERE {same}"
+        ),
+        &format!(
+            "INSERT INTO {table} SELECT $1, $2, $3, $4, fresh.partition, CAST(fresh.state AS JSON), CAST($6 AS TIMESTAMPTZ) \
+             FROM {fresh} WHERE NOT EXISTS (FROM {table} t WHERE {same})"
+        ),
+        &[],
+    )?;
     let table = own("partitions");
-    let completed = "CASE WHEN fresh.is = 'complete' THEN CAST(? AS TIMESTAMPTZ) END";
-    let update = format!(
-        "UPDATE {table} t SET table_schema = ?, table_name = ?, state = fresh.is, watermark = fresh.watermark, error = NULL, \
-         updated_at = CAST(? AS TIMESTAMPTZ), last_completed_at = coalesce({completed}, last_completed_at) \
-         FROM {fresh} WHERE {own_rows}"
-    );
-    let values = params![filled.schema, filled.name, now, now, parts, connection, provider, sync, variant];
-    if db.execute(&update, values).map_err(failed())? < checkpoints.len() {
-        let insert = format!(
-            "INSERT INTO {table} SELECT ?, ?, ?, ?, partition, ?, ?, fresh.is, watermark, {completed}, CAST(? AS TIMESTAMPTZ), NULL \
-             FROM {fresh} WHERE NOT EXISTS (FROM {table} t WHERE {own_rows})"
-        );
-        let whose = [connection, provider, sync, variant].map(String::as_str);
-        let [a, b, c, d] = whose;
-        let values = params![a, b, c, d, filled.schema, filled.name, now, now, parts, a, b, c, d];
-        db.execute(&insert, values).map_err(failed())?;
-    }
-    Ok(())
+    let completed = "CASE WHEN fresh.is = 'complete' THEN CAST($6 AS TIMESTAMPTZ) END";
+    write(
+        &format!(
+            "UPDATE {table} t SET table_schema = $7, table_name = $8, state = fresh.is, watermark = fresh.watermark, error = NULL, \
+             updated_at = CAST($6 AS TIMESTAMPTZ), last_completed_at = coalesce({completed}, last_completed_at) \
+             FROM {fresh} WHERE {same}"
+        ),
+        &format!(
+            "INSERT INTO {table} SELECT $1, $2, $3, $4, fresh.partition, $7, $8, fresh.is, fresh.watermark, {completed}, \
+             CAST($6 AS TIMESTAMPTZ), NULL FROM {fresh} WHERE NOT EXISTS (FROM {table} t WHERE {same})"
+        ),
+        &[&filled.schema, &filled.name],
+    )
 }
 
 /// The last change number given out.

@@ -100,6 +100,7 @@ pub(super) fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
             raw: false,
             history: false,
             columns_from: None,
+            partitioned: false,
             children: Vec::new(),
         }),
         list: Arc::new(ListPlan {

@@ -1,12 +1,14 @@
 //! What a scan did not see is gone, within the guard.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::support::{Bench, at, bad_batch, batch, customers, ended, gone, live, mark, open, sync_of};
 use crate::plan::Guard;
 use crate::record::Batch;
-use crate::scan::ScanState;
-use crate::store::{Absence, ScanEnd};
+use crate::scan::{Checkpoint, ScanState};
+use crate::store::{Absence, ScanEnd, Seen};
 
 fn page(bench: &Bench, ids: impl IntoIterator<Item = i64>) -> Batch {
     batch(&bench.model, &ids.into_iter().map(|id| live(json!([id, "x"]))).collect::<Vec<_>>())
@@ -14,6 +16,11 @@ fn page(bench: &Bench, ids: impl IntoIterator<Item = i64>) -> Batch {
 
 fn deleted(bench: &mut Bench) -> Vec<Value> {
     bench.rows("SELECT id FROM shop.customers WHERE _last_action = 'DELETED' ORDER BY id")
+}
+
+/// What a sync of one part remembers.
+fn kept(minutes: i64) -> (Arc<str>, Checkpoint) {
+    ("".into(), mark(minutes))
 }
 
 fn seen(bench: &mut Bench) -> Value {
@@ -146,7 +153,10 @@ fn only_rows_of_the_same_connection_and_variant_are_deleted() {
         bench.scan(minutes, 1, vec![both]);
     }
     bench.id = sync_of("a", "");
-    bench.store.discard_scans(&bench.id, &bench.model, None, (&mark(1), false), at(9)).expect("discarded");
+    bench
+        .store
+        .discard_scans(&bench.id, &bench.model, Seen::AllBut(None), (&kept(1), false), at(9))
+        .expect("discarded");
     let one = page(&bench, [0]);
     bench.scan(5, 2, vec![one]);
     assert_eq!(bench.finish(6, ended(2, 1)), Absence::Deleted { rows: 1, changes: Some((7, 7)) });
@@ -159,14 +169,23 @@ fn only_rows_of_the_same_connection_and_variant_are_deleted() {
 #[test]
 fn scans_that_were_given_up_are_forgotten() {
     let mut bench = Bench::new(customers());
-    bench.store.discard_scans(&bench.id, &bench.model, None, (&mark(1), false), at(9)).expect("nothing to forget");
+    bench
+        .store
+        .discard_scans(&bench.id, &bench.model, Seen::AllBut(None), (&kept(1), false), at(9))
+        .expect("nothing to forget");
     for scan_id in [1, 2, u64::MAX] {
         let some = page(&bench, 0..3);
         bench.scan(1, scan_id, vec![some]);
     }
-    bench.store.discard_scans(&bench.id, &bench.model, Some(u64::MAX), (&mark(1), false), at(9)).expect("forgotten");
+    bench
+        .store
+        .discard_scans(&bench.id, &bench.model, Seen::AllBut(Some(u64::MAX)), (&kept(1), false), at(9))
+        .expect("forgotten");
     assert_eq!(bench.rows("SELECT DISTINCT scan_id FROM headwater.\"seen_shop.customers\""), [json!([u64::MAX])]);
-    bench.store.discard_scans(&bench.id, &bench.model, None, (&mark(1), false), at(9)).expect("forgotten");
+    bench
+        .store
+        .discard_scans(&bench.id, &bench.model, Seen::AllBut(None), (&kept(1), false), at(9))
+        .expect("forgotten");
     assert_eq!(seen(&mut bench), 0);
 }
 
@@ -182,7 +201,10 @@ fn forgetting_many_keys_leaves_those_of_others_and_the_table_as_it_was() {
                  FROM duckdb_columns() WHERE table_name LIKE '%seen%' ORDER BY column_index";
     let before = bench.rows(table);
     assert_eq!(before.len(), 5);
-    bench.store.discard_scans(&bench.id, &bench.model, None, (&mark(1), false), at(3)).expect("forgotten");
+    bench
+        .store
+        .discard_scans(&bench.id, &bench.model, Seen::AllBut(None), (&kept(1), false), at(3))
+        .expect("forgotten");
     let left = "SELECT connection, count(*) FROM headwater.\"seen_shop.customers\" GROUP BY ALL";
     assert_eq!((bench.rows(left), bench.rows(table)), (vec![json!(["a", 9])], before));
     let again = page(&bench, 0..1);
@@ -195,12 +217,18 @@ fn a_scan_whose_seen_keys_are_forgotten_is_not_remembered() {
     let mut bench = Bench::new(customers());
     let remembers = |bench: &mut Bench| bench.store.checkpoint(&bench.id).expect("read").expect("a checkpoint");
     let mut group = bench.group(vec![page(&bench, 0..3)], 1);
-    group.track_seen = Some(7);
-    group.checkpoint.main.scan = Some(ScanState::begin(7, at(1), None));
-    let before = group.checkpoint.clone();
+    group.batches[0].seen_by = Some(7);
+    group.checkpoints[0].1.main.scan = Some(ScanState::begin(7, at(1), None));
+    let before = group.checkpoints[0].1.clone();
     bench.store.commit(group).expect("committed");
-    bench.store.discard_scans(&bench.id, &bench.model, Some(7), (&mark(2), false), at(2)).expect("nothing to forget");
+    bench
+        .store
+        .discard_scans(&bench.id, &bench.model, Seen::AllBut(Some(7)), (&kept(2), false), at(2))
+        .expect("nothing to forget");
     assert_eq!((remembers(&mut bench), seen(&mut bench)), (before, json!(3)));
-    bench.store.discard_scans(&bench.id, &bench.model, None, (&mark(2), false), at(2)).expect("forgotten");
+    bench
+        .store
+        .discard_scans(&bench.id, &bench.model, Seen::AllBut(None), (&kept(2), false), at(2))
+        .expect("forgotten");
     assert_eq!((remembers(&mut bench), seen(&mut bench)), (mark(2), json!(0)));
 }

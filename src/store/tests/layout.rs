@@ -41,7 +41,13 @@ fn preparing_what_is_prepared_does_not_touch_the_file() {
     assert_eq!(bench.store.checkpoint(&bench.id).expect("read"), Some(super::support::mark(1)));
     bench
         .store
-        .discard_scans(&bench.id, &bench.model, None, (&super::support::mark(1), false), at(1))
+        .discard_scans(
+            &bench.id,
+            &bench.model,
+            crate::store::Seen::AllBut(None),
+            (&("".into(), super::support::mark(1)), false),
+            at(1),
+        )
         .expect("nothing to forget");
     bench.store.release().expect("released");
     let after = (std::fs::read(&path).expect("read"), std::fs::metadata(&path).and_then(|f| f.modified()).ok());
@@ -83,8 +89,8 @@ fn descriptions_become_comments() {
 #[test]
 fn there_is_no_index_and_no_key() {
     let mut bench = Bench::new(customers());
-    let page = bench.group(vec![], 1);
-    bench.store.commit(crate::store::Group { track_seen: Some(1), ..page }).expect("committed");
+    let page = super::support::batch(&bench.model, &[live(json!([1, "x"]))]);
+    bench.scan(1, 1, vec![page]);
     let kinds = bench.rows("SELECT DISTINCT constraint_type FROM duckdb_constraints()");
     assert_eq!(kinds, [json!(["NOT NULL"])]);
     assert_eq!(bench.value("SELECT count(*) FROM duckdb_indexes()"), 0);

@@ -137,7 +137,7 @@ fn a_checkpoint_comes_back_as_it_was_written() {
         },
     ] {
         let mut group = bench.group(vec![], 1);
-        group.checkpoint = checkpoint.clone();
+        group.checkpoints = vec![("".into(), checkpoint.clone())];
         bench.store.commit(group).expect("committed");
         assert_eq!(bench.store.checkpoint(&bench.id).expect("read"), Some(checkpoint));
     }

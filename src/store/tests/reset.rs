@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::support::{Bench, at, bad_batch, batch, customers, ended, live, model, sync_of};
 use crate::plan::SyncId;
+use crate::record::Batch;
 use crate::scan::ScanState;
 use crate::store::{Error, Forgotten, Reset};
 
@@ -30,9 +31,9 @@ fn filled(ids: &[SyncId]) -> Bench {
             batch(&bench.model, &[live(json!([1, "a"])), live(json!([2, "b"]))]),
             bad_batch(&bench.model, &[(Some(json!([3])), "bad")]),
         ];
-        let mut group = bench.group(pages, minutes);
-        group.track_seen = Some(9);
-        group.checkpoint.main.scan = Some(ScanState::begin(9, at(minutes), None));
+        let pages = pages.into_iter().map(|page| Batch { seen_by: Some(9), ..page });
+        let mut group = bench.group(pages.collect(), minutes);
+        group.checkpoints[0].1.main.scan = Some(ScanState::begin(9, at(minutes), None));
         bench.store.commit(group).expect("committed");
     }
     bench

@@ -20,7 +20,9 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use crate::plan::{ColumnPlan, ColumnSource, ColumnType, Guard, ModelPlan, OnInvalid, Path, SyncId, TimeFormat};
 use crate::record::{Batch, Fate, Quarantined, Raw, arrow_type};
 use crate::scan::{Checkpoint, Mark, Track};
-use crate::store::{Absence, AbsenceEnd, Committed, Error, Group, ReadStore, RunRecord, ScanEnd, Store};
+use crate::store::{
+    Absence, AbsenceEnd, Committed, Error, Group, Partitions, ReadStore, RunRecord, ScanEnd, Seen, Store,
+};
 
 /// `minutes` after the beginning of the tests' time.
 pub fn at(minutes: i64) -> DateTime<Utc> {
@@ -58,6 +60,7 @@ pub fn model(columns: &[(&str, &str)], key: &[&str]) -> ModelPlan {
         raw: false,
         history: false,
         columns_from: None,
+        partitioned: false,
         children: Vec::new(),
     }
 }
@@ -112,6 +115,8 @@ pub fn batch(model: &ModelPlan, records: &[Record]) -> Batch {
         low: None,
         unsorted: false,
         bytes: 0,
+        partition: None,
+        seen_by: None,
     }
 }
 
@@ -247,7 +252,8 @@ pub fn ended(scan_id: u64, records_seen: u64) -> ScanEnd {
         guard: FREE,
         accept: false,
         confirm: false,
-        keep: None,
+        partitions: Partitions::All,
+        forget: Some(Seen::AllBut(None)),
     }
 }
 
@@ -284,10 +290,9 @@ impl Bench {
             model: Arc::clone(&self.model),
             pages: batches.len() as u64,
             batches,
-            checkpoint: mark(minutes),
+            checkpoints: vec![("".into(), mark(minutes))],
             gone: Vec::new(),
             seen: Vec::new(),
-            track_seen: None,
             now: at(minutes),
         }
     }
@@ -300,7 +305,8 @@ impl Bench {
 
     /// Commits one page of a scan.
     pub fn scan(&mut self, minutes: i64, scan_id: u64, pages: Vec<Batch>) -> Committed {
-        let group = Group { track_seen: Some(scan_id), ..self.group(pages, minutes) };
+        let pages = pages.into_iter().map(|page| Batch { seen_by: Some(scan_id), ..page });
+        let group = self.group(pages.collect(), minutes);
         self.store.commit(group).expect("committed")
     }
 
@@ -310,7 +316,7 @@ impl Bench {
             run_id: "r1",
             model: &self.model,
             scan,
-            checkpoint: &mark(minutes),
+            checkpoint: &("".into(), mark(minutes)),
             now: at(minutes),
         };
         self.store.finish_absence(&end).expect("finished")
