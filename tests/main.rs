@@ -25,6 +25,7 @@ mod deletes;
 mod delta;
 mod errors;
 mod explain;
+mod fanout;
 mod gone;
 mod guides;
 mod history;

@@ -37,6 +37,8 @@ pub(super) enum Message {
     End,
     /// a partition could not be read to its end
     Skip(Box<Error>),
+    /// a list of items could not
+    SkipItems(Box<Error>),
     /// all partitions have had their turn
     EndPass { turns: Turns, reply: oneshot::Sender<Result<(), Error>> },
 }
@@ -158,6 +160,7 @@ impl<'t> Commits<'t> {
                 self.task.writer.call(move |store| store.note_failed(&plan.id, &plan.model, &of, &text, now)).await?;
                 self.parts.remove(&partition);
             }
+            Message::SkipItems(error) => report.skip(&partition, &error),
             Message::EndPass { turns, reply } => match self.end_pass(turns, report).await {
                 Err(error @ Error::Guarded { .. }) => drop(reply.send(Err(error))),
                 Err(error) => return Err(error),

@@ -70,7 +70,8 @@ impl Lanes {
             // lists of items of which one could not be read
             for (level, error) in items.failures.drain(..) {
                 unread += 1;
-                self.of(level).skip_or_fail(error, plan.fail_on_error, &mut failed).await?;
+                let level = self.of(level);
+                level.skip_or_fail(error, plan.fail_on_error, Message::SkipItems, &mut failed).await?;
             }
             let Some(read) = reading.join_next().await else { break };
             let (partition, read) = read.map_err(|error| Error::Bug(error.to_string()))?;
@@ -79,7 +80,8 @@ impl Lanes {
                 Ok(Ended::Stopped) => stopped = true,
                 Err(error) => {
                     unread += 1;
-                    self.of(partition).skip_or_fail(error, plan.fail_on_error, &mut failed).await?;
+                    let lanes = self.of(partition);
+                    lanes.skip_or_fail(error, plan.fail_on_error, Message::Skip, &mut failed).await?;
                 }
             }
         }
@@ -101,13 +103,19 @@ impl Lanes {
         Ok(Ended::Complete)
     }
 
-    /// Leaves a partition for the next run, or lets the run fail.
-    async fn skip_or_fail(&self, error: Error, fails: bool, failed: &mut Option<Error>) -> Result<(), Error> {
+    /// Leaves a partition, or the items of a list, for the next run, or lets the run fail.
+    async fn skip_or_fail(
+        &self,
+        error: Error,
+        fails: bool,
+        skip: fn(Box<Error>) -> Message,
+        failed: &mut Option<Error>,
+    ) -> Result<(), Error> {
         if fails || error.concerns_all_partitions() {
             failed.get_or_insert(error);
             return Ok(());
         }
-        self.send(Message::Skip(Box::new(error))).await
+        self.send(skip(Box::new(error))).await
     }
 
     /// Partitions that are known and for which there is no item any more; none when the run is to stop. A list can have moved while it was

@@ -14,7 +14,7 @@ use super::report::{Report, SyncReport};
 use super::sync::Task;
 use super::writer::Writer;
 use super::{Clock, Error, Event, Observer};
-use crate::plan::{Budget, ConnectionPlan, PublishPlan, SyncPlan, limits};
+use crate::plan::{Budget, ConnectionPlan, LevelPlan, LevelSource, PublishPlan, SyncId, SyncPlan, limits};
 use crate::remote::{Client, Credentials};
 use crate::scan::Wish;
 
@@ -68,7 +68,14 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
     let permits = Arc::new(Semaphore::new(limits::SYNCS_AT_ONCE));
     let mut running = JoinSet::new();
     let mut reports: Vec<Option<SyncReport>> = vec![None; syncs.len()];
-    for (position, plan) in syncs.iter().enumerate() {
+    let (ends, ended): (Vec<_>, Vec<_>) = syncs
+        .iter()
+        .map(|plan| (plan.id.clone(), watch::channel(())))
+        .map(|(id, (end, ended))| (end, (id, ended)))
+        .unzip();
+    for ((position, plan), end) in syncs.iter().enumerate().zip(ends) {
+        let before: Vec<_> =
+            ended.iter().filter(|(id, _)| goes_over(plan, id)).map(|(_, ended)| ended.clone()).collect();
         let connected =
             clients.entry(plan.id.connection.clone()).or_insert_with(|| connect(&plan.connection).map_err(Arc::new));
         let task = Task {
@@ -88,9 +95,13 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
         };
         let permits = Arc::clone(&permits);
         running.spawn(async move {
+            // the rows that it goes over come first
+            for mut parent in before {
+                drop(parent.changed().await);
+            }
             let permit = permits.acquire_owned().await;
             let report = task.run().await;
-            drop(permit);
+            drop((permit, end));
             (position, report)
         });
     }
@@ -114,6 +125,13 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
         return Err(Error::Bug("the store's thread panicked".into()));
     }
     Ok(Report { run_id, syncs: reports.into_iter().flatten().collect(), publish_error })
+}
+
+/// Whether a sync fans out over the rows of another one.
+fn goes_over(plan: &SyncPlan, other: &SyncId) -> bool {
+    let levels = plan.partitions.iter().flat_map(|partitions| &partitions.levels);
+    let is = |level: &LevelPlan| matches!(&level.from, LevelSource::Rows { sync, .. } if *sync == other.sync);
+    plan.id.connection == other.connection && levels.into_iter().any(is)
 }
 
 fn connect(connection: &Arc<ConnectionPlan>) -> Result<Client, crate::remote::Error> {

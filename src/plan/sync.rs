@@ -531,6 +531,9 @@ fn absence_is_provable(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
         (inner.key("scope"), "`scope: partition` needs partitions", "add `for_each`, or take `scope` out")
     } else if *gone_partitions && draft.partitions.is_none() {
         (inner.key("gone_partitions"), "`gone_partitions` needs partitions", "add `for_each`, or take the line out")
+    } else if *scope == Scope::All && leaves_items_out(draft) {
+        let hint = "say `scope: partition`, or take `changed_only` out";
+        (at, "with `changed_only` not all partitions are read, so nothing tells what of all rows is gone", hint)
     } else if only_changes && *scope != Scope::Window {
         let hint = "an incremental scan returns only what changed, so all the rest would count as gone; \
                     use `flag`, or drop `incremental`";
@@ -541,6 +544,12 @@ fn absence_is_provable(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
     if !place.is_broken() {
         sink.key_error("E070", &wrong, message, Some(hint.to_owned()));
     }
+}
+
+/// Whether a pass over the partitions reads only those whose rows changed.
+fn leaves_items_out(draft: &SyncDraft) -> bool {
+    let mut levels = draft.partitions.iter().flat_map(|partitions| &partitions.levels);
+    levels.any(|level| matches!(level.from, LevelSource::Rows { changed_only: true, .. }))
 }
 
 /// Whether the table tells of each row in which window it lies.

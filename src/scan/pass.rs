@@ -58,11 +58,15 @@ pub fn begin_partition(
     id: u64,
     now: DateTime<Utc>,
 ) -> Option<Begin> {
-    let turn = known.as_ref().and_then(|known| known.turn).filter(|turn| turn.pass == pass.id);
-    if turn.is_some_and(|turn| turn.complete) {
+    let last = known.as_ref().and_then(|known| known.turn);
+    let first = last.is_none_or(|turn| turn.pass != pass.id);
+    let is_read = known
+        .as_ref()
+        .is_some_and(|known| known.turn.is_some_and(|turn| turn.complete) && known.fingerprint == plan.fingerprint);
+    let as_it_was = change.is_some() && last.is_some_and(|turn| turn.change == change) && !pass.anew;
+    if is_read && (!first || as_it_was) {
         return None;
     }
-    let first = turn.is_none();
     // what a scan of another pass has seen is not remembered
     let known = known.map(|known| if first && all_at_once(plan) { unread(known) } else { known });
     let wish = Wish { full: first && pass.anew, ..wish };

@@ -1,0 +1,334 @@
+//! `for_each`: partitions, each with its own place; passes over them; what is gone from them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::support::{Api, Project, Reply, Request, Run};
+
+const MODEL: &str = "key: [repo, id]\ncolumns: { repo: { value: \"{{ parent.repo }}\" }, id: { path: $.id, type: bigint }, name: $.name, at: $.at }";
+
+/// A sync over `input.repos`, with these words.
+fn sync(words: &str) -> String {
+    format!(
+        "request: {{ get: \"/repos/{{{{ parent.repo }}}}/issues\" }}\nresponse: {{ records: \"$.items[*]\" }}\n\
+         pagination: {{ cursor: {{ from: $.next, query: page }} }}\n\
+         for_each: [{{ as: repo, from: {{ values: \"{{{{ input.repos }}}}\" }} }}]\n{words}"
+    )
+}
+
+fn project(api: &Api, words: &str) -> Project {
+    let project = Project::simple(&api.url(), words, MODEL);
+    repos(&project, &["a", "b", "c"]);
+    project
+}
+
+fn repos(project: &Project, names: &[&str]) {
+    let connection = json!({ "provider": "api", "syncs": { "items": { "input": { "repos": names } } } });
+    let yaml = json!({ "database": "test.duckdb", "connections": { "acme": connection } });
+    project.write("headwater.yaml", yaml.to_string());
+}
+
+/// Ids by repository; pages of two; a repository that is not there is answered 404.
+fn issues(of: &[(&str, &[u64])]) -> impl Fn(&Request) -> Reply + use<> {
+    let of: BTreeMap<String, Vec<u64>> = of.iter().map(|(repo, ids)| ((*repo).to_owned(), ids.to_vec())).collect();
+    move |request| {
+        let repo = request.path.split('/').nth(2).unwrap_or_default();
+        let Some(ids) = of.get(repo) else { return Reply::status(404, "{}") };
+        let since = request.param("since").unwrap_or_default().to_owned();
+        let record = |id: &u64| json!({ "id": id, "name": "one", "at": format!("2024-05-01T10:{id:02}:00Z") });
+        let found: Vec<Value> = ids.iter().map(record).filter(|record| record["at"].as_str() >= Some(&since)).collect();
+        let page = request.number("page", 0);
+        let next = if (page + 1) * 2 < found.len() { json!(page + 1) } else { Value::Null };
+        Reply::json(&json!({ "items": found.iter().skip(page * 2).take(2).collect::<Vec<_>>(), "next": next }))
+    }
+}
+
+fn live(project: &Project) -> Vec<Value> {
+    project.column("select repo || id from api.items_live order by all")
+}
+
+fn sorted(mut asked: Vec<String>) -> Vec<String> {
+    asked.sort();
+    asked
+}
+
+const THREE: [(&str, &[u64]); 3] = [("a", &[1, 2, 3]), ("b", &[4]), ("c", &[])];
+
+#[test]
+fn each_item_is_a_partition_with_its_own_place() {
+    let api = Api::start(issues(&THREE));
+    let words =
+        sync("incremental: { field: $.at }").replace("/issues\"", "/issues\", query: { since: \"{{ watermark }}\" }");
+    let project = project(&api, &words);
+    let report = project.done_at("2024-06-01");
+    assert_eq!((&report["added"], &report["pages"]), (&json!(4), &json!(4)));
+    assert_eq!(live(&project), ["a1", "a2", "a3", "b4"]);
+    let partitions = "select partition, state, watermark from headwater.partitions order by all";
+    let row = |partition, watermark: Option<&str>| json!({ "partition": partition, "state": "complete", "watermark": watermark });
+    let watermarks =
+        [row("", None), row("a", Some("2024-05-01T10:03:00Z")), row("b", Some("2024-05-01T10:04:00Z")), row("c", None)];
+    assert_eq!(project.rows(partitions), watermarks);
+    assert_eq!(project.column("select distinct _partition from api.items order by all"), ["a", "b"]);
+    api.asked();
+    // one that is new gets its whole history, the others go on, and one more item begins nothing anew
+    repos(&project, &["a", "b", "d"]);
+    api.becomes(issues(&[("a", &[1, 2, 3]), ("b", &[4, 5]), ("d", &[1])]));
+    let report = project.done_at("2024-06-02");
+    assert_eq!((&report["added"], &report["unchanged"]), (&json!(2), &json!(2)));
+    let since = |repo: &str, minute: &str| format!("GET /repos/{repo}/issues?since=2024-05-01T10%3A{minute}%3A00Z");
+    assert_eq!(sorted(api.asked()), [since("a", "03"), since("b", "04"), "GET /repos/d/issues".to_owned()]);
+    assert_eq!(project.column("select partition from headwater.partitions order by all"), ["", "a", "b", "c", "d"]);
+}
+
+#[test]
+fn what_a_partition_does_not_return_is_deleted_there_alone() {
+    let api = Api::start(issues(&THREE));
+    let project = project(&api, &sync("deletes: { absence: { scope: partition, guard: { min_rows: 9 } } }"));
+    assert_eq!(project.done_at("2024-06-01")["added"], 4);
+    // b cannot be read: the run is told of as partial, and what is gone elsewhere is deleted all the same
+    api.becomes(issues(&[("a", &[1, 3]), ("c", &[7])]));
+    let report = project.run_at("2024-06-02", Run::default());
+    assert_eq!((&report["state"], &report["deleted"], &report["added"]), (&json!("partial"), &json!(1), &json!(1)));
+    assert_eq!(report["skipped"], 1);
+    let reason = report["skipped_reason"].as_str().expect("a reason");
+    assert!(reason.starts_with("`b`: GET ") && reason.contains("404"), "{reason}");
+    assert_eq!(live(&project), ["a1", "a3", "b4", "c7"]);
+    let failed = "select partition, error is not null as told from headwater.partitions where state = 'failed'";
+    assert_eq!(project.rows(failed), [json!({ "partition": "b", "told": true })]);
+    assert_eq!(project.column("select state from headwater.runs order by started_at"), ["completed", "partial"]);
+    // read again, it is as any other
+    api.becomes(issues(&[("a", &[1, 3]), ("b", &[]), ("c", &[7])]));
+    let report = project.run_at("2024-06-03", Run::default());
+    assert_eq!((&report["state"], &report["deleted"]), (&json!("partial"), &json!(0)), "all of b would go: {report}");
+    assert!(report["skipped_reason"].as_str().expect("a reason").contains("1 rows would be deleted"), "{report}");
+    let report = project.run_at("2024-06-04", Run::accepting());
+    assert_eq!((&report["state"], &report["deleted"]), (&json!("completed"), &json!(1)));
+    assert_eq!(live(&project), ["a1", "a3", "c7"]);
+    assert_eq!(project.number("select count(*) from headwater.partitions where state <> 'complete'"), 0);
+    assert_eq!(project.number("select count(*) from headwater.\"seen_api.items\""), 0);
+}
+
+#[test]
+fn of_all_partitions_nothing_is_deleted_before_the_last_is_read() {
+    let api = Api::start(issues(&THREE));
+    let project = project(&api, &sync("deletes: { absence: {} }"));
+    assert_eq!(project.done_at("2024-06-01")["added"], 4);
+    api.becomes(issues(&[("a", &[1, 3]), ("c", &[])]));
+    let report = project.run_at("2024-06-02", Run::default());
+    assert_eq!((&report["state"], &report["deleted"]), (&json!("partial"), &json!(0)));
+    assert_eq!(report["deletes_skipped"], "a partition could not be read to its end");
+    assert_eq!(project.number("select count(*) from headwater.\"seen_api.items\""), 0);
+    api.becomes(issues(&[("a", &[1, 3]), ("b", &[4]), ("c", &[])]));
+    assert_eq!(project.done_at("2024-06-03")["deleted"], 1);
+    assert_eq!(live(&project), ["a1", "a3", "b4"]);
+    // a partition that is gone keeps its rows, unless it is said that they go
+    repos(&project, &["a", "c"]);
+    assert_eq!(project.done_at("2024-06-04")["deleted"], 0);
+    assert_eq!(live(&project), ["a1", "a3", "b4"]);
+}
+
+#[test]
+fn the_rows_of_partitions_that_are_gone_go_where_that_is_said() {
+    for scope in ["all", "partition"] {
+        let api = Api::start(issues(&THREE));
+        let words = sync(&format!("deletes: {{ absence: {{ scope: {scope}, gone_partitions: delete }} }}"));
+        let project = project(&api, &words);
+        assert_eq!(project.done_at("2024-06-01")["added"], 4);
+        repos(&project, &["b", "c"]);
+        assert_eq!(project.done_at("2024-06-02")["deleted"], 3, "{scope}");
+        assert_eq!(live(&project), ["b4"]);
+        assert_eq!(project.column("select partition from headwater.checkpoints order by all"), ["", "b", "c"]);
+        // it comes back as a new one
+        repos(&project, &["a", "b", "c"]);
+        assert_eq!(project.done_at("2024-06-03")["added"], 3, "{scope}");
+        assert_eq!(live(&project), ["a1", "a2", "a3", "b4"]);
+    }
+}
+
+#[test]
+fn a_run_that_stopped_goes_on_with_the_partitions_that_are_left() {
+    let api = Api::start(issues(&THREE));
+    for deletes in ["{}", "{ scope: partition }"] {
+        let project = project(&api, &sync(&format!("deletes: {{ absence: {deletes} }}")));
+        let mut asked = Vec::new();
+        for run in 1.. {
+            let report = project.run_at("2024-06-01", Run::requests(1));
+            asked.extend(api.asked());
+            if report["state"] == "completed" {
+                assert_eq!(run, 5, "one request a run, and one run to see that nothing is left");
+                break;
+            }
+            assert_eq!(
+                (&report["state"], &report["paused_by"]),
+                (&json!("paused"), &json!("max_requests")),
+                "{report}"
+            );
+        }
+        let once = ["GET /repos/a/issues", "GET /repos/a/issues?page=1", "GET /repos/b/issues", "GET /repos/c/issues"];
+        assert_eq!(asked, once);
+        assert_eq!(live(&project), ["a1", "a2", "a3", "b4"]);
+        // a full run that is stopped stays one, for those that have not had their turn
+        assert_eq!(
+            project.run_at("2024-06-02", Run { budget: Run::requests(2).budget, ..Run::full() })["state"],
+            "paused"
+        );
+        assert_eq!(api.asked(), once[..2]);
+        assert_eq!(project.done_at("2024-06-03")["unchanged"], 1);
+        assert_eq!(api.asked(), once[2..]);
+    }
+}
+
+#[test]
+fn levels_nest_and_a_list_is_asked_for_from_the_api() {
+    let api = Api::start(|request| match request.path.as_str() {
+        "/owners" => Reply::json(&json!({ "items": [{ "id": 7 }, { "id": 8 }, { "id": 9 }] })),
+        "/owners/7/repos" => Reply::json(&json!({ "items": [{ "name": "x" }, { "name": "y" }] })),
+        "/owners/8/repos" => Reply::json(&json!({ "items": [{ "name": "x" }, { "name": "x" }] })),
+        "/owners/9/repos" => Reply::status(403, "{}"),
+        "/owners/7/repos/x" => Reply::json(&json!({ "items": [{ "id": 1 }] })),
+        path if path.starts_with("/owners/") => Reply::json(&json!({ "items": [{ "id": 2 }] })),
+        _ => Reply::status(404, "{}"),
+    });
+    let list = |get: &str, key: &str| {
+        format!("{{ list: {{ request: {{ get: \"{get}\" }}, response: {{ records: \"$.items[*]\" }}, key: {key} }} }}")
+    };
+    let words = format!(
+        "request: {{ get: \"/owners/{{{{ parent.owner.id }}}}/repos/{{{{ parent.repo.name }}}}\" }}\nresponse: {{ records: \"$.items[*]\" }}\n\
+         for_each:\n  - {{ as: owner, from: {} }}\n  - {{ as: repo, from: {} }}\nconcurrency: 3\n\
+         deletes: {{ absence: {{ gone_partitions: delete }} }}",
+        list("/owners", "$.id"),
+        list("/owners/{{ parent.owner.id }}/repos", "$.name")
+    );
+    let model = "key: [owner, repo, id]\ncolumns: { owner: { value: \"{{ parent.owner.id }}\" }, \
+                 repo: { value: \"{{ parent.repo.name }}\" }, id: { path: $.id, type: bigint } }";
+    let project = Project::simple(&api.url(), &words, model);
+    let report = project.run_at("2024-06-01", Run::default());
+    assert_eq!((&report["state"], &report["added"], &report["skipped"]), (&json!("partial"), &json!(3), &json!(1)));
+    assert!(report["skipped_reason"].as_str().expect("a reason").starts_with("`9`: "), "{report}");
+    let keys = ["[\"7\",\"x\"]", "[\"7\",\"y\"]", "[\"8\",\"x\"]"];
+    assert_eq!(project.column("select distinct _partition from api.items order by all"), keys);
+    // with a list that could not be read, nothing is gone
+    api.becomes(|request| match request.path.as_str() {
+        "/owners" => Reply::json(&json!({ "items": [{ "id": 7 }, { "id": 8 }] })),
+        "/owners/7/repos" => Reply::json(&json!({ "items": [{ "name": "x" }] })),
+        "/owners/8/repos" => Reply::status(404, "{}"),
+        _ => Reply::json(&json!({ "items": [{ "id": 1 }] })),
+    });
+    let report = project.run_at("2024-06-02", Run::default());
+    assert_eq!((&report["state"], &report["deleted"]), (&json!("partial"), &json!(0)), "{report}");
+    // read to its end, and once more because something is missing: [7, y] is gone, and [8, x] is back
+    api.becomes(|request| match request.path.as_str() {
+        "/owners" => Reply::json(&json!({ "items": [{ "id": 7 }, { "id": 8 }] })),
+        path if path.ends_with("/repos") => Reply::json(&json!({ "items": [{ "name": "x" }] })),
+        _ => Reply::json(&json!({ "items": [{ "id": 1 }] })),
+    });
+    api.asked();
+    let report = project.done_at("2024-06-03");
+    assert_eq!((&report["deleted"], &report["added"]), (&json!(2), &json!(1)), "{report}");
+    let asked = api.asked();
+    assert_eq!(asked.iter().filter(|line| line.ends_with("/owners")).count(), 2, "{asked:?}");
+    assert_eq!(project.column("select partition from headwater.partitions order by all"), ["", keys[0], keys[2]]);
+}
+
+/// Boxes with their sizes, and the things in each: one for each unit of size.
+fn boxes(sizes: &[(u64, u64)]) -> impl Fn(&Request) -> Reply + use<> {
+    let sizes: BTreeMap<u64, u64> = sizes.iter().copied().collect();
+    move |request| {
+        let items: Vec<Value> = match request.path.split('/').nth(2) {
+            None => sizes.iter().map(|(id, size)| json!({ "id": id, "size": size })).collect(),
+            Some(of) => (1..=sizes[&of.parse().expect("an id")]).map(|id| json!({ "id": id })).collect(),
+        };
+        Reply::json(&json!({ "items": items }))
+    }
+}
+
+/// A sync of boxes, and one of the things in those boxes that are not empty, with these words.
+fn boxes_project(api: &Api, words: &str) -> Project {
+    let project = Project::simple(
+        &api.url(),
+        &format!(
+            "request: {{ get: \"/boxes/{{{{ parent.box.id }}}}\" }}\nresponse: {{ records: \"$.items[*]\" }}\n\
+             for_each: [{{ as: box, from: {{ rows: {{ sync: boxes, where: \"{{{{ record.size > 0 }}}}\"{words} }} }} }}]\n\
+             deletes: {{ absence: {{ scope: partition, gone_partitions: delete, guard: {{ max_fraction: 1 }} }} }}"
+        ),
+        "key: [box, id]\ncolumns: { box: { value: \"{{ parent.box.id }}\", type: bigint }, id: { path: $.id, type: bigint } }",
+    );
+    project.write(
+        "integrations/api/syncs/boxes.yaml",
+        "sync: boxes\nrequest: { get: /boxes }\nresponse: { records: \"$.items[*]\" }\ndeletes: { absence: { guard: { max_fraction: 1 } } }\n\
+         model: { model: Box, table: boxes, key: [id], columns: { id: { path: $.id, type: bigint }, size: { path: $.size, type: bigint } } }\n",
+    );
+    project
+}
+
+/// Runs all syncs; gives the reports of the boxes and of the things.
+fn both(project: &Project) -> (Value, Value) {
+    let output = project.headwater(&["run", "--json"]);
+    assert!(output.code == 0 || output.stdout.contains("partial"), "{}{}", output.stdout, output.stderr);
+    let of = |name: &str| {
+        let syncs = output.report();
+        syncs.into_iter().find(|one| one["sync"] == format!("acme/{name}")).expect("the sync")
+    };
+    (of("boxes"), of("items"))
+}
+
+fn things(project: &Project) -> Vec<Value> {
+    project.column("select box * 10 + id from api.items_live order by all")
+}
+
+#[test]
+fn a_sync_over_the_rows_of_another_comes_after_it() {
+    let api = Api::start(boxes(&[(1, 2), (2, 0), (3, 1)]));
+    let project = boxes_project(&api, "");
+    let (_, items) = both(&project);
+    assert_eq!((&items["state"], &items["added"]), (&json!("completed"), &json!(3)), "{items}");
+    assert_eq!(things(&project), [11, 12, 31]);
+    assert_eq!(api.asked(), ["GET /boxes", "GET /boxes/1", "GET /boxes/3"]);
+    // 1 is deleted, 2 is no item and becomes one, 3 lost what is in it and is none any more
+    api.becomes(boxes(&[(2, 1), (3, 0)]));
+    let (parents, items) = both(&project);
+    assert_eq!((&parents["deleted"], &items["deleted"], &items["added"]), (&json!(1), &json!(3), &json!(1)));
+    assert_eq!(things(&project), [21]);
+    let partitions = "select partition from headwater.checkpoints where sync = 'items' order by all";
+    assert_eq!(project.column(partitions), ["", "2"]);
+}
+
+#[test]
+fn only_items_whose_rows_changed_are_read_again() {
+    let api = Api::start(boxes(&[(1, 2), (2, 3), (3, 1)]));
+    let project = boxes_project(&api, ", changed_only: true");
+    both(&project);
+    api.asked();
+    api.becomes(boxes(&[(1, 2), (2, 1), (3, 1)]));
+    let (_, items) = both(&project);
+    assert_eq!((&items["deleted"], &items["requests"]), (&json!(2), &json!(1)), "{items}");
+    assert_eq!(api.asked(), ["GET /boxes", "GET /boxes/2"]);
+    assert_eq!(things(&project), [11, 12, 21, 31]);
+    both(&project);
+    assert_eq!(api.asked(), ["GET /boxes"]);
+    // one that failed is read again although its row is as it was
+    api.becomes(|request| match request.path.as_str() {
+        "/boxes" => boxes(&[(1, 1), (2, 1), (3, 1)])(request),
+        _ => Reply::status(404, "{}"),
+    });
+    assert_eq!(both(&project).1["state"], "partial");
+    api.asked();
+    api.becomes(boxes(&[(1, 1), (2, 1), (3, 1)]));
+    assert_eq!(both(&project).1["deleted"], 1);
+    assert_eq!(api.asked(), ["GET /boxes", "GET /boxes/1"]);
+    // and a full run reads all of them
+    assert_eq!(project.headwater(&["run", "--full"]).code, 0);
+    assert_eq!(api.asked().len(), 4);
+}
+
+#[test]
+fn rows_that_are_not_there_yet_are_told_of() {
+    let api = Api::start(boxes(&[(1, 2)]));
+    let project = boxes_project(&api, "");
+    let output = project.headwater(&["run", "acme/items"]);
+    let text = output.stderr + &output.stdout;
+    assert_eq!(output.code, 2, "{text}");
+    assert!(text.contains("`for_each` goes over the rows of `api.boxes`, and there is no such table yet"), "{text}");
+    assert!(text.contains("headwater run acme/boxes"), "{text}");
+}
