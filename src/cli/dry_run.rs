@@ -35,7 +35,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     let (observer, bars) = progress::observer(Style::Lines, &syncs);
     let mut worst = 0;
     for sync in &syncs {
-        match runtime.block_on(engine::preview(sync, arguments.pages.max(1), &observer)) {
+        match runtime.block_on(engine::preview(sync, arguments.pages.max(1), &plan.database, &observer)) {
             Ok(preview) if arguments.json => json_line(&wire(sync, &preview, arguments.rows)?)?,
             Ok(preview) => print(sync, &preview, arguments.rows)?,
             Err(error) => {

@@ -31,15 +31,6 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
-    if arguments.purge && arguments.partition.is_some() {
-        return Err(Failure::user(
-            "`--purge` cannot be limited to a partition: no row says which one it came from",
-            Some(
-                "leave out `--partition` to remove all rows of the sync, or `--purge` to read the partition again"
-                    .into(),
-            ),
-        ));
-    }
     let plan = project::plan(folder)?;
     // the lock is held while the person thinks: what is shown is what is done
     let mut store = match Store::open_existing(&plan.database, Box::new(|holder| anstream::eprintln!("{holder}"))) {

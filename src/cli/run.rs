@@ -125,8 +125,8 @@ async fn interrupted() -> bool {
 
 /// The exit code of a run: the worst of all syncs decides.
 pub(super) fn code(report: &Report) -> u8 {
-    let kinds: Vec<ErrorKind> =
-        report.syncs.iter().filter_map(|sync| sync.error.as_ref()).map(|error| error.kind).collect();
+    let kind = |sync: &SyncReport| sync.error.as_ref().map(|error| error.kind).or(sync.skipped_kind);
+    let kinds: Vec<ErrorKind> = report.syncs.iter().filter_map(kind).collect();
     if let Some(kind) = worst(&kinds) {
         return exit_code(kind);
     }
@@ -194,6 +194,15 @@ fn notes(sync: &SyncReport) {
             "{yellow}note{yellow:#}: {id}: {} {DIM}headwater query \"from headwater.quarantine where sync = '{}'\"{DIM:#}",
             records_in_quarantine(sync.quarantined),
             id.sync
+        );
+    }
+    if let Some(why) = &sync.skipped_reason {
+        let partitions =
+            if sync.skipped == 1 { "1 partition".to_owned() } else { format!("{} partitions", count(sync.skipped)) };
+        let more = if sync.skipped == 1 { ": " } else { "; the first: " };
+        print_error(
+            &format!("{id}: {partitions} could not be read{more}{why}"),
+            Some("the next run goes on with them; `headwater.partitions` says why each failed"),
         );
     }
     if let Some(budget) = sync.paused_by {

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::output::{count, json_line, print_error, table};
+use super::output::{DIM, count, json_line, print_error, table};
 use super::{Done, project};
 use crate::store::{ReadStore, SyncStatus};
 
@@ -35,6 +35,14 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     }
     let headings = ["sync", "last run", "state", "watermark", "rows", "deleted", "quarantined"];
     anstream::println!("{}", table(&headings, &rows, &[4, 5, 6]));
+    for status in known.iter().filter(|status| status.partitions_failed > 0) {
+        anstream::println!(
+            "{}: some partitions could not be read: {DIM}headwater query \"select partition, error from headwater.partitions \
+             where sync = '{}' and error is not null\"{DIM:#}",
+            status.id,
+            status.id.sync
+        );
+    }
     for status in &known {
         if let Some(message) = status.last_run.as_ref().and_then(|run| run.error.as_ref()) {
             print_error(&format!("{}: {message}", status.id), None);
@@ -68,11 +76,24 @@ fn row(name: &str, status: Option<&SyncStatus>) -> Vec<String> {
         name.to_owned(),
         when,
         state,
-        status.watermark.clone().unwrap_or_default(),
+        place(status),
         count(status.rows_live),
         count(status.rows_deleted),
         count(status.quarantined),
     ]
+}
+
+/// How far it is: the watermark, or its partitions.
+fn place(status: &SyncStatus) -> String {
+    let failed = match status.partitions_failed {
+        0 => String::new(),
+        failed => format!(", {} failed", count(failed)),
+    };
+    match status.partitions {
+        0 => status.watermark.clone().unwrap_or_default(),
+        1 => format!("1 partition{failed}"),
+        partitions => format!("{} partitions{failed}", count(partitions)),
+    }
 }
 
 fn wire(name: &str, status: Option<&SyncStatus>) -> serde_json::Value {
@@ -90,5 +111,7 @@ fn wire(name: &str, status: Option<&SyncStatus>) -> serde_json::Value {
         "rows_live": status.map(|status| status.rows_live),
         "rows_deleted": status.map(|status| status.rows_deleted),
         "quarantined": status.map(|status| status.quarantined),
+        "partitions": status.map(|status| status.partitions),
+        "partitions_failed": status.map(|status| status.partitions_failed),
     })
 }

@@ -142,6 +142,14 @@ pub enum Error {
         /// where it should be
         path: String,
     },
+    /// a column is made of the item of `for_each`, of which a record that was kept says nothing
+    #[error("a column of `{table}` names `parent`, and a record that was kept does not say which item it came from")]
+    ItemUnknown {
+        /// `schema.table`
+        table: String,
+        /// the sync, as the command line names it
+        sync: String,
+    },
     /// the rows to fan out over are not there
     #[error("`for_each` goes over the rows of `{table}`, and there is no such table yet")]
     NoParents {
@@ -167,7 +175,11 @@ impl Error {
         match self {
             Self::Remote(error) if error.is_local() => ErrorKind::User,
             Self::Remote(_) | Self::Status { .. } | Self::FailedBody { .. } | Self::TokenExpired => ErrorKind::Remote,
-            Self::Template { .. } | Self::Url { .. } | Self::Items { .. } | Self::NoParents { .. } => ErrorKind::User,
+            Self::Template { .. }
+            | Self::Url { .. }
+            | Self::Items { .. }
+            | Self::ItemUnknown { .. }
+            | Self::NoParents { .. } => ErrorKind::User,
             Self::Decode { .. }
             | Self::NoRecords { .. }
             | Self::NextUrl { .. }
@@ -237,6 +249,7 @@ impl Error {
             Self::Guarded { .. } => "deletes_guarded",
             Self::Items { .. } => "bad_items",
             Self::ItemKey { .. } => "item_key",
+            Self::ItemUnknown { .. } => "item_unknown",
             Self::NoParents { .. } => "no_parents",
             Self::Bug(_) => "bug",
         }
@@ -282,6 +295,7 @@ impl Error {
             Self::WindowTooFull { .. } => "make `incremental.window.split.min` shorter, or page through the window".into(),
             Self::Items { .. } => "an item is a text, a number, or a map with `key`".into(),
             Self::ItemKey { .. } => "check `key` of the `list`".into(),
+            Self::ItemUnknown { sync, .. } => format!("read the records again: `headwater run {sync} --full`"),
             Self::NoParents { sync, .. } => format!("run that sync first: `headwater run {sync}`"),
             Self::Bug(_) => "please report it with the command and the output".into(),
         })

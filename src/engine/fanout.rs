@@ -1,8 +1,10 @@
 //! The partitions of a fan-out: its items, level in level, and the lists of each, several at once.
 
 use std::collections::{HashSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use minijinja::Value;
 use minijinja::value::Serde;
 use serde_json::{Map, Value as Json};
@@ -13,16 +15,20 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::Error;
 use super::answer::{Mapped, Reader, Rows, item_key};
 use super::commit::{Message, Turns};
-use super::lane::{Ended, Lanes, Partition, unexplained};
+use super::fetch::Fetcher;
+use super::lane::{Asked, Ended, Lanes, Partition, unexplained};
 use super::render::{Variables, render};
 use super::sync::first_mark;
-use crate::plan::{LevelPlan, LevelSource, Predicate, SyncId, limits};
+use super::writer::Writer;
+use crate::plan::{LevelPlan, LevelSource, ModelPlan, Predicate, SyncId, SyncPlan, limits};
 use crate::record::{matches, parse};
+use crate::remote::{self, Client};
 use crate::scan::{Begin, Pass, ScanState, Step, Wish, begin_partition, seen_by};
+use crate::store::{self, ReadStore};
 
 /// One item of the innermost level.
-struct Item {
-    partition: Partition,
+pub(super) struct Item {
+    pub(super) partition: Partition,
     /// the highest change number of the rows that it was made of, of levels with `changed_only`
     change: Option<i64>,
 }
@@ -42,7 +48,7 @@ impl Lanes {
         let Some(plan) = self.task.plan.partitions.clone() else {
             return Err(Error::Bug("a pass over a sync of one part".into()));
         };
-        let mut items = Items::new(self, &plan.levels);
+        let mut items = self.items();
         let (mut waiting, mut reading) = (VecDeque::new(), JoinSet::new());
         let (mut stopped, mut failed, mut ended) = (false, None, false);
         let mut unread = 0;
@@ -93,7 +99,7 @@ impl Lanes {
         }
         let (listed, is_whole) = (items.listed.len() as u64, items.is_whole);
         let gone = match is_whole {
-            true => self.gone(items, &plan.levels).await?,
+            true => self.gone(items).await?,
             false => Some(Vec::new()),
         };
         let Some(gone) = gone else { return Ok(Ended::Stopped) };
@@ -120,15 +126,15 @@ impl Lanes {
 
     /// Partitions that are known and for which there is no item any more; none when the run is to stop. A list can have moved while it was
     /// read, so that an item slipped past the reader: it is read again before anything is gone.
-    async fn gone(&self, mut items: Items, levels: &[LevelPlan]) -> Result<Option<Vec<Arc<str>>>, Error> {
+    async fn gone(&self, mut items: Items) -> Result<Option<Vec<Arc<str>>>, Error> {
         let id = self.task.plan.id.clone();
         let mut known = self.task.writer.call(move |store| store.known_partitions(&id)).await?;
         known.retain(|partition| !items.listed.contains(&hash(partition)));
-        let asked = levels.iter().any(|level| matches!(level.from, LevelSource::List { .. }));
+        let asked = items.levels().iter().any(|level| matches!(level.from, LevelSource::List { .. }));
         if known.is_empty() || !asked {
             return Ok(Some(known));
         }
-        items = Items::new(self, levels);
+        items = self.items();
         loop {
             let next = items.next();
             match self.unless_stopped(next).await {
@@ -141,6 +147,18 @@ impl Lanes {
         let is_certain = items.is_whole;
         known.retain(|partition| is_certain && !items.listed.contains(&hash(partition)));
         Ok(Some(known))
+    }
+
+    /// The items of this run.
+    fn items(&self) -> Items {
+        let task = &self.task;
+        Items::new(Origin {
+            plan: Arc::clone(&task.plan),
+            client: task.client.clone(),
+            fetcher: Arc::clone(&self.fetcher),
+            rows: RowsOf::Writer(task.writer.clone()),
+            at: task.started_at,
+        })
     }
 
     fn is_stopped(&self) -> bool {
@@ -207,10 +225,28 @@ impl Lanes {
     }
 }
 
+/// Where items come from.
+pub(super) struct Origin {
+    pub(super) plan: Arc<SyncPlan>,
+    /// the way to the API, or why there is none
+    pub(super) client: Result<Client, Arc<remote::Error>>,
+    pub(super) fetcher: Arc<Fetcher>,
+    pub(super) rows: RowsOf,
+    /// when the run began
+    pub(super) at: DateTime<Utc>,
+}
+
+/// Where rows are read.
+pub(super) enum RowsOf {
+    /// in the database that the run writes
+    Writer(Writer),
+    /// in a database that is only looked at
+    File(PathBuf),
+}
+
 /// The items of all levels, one after the other, each once.
-struct Items {
-    lanes: Lanes,
-    levels: Arc<[LevelPlan]>,
+pub(super) struct Items {
+    origin: Origin,
     /// the open list of each level, from the outermost
     open: Vec<Source>,
     /// the item of each level that the next one belongs to
@@ -225,7 +261,6 @@ struct Items {
 }
 
 /// An item of one level.
-#[derive(Clone)]
 struct Entry {
     key: Vec<String>,
     item: Json,
@@ -235,15 +270,31 @@ struct Entry {
 /// A list of items, and how far it is read.
 enum Source {
     Values(std::vec::IntoIter<Entry>),
-    Rows { after: Option<Vec<String>>, ready: VecDeque<Entry>, ended: bool },
+    Rows(RowSource),
     List { reader: Arc<Reader>, scan: Box<ScanState>, ready: VecDeque<Entry>, ended: bool },
 }
 
+/// Rows of a table, and how far they are read.
+struct RowSource {
+    /// the sync that goes over them
+    id: SyncId,
+    /// the one that fills the table
+    sync: String,
+    model: Arc<ModelPlan>,
+    filter: Option<Predicate>,
+    changed_only: bool,
+    /// what `filter` sees beside the row
+    shared: Value,
+    after: Option<Vec<String>>,
+    ready: VecDeque<Entry>,
+    ended: bool,
+}
+
 impl Items {
-    fn new(lanes: &Lanes, levels: &[LevelPlan]) -> Self {
+    /// Before the first of them.
+    pub(super) fn new(origin: Origin) -> Self {
         Self {
-            lanes: lanes.clone(),
-            levels: levels.into(),
+            origin,
             open: Vec::new(),
             path: Vec::new(),
             listed: HashSet::new(),
@@ -253,8 +304,12 @@ impl Items {
         }
     }
 
+    fn levels(&self) -> &[LevelPlan] {
+        self.origin.plan.partitions.as_ref().map_or(&[], |partitions| &partitions.levels)
+    }
+
     /// The next item that was not there before; none behind the last.
-    async fn next(&mut self) -> Result<Option<Item>, Error> {
+    pub(super) async fn next(&mut self) -> Result<Option<Item>, Error> {
         if !std::mem::replace(&mut self.begun, true) {
             let outermost = self.source()?;
             self.open.push(outermost);
@@ -277,7 +332,7 @@ impl Items {
                 continue;
             };
             self.path.push(entry);
-            if level + 1 < self.levels.len() {
+            if level + 1 < self.levels().len() {
                 match self.source() {
                     Ok(source) => self.open.push(source),
                     Err(error) if !error.concerns_all_partitions() => {
@@ -309,77 +364,68 @@ impl Items {
     }
 
     fn parent(&self) -> Option<Value> {
-        let named = self.levels.iter().zip(&self.path).map(|(level, entry)| (level.name.clone(), entry.item.clone()));
+        let named = self.levels().iter().zip(&self.path).map(|(level, entry)| (level.name.clone(), entry.item.clone()));
         let parent: Map<String, Json> = named.collect();
         (!parent.is_empty()).then(|| Value::from(Serde(parent)))
     }
 
+    fn variables(&self) -> Variables {
+        Variables::new(&self.origin.plan, self.origin.at).with_parent(self.parent().as_ref())
+    }
+
     /// Opens the list of the level below the path.
     fn source(&self) -> Result<Source, Error> {
-        let LevelPlan { name, from } = &self.levels[self.path.len()];
-        let task = &self.lanes.task;
-        let parent = self.parent();
-        let variables = Variables::new(&task.plan, task.started_at).with_parent(parent.as_ref());
+        let LevelPlan { name, from } = &self.levels()[self.path.len()];
+        let variables = self.variables();
         match from {
             LevelSource::Values(given) => {
                 let items = render(given, &variables.value(), "for_each")?;
                 values(name, items).map(|entries| Source::Values(entries.into_iter()))
             }
-            LevelSource::Rows { .. } => Ok(Source::Rows { after: None, ready: VecDeque::new(), ended: false }),
+            LevelSource::Rows { model, filter, changed_only, sync } => Ok(Source::Rows(RowSource {
+                id: self.origin.plan.id.clone(),
+                sync: sync.clone(),
+                model: Arc::clone(model),
+                filter: filter.clone(),
+                changed_only: *changed_only,
+                shared: variables.value(),
+                after: None,
+                ready: VecDeque::new(),
+                ended: false,
+            })),
             LevelSource::List { list, key } => {
                 let shared = variables.value();
                 let reader = Reader {
-                    plan: Arc::clone(&task.plan),
+                    plan: Arc::clone(&self.origin.plan),
                     list: Arc::clone(list),
                     rows: Rows::Items(key.clone()),
-                    client: task.client.clone()?,
+                    client: self.origin.client.clone()?,
                     variables,
                     shared,
                     stop_below: None,
                     in_window: false,
                 };
-                let scan = ScanState::begin(0, (task.clock)(), None);
-                let reader = Arc::new(reader);
-                Ok(Source::List { reader, scan: Box::new(scan), ready: VecDeque::new(), ended: false })
+                let scan = Box::new(ScanState::begin(0, self.origin.at, None));
+                Ok(Source::List { reader: Arc::new(reader), scan, ready: VecDeque::new(), ended: false })
             }
         }
     }
 
     /// The next item of a level; none behind the last.
     async fn pull(&mut self, level: usize) -> Result<Option<Entry>, Error> {
-        let shared = Variables::new(&self.lanes.task.plan, self.lanes.task.started_at)
-            .with_parent(self.parent().as_ref())
-            .value();
         match &mut self.open[level] {
             Source::Values(entries) => Ok(entries.next()),
-            Source::Rows { after, ready, ended } => {
-                let LevelSource::Rows { sync, model, filter, changed_only } = &self.levels[level].from else {
-                    return Err(Error::Bug("the items of another level".into()));
-                };
-                while ready.is_empty() && !*ended {
-                    let (id, of, from) = (self.lanes.task.plan.id.clone(), Arc::clone(model), after.clone());
-                    let count = limits::PARTITIONS_AT_ONCE;
-                    let rows =
-                        self.lanes.task.writer.call(move |store| store.item_rows(&of, &id, from.as_deref(), count));
-                    let Some(rows) = rows.await? else {
-                        let SyncId { connection, .. } = &self.lanes.task.plan.id;
-                        let table = format!("{}.{}", model.schema, model.table);
-                        return Err(Error::NoParents { table, sync: format!("{connection}/{sync}") });
-                    };
-                    *ended = rows.len() < count;
-                    *after = rows.last().map(|row| row.key.clone());
-                    for row in rows {
-                        let item = Json::Object(row.row);
-                        if filter.as_ref().map_or(Ok(true), |filter| holds(filter, &item, &shared))? {
-                            ready.push_back(Entry { key: row.key, item, change: changed_only.then_some(row.change) });
-                        }
-                    }
+            Source::Rows(rows) => {
+                while rows.ready.is_empty() && !rows.ended {
+                    rows.read(&self.origin.rows).await?;
                 }
-                Ok(ready.pop_front())
+                Ok(rows.ready.pop_front())
             }
             Source::List { reader, scan, ready, ended } => {
                 while ready.is_empty() && !*ended {
-                    let Some(asked) = self.lanes.fetch(scan, reader).await? else { return Err(unexplained()) };
+                    let Some(asked) = Asked::ask(&self.origin.fetcher, reader, scan).await? else {
+                        return Err(unexplained());
+                    };
                     *ended = asked.step == Step::Done;
                     match asked.mapped.await.map_err(|error| Error::Bug(error.to_string()))? {
                         Some(Ok(Mapped::Items(items))) => {
@@ -393,6 +439,42 @@ impl Items {
                 Ok(ready.pop_front())
             }
         }
+    }
+}
+
+impl RowSource {
+    /// Reads some rows more.
+    async fn read(&mut self, from: &RowsOf) -> Result<(), Error> {
+        let (id, model, after) = (self.id.clone(), Arc::clone(&self.model), self.after.clone());
+        let count = limits::PARTITIONS_AT_ONCE;
+        let rows = match from {
+            RowsOf::Writer(writer) => {
+                writer.call(move |store| store.item_rows(&model, &id, after.as_deref(), count)).await?
+            }
+            RowsOf::File(path) => {
+                let path = path.clone();
+                let read = move || match ReadStore::open(&path, Box::new(|_| {})) {
+                    Ok(store) => store.item_rows(&model, &id, after.as_deref(), count),
+                    Err(store::Error::Missing { .. }) => Ok(None),
+                    Err(error) => Err(error),
+                };
+                tokio::task::spawn_blocking(read).await.map_err(|error| Error::Bug(error.to_string()))??
+            }
+        };
+        let Some(rows) = rows else {
+            let table = format!("{}.{}", self.model.schema, self.model.table);
+            return Err(Error::NoParents { table, sync: format!("{}/{}", self.id.connection, self.sync) });
+        };
+        self.ended = rows.len() < count;
+        self.after = rows.last().map(|row| row.key.clone());
+        for row in rows {
+            let item = Json::Object(row.row);
+            if self.filter.as_ref().map_or(Ok(true), |filter| holds(filter, &item, &self.shared))? {
+                let change = self.changed_only.then_some(row.change);
+                self.ready.push_back(Entry { key: row.key, item, change });
+            }
+        }
+        Ok(())
     }
 }
 

@@ -37,6 +37,47 @@ pub(super) struct Asked {
     pub(super) mapped: JoinHandle<Option<Result<Mapped, Error>>>,
 }
 
+impl Asked {
+    /// The answer for the next page of any list, which the scan moves over; none = the window holds too much.
+    pub(super) async fn ask(
+        fetcher: &Fetcher,
+        reader: &Arc<Reader>,
+        scan: &mut ScanState,
+    ) -> Result<Option<Self>, Error> {
+        let request = render::request(&reader.plan, &reader.list, &reader.shared, scan)?;
+        let masked = reader.plan.token.is_some().then(|| reader.client.masked(&request));
+        let counted = matches!(reader.list.pagination.kind, PageKind::Offset { .. } | PageKind::Page { .. });
+        let judge = |response: &_| reader.judge(response, scan.since_token.is_some());
+        let may_be_past_end = counted && scan.pages > 0;
+        let (facts, mapped) = match fetcher.fetch(&reader.client, &request, may_be_past_end, &judge).await? {
+            Fetched::Verdict(Verdict::Expired) => return Err(Error::TokenExpired),
+            Fetched::Verdict(Verdict::Split) => return Ok(None),
+            Fetched::NoSuchPage => {
+                let reader = Arc::clone(reader);
+                let mapped = tokio::task::spawn_blocking(move || Some(reader.nothing()));
+                (PageFacts { past_end: true, ..PageFacts::default() }, mapped)
+            }
+            Fetched::Answer(response) => {
+                let (tell, told) = oneshot::channel();
+                let reader = Arc::clone(reader);
+                let mapped = tokio::task::spawn_blocking(move || reader.read(&request, &response, tell));
+                match told.await {
+                    Ok(facts) => (facts?, mapped),
+                    // nothing was told: reading panicked
+                    Err(_) => {
+                        return Err(mapped.await.err().map_or_else(unexplained, |error| Error::Bug(error.to_string())));
+                    }
+                }
+            }
+        };
+        if facts.split {
+            return Ok(None);
+        }
+        let step = reader.advance(scan, &facts)?;
+        Ok(Some(Self { request: masked, facts, step, mapped }))
+    }
+}
+
 /// How reading a list ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -183,7 +224,7 @@ impl Lanes {
     /// The next page; none = the window holds too much.
     async fn fetch_page(&self, lane: Lane, scan: &mut ScanState, reader: &Arc<Reader>) -> Result<Option<Page>, Error> {
         let asked = lane == Lane::Main;
-        let Some(fetched) = self.fetch(scan, reader).await? else { return Ok(None) };
+        let Some(fetched) = Asked::ask(&self.fetcher, reader, scan).await? else { return Ok(None) };
         if let (true, Some(request), Step::Done, None) = (asked, fetched.request, fetched.step, &scan.token) {
             return Err(Error::TokenMissing { request });
         }
@@ -194,41 +235,6 @@ impl Lanes {
         }
         let (mapped, done) = (fetched.mapped, fetched.step == Step::Done);
         Ok(Some(Page { lane, mapped, after: scan.clone(), done }))
-    }
-
-    /// The answer for the next page of any list, which the scan moves over; none = the window holds too much.
-    pub(super) async fn fetch(&self, scan: &mut ScanState, reader: &Arc<Reader>) -> Result<Option<Asked>, Error> {
-        let request = render::request(&reader.plan, &reader.list, &reader.shared, scan)?;
-        let masked = reader.plan.token.is_some().then(|| reader.client.masked(&request));
-        let counted = matches!(reader.list.pagination.kind, PageKind::Offset { .. } | PageKind::Page { .. });
-        let judge = |response: &_| reader.judge(response, scan.since_token.is_some());
-        let may_be_past_end = counted && scan.pages > 0;
-        let (facts, mapped) = match self.fetcher.fetch(&reader.client, &request, may_be_past_end, &judge).await? {
-            Fetched::Verdict(Verdict::Expired) => return Err(Error::TokenExpired),
-            Fetched::Verdict(Verdict::Split) => return Ok(None),
-            Fetched::NoSuchPage => {
-                let reader = Arc::clone(reader);
-                let mapped = tokio::task::spawn_blocking(move || Some(reader.nothing()));
-                (PageFacts { past_end: true, ..PageFacts::default() }, mapped)
-            }
-            Fetched::Answer(response) => {
-                let (tell, told) = oneshot::channel();
-                let reader = Arc::clone(reader);
-                let mapped = tokio::task::spawn_blocking(move || reader.read(&request, &response, tell));
-                match told.await {
-                    Ok(facts) => (facts?, mapped),
-                    // nothing was told: reading panicked
-                    Err(_) => {
-                        return Err(mapped.await.err().map_or_else(unexplained, |error| Error::Bug(error.to_string())));
-                    }
-                }
-            }
-        };
-        if facts.split {
-            return Ok(None);
-        }
-        let step = reader.advance(scan, &facts)?;
-        Ok(Some(Asked { request: masked, facts, step, mapped }))
     }
 
     /// Reads window after window, several at once. One that fails does not keep the others from being read: only it is read again.

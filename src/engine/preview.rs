@@ -1,11 +1,13 @@
 //! `dry-run`: real requests, mapped rows, nothing written.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
 use super::answer::Mapped;
 use super::clock::system_clock;
+use super::fanout::{Items, Origin, RowsOf};
 use super::fetch::{Fetched, Fetcher};
 use super::lane::{reader, unexplained};
 use super::render;
@@ -44,23 +46,46 @@ pub struct PreviewRequest {
     pub records: u64,
 }
 
-/// Makes the requests of the first `pages_max` pages of a sync that has never run, and maps what comes.
+/// Makes the requests of the first `pages_max` pages of a sync that has never run, and maps what comes. Of a fan-out the first item is
+/// read, for which `database` may be looked at.
 ///
 /// # Errors
 /// As a run.
-pub async fn preview(plan: &Arc<SyncPlan>, pages_max: u64, observer: &Observer) -> Result<Preview, Error> {
+pub async fn preview(
+    plan: &Arc<SyncPlan>,
+    pages_max: u64,
+    database: &Path,
+    observer: &Observer,
+) -> Result<Preview, Error> {
     let client = Client::new(Arc::clone(&plan.connection), Credentials::resolve(&plan.connection)?)?;
     let clock = system_clock();
     let at = clock();
-    let mut begin = begin(plan, None, Part::Whole, Wish::default(), first_mark(plan, None, at)?.as_ref(), 0, at);
+    let fetcher = Arc::new(Fetcher::new(Arc::clone(plan), Arc::clone(observer), clock, false));
+    let parent = match plan.partitions {
+        None => None,
+        Some(_) => {
+            let mut items = Items::new(Origin {
+                plan: Arc::clone(plan),
+                client: Ok(client.clone()),
+                fetcher: Arc::clone(&fetcher),
+                rows: RowsOf::File(database.into()),
+                at,
+            });
+            let Some(item) = items.next().await? else {
+                return Ok(Preview { requests: Vec::new(), batches: Vec::new(), more: false });
+            };
+            item.partition.parent
+        }
+    };
+    let start = first_mark(plan, parent.as_ref(), at)?;
+    let mut begin = begin(plan, None, Part::Whole, Wish::default(), start.as_ref(), 0, at);
     let window =
         plan.windows().and_then(|(incremental, window)| begin.checkpoint.windows.next(incremental, window, 0, at));
     let (lane, mut scan, range) = match window {
         Some(OpenWindow { range, scan }) => (Lane::Window(scan.id), scan, Some(range)),
         None => (Lane::Main, begin.checkpoint.main.scan.unwrap_or_else(|| ScanState::begin(0, at, None)), None),
     };
-    let reader = Arc::new(reader(plan, client.clone(), lane, &scan, (range.as_ref(), None)));
-    let fetcher = Fetcher::new(Arc::clone(plan), Arc::clone(observer), clock, false);
+    let reader = Arc::new(reader(plan, client.clone(), lane, &scan, (range.as_ref(), parent.as_ref())));
     let mut preview = Preview { requests: Vec::new(), batches: Vec::new(), more: true };
     while preview.more && scan.pages < pages_max {
         let request = render::request(plan, &plan.list, &reader.shared, &scan)?;

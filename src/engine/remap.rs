@@ -14,7 +14,7 @@ use super::report::{Failed, as_text};
 use super::run::{publish_now, run_id};
 use super::writer::Writer;
 use super::{Error, Event, Observer};
-use crate::plan::{PublishPlan, SyncId, SyncPlan};
+use crate::plan::{ColumnPlan, ColumnSource, PublishPlan, SyncId, SyncPlan};
 use crate::record::{Batch, Json, Mapper, parse};
 use crate::store::{RemapGroup, Remapped, Retried, Retry, Store};
 
@@ -158,6 +158,7 @@ impl Work {
     }
 
     async fn remap(&self, plan: &Arc<SyncPlan>, report: &mut RemapReport) -> Result<(), Error> {
+        needs_no_item(plan)?;
         let (of, run_id, at) = (Arc::clone(plan), self.run_id.clone(), now());
         let kept = self.writer.call(move |store| {
             store.prepare(&[Arc::clone(&of.model)], false, &run_id, at)?;
@@ -185,6 +186,7 @@ impl Work {
     }
 
     async fn retry(&self, plan: &Arc<SyncPlan>, report: &mut RetryReport) -> Result<(), Error> {
+        needs_no_item(plan)?;
         let (of, run_id, at) = (Arc::clone(plan), self.run_id.clone(), now());
         self.writer.call(move |store| store.prepare(&[Arc::clone(&of.model)], false, &run_id, at)).await?;
         let mapper = Arc::new(Mapper::new(plan).never_failing());
@@ -205,6 +207,17 @@ impl Work {
         }
         Ok(())
     }
+}
+
+/// Whether the columns can be made of the record alone.
+fn needs_no_item(plan: &SyncPlan) -> Result<(), Error> {
+    let names_it =
+        |column: &ColumnPlan| matches!(&column.source, ColumnSource::Template(template) if template.names("parent"));
+    if plan.model.columns.iter().any(names_it) {
+        let table = format!("{}.{}", plan.model.schema, plan.model.table);
+        return Err(Error::ItemUnknown { table, sync: plan.id.to_string() });
+    }
+    Ok(())
 }
 
 /// The rows of these records, how many records there were, and how many of them are no JSON, which somebody has written there.

@@ -79,6 +79,9 @@ pub struct SyncReport {
     pub skipped: u64,
     /// the first of them, and why
     pub skipped_reason: Option<String>,
+    /// who can do something about that
+    #[serde(skip)]
+    pub skipped_kind: Option<ErrorKind>,
     /// why it failed
     pub error: Option<Failed>,
 }
@@ -133,6 +136,7 @@ impl SyncReport {
             deletes_skipped: None,
             skipped: 0,
             skipped_reason: None,
+            skipped_kind: None,
             error: None,
         }
     }
@@ -160,6 +164,7 @@ impl SyncReport {
 
     pub(super) fn skip(&mut self, partition: &str, error: &Error) {
         self.skipped += 1;
+        self.skipped_kind.get_or_insert_with(|| error.kind());
         self.skipped_reason.get_or_insert_with(|| format!("`{partition}`: {error}"));
     }
 

@@ -204,4 +204,4 @@ fn again_if_guarded(checkpoint: &mut Checkpoint) -> Option<String> {
 
 #[cfg(test)]
 #[path = "begin_tests.rs"]
-mod tests;
+pub(super) mod tests;

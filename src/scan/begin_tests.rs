@@ -11,7 +11,7 @@ const LIST: &str = "{ request: { get: /other }, response: { records: \"$.items[*
 const WINDOWS: &str = "incremental: { field: $.at, start: \"2024-01-01\", window: { size: 1d } }\nrequest: { get: /items, query: { from: \"{{ window.start }}\" } }";
 
 /// A sync with these words.
-fn plan(words: &str) -> SyncPlan {
+pub fn plan(words: &str) -> SyncPlan {
     let file = |kind, text: &str| Input {
         source: Arc::new(Source::new(format!("{kind:?}.yaml"), text)),
         kind,
@@ -19,7 +19,7 @@ fn plan(words: &str) -> SyncPlan {
         builtin: false,
         stray: false,
     };
-    let request = if words.contains("request: { get: /items") { "" } else { "request: { get: /items }\n" };
+    let request = if words.contains("get: /items") || words.contains("get: \"/items") { "" } else { "request: { get: /items }\n" };
     let files = [
         file(Kind::Project, "database: x.duckdb\nconnections:\n  acme: { provider: api }\n"),
         file(Kind::Provider, "provider: api\nbase_url: \"https://api.example\"\n"),

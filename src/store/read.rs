@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 
 use super::error::Error;
 use super::file::{Access, WaitObserver, Warehouse};
+use super::items::{self, ItemRow};
 use super::layout::{self, own};
 use super::ledger;
 use super::query::{self, ResultColumn};
@@ -37,9 +38,9 @@ pub struct SyncStatus {
     pub last_run: Option<RunSummary>,
     /// `schema.table` it fills, once it has committed something
     pub table: Option<String>,
-    /// `scanning`, `complete` or `reset`, once it has committed something
+    /// `scanning`, `complete`, `failed` (of a partition) or `reset`, once it has committed something
     pub state: Option<String>,
-    /// everything up to here is in the table
+    /// everything up to here is in the table; none where each partition has its own
     pub watermark: Option<String>,
     /// when it last came to the end of a scan
     pub last_completed_at: Option<DateTime<Utc>>,
@@ -49,6 +50,10 @@ pub struct SyncStatus {
     pub rows_deleted: u64,
     /// its records in quarantine
     pub quarantined: u64,
+    /// items of `for_each` that it remembers
+    pub partitions: u64,
+    /// of which so many could not be read to their end
+    pub partitions_failed: u64,
 }
 
 /// One run of a sync.
@@ -110,6 +115,20 @@ impl ReadStore {
             return Ok(None);
         }
         Ok(ledger::read_checkpoints(self.warehouse.connection(), id, &["".into()])?.remove(""))
+    }
+
+    /// As [`super::Store::item_rows`].
+    ///
+    /// # Errors
+    /// DuckDB refuses.
+    pub fn item_rows(
+        &self,
+        model: &ModelPlan,
+        id: &SyncId,
+        after: Option<&[String]>,
+        count: usize,
+    ) -> Result<Option<Vec<ItemRow>>, Error> {
+        items::rows(self.warehouse.connection(), model, id, after, count)
     }
 
     /// What a run would do to the tables of `models`.
@@ -223,12 +242,19 @@ fn syncs(db: &Connection) -> duckdb::Result<Vec<(SyncStatus, Option<Table>)>> {
                         UNION SELECT connection, provider, sync, variant FROM {partitions}), \
               last AS (SELECT * FROM {runs} QUALIFY row_number() OVER \
                        (PARTITION BY connection, provider, sync, variant ORDER BY started_at DESC, rowid DESC) = 1), \
+              parts AS (SELECT connection, provider, sync, variant, max(table_schema) AS table_schema, max(table_name) AS table_name, \
+                        CASE WHEN bool_or(state = 'failed') THEN 'failed' WHEN bool_or(state = 'scanning') THEN 'scanning' \
+                             ELSE max(state) END AS state, \
+                        CASE WHEN count(*) = 1 THEN max(watermark) END AS watermark, max(last_completed_at) AS last_completed_at, \
+                        count(*) FILTER (partition <> '') AS partitions, count(*) FILTER (state = 'failed') AS failed \
+                        FROM {partitions} GROUP BY ALL), \
               bad AS (SELECT connection, provider, sync, variant, count(*) AS records FROM {quarantine} GROUP BY ALL) \
          SELECT s.connection, s.provider, s.sync, s.variant, p.table_schema, p.table_name, p.state AS progress, p.watermark, \
                 epoch_us(p.last_completed_at) AS completed, coalesce(b.records, 0) AS bad, \
+                coalesce(p.partitions, 0) AS partitions, coalesce(p.failed, 0) AS failed, \
                 l.run_id, l.state, epoch_us(l.started_at) AS started, epoch_us(l.ended_at) AS ended, l.pages, l.records, l.added, \
                 l.updated, l.deleted, l.unchanged, l.quarantined, l.error_code, l.error \
-         FROM syncs s LEFT JOIN {partitions} p USING (connection, provider, sync, variant) \
+         FROM syncs s LEFT JOIN parts p USING (connection, provider, sync, variant) \
               LEFT JOIN last l USING (connection, provider, sync, variant) \
               LEFT JOIN bad b USING (connection, provider, sync, variant) \
          ORDER BY s.connection, s.provider, s.sync, s.variant",
@@ -257,6 +283,8 @@ fn read_status(row: &Row<'_>) -> duckdb::Result<(SyncStatus, Option<Table>)> {
         rows_live: 0,
         rows_deleted: 0,
         quarantined: row.get("bad")?,
+        partitions: row.get("partitions")?,
+        partitions_failed: row.get("failed")?,
     };
     Ok((status, table))
 }

@@ -3,7 +3,7 @@
 //! Which tables a sync fills stands in `headwater.partitions`. So that row is kept when the rows are: without it nobody could tell whose
 //! they are, neither a later purge nor one of another sync that fills the same table.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use duckdb::{Connection, OptionalExt, params};
@@ -11,7 +11,7 @@ use duckdb::{Connection, OptionalExt, params};
 use super::error::Error;
 use super::layout::{self, own};
 use super::ledger::stamp;
-use super::sql::{CATALOG, Table, literal};
+use super::sql::{CATALOG, Table, ident, joined, literal};
 use super::stage;
 use crate::plan::SyncId;
 
@@ -27,7 +27,7 @@ pub struct Reset {
     pub syncs: Vec<SyncId>,
     /// only this part of them; all parts where it is none
     pub partition: Option<String>,
-    /// their rows and quarantined records too; not together with `partition`, as no row says which part it came from
+    /// their rows too: of a partition those that it gave last; and their quarantined records, which are of no partition
     pub purge: bool,
 }
 
@@ -140,12 +140,23 @@ fn prepare(db: &Connection, reset: &Reset) -> Result<Vec<Cut>, Error> {
     let mut cuts = Vec::new();
     if reset.purge {
         check_shared(db)?;
-        cuts.extend(row_cuts(db)?);
-        cuts.push(own_cut("quarantine", of_chosen(true), true));
+        cuts.extend(row_cuts(db, reset.partition.as_deref())?);
+        if reset.partition.is_none() {
+            cuts.push(own_cut("quarantine", of_chosen(true), true));
+        }
     }
-    if reset.partition.is_none() {
-        cuts.extend(seen_tables(db)?.into_iter().map(|table| Cut { table, place: of_chosen(false), told: false }));
-    }
+    // of one partition, what its own scan has seen: what all of them have seen in a pass still counts
+    let seen = match &reset.partition {
+        None => of_chosen(false),
+        Some(_) => format!(
+            "EXISTS (SELECT 1 FROM {checkpoints} p JOIN {CHOSEN} c USING (connection, provider, sync, variant) \
+             WHERE p.connection = t.connection AND p.sync = t.sync AND p.variant = t.variant {} \
+             AND t.scan_id = CAST(p.state->>'$.scan.id' AS UBIGINT))",
+            part.replace("t.partition", "p.partition"),
+            checkpoints = own("checkpoints")
+        ),
+    };
+    cuts.extend(seen_tables(db)?.into_iter().map(|table| Cut { table, place: seen.clone(), told: false }));
     cuts.push(own_cut("checkpoints", of_chosen(true) + &part, false));
     cuts.push(own_cut("partitions", of_chosen(true) + &part, false));
     Ok(cuts)
@@ -207,34 +218,53 @@ fn check_shared(db: &Connection) -> Result<(), Error> {
     Err(Error::SharedTable { table: table.plain(), others: read().map_err(failed())? })
 }
 
-/// The rows of the chosen syncs in the tables they fill, and in the history tables beside these.
-fn row_cuts(db: &Connection) -> Result<Vec<Cut>, Error> {
+/// The rows of the chosen syncs in the tables they fill, or of one partition of theirs, and in the history tables beside these.
+fn row_cuts(db: &Connection, partition: Option<&str>) -> Result<Vec<Cut>, Error> {
     let failed = || Error::database("read the tables of the syncs");
-    let read = |select: &str| -> duckdb::Result<Vec<Table>> {
+    let filled = || -> duckdb::Result<Vec<Table>> {
+        let select = format!("SELECT DISTINCT table_schema, table_name FROM {FILLED} ORDER BY ALL");
         let row = |row: &duckdb::Row<'_>| Ok(Table { schema: row.get(0)?, name: row.get(1)? });
-        db.prepare(select)?.query_map([], row)?.collect()
+        db.prepare(&select)?.query_map([], row)?.collect()
     };
-    let filled =
-        read(&format!("SELECT DISTINCT table_schema, table_name FROM {FILLED} ORDER BY ALL")).map_err(failed())?;
-    let models = read(&format!("SELECT table_schema, table_name FROM {}", own("models"))).map_err(failed())?;
+    let models = || -> duckdb::Result<Vec<(String, String)>> {
+        let select = format!("SELECT table_schema, table_name, CAST(\"key\" AS VARCHAR) FROM {}", own("models"));
+        let row = |row: &duckdb::Row<'_>| {
+            let table = Table { schema: row.get(0)?, name: row.get(1)? };
+            Ok((table.plain().to_lowercase(), row.get(2)?))
+        };
+        db.prepare(&select)?.query_map([], row)?.collect()
+    };
+    let models: BTreeMap<String, String> = models().map_err(failed())?.into_iter().collect();
     let plain = |table: &Table| table.plain().to_lowercase();
-    let models: BTreeSet<String> = models.iter().map(plain).collect();
     let mut cuts = Vec::new();
-    for table in filled {
-        let place = format!(
+    for table in filled().map_err(failed())? {
+        let of_sync = format!(
             "EXISTS (SELECT 1 FROM {FILLED} f WHERE lower(f.table_schema) = lower({}) AND lower(f.table_name) = lower({}) \
              AND f.connection = t._connection AND f.variant = t._variant)",
             literal(&table.schema),
             literal(&table.name)
         );
         let history = Table::new(&table.schema, &format!("{}_history", table.name));
-        // a model may have a table of that name
-        let history = (!models.contains(&plain(&history))).then_some(history);
-        for table in [Some(table), history].into_iter().flatten() {
-            if has_columns(db, &table, &["_connection", "_variant"])? {
-                cuts.push(Cut { table, place: place.clone(), told: true });
-            }
+        let mut columns = vec!["_connection", "_variant"];
+        let (mut place, mut versions) = (of_sync.clone(), of_sync.clone());
+        if let Some(partition) = partition {
+            columns.push("_partition");
+            let key = models.get(&plain(&table)).and_then(|key| serde_json::from_str::<Vec<String>>(key).ok());
+            let same = key.unwrap_or_default().into_iter().map(|name| format!("r.{0} = t.{0}", ident(&name)));
+            let own = ["r._connection = t._connection".to_owned(), "r._variant = t._variant".to_owned()];
+            let row = joined(own.into_iter().chain(same), " AND ");
+            place += &format!(" AND t._partition = {}", literal(partition));
+            versions +=
+                &format!(" AND EXISTS (SELECT 1 FROM {table} r WHERE {row} AND r._partition = {})", literal(partition));
         }
+        if !has_columns(db, &table, &columns)? {
+            continue;
+        }
+        // a model may have a table of that name. The versions go first: the rows say which of them are of the partition
+        if !models.contains_key(&plain(&history)) && has_columns(db, &history, &["_connection", "_variant"])? {
+            cuts.push(Cut { table: history, place: versions, told: true });
+        }
+        cuts.push(Cut { table, place, told: true });
     }
     Ok(cuts)
 }
