@@ -332,3 +332,102 @@ fn rows_that_are_not_there_yet_are_told_of() {
     assert!(text.contains("`for_each` goes over the rows of `api.boxes`, and there is no such table yet"), "{text}");
     assert!(text.contains("headwater run acme/boxes"), "{text}");
 }
+
+/// What a command prints, with its exit code.
+fn printed(project: &Project, arguments: &[&str]) -> (i32, String) {
+    let output = project.headwater(arguments);
+    (output.code, output.stdout + &output.stderr)
+}
+
+#[test]
+fn people_are_told_what_was_left_out() {
+    let api = Api::start(issues(&[("a", &[1]), ("c", &[2])]));
+    let project = project(&api, &sync("deletes: { absence: { scope: partition } }"));
+    let (code, text) = printed(&project, &["run"]);
+    assert_eq!(code, 3, "{text}");
+    for words in
+        ["partial", "acme/items: 1 partition could not be read: `b`: GET http", "the next run goes on with them"]
+    {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let (code, text) = printed(&project, &["status"]);
+    assert_eq!(code, 0);
+    for words in ["3 partitions, 1 failed", "where sync = 'items' and error is not null"] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+}
+
+#[test]
+fn a_dry_run_reads_the_first_item() {
+    let api = Api::start(issues(&THREE));
+    let project = project(&api, &sync("deletes: { absence: {} }"));
+    let (code, text) = printed(&project, &["dry-run"]);
+    assert!(code == 0 && text.contains("/repos/a/issues"), "{text}");
+    assert_eq!(api.asked(), ["GET /repos/a/issues"]);
+    let boxed = Api::start(boxes(&[(5, 1)]));
+    let project = boxes_project(&boxed, "");
+    let (code, text) = printed(&project, &["dry-run", "acme/items"]);
+    assert!(code == 2 && text.contains("headwater run acme/boxes"), "{text}");
+    assert_eq!(project.headwater(&["run", "acme/boxes"]).code, 0);
+    let (code, text) = printed(&project, &["dry-run", "acme/items"]);
+    assert!(code == 0 && text.contains("/boxes/5"), "{text}");
+}
+
+#[test]
+fn a_partition_is_purged_alone_with_its_history() {
+    let api = Api::start(issues(&THREE));
+    let project = Project::simple(
+        &api.url(),
+        &sync("deletes: { absence: { scope: partition } }"),
+        &format!("history: true\n{MODEL}"),
+    );
+    repos(&project, &["a", "b", "c"]);
+    project.done_at("2024-06-01");
+    let (code, text) = printed(&project, &["reset", "--partition", "a", "--purge", "--yes"]);
+    assert!(code == 0 && text.contains("removed 6 rows"), "{text}");
+    assert_eq!(live(&project), ["b4"]);
+    assert_eq!(project.column("select id from api.items_history"), [4]);
+    assert_eq!(project.column("select partition from headwater.checkpoints order by all"), ["", "b", "c"]);
+    assert_eq!(project.done_at("2024-06-02")["added"], 3);
+    assert_eq!(live(&project), ["a1", "a2", "a3", "b4"]);
+}
+
+#[test]
+fn a_row_is_of_the_partition_that_returned_it_last() {
+    // the same records in two lists, told apart by their ids alone
+    let api = Api::start(issues(&[("a", &[1, 2]), ("b", &[2]), ("c", &[])]));
+    let model = "key: [id]\ncolumns: { id: { path: $.id, type: bigint }, name: $.name }";
+    let project = Project::simple(
+        &api.url(),
+        &sync("deletes: { absence: { scope: partition, guard: { max_fraction: 1, allow_empty: true } } }"),
+        model,
+    );
+    repos(&project, &["a", "b", "c"]);
+    let partitions = "select _partition || id from api.items_live join api.items using (id) order by all";
+    project.done_at("2024-06-01");
+    assert_eq!(project.column(partitions), ["a1", "b2"]);
+    // it moves with the same values: no change, and the partition that has lost it deletes nothing
+    repos(&project, &["c", "b", "a"]);
+    api.becomes(issues(&[("a", &[1]), ("b", &[]), ("c", &[2])]));
+    let report = project.done_at("2024-06-02");
+    assert_eq!(
+        (&report["unchanged"], &report["deleted"], &report["change_from"]),
+        (&json!(2), &json!(0), &Value::Null)
+    );
+    assert_eq!(project.column(partitions), ["a1", "c2"]);
+}
+
+#[test]
+fn an_item_without_a_key_is_told_of() {
+    let api = Api::start(issues(&THREE));
+    let project = project(&api, &sync("deletes: { absence: {} }"));
+    let connection =
+        json!({ "provider": "api", "syncs": { "items": { "input": { "repos": ["a", { "name": "b" }] } } } });
+    project.write(
+        "headwater.yaml",
+        json!({ "database": "test.duckdb", "connections": { "acme": connection } }).to_string(),
+    );
+    let message =
+        project.fails_at("2024-06-01", "bad_items")["error"]["message"].as_str().expect("a message").to_owned();
+    assert_eq!(message, "`for_each` level `repo`: nothing tells item 2 from another");
+}

@@ -306,7 +306,9 @@ impl<'t> Commits<'t> {
         (self.rows, self.bytes, self.pages, self.deadline) = (0, 0, 0, None);
         let committed = self.task.writer.call(move |store| store.commit(group)).await?;
         report.add(&committed, pages, filtered, nulled, rows);
-        (self.task.observer)(Some(&self.task.plan.id), Event::Committed { rows });
+        if rows > 0 {
+            (self.task.observer)(Some(&self.task.plan.id), Event::Committed { rows });
+        }
         self.task.keep_log(self.fetcher).await
     }
 

@@ -81,7 +81,10 @@ const PLACES: [(&str, &str); 14] = [
     ),
     ("window", "there are windows in the request of a sync that has `incremental: { window: { size: 7 days } }`"),
     ("page", "there is a `page.cursor` in the request of a sync that has `pagination: { cursor: … }`"),
-    ("parent", "there is a parent in the request of a sync that has `for_each`"),
+    (
+        "parent",
+        "there is a parent in the request of a sync that has `for_each`, and in columns that only such syncs fill",
+    ),
     ("walk", "there is a `walk.<name>` in the request of a sync that has `walk: { bind: … }`"),
     ("job", "there is a `job.id` in the `poll` and `download` of a `job`"),
     ("record", "there is a record in columns, in conditions on records and in the request of a `detail`"),

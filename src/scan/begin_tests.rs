@@ -19,7 +19,11 @@ pub fn plan(words: &str) -> SyncPlan {
         builtin: false,
         stray: false,
     };
-    let request = if words.contains("get: /items") || words.contains("get: \"/items") { "" } else { "request: { get: /items }\n" };
+    let request = if words.contains("get: /items") || words.contains("get: \"/items") {
+        ""
+    } else {
+        "request: { get: /items }\n"
+    };
     let files = [
         file(Kind::Project, "database: x.duckdb\nconnections:\n  acme: { provider: api }\n"),
         file(Kind::Provider, "provider: api\nbase_url: \"https://api.example\"\n"),
