@@ -7,6 +7,7 @@ mod error;
 mod file;
 mod gone;
 mod history;
+mod journal;
 mod layout;
 mod ledger;
 mod merge;
