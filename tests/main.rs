@@ -46,6 +46,8 @@ mod security;
 mod shop;
 mod templates;
 mod tidy;
+#[cfg(target_os = "linux")]
+mod torn;
 mod unchanged;
 mod variants;
 mod windows;

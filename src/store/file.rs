@@ -202,7 +202,9 @@ impl Warehouse {
         let blocks = self
             .connection
             .prepare("SELECT CAST(block_id AS UBIGINT) FROM pragma_metadata_info(?) WHERE free_blocks > 0")
-            .and_then(|mut statement| statement.query_map([CATALOG], |row| row.get(0))?.collect::<Result<Vec<u64>, _>>())
+            .and_then(|mut statement| {
+                statement.query_map([CATALOG], |row| row.get(0))?.collect::<Result<Vec<u64>, _>>()
+            })
             .map_err(Error::database("list the blocks of the database"))?;
         let path = self.path.clone();
         journal::save(&path, self.handle()?, &blocks)?;
@@ -250,7 +252,9 @@ impl Warehouse {
     fn handle(&mut self) -> Result<&File, Error> {
         let handle = match self.handle.take() {
             Some(handle) => handle,
-            None => OpenOptions::new().read(true).write(true).open(&self.path).map_err(Error::file("open", &self.path))?,
+            None => {
+                OpenOptions::new().read(true).write(true).open(&self.path).map_err(Error::file("open", &self.path))?
+            }
         };
         Ok(self.handle.insert(handle))
     }

@@ -109,9 +109,9 @@ pub fn settle(database: &Path, file: &File) -> Result<bool, Error> {
     let saved = Saved::read(&mut journal).map_err(Error::file("read", &path))?;
     let now = Headers::read(file).map_err(Error::file("read", database))?;
     let put_back = match saved {
-        Some(saved) if saved.is_of(&now) => {
-            saved.put_back(&mut journal, file, &now).map_err(Error::file("put back what a kill has torn in", database))?
-        }
+        Some(saved) if saved.is_of(&now) => saved
+            .put_back(&mut journal, file, &now)
+            .map_err(Error::file("put back what a kill has torn in", database))?,
         _ => false,
     };
     discard(database)?;
