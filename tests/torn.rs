@@ -14,8 +14,8 @@ use crate::support::{Api, Project, Reply, Request};
 
 const RECORDS: usize = 60;
 const PAGE: usize = 20;
-/// More calls than a run has.
-const CALLS_MAX: usize = 400;
+/// Of the calls for the write-ahead log, which are most and alike, every so manieth is torn; of the others each.
+const LOG_STEP: usize = 5;
 
 const SYNC: &str = "request: { get: /items }
 response: { records: '$.items[*]' }
@@ -58,19 +58,18 @@ fn library(folder: &Path) -> PathBuf {
     library
 }
 
-/// Runs the program and kills it in its `at`-th call; whether it came so far.
-fn torn_at(project: &Project, library: &Path, at: usize, log: Option<&Path>) -> bool {
+/// Runs the program with the library, to be killed in its `at`-th call.
+fn headwater(project: &Project, library: &Path, arguments: &[&str], at: usize) -> std::process::Output {
     let database = project.path().canonicalize().expect("a folder").join("test.duckdb");
-    let mut command = project.command(&RUN);
-    command
-        .env("LD_PRELOAD", library)
-        .env("TEAR_DATABASE", database)
-        .env("TEAR_AT", at.to_string())
-        .env("TEAR_KEEP", "4096");
-    if let Some(log) = log {
-        command.env("TEAR_LOG", log);
-    }
-    let output = command.output().expect("the program runs");
+    let mut command = project.command(arguments);
+    command.env("LD_PRELOAD", library).env("TEAR_DATABASE", database).env("TEAR_KEEP", "4096");
+    command.env("TEAR_AT", at.to_string()).env("TEAR_LOG", project.path().join("calls"));
+    command.output().expect("the program runs")
+}
+
+/// Runs it; whether it was killed. It fails for nothing else.
+fn killed(project: &Project, library: &Path, arguments: &[&str], at: usize) -> bool {
+    let output = headwater(project, library, arguments, at);
     let killed = output.status.signal() == Some(9);
     assert!(killed || output.status.success(), "call {at}: {}", String::from_utf8_lossy(&output.stderr));
     killed
@@ -98,7 +97,7 @@ fn journal(project: &Project) -> PathBuf {
     project.path().join("test.duckdb.headwater-journal")
 }
 
-/// Tears each call of a run over `loaded` (nothing: a first load); gives the number of calls, and how often the file was torn.
+/// Tears the calls of a run over `loaded` (nothing: a first load); gives the number of calls torn, and how often the file was torn.
 fn walk(url: &str, model: &str, loaded: Option<&[u8]>, library: &Path) -> (usize, usize) {
     let fresh = || {
         let project = Project::simple(url, SYNC, model);
@@ -108,22 +107,24 @@ fn walk(url: &str, model: &str, loaded: Option<&[u8]>, library: &Path) -> (usize
         project
     };
     let reference = fresh();
-    let log = reference.path().join("calls");
-    assert!(!torn_at(&reference, library, 0, Some(&log)));
-    let calls = std::fs::read_to_string(log).expect("a log");
+    assert!(!killed(&reference, library, &RUN, 0));
+    let calls = std::fs::read_to_string(reference.path().join("calls")).expect("a log");
     let expected = outcome(&reference);
     no_block_is_written_without_a_journal(&calls);
 
-    let (next, torn) = (AtomicUsize::new(1), AtomicUsize::new(0));
+    let chosen = |(at, call): (usize, &str)| (!call.ends_with(".wal") || at % LOG_STEP == 0).then_some(at + 1);
+    let points: Vec<usize> = calls.lines().enumerate().filter_map(chosen).collect();
+    let (next, torn) = (AtomicUsize::new(0), AtomicUsize::new(0));
     std::thread::scope(|scope| {
         for _ in 0..2 {
             scope.spawn(|| {
                 loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    assert!(at < CALLS_MAX, "a run without an end");
+                    let Some(at) = points.get(next.fetch_add(1, Ordering::Relaxed)).copied() else { return };
                     let project = fresh();
-                    if !torn_at(&project, library, at, None) {
-                        return;
+                    // the log of one run may take a write less than that of another
+                    if !killed(&project, library, &RUN, at) {
+                        assert!(at + 3 > calls.lines().count(), "call {at} of a run\n{calls}");
+                        continue;
                     }
                     let began = journal(&project).exists();
                     if began && is_torn(&project) {
@@ -132,27 +133,21 @@ fn walk(url: &str, model: &str, loaded: Option<&[u8]>, library: &Path) -> (usize
                     match at % 3 {
                         // whoever comes first puts it right
                         0 if project.database().exists() => {
-                            let output = project.headwater(&["query", "SELECT 1"]);
-                            assert!(
-                                output.code == 0 || output.stderr.contains("there is no database"),
-                                "call {at}: {}",
-                                output.stderr
-                            );
+                            assert!(!killed(&project, library, &["query", "SELECT 1"], 0));
                             assert!(!journal(&project).exists(), "call {at}");
                         }
                         // a kill while it is put right
-                        1 if began => assert!(torn_at(&project, library, 1 + at / 3 % 3, None), "call {at}"),
+                        1 if began => assert!(killed(&project, library, &RUN, 1 + at / 3 % 3), "call {at}"),
                         _ => {}
                     }
-                    let output = project.headwater(&RUN);
-                    assert_eq!(output.code, 0, "call {at}: {}", output.stderr);
+                    assert!(!killed(&project, library, &RUN, 0));
                     assert_eq!(outcome(&project), expected, "call {at}");
                     assert!(!journal(&project).exists(), "call {at}");
                 }
             });
         }
     });
-    (calls.lines().count(), torn.into_inner())
+    (points.len(), torn.into_inner())
 }
 
 /// DuckDB writes the file in checkpoints alone, and each of them has its journal.
@@ -177,7 +172,8 @@ fn a_kill_in_the_middle_of_any_write_leaves_a_file_that_opens() {
     let library = library(folder.path());
 
     let (calls, torn) = walk(&api.url(), MODEL, None, &library);
-    assert!(calls > 40 && torn > 0, "{torn} of {calls} calls of a first load tore the file");
+    eprintln!("{torn} of {calls}");
+    assert!(calls > 30 && torn > 0, "{torn} of {calls} calls of a first load tore the file");
 
     let project = Project::simple(&api.url(), SYNC, MODEL);
     project.run();
@@ -185,5 +181,6 @@ fn a_kill_in_the_middle_of_any_write_leaves_a_file_that_opens() {
     generation.store(1, Ordering::Relaxed);
     let (calls, torn) = walk(&api.url(), MODEL_WITH_MORE, Some(&loaded), &library);
     // at least two blocks in each of two checkpoints
-    assert!(calls > 40 && torn > 2, "{torn} of {calls} calls of a second run tore the file");
+    eprintln!("{torn} of {calls}");
+    assert!(calls > 30 && torn > 2, "{torn} of {calls} calls of a second run tore the file");
 }

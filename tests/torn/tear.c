@@ -71,10 +71,11 @@ ssize_t write(int descriptor, const void *bytes, size_t length) {
     return -1;
 }
 
+/* What a process has written outlives it, so nothing is synced: that is for power cuts, and slow. */
 #define SYNC(name) \
     int name(int descriptor) { \
         if (stops_on("sync", descriptor)) end(); \
-        return REAL(name)(descriptor); \
+        return 0; \
     }
 SYNC(fsync)
 SYNC(fdatasync)
