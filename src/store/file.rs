@@ -196,7 +196,9 @@ impl Warehouse {
     /// # Errors
     /// What may be torn cannot be saved, or DuckDB cannot write the file. Nothing that is committed is lost.
     pub fn fold(&mut self) -> Result<(), Error> {
-        if self.log_length() == 0 {
+        let log = "SELECT wal_size = '0 bytes' FROM pragma_database_size() WHERE database_name = ?";
+        let empty = self.connection.query_row(log, [CATALOG], |row| row.get(0));
+        if empty.map_err(Error::database("look at the log"))? {
             return Ok(());
         }
         let blocks = self
@@ -217,7 +219,8 @@ impl Warehouse {
     /// # Errors
     /// As [`Warehouse::fold`].
     pub fn fold_if_long(&mut self) -> Result<(), Error> {
-        if self.log_length() < limits::LOG_LENGTH_MAX { Ok(()) } else { self.fold() }
+        let length = std::fs::metadata(with_suffix(&self.path, ".wal")).map_or(0, |log| log.len());
+        if length < limits::LOG_LENGTH_MAX { Ok(()) } else { self.fold() }
     }
 
     /// Lets go of the file, after its write-ahead log has been folded into it.
@@ -241,10 +244,6 @@ impl Warehouse {
 
     fn checkpoint(&self) -> Result<(), Error> {
         self.execute(&format!("CHECKPOINT {CATALOG}"), "fold the log into the database")
-    }
-
-    fn log_length(&self) -> u64 {
-        std::fs::metadata(with_suffix(&self.path, ".wal")).map_or(0, |log| log.len())
     }
 
     /// A handle of the file beside DuckDB's own.
