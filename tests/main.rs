@@ -47,6 +47,8 @@ mod security;
 mod shop;
 mod templates;
 mod tidy;
+#[cfg(target_os = "linux")]
+mod torn;
 mod unchanged;
 mod variants;
 mod windows;

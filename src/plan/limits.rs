@@ -100,6 +100,8 @@ pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(60);
 pub const FILE_HELD_IDLE_MAX: Duration = Duration::from_millis(250);
 /// How long the writer keeps the file at most while commits follow each other.
 pub const FILE_HELD_MAX: Duration = Duration::from_secs(2);
+/// The length in bytes from which DuckDB's write-ahead log is folded into the file after a commit, though the file is not let go of.
+pub const LOG_LENGTH_MAX: u64 = 256 << 20;
 /// DuckDB's own memory limit inside headwater.
 pub const DUCKDB_MEMORY: &str = "160MB";
 /// Seen keys that are deleted row by row; of more, those that stay are copied. A deleted row takes 8 bytes that cannot be spilled.

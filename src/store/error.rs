@@ -47,6 +47,14 @@ pub enum Error {
         /// DuckDB's words
         detail: String,
     },
+    /// a process was killed while it wrote the file, and this one may not put it right
+    #[error("`{}` was left in the middle of a write, and cannot be put right from here: {source}", path.display())]
+    Unfinished {
+        /// the database
+        path: PathBuf,
+        /// why not
+        source: std::io::Error,
+    },
     /// a newer headwater has laid out the file
     #[error("`{}` has headwater layout {found}, this program knows layouts up to {known}", path.display())]
     NewerLayout {
@@ -169,6 +177,7 @@ impl Error {
                 "if a newer DuckDB wrote it, use a newer headwater; otherwise restore a backup or the published copy"
                     .into()
             }
+            Self::Unfinished { .. } => "`headwater run` puts it right, as a user who may write the file".into(),
             Self::NewerLayout { .. } => "use the headwater that wrote it, or a newer one".into(),
             Self::File { .. } | Self::Database { .. } | Self::Query { .. } => return None,
             Self::NotUtf8 { .. } => "rename the file or folder".into(),

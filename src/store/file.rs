@@ -4,6 +4,9 @@
 //! anybody else, not even to read, so it is attached for a commit and detached when the writer has nothing more to write.
 //! DuckDB locks with `fcntl`: the lock is per process and goes when *any* handle of the file is closed in that process. So nothing
 //! else in a process may open the file while it is attached.
+//!
+//! DuckDB makes no checkpoint of its own accord: each goes through [`Warehouse::fold`], which saves what it may tear (see
+//! [`super::journal`]).
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -14,8 +17,8 @@ use std::time::Duration;
 use duckdb::{Config, Connection};
 
 use super::error::{Error, first_line};
-use super::layout;
 use super::sql::{CATALOG, literal};
+use super::{journal, layout};
 use crate::plan::limits;
 
 /// Called once per wait, after about a second, with what is waited for.
@@ -37,6 +40,8 @@ pub struct Warehouse {
     attached: Option<Access>,
     wait_max: Duration,
     waiting: WaitObserver,
+    // closing it ends DuckDB's lock, so it stays open while the file is attached
+    handle: Option<File>,
     // dropped after the connection, when DuckDB has let go of the folder
     _spill: SpillFolder,
 }
@@ -57,11 +62,17 @@ impl Warehouse {
                 .with("temp_directory", spill_text)?
                 .with("autoinstall_known_extensions", "false")?
                 .with("autoload_known_extensions", "false")?
-                .with("checkpoint_threshold", "256MB")
+                .with("checkpoint_threshold", "1000TB")
         };
-        let connection =
-            settings().and_then(Connection::open_in_memory_with_flags).map_err(Error::database("start DuckDB"))?;
-        Ok(Self { connection, path: path.into(), attached: None, wait_max, waiting, _spill: SpillFolder(spill) })
+        let connection = settings()
+            .and_then(Connection::open_in_memory_with_flags)
+            .and_then(|connection| {
+                connection.execute_batch("PRAGMA disable_checkpoint_on_shutdown")?;
+                Ok(connection)
+            })
+            .map_err(Error::database("start DuckDB"))?;
+        let spill = SpillFolder(spill);
+        Ok(Self { connection, path: path.into(), attached: None, wait_max, waiting, handle: None, _spill: spill })
     }
 
     /// DuckDB, whatever is attached.
@@ -85,8 +96,9 @@ impl Warehouse {
             return Ok(());
         }
         let fresh = with_suffix(&self.path, ".new");
-        // a write-ahead log without its database belongs to nothing
-        for leftover in [with_suffix(&self.path, ".wal"), with_suffix(&fresh, ".wal"), fresh.clone()] {
+        // a write-ahead log or a journal without its database belongs to nothing
+        let journal = journal::path_of(&self.path);
+        for leftover in [with_suffix(&self.path, ".wal"), journal, with_suffix(&fresh, ".wal"), fresh.clone()] {
             if leftover.exists() {
                 std::fs::remove_file(&leftover).map_err(Error::file("remove", &leftover))?;
             }
@@ -100,17 +112,19 @@ impl Warehouse {
             &format!("ATTACH {} AS {CATALOG} (TYPE duckdb)", literal(text(&anchored(&fresh))?)),
             "create the database",
         )?;
-        let made = layout::create(&self.connection);
+        // nobody needs the new file before it has its name, so its checkpoint needs no journal
+        let made = layout::create(&self.connection).and_then(|()| self.checkpoint());
         self.execute(&format!("DETACH {CATALOG}"), "close the new database")?;
         made?;
         std::fs::rename(&fresh, &self.path).map_err(Error::file("put in place", &self.path))?;
         sync_folder(&folder)
     }
 
-    /// Attaches the file, waiting while another process has it. Nothing happens when it is attached already.
+    /// Attaches the file, waiting while another process has it. What a stopped checkpoint has torn is put back first. Nothing happens
+    /// when it is attached already.
     ///
     /// # Errors
-    /// [`Error::Missing`], [`Error::Locked`], [`Error::NotADatabase`], [`Error::Damaged`].
+    /// [`Error::Missing`], [`Error::Locked`], [`Error::NotADatabase`], [`Error::Damaged`], [`Error::Unfinished`].
     pub fn attach(&mut self, access: Access) -> Result<(), Error> {
         if self.attached == Some(access) {
             return Ok(());
@@ -124,27 +138,146 @@ impl Warehouse {
             format!("ATTACH {} AS {CATALOG} (TYPE duckdb{read_only})", literal(text(&anchored(&self.path))?));
         let mut wait = Wait::new(self.wait_max);
         while let Err(error) = self.connection.execute_batch(&statement) {
-            let holder = holder(error, &self.path)?;
+            let holder = match holder(error, &self.path) {
+                Err(damaged @ Error::Damaged { .. }) if journal::exists(&self.path) => match self.settle(access)? {
+                    Settled::PutBack => continue,
+                    Settled::Nothing => return Err(damaged),
+                    Settled::ByAnother => "another `headwater run` is putting right what a kill has left".to_owned(),
+                },
+                holder => holder?,
+            };
             wait.pause(&self.path, &holder, &mut self.waiting)?;
         }
         self.attached = Some(access);
+        // DuckDB reads some blocks only when it needs them, so that a torn one may not have been seen yet
+        if journal::exists(&self.path)
+            && let Err(error) = self.settle_attached(access)
+        {
+            self.attached = None;
+            self.let_go()?;
+            return Err(error);
+        }
         Ok(())
     }
 
-    /// Lets go of the file. DuckDB folds its write-ahead log into it.
+    /// Puts back what a stopped checkpoint has torn, while the file is not attached. DuckDB has just refused it, so no other program is
+    /// writing it; that no other headwater is, the run lock says.
+    fn settle(&mut self, access: Access) -> Result<Settled, Error> {
+        let _lock = match access {
+            Access::Write => None,
+            Access::Read => match RunLock::take(&self.path) {
+                Err(Error::Busy { .. }) => return Ok(Settled::ByAnother),
+                lock => Some(lock.map_err(|error| self.unfinished(error))?),
+            },
+        };
+        let settled = self.settle_attached(access);
+        self.handle = None;
+        Ok(if settled? { Settled::PutBack } else { Settled::Nothing })
+    }
+
+    /// The same while it is attached: then nobody else can have it for writing.
+    fn settle_attached(&mut self, access: Access) -> Result<bool, Error> {
+        let path = self.path.clone();
+        self.handle().and_then(|handle| journal::settle(&path, handle)).map_err(|error| match access {
+            Access::Write => error,
+            Access::Read => self.unfinished(error),
+        })
+    }
+
+    fn unfinished(&self, error: Error) -> Error {
+        match error {
+            Error::File { source, .. } => Error::Unfinished { path: self.path.clone(), source },
+            other => other,
+        }
+    }
+
+    /// Folds DuckDB's write-ahead log into the file that is attached for writing, so that a kill at any moment leaves a file that opens.
     ///
     /// # Errors
-    /// DuckDB cannot write the file.
-    pub fn detach(&mut self) -> Result<(), Error> {
-        if self.attached.take().is_some() {
-            self.execute(&format!("DETACH {CATALOG}"), "close the database")?;
+    /// What may be torn cannot be saved, or DuckDB cannot write the file. Nothing that is committed is lost.
+    pub fn fold(&mut self) -> Result<(), Error> {
+        let log = "SELECT wal_size = '0 bytes' FROM pragma_database_size() WHERE database_name = ?";
+        let empty = self.connection.query_row(log, [CATALOG], |row| row.get(0));
+        if empty.map_err(Error::database("look at the log"))? {
+            return Ok(());
         }
+        let blocks = self
+            .connection
+            .prepare("SELECT CAST(block_id AS UBIGINT) FROM pragma_metadata_info(?) WHERE free_blocks > 0")
+            .and_then(|mut statement| {
+                statement.query_map([CATALOG], |row| row.get(0))?.collect::<Result<Vec<u64>, _>>()
+            })
+            .map_err(Error::database("list the blocks of the database"))?;
+        let path = self.path.clone();
+        journal::save(&path, self.handle()?, &blocks)?;
+        self.checkpoint()?;
+        journal::discard(&path)
+    }
+
+    /// As [`Warehouse::fold`], if the log has grown long.
+    ///
+    /// # Errors
+    /// As [`Warehouse::fold`].
+    pub fn fold_if_long(&mut self) -> Result<(), Error> {
+        let length = std::fs::metadata(with_suffix(&self.path, ".wal")).map_or(0, |log| log.len());
+        if length < limits::LOG_LENGTH_MAX { Ok(()) } else { self.fold() }
+    }
+
+    /// Lets go of the file, after its write-ahead log has been folded into it.
+    ///
+    /// # Errors
+    /// DuckDB cannot write the file. It is let go of all the same, and what is committed is in the log.
+    pub fn detach(&mut self) -> Result<(), Error> {
+        let folded = match self.attached.take() {
+            None => return Ok(()),
+            Some(Access::Read) => Ok(()),
+            Some(Access::Write) => self.fold(),
+        };
+        self.let_go().and(folded)
+    }
+
+    fn let_go(&mut self) -> Result<(), Error> {
+        self.execute(&format!("DETACH {CATALOG}"), "close the database")?;
+        self.handle = None;
         Ok(())
+    }
+
+    fn checkpoint(&self) -> Result<(), Error> {
+        self.execute(&format!("CHECKPOINT {CATALOG}"), "fold the log into the database")
+    }
+
+    /// A handle of the file beside DuckDB's own.
+    #[expect(clippy::disallowed_methods, reason = "the store owns the database file")]
+    fn handle(&mut self) -> Result<&File, Error> {
+        let handle = match self.handle.take() {
+            Some(handle) => handle,
+            None => {
+                OpenOptions::new().read(true).write(true).open(&self.path).map_err(Error::file("open", &self.path))?
+            }
+        };
+        Ok(self.handle.insert(handle))
     }
 
     fn execute(&self, statement: &str, doing: &'static str) -> Result<(), Error> {
         self.connection.execute_batch(statement).map_err(Error::database(doing))
     }
+}
+
+impl Drop for Warehouse {
+    fn drop(&mut self) {
+        // nobody is left to be told, and nothing is lost: what is committed is in the log
+        drop(self.detach());
+    }
+}
+
+/// What came of putting things back.
+enum Settled {
+    /// the file is as it was before the checkpoint
+    PutBack,
+    /// nothing was torn
+    Nothing,
+    /// a run is doing it
+    ByAnother,
 }
 
 /// Waits between two attempts to open the file: 10 ms, doubling to 500 ms, within a bound.

@@ -149,9 +149,7 @@ pub fn upgrade(connection: &Connection) -> Result<(), Error> {
         transaction.execute_batch(&statements).map_err(failed())?;
     }
     transaction.execute(&format!("UPDATE {} SET version = ?", own("meta")), [VERSION]).map_err(failed())?;
-    transaction.commit().map_err(failed())?;
-    // replaying schema changes is where DuckDB had most bugs, so the write-ahead log never holds one for long
-    connection.execute_batch(&format!("CHECKPOINT {CATALOG}")).map_err(failed())
+    transaction.commit().map_err(failed())
 }
 
 /// The layout version of the attached file; `None` when headwater has not been here.

@@ -8,6 +8,7 @@ mod file;
 mod gone;
 mod history;
 mod items;
+mod journal;
 mod layout;
 mod ledger;
 mod merge;

@@ -129,7 +129,11 @@ impl Store {
         match layout::version(store.warehouse.connection(), path)? {
             None => layout::create(store.warehouse.connection())?,
             Some(layout::VERSION) => {}
-            Some(_) => layout::upgrade(store.warehouse.connection())?,
+            Some(_) => {
+                layout::upgrade(store.warehouse.connection())?;
+                // replaying schema changes is where DuckDB had most bugs, so the write-ahead log never holds one for long
+                store.warehouse.fold()?;
+            }
         }
         Ok(store)
     }
@@ -171,11 +175,7 @@ impl Store {
         })?;
         if wrote {
             // the write-ahead log never holds a schema change for long: replaying them is where DuckDB had most bugs
-            let checkpoint = format!("CHECKPOINT {}", super::sql::CATALOG);
-            self.warehouse
-                .connection()
-                .execute_batch(&checkpoint)
-                .map_err(Error::database("write the tables to the file"))?;
+            self.warehouse.fold()?;
         }
         Ok(changes)
     }
@@ -418,6 +418,7 @@ impl Store {
         let transaction = self.attached()?.unchecked_transaction().map_err(Error::database(doing))?;
         let done = work(&transaction)?;
         transaction.commit().map_err(Error::database(doing))?;
+        self.warehouse.fold_if_long()?;
         Ok(done)
     }
 }

@@ -67,7 +67,8 @@ impl Project {
         std::fs::write(path, text).expect("a file");
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    /// The program, to be started in a way of the test's own.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
         command.arg("--project").arg(self.path()).args(arguments).env("NO_COLOR", "1").stdin(Stdio::null());
         command

@@ -3,6 +3,7 @@
 mod absence;
 mod file;
 mod history;
+mod journal;
 mod law;
 mod layout;
 mod ledger;
