@@ -97,7 +97,7 @@ impl<'t> Commits<'t> {
                 Some(Message::GiveUp(id)) => self.checkpoint.windows.give_up(id),
                 Some(Message::BeginAgain(lane, scan)) => {
                     self.commit(report).await?;
-                    self.checkpoint.after_page(lane, *scan, Order::None);
+                    self.checkpoint.after_page(lane, *scan, Order::None, self.task.plan.zone());
                     let keep = seen_by(&self.task.plan, &self.checkpoint);
                     self.task.forget_seen(keep, self.kept(&self.checkpoint), false).await?;
                 }
@@ -143,7 +143,7 @@ impl<'t> Commits<'t> {
                 self.bytes += batch.bytes;
                 scan.unsorted |= batch.unsorted || batch.low.is_some() && batch.low < scan.high;
                 let now = (self.task.clock)();
-                scan.high = scan.high.take().max(batch.high.clone().map(|mark| mark.not_after(now)));
+                scan.high = scan.high.take().max(batch.high.clone().map(|mark| mark.not_after(now, plan.zone())));
                 if batch.keyless > 0 {
                     scan.doubt("a record without a readable key could be any of the rows");
                 }
@@ -162,7 +162,8 @@ impl<'t> Commits<'t> {
                     self.seen.push(keys.keys);
                 } else {
                     let highest = keys.marks.iter().flatten().max().cloned();
-                    scan.high = scan.high.take().max(highest.map(|mark| mark.not_after((self.task.clock)())));
+                    scan.high =
+                        scan.high.take().max(highest.map(|mark| mark.not_after((self.task.clock)(), plan.zone())));
                     let mark = changed_column(plan);
                     self.gone.extend(gone(&mut self.checkpoint, &keys, mark));
                 }
@@ -170,9 +171,9 @@ impl<'t> Commits<'t> {
         }
         let order = plan.order();
         let closes = done && !needs_finish(plan, lane, &scan);
-        self.checkpoint.after_page(lane, scan, order);
+        self.checkpoint.after_page(lane, scan, order, plan.zone());
         if closes {
-            self.checkpoint.after_scan(lane, order);
+            self.checkpoint.after_scan(lane, order, plan.zone());
         }
         self.committed = false;
         let age_max = self.task.group_age_max;
@@ -211,11 +212,11 @@ impl<'t> Commits<'t> {
         let Some(scan) = self.checkpoint.scan(lane).cloned() else {
             return Err(Error::Bug("the end of a scan that nobody made".into()));
         };
-        if matches!(lane, Lane::Window(_)) && scan.rounds == 0 && !scan.is_settled(plan.order()) {
+        if matches!(lane, Lane::Window(_)) && scan.rounds == 0 && !scan.is_settled(plan.order(), plan.zone()) {
             return Ok(Next::Again(Box::new(self.hold(lane, scan.again()).await?)));
         }
         let mut after = self.checkpoint.clone();
-        after.after_scan(lane, plan.order());
+        after.after_scan(lane, plan.order(), plan.zone());
         let keep = seen_by(&plan, &after);
         let tells = tells_gone(&plan, lane, &scan);
         if !tells || scan.unproven.is_some() {
@@ -256,7 +257,7 @@ impl<'t> Commits<'t> {
 
     /// Keeps a scan that has come to its end and is not closed.
     async fn hold(&mut self, lane: Lane, scan: ScanState) -> Result<ScanState, Error> {
-        self.checkpoint.after_page(lane, scan.clone(), Order::None);
+        self.checkpoint.after_page(lane, scan.clone(), Order::None, self.task.plan.zone());
         let kept = self.checkpoint_only(&self.checkpoint);
         self.task.writer.call(move |store| store.commit(kept)).await?;
         Ok(scan)

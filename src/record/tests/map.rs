@@ -285,6 +285,7 @@ fn incremental(kind: MarkKind, format: TimeFormat) -> SyncPlan {
         field: path("$.at"),
         kind,
         format,
+        zone: None,
         order: Order::Ascending,
         start: None,
         lookback: Duration::ZERO,
