@@ -73,13 +73,17 @@ impl Windows {
         let lag = delta(window.lag);
         let before = |back: TimeDelta| now.checked_sub_signed(back);
         let (Some(whole), Some(sure)) = (before(lag), before(lag.max(limits::CLOCK_SKEW_MAX))) else { return };
-        let whole = clock.floor(clock.zone.local(clock.zone.after_doubled(whole)));
+        // the last moment that is read
+        let whole = match clock.zone.after_doubled(whole) {
+            end if end > whole => clock.zone.local(end) - TimeDelta::microseconds(1),
+            _ => clock.zone.local(whole),
+        };
         let sure = clock.floor(clock.zone.local(clock.zone.before_doubled(sure)));
         let from = match &self.until {
             Some(until) => until.asked_from(plan).max(start.clone().min(until.clone())).before_doubled(clock.zone),
             None => clock.mark(clock.floor(clock.local(start))),
         };
-        let to = clock.mark(whole + clock.unit);
+        let to = clock.mark(clock.floor(whole) + clock.unit);
         let until = clock.mark(sure);
         if from < to {
             self.add(Range { from: from.clone(), to });
