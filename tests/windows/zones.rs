@@ -229,24 +229,32 @@ fn what_is_written_in_an_hour_that_comes_twice_is_not_lost() {
 
 #[test]
 fn a_list_that_is_newest_first_is_read_down_to_the_hour_that_comes_twice() {
-    let newest_first = |time: &str| {
-        let mut records = until(time);
-        records.reverse();
+    // a record a page
+    let newest_first = |times: &[&str]| {
+        let ids = (1..=times.len() as u64).rev();
+        let records: Vec<Value> = ids.zip(times).map(|(id, time)| written(id, time)).collect();
         move |request: &Request| {
             let page = request.number("page", 0);
             let next = if page + 1 < records.len() { json!(page + 1) } else { Value::Null };
             Reply::json(&json!({ "items": [records[page]], "next": next }))
         }
     };
-    let api = Api::start(newest_first(FIRST));
+    // the third and the fourth are of the second hour: they bear times before the watermark, and it is behind them
+    let times = [
+        "2026-10-25 03:20:00",
+        "2026-10-25 02:15:00",
+        "2026-10-25 02:12:00",
+        "2026-10-25 02:50:00",
+        "2026-10-25 01:00:00",
+    ];
+    let api = Api::start(newest_first(&times[3..]));
     let words =
         since(&format!("{BERLIN}, order: descending, stop_at_watermark: true"), &format!("pagination: {PAGING}"));
     let project = Project::simple(&api.url(), &words.replace(", query: { since: \"{{ watermark }}\" }", ""), COLUMNS);
     project.done_at(FIRST);
-    // 3 bears a time before the watermark, and 2 is behind it
-    api.becomes(newest_first(AFTER));
-    assert_eq!(project.done_at(AFTER)["added"], 2);
-    assert_eq!(live(&project), [1, 2, 3, 4]);
+    api.becomes(newest_first(&times));
+    assert_eq!(project.done_at(AFTER)["added"], 3);
+    assert_eq!(live(&project), [1, 2, 3, 4, 5]);
 }
 
 #[test]
