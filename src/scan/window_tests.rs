@@ -250,7 +250,8 @@ proptest! {
         }
     }
 
-    /// An API that knows nothing but the clock on its wall, while that is put forward and back: what is below the watermark was returned.
+    /// An API that knows nothing but the clock on its wall, while that is put forward and back: what is below the watermark was returned. So
+    /// it was by one that tells offsets.
     #[test]
     fn an_api_that_takes_local_times_returns_everything(
         (zone, around) in prop::sample::select(&TURNS[..]),
@@ -260,9 +261,9 @@ proptest! {
             &[("45m", 1), ("6h", 1), ("6h", 3_600), ("1d", 1), ("1d", 86_400), ("3d", 86_400), ("1 month", 1)][..]
         ),
         lookback in prop_oneof![Just(0_u64), Just(600), Just(5_400)],
-        days in any::<bool>(),
+        (days, offsets) in any::<(bool, bool)>(),
     ) {
-        let days = days && granularity == 86_400;
+        let (days, offsets) = (days && granularity == 86_400, offsets && granularity == 1);
         let zone = Zone::parse(zone).expect("a zone");
         let mut plan = plan(if days { MarkKind::Date } else { MarkKind::Timestamp }, size, lookback);
         plan.0.zone = Some(zone);
@@ -281,8 +282,12 @@ proptest! {
         };
         for event in events {
             for range in world.happens(&event) {
-                let ends = [clock.local(&range.from), clock.local(&range.last(&world.plan.0, &world.plan.1))].map(told);
-                let in_it = |at: &DateTime<Utc>| (ends[0]..=ends[1]).contains(&told(zone.local(*at)));
+                let last = range.last(&world.plan.0, &world.plan.1);
+                let ends = [clock.local(&range.from), clock.local(&last)].map(told);
+                let in_it = |at: &DateTime<Utc>| match offsets {
+                    true => (range.from.clone()..=last.clone()).contains(&mark(*at)),
+                    false => (ends[0]..=ends[1]).contains(&told(zone.local(*at))),
+                };
                 returned.extend(written(world.now).filter(in_it));
             }
             let Some(watermark) = world.windows.covered() else { continue };
