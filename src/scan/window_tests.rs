@@ -139,6 +139,31 @@ fn a_window_is_halved_down_to_the_least_length() {
     assert_eq!(first.halves(&days, &window, Span::MINUTE), None, "a day has no half");
 }
 
+#[test]
+fn windows_end_and_are_halved_where_the_clock_shows_it_first() {
+    let (mut incremental, window) = plan(MarkKind::Timestamp, "1d", 0);
+    let range = |from: &str, to: &str| Range { from: time(from), to: time(to) };
+    // midnight, after an hour from 23:00 that came twice: the last second is of the second time
+    incremental.zone = Zone::parse("America/Sao_Paulo");
+    let day = range("2018-02-17T02:00:00Z", "2018-02-18T03:00:00Z");
+    assert_eq!(day.last(&incremental, &window), time("2018-02-18T02:59:59Z"));
+    // 03:00, after an hour that did not come
+    incremental.zone = Zone::parse("Europe/Berlin");
+    assert_eq!(
+        range("2026-03-28T23:00:00Z", "2026-03-29T01:00:00Z").last(&incremental, &window),
+        time("2026-03-29T00:59:59Z")
+    );
+    // from 02:00 to 03:00 and again: the first 02:30, for there is nothing between it and the second that another clock could tell
+    let hour = range("2026-10-25T00:00:00Z", "2026-10-25T02:00:00Z");
+    let (first, second) = hour.halves(&incremental, &window, Span::MINUTE).expect("halves");
+    assert_eq!((first.to.clone(), second.from), (time("2026-10-25T00:30:00Z"), time("2026-10-25T00:30:00Z")));
+    assert_eq!(first.last(&incremental, &window), time("2026-10-25T00:29:59Z"));
+    // what does not come has no half
+    let gap = range("2026-03-29T00:59:00Z", "2026-03-29T01:01:00Z");
+    let halves = gap.halves(&incremental, &window, Span::MINUTE).expect("halves");
+    assert_eq!((halves.0.to, halves.1.to), (time("2026-03-29T01:00:00Z"), gap.to));
+}
+
 /// What can happen to windows.
 #[derive(Debug, Clone)]
 enum Event {
