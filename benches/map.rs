@@ -176,6 +176,7 @@ fn plan(with_template: bool) -> SyncPlan {
             field: path("$.updated_at"),
             kind: MarkKind::Timestamp,
             format: TimeFormat::Rfc3339,
+            zone: None,
             order: Order::Ascending,
             start: None,
             lookback: Duration::ZERO,

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use headwater::plan::{Moment, Template, TimeFormat};
+use headwater::plan::{Moment, Template};
 use minijinja::value::{Serde, Value};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -47,7 +47,7 @@ struct Case {
 fn variables(table: &Table) -> Value {
     let times = table.times.iter().map(|(name, at)| {
         let at = chrono::DateTime::parse_from_rfc3339(at).expect("a time").to_utc();
-        (name.clone(), Value::from_object(Moment { at, format: TimeFormat::Rfc3339, day: false }))
+        (name.clone(), Value::from_object(Moment::utc(at)))
     });
     Value::from_pairs(table.with.iter().map(|(name, value)| (name.clone(), Value::from(Serde(value)))).chain(times))
 }

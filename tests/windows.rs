@@ -1,6 +1,7 @@
 //! The range from the watermark to now, window by window: what is asked, what a failure costs, what is deleted.
 
 mod deletes;
+mod zones;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};

@@ -50,7 +50,7 @@ pub(super) fn time(duration: Duration) -> String {
 
 fn span(span: Span) -> String {
     match span {
-        Span::Exact(delta) => time(delta.to_std().unwrap_or_default()),
+        Span::Exact(_) | Span::Days(_) => time(span.shortest()),
         Span::Months(1) => "1 month".to_owned(),
         Span::Months(months) => format!("{months} months"),
     }

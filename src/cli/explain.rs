@@ -246,6 +246,9 @@ fn mark(incremental: &IncrementalPlan) -> String {
     if let Some(format) = format_of(&incremental.format) {
         text += &format!(" ({format})");
     }
+    if let Some(zone) = incremental.zone {
+        text += &format!(", times of {}", zone.name());
+    }
     if let Some(start) = &incremental.start {
         text += &format!(", from {}", start.text());
     }

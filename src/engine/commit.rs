@@ -137,7 +137,7 @@ impl<'t> Commits<'t> {
             Message::BeginAgain(lane, scan) => {
                 self.commit(report).await?;
                 let before = seen_by(&self.task.plan, self.part(&partition)?);
-                self.part(&partition)?.after_page(lane, *scan, Order::None);
+                self.part(&partition)?.after_page(lane, *scan, Order::None, self.task.plan.zone());
                 self.forget_seen(&partition, before).await?;
             }
             Message::Finish { lane, reply } => match self.finish(&partition, lane, report).await {
@@ -228,7 +228,7 @@ impl<'t> Commits<'t> {
                 self.bytes += batch.bytes;
                 scan.unsorted |= batch.unsorted || batch.low.is_some() && batch.low < scan.high;
                 let now = (self.task.clock)();
-                scan.high = scan.high.take().max(batch.high.clone().map(|mark| mark.not_after(now)));
+                scan.high = scan.high.take().max(batch.high.clone().map(|mark| mark.not_after(now, plan.zone())));
                 if batch.keyless > 0 {
                     scan.doubt("a record without a readable key could be any of the rows");
                 }
@@ -249,7 +249,8 @@ impl<'t> Commits<'t> {
                     self.seen.extend(seen_by.map(|scan| (scan, keys.keys)));
                 } else {
                     let highest = keys.marks.iter().flatten().max().cloned();
-                    scan.high = scan.high.take().max(highest.map(|mark| mark.not_after((self.task.clock)())));
+                    scan.high =
+                        scan.high.take().max(highest.map(|mark| mark.not_after((self.task.clock)(), plan.zone())));
                     let mark = changed_column(&plan);
                     let gone = gone(self.part(partition)?, &keys, mark);
                     self.gone.extend(gone);
@@ -260,9 +261,9 @@ impl<'t> Commits<'t> {
         let closes = done && !needs_finish(&plan, partition, lane, &scan);
         let (records, unproven) = (scan.records, scan.unproven.clone());
         let checkpoint = self.part(partition)?;
-        checkpoint.after_page(lane, scan, order);
+        checkpoint.after_page(lane, scan, order, plan.zone());
         if closes {
-            checkpoint.after_scan(lane, order);
+            checkpoint.after_scan(lane, order, plan.zone());
             self.count_in_pass(partition, records, unproven);
         }
         self.touch(partition);
@@ -319,12 +320,12 @@ impl<'t> Commits<'t> {
         let Some(scan) = self.part(partition)?.scan(lane).cloned() else {
             return Err(Error::Bug("the end of a scan that nobody made".into()));
         };
-        if is_read_again(&plan, partition, lane, &scan) && !scan.is_settled(plan.order()) {
+        if is_read_again(&plan, partition, lane, &scan) && !scan.is_settled(plan.order(), plan.zone()) {
             return Ok(Next::Again(Box::new(self.hold(partition, lane, scan.again()).await?)));
         }
         let before = seen_by(&plan, self.part(partition)?);
         let mut after = self.part(partition)?.clone();
-        after.after_scan(lane, plan.order());
+        after.after_scan(lane, plan.order(), plan.zone());
         let tells = tells_gone(&plan, partition, lane, &scan);
         if !tells || scan.unproven.is_some() {
             report.deletes_skipped = scan.unproven.clone().filter(|_| tells).or(report.deletes_skipped.take());
@@ -368,7 +369,8 @@ impl<'t> Commits<'t> {
 
     /// Keeps a scan that has come to its end and is not closed.
     async fn hold(&mut self, partition: &Arc<str>, lane: Lane, scan: ScanState) -> Result<ScanState, Error> {
-        self.part(partition)?.after_page(lane, scan.clone(), Order::None);
+        let zone = self.task.plan.zone();
+        self.part(partition)?.after_page(lane, scan.clone(), Order::None, zone);
         let held = self.part(partition)?.clone();
         let kept = Group { checkpoints: vec![(Arc::clone(partition), self.kept(&held))], ..self.group() };
         self.task.writer.call(move |store| store.commit(kept)).await?;

@@ -321,17 +321,19 @@ pub(super) fn reader(
 ) -> Reader {
     let variables = Variables::new(plan, scan.started_at).with_parent(parent);
     let field = |read: fn(&IncrementalPlan) -> bool| plan.incremental.as_ref().filter(|plan| read(plan));
-    let floor = |incremental: &IncrementalPlan| scan.since.as_ref().map(|since| since.minus(incremental.lookback));
+    let floor = |incremental: &IncrementalPlan| scan.since.as_ref().map(|since| since.asked_from(incremental));
     let (list, rows, variables, stop_below): (&Arc<ListPlan>, Rows, Variables, Option<(MarkReader, Mark)>) =
         match (lane, &plan.deletes) {
             (Lane::Feed, DeletePlan::Feed(feed)) => {
-                let mark = feed.field.as_ref().map(|(path, format)| MarkReader::new(path, MarkKind::Timestamp, format));
+                let zone = plan.incremental.as_ref().and_then(|incremental| incremental.zone);
+                let reader = |(path, format): &(_, _)| MarkReader::new(path, MarkKind::Timestamp, format, zone);
+                let mark = feed.field.as_ref().map(reader);
                 let format = feed.field.as_ref().map(|(_, format)| format);
-                let variables = variables.with_mark(scan.since.as_ref().zip(format));
-                (&feed.list, Rows::Keys(KeyReader::new(&plan.model, &feed.key, mark)), variables, None)
+                let variables = variables.with_mark(scan.since.as_ref().zip(format), plan.zone());
+                (&feed.list, Rows::Keys(KeyReader::new(plan, &feed.key, mark)), variables, None)
             }
             (Lane::Sweep, DeletePlan::Sweep(sweep)) => {
-                (&sweep.list, Rows::Keys(KeyReader::new(&plan.model, &sweep.key, None)), variables, None)
+                (&sweep.list, Rows::Keys(KeyReader::new(plan, &sweep.key, None)), variables, None)
             }
             (Lane::Main | Lane::Window(_) | Lane::Feed | Lane::Sweep, _) => {
                 let variables = variables.with_watermark(plan, scan);
@@ -342,10 +344,8 @@ pub(super) fn reader(
                     _ => variables,
                 };
                 let mapper = Mapper::new(plan).from(field(|plan| plan.client_filter).and_then(floor));
-                let stop_below = field(|plan| plan.stop_at_watermark).and_then(|incremental| {
-                    let reader = MarkReader::new(&incremental.field, incremental.kind, &incremental.format);
-                    Some((reader, floor(incremental)?))
-                });
+                let stop_below = field(|plan| plan.stop_at_watermark)
+                    .and_then(|incremental| Some((MarkReader::of(incremental), floor(incremental)?)));
                 (&plan.list, Rows::Model(Box::new(mapper)), variables, stop_below)
             }
         };

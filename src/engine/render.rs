@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chrono::{DateTime, NaiveTime, Utc};
+use chrono::{DateTime, Utc};
 use minijinja::value::Serde;
 use minijinja::{Value, context};
 use serde_json::{Map, Value as Json};
@@ -13,7 +13,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::Error;
 use crate::plan::{
     BodyPlan, IncrementalPlan, ListPlan, MarkKind, Method, Moment, PageKind, RequestPlan, SyncPlan, Target, Template,
-    TimeFormat, ValuePlan, is_secret_name,
+    TimeFormat, ValuePlan, Zone, is_secret_name,
 };
 use crate::remote::{HeaderValue, Request, Secret};
 use crate::scan::{Mark, Position, ScanState};
@@ -27,7 +27,7 @@ pub(super) struct Variables {
 impl Variables {
     /// `started_at` is when the scan began: a resumed scan asks the same as before.
     pub(super) fn new(plan: &SyncPlan, started_at: DateTime<Utc>) -> Self {
-        let moment = |at| Value::from_object(Moment { at, format: TimeFormat::Rfc3339, day: false });
+        let moment = |at| Value::from_object(Moment { zone: plan.zone(), ..Moment::utc(at) });
         let pairs = vec![
             ("config", Value::from(Serde(&plan.connection.config))),
             ("input", Value::from(Serde(&plan.input))),
@@ -47,8 +47,8 @@ impl Variables {
     /// With what the scan starts from: the token of a delta feed, or the watermark less the lookback.
     pub(super) fn with_watermark(mut self, plan: &SyncPlan, scan: &ScanState) -> Self {
         let of_field = |incremental: &IncrementalPlan| {
-            let since = scan.since.as_ref()?.minus(incremental.lookback);
-            Some(mark_value(incremental.kind, &incremental.format, &since))
+            let since = scan.since.as_ref()?.asked_from(incremental);
+            Some(mark_value(incremental.kind, &incremental.format, incremental.clock(), &since))
         };
         let watermark = match (&plan.token, &plan.incremental) {
             (Some(_), _) => scan.since_token.as_ref().map(|token| Value::from(Serde(token))),
@@ -60,15 +60,16 @@ impl Variables {
     }
 
     /// With the watermark of a list of deletions, as its field is written.
-    pub(super) fn with_mark(mut self, since: Option<(&Mark, &TimeFormat)>) -> Self {
-        let value = since.map(|(mark, format)| mark_value(MarkKind::Timestamp, format, mark));
+    pub(super) fn with_mark(mut self, since: Option<(&Mark, &TimeFormat)>, zone: Zone) -> Self {
+        let value = since
+            .map(|(mark, format)| mark_value(MarkKind::Timestamp, format, zone, &mark.clone().before_doubled(zone)));
         self.pairs.push(("watermark", value.unwrap_or(Value::UNDEFINED)));
         self
     }
 
     /// With a window: its first and its last moment.
     pub(super) fn with_window(mut self, plan: &IncrementalPlan, start: &Mark, end: &Mark) -> Self {
-        let value = |mark| mark_value(plan.kind, &plan.format, mark);
+        let value = |mark| mark_value(plan.kind, &plan.format, plan.clock(), mark);
         self.pairs.push(("window", Value::from_pairs([("start", value(start)), ("end", value(end))])));
         self
     }
@@ -84,14 +85,11 @@ impl Variables {
 }
 
 /// A mark as the API writes such values.
-fn mark_value(kind: MarkKind, format: &TimeFormat, mark: &Mark) -> Value {
+fn mark_value(kind: MarkKind, format: &TimeFormat, zone: Zone, mark: &Mark) -> Value {
     let format = format.clone();
     match mark {
-        Mark::Timestamp(at) => Value::from_object(Moment { at: *at, format, day: kind == MarkKind::Date }),
-        Mark::Date(day) => {
-            let at = day.and_time(NaiveTime::MIN).and_utc();
-            Value::from_object(Moment { at, format, day: true })
-        }
+        Mark::Timestamp(at) => Value::from_object(Moment { at: *at, format, day: kind == MarkKind::Date, zone }),
+        Mark::Date(day) => Value::from_object(Moment { at: zone.midnight(*day), format, day: true, zone }),
         Mark::Integer(number) => Value::from(*number),
         Mark::Text(text) => Value::from(text.as_str()),
     }

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use minijinja::context;
+use minijinja::value::Serde;
 use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -14,8 +16,8 @@ use super::read::read;
 use super::sync::{self, Beside, SyncDraft};
 use super::table::Filled;
 use super::{
-    ActionPlan, ConnectionPlan, DeletePlan, ListPlan, ModelPlan, NotifyPlan, Plan, PublishPlan, Schedule, SyncId,
-    SyncPlan, connection, lint, schedule, table, test, words,
+    ActionPlan, ConnectionPlan, DeletePlan, IncrementalPlan, ListPlan, ModelPlan, NotifyPlan, Plan, PublishPlan,
+    Schedule, SyncId, SyncPlan, Zone, connection, lint, schedule, table, test, words,
 };
 use crate::diagnostic::{Diagnostic, Severity, Source, suggest};
 use crate::spec::inherit::inherit;
@@ -543,7 +545,8 @@ fn connection_syncs(
                     sync: name.to_owned(),
                     variant,
                 };
-                plans.push(Arc::new(instance(id, draft, connection, input, own_schedule)));
+                let zone = zone_of(sink, connection_place, draft, (&id, connection, &input), documents);
+                plans.extend(zone.map(|zone| Arc::new(instance(id, draft, connection, (input, zone), own_schedule))));
             }
         }
     }
@@ -564,11 +567,47 @@ fn nothing_to_sync(sink: &mut Sink, place: &Place<'_>, provider: &str, available
     sink.warning("W082", place, message, Some(hint));
 }
 
+/// The zone of a sync's times where a connection tells it; `None` where it tells none that there is.
+fn zone_of(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    draft: &SyncDraft,
+    (id, connection, input): (&SyncId, &ConnectionPlan, &Value),
+    documents: &Documents,
+) -> Option<Option<Zone>> {
+    let Some(template) = &draft.timezone else { return Some(None) };
+    let variables = context! {
+        config => minijinja::Value::from(Serde(&connection.config)),
+        input => minijinja::Value::from(Serde(input)),
+        variant => id.variant.as_str(),
+        connection => context! { name => connection.name.as_str() },
+    };
+    // the API tells it, and this version does not ask: that was told where it is written
+    let mut named = template.variables().iter().filter_map(|name| name.strip_prefix("config."));
+    let learned = documents.providers.get(&id.provider).map(|typed| &typed.spec);
+    let is_learned = |name: &str| learned.is_some_and(|spec| provider::saved(spec).any(|saved| saved == name));
+    if named.any(|name| connection.config.get(name).is_none() && is_learned(name)) {
+        return Some(None);
+    }
+    let why = match template.render(&variables) {
+        Ok(Some(name)) => match Zone::parse(&name) {
+            Some(zone) => return Some(Some(zone)),
+            None => format!("is `{}`, and there is no such time zone", words::shorten(&name)),
+        },
+        Ok(None) => "has no value".to_owned(),
+        Err(error) => format!("has no value: {error}"),
+    };
+    let message = format!("`incremental.timezone` of the sync `{}` {why}", id.sync);
+    let hint = "give its IANA name in the settings of the connection: `Europe/Berlin`".to_owned();
+    sink.key_error("E105", place, message, Some(hint));
+    None
+}
+
 fn instance(
     id: SyncId,
     draft: &SyncDraft,
     connection: &Arc<ConnectionPlan>,
-    input: Value,
+    (input, zone): (Value, Option<Zone>),
     own_schedule: Option<Schedule>,
 ) -> SyncPlan {
     let identity =
@@ -585,6 +624,7 @@ fn instance(
         pagination,
         errors,
         incremental,
+        timezone: _,
         token,
         deletes,
         partitions,
@@ -595,6 +635,7 @@ fn instance(
         input: _,
         essence: _,
     } = draft.clone();
+    let incremental = incremental.map(|incremental| IncrementalPlan { zone: incremental.zone.or(zone), ..incremental });
     SyncPlan {
         id,
         description,

@@ -4,8 +4,17 @@ use std::time::Duration;
 
 use super::place::{Place, Sink};
 use super::variables::{Variables, template};
-use super::{IncrementalPlan, MarkKind, Order, Span, TimeFormat, TokenFeed, WindowPlan, words};
+use super::{IncrementalPlan, MarkKind, Order, Span, Template, TimeFormat, TokenFeed, WindowPlan, Zone, words};
 use crate::spec::{ExpiredSpec, IncrementalSpec, MarkTypeSpec, OrderSpec, SplitSpec, TokenFeedSpec, WindowSpec};
+
+/// What `incremental` says.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    pub(super) by_field: Option<IncrementalPlan>,
+    pub(super) token: Option<TokenFeed>,
+    /// the zone of `by_field`, where only a connection tells it
+    pub(super) timezone: Option<Template>,
+}
 
 /// Compiles `incremental`: by a field, by a token, or both; `None` where a mistake was found.
 pub(super) fn incremental(
@@ -13,11 +22,12 @@ pub(super) fn incremental(
     place: &Place<'_>,
     spec: &IncrementalSpec,
     open: Variables<'_>,
-) -> Option<(Option<IncrementalPlan>, Option<TokenFeed>)> {
+) -> Option<Changes> {
     let IncrementalSpec {
         field,
         kind: kind_spec,
         format,
+        timezone,
         order,
         start,
         lookback,
@@ -38,10 +48,11 @@ pub(super) fn incremental(
             return None;
         }
         only_with_field(sink, place)?;
-        return Some((None, token?));
+        return Some(Changes { token: token?, ..Changes::default() });
     };
     let field = words::singular_path(sink, &place.key("field"), field);
     let format = format_plan(sink, &place.key("format"), kind, format.as_ref());
+    let zone = zone_plan(sink, &place.key("timezone"), kind, timezone.as_ref(), open);
     let start = start_plan(sink, &place.key("start"), kind, start.as_ref(), open);
     let lookback = lookback_plan(sink, &place.key("lookback"), kind, lookback.as_ref());
     let window = words::optional(window_spec.as_ref(), |spec| window(sink, &place.key("window"), spec, kind, open));
@@ -59,10 +70,16 @@ pub(super) fn incremental(
             Some(hint),
         );
     }
+    let (zone, timezone) = match zone? {
+        Some(ZoneWord::Fixed(zone)) => (Some(zone), None),
+        Some(ZoneWord::OfConnection(template)) => (None, Some(template)),
+        None => (None, None),
+    };
     let plan = IncrementalPlan {
         field: field?,
         kind,
         format: format?,
+        zone,
         order: match order {
             OrderSpec::Ascending => Order::Ascending,
             OrderSpec::Descending => Order::Descending,
@@ -75,7 +92,7 @@ pub(super) fn incremental(
         client_filter: *client_filter,
         max_age: max_age?,
     };
-    Some((Some(plan), token?))
+    Some(Changes { by_field: Some(plan), token: token?, timezone })
 }
 
 fn mark_kind(spec: MarkTypeSpec) -> MarkKind {
@@ -101,7 +118,8 @@ fn lookback_plan(sink: &mut Sink, place: &Place<'_>, kind: MarkKind, text: Optio
 
 /// Words that mean nothing without a `field`.
 fn only_with_field(sink: &mut Sink, place: &Place<'_>) -> Option<()> {
-    let keys = ["type", "format", "order", "start", "lookback", "window", "stop_at_watermark", "client_filter"];
+    let keys =
+        ["type", "format", "timezone", "order", "start", "lookback", "window", "stop_at_watermark", "client_filter"];
     let needless: Vec<&str> = keys.into_iter().filter(|key| place.key(key).node().is_some()).collect();
     for key in &needless {
         let hint = "add `field: $.updated_at`, or take the line out".to_owned();
@@ -127,13 +145,41 @@ fn format_plan(sink: &mut Sink, place: &Place<'_>, kind: MarkKind, text: Option<
     }
 }
 
+/// A time zone as it is written.
+enum ZoneWord {
+    Fixed(Zone),
+    /// known with the settings of a connection
+    OfConnection(Template),
+}
+
+fn zone_plan(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    kind: MarkKind,
+    text: Option<&String>,
+    open: Variables<'_>,
+) -> Option<Option<ZoneWord>> {
+    let Some(text) = text else { return Some(None) };
+    if matches!(kind, MarkKind::Integer | MarkKind::Text) {
+        let message = "only a timestamp or a date has a `timezone`";
+        sink.key_error("E107", place, message, Some("take the line out".to_owned()));
+        return None;
+    }
+    let template = template(sink, place, text, open.with(&["config", "input", "variant", "connection"]))?;
+    if template.is_fixed() {
+        let name = words::timezone(sink, place, text)?;
+        return Zone::parse(&name).map(|zone| Some(ZoneWord::Fixed(zone)));
+    }
+    Some(Some(ZoneWord::OfConnection(template)))
+}
+
 fn start_plan(
     sink: &mut Sink,
     place: &Place<'_>,
     kind: MarkKind,
     text: Option<&String>,
     open: Variables<'_>,
-) -> Option<Option<super::Template>> {
+) -> Option<Option<Template>> {
     let Some(text) = text else { return Some(None) };
     let names = ["config", "input", "variant", "connection", "run"];
     let template = template(sink, place, text, open.with(&names))?;

@@ -30,6 +30,7 @@ mod test;
 mod variables;
 mod webhook;
 mod words;
+mod zone;
 
 pub use column_type::ColumnType;
 pub use compile::{Compiled, Input, compile};
@@ -40,3 +41,6 @@ pub use row_schema::{Breach, RowSchema};
 pub use select::UnknownSelector;
 pub use template::{Template, TemplateError};
 pub use words::is_secret_name;
+pub use zone::Zone;
+#[cfg(test)]
+pub(crate) use zone::tests::zones;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::incremental::Changes;
 use super::place::{Place, Sink};
 use super::provider::ProviderWords;
 use super::variables::Variables;
@@ -32,6 +33,8 @@ pub(super) struct SyncDraft {
     pub(super) pagination: PagePlan,
     pub(super) errors: Vec<ErrorRule>,
     pub(super) incremental: Option<IncrementalPlan>,
+    /// the zone of `incremental`, where only a connection tells it
+    pub(super) timezone: Option<Template>,
     pub(super) token: Option<TokenFeed>,
     pub(super) deletes: DeletePlan,
     pub(super) partitions: Option<PartitionPlan>,
@@ -221,7 +224,7 @@ pub(super) fn sync(
     let schedule = schedule::schedule(sink, &place.key("schedule"), schedule_spec.as_ref());
     let budget = budget(sink, place, spec);
     let ((request, job), (model, outputs)) = (asked?, outputs?);
-    let (incremental, token) = incremental?.unwrap_or_default();
+    let Changes { by_field: incremental, token, timezone } = incremental?.unwrap_or_default();
     let draft = SyncDraft {
         description: description.clone(),
         schedule: schedule?,
@@ -234,6 +237,7 @@ pub(super) fn sync(
         pagination: pagination?,
         errors: errors?,
         incremental,
+        timezone,
         token,
         deletes: deletes?.unwrap_or(DeletePlan::None),
         partitions: partitions?,

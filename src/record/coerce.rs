@@ -8,7 +8,7 @@ use base64::engine::general_purpose::{STANDARD_PAD_INDIFFERENT, URL_SAFE_PAD_IND
 use super::number::{Misfit, Number};
 use super::time::{Format, Misread};
 use super::{Json, excerpt};
-use crate::plan::{ColumnType, TimeFormat};
+use crate::plan::{ColumnType, TimeFormat, Zone};
 
 /// A typed value. Text and JSON are borrowed from the record.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,6 +76,7 @@ pub struct Reason {
 pub struct Coercion {
     column_type: ColumnType,
     format: Format,
+    zone: Option<Zone>,
 }
 
 /// What is wrong with a value, before it is named.
@@ -87,7 +88,13 @@ enum Fault {
 impl Coercion {
     /// For a column of this type; `format` says how times are written.
     pub fn new(column_type: &ColumnType, format: &TimeFormat) -> Self {
-        Self { column_type: column_type.clone(), format: Format::from(format) }
+        Self { column_type: column_type.clone(), format: Format::from(format), zone: None }
+    }
+
+    /// With the zone of times that have no offset, if it is known.
+    #[must_use]
+    pub fn in_zone(self, zone: Option<Zone>) -> Self {
+        Self { zone, ..self }
     }
 
     /// The typed value of one JSON value; null stays null.
@@ -158,10 +165,15 @@ impl Coercion {
             ColumnType::Double => double(value),
             ColumnType::Decimal { precision, scale } => decimal(value, *precision, *scale),
             ColumnType::Varchar => text(value).map(Cell::Text),
-            ColumnType::Date => self.time(value, Format::day).map(Cell::Date),
+            ColumnType::Date => {
+                self.time(value, |format, text, is_number| format.day(text, is_number, self.zone)).map(Cell::Date)
+            }
             ColumnType::Time => self.time(value, Format::clock).map(Cell::Time),
             ColumnType::Timestamp => self.time(value, Format::local).map(Cell::Timestamp),
-            ColumnType::Timestamptz => self.time(value, Format::moment).map(Cell::Timestamptz),
+            ColumnType::Timestamptz => {
+                let read = |format: &Format, text: &str, is_number| format.moment(text, is_number, self.zone);
+                self.time(value, read).map(Cell::Timestamptz)
+            }
             ColumnType::Uuid => uuid(value),
             ColumnType::Json => Ok(Cell::Json(value)),
             ColumnType::Blob => blob(value),

@@ -11,7 +11,7 @@ use super::columns::{ColumnBuilder, arrow_type};
 use super::hash::{self, Scratch};
 use super::map::MarkReader;
 use super::{Json, Keys, first};
-use crate::plan::{ColumnType, ModelPlan, Path};
+use crate::plan::{ColumnType, Path, SyncPlan};
 
 /// Reads the keys of a model's rows out of entries.
 #[derive(Debug, Clone)]
@@ -31,7 +31,8 @@ struct KeyColumn {
 
 impl KeyReader {
     /// `key` says for each key column, by its position in the model, where its value stands in an entry; `mark` reads an entry's time.
-    pub fn new(model: &ModelPlan, key: &[(usize, Path)], mark: Option<MarkReader>) -> Self {
+    pub fn new(plan: &SyncPlan, key: &[(usize, Path)], mark: Option<MarkReader>) -> Self {
+        let model = &plan.model;
         let path_of = |at: usize| key.iter().find(|(position, _)| *position == at).map(|(_, path)| path);
         let columns: Vec<KeyColumn> = model
             .key
@@ -42,7 +43,7 @@ impl KeyReader {
                     name: column.name.clone(),
                     column_type: column.column_type.clone(),
                     path: path_of(at)?.clone(),
-                    coercion: Coercion::new(&column.column_type, &column.format),
+                    coercion: Coercion::new(&column.column_type, &column.format).in_zone(plan.zone_of(column)),
                 })
             })
             .collect();

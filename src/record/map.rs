@@ -14,7 +14,7 @@ use super::{Batch, Fate, Json, Quarantined, excerpt, row};
 use crate::plan::limits::{BATCH_BYTES_MAX, QUARANTINE_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::plan::{
     Breach, ColumnSource, ColumnType, DeletePlan, IncrementalPlan, MarkKind, OnInvalid, Path, PathForm, Predicate,
-    RowSchema, Step, SyncPlan, Template, TimeFormat,
+    RowSchema, Step, SyncPlan, Template, TimeFormat, Zone,
 };
 use crate::scan::Mark;
 
@@ -115,7 +115,7 @@ impl Mapper {
             on_invalid: model.on_invalid,
             filter: plan.list.response.filter.clone(),
             flag: Flag::new(&plan.deletes),
-            mark: plan.incremental.as_ref().map(|plan| MarkReader::new(&plan.field, plan.kind, &plan.format)),
+            mark: plan.incremental.as_ref().map(|plan| MarkReader::of(plan)),
             floor: None,
             validate: model.validate.clone(),
             layout: Layout::new(model),
@@ -127,7 +127,7 @@ impl Mapper {
                 is_key: model.key.contains(&at),
                 required: column.required,
                 source,
-                coercion: Coercion::new(&column.column_type, &column.format),
+                coercion: Coercion::new(&column.column_type, &column.format).in_zone(plan.zone_of(column)),
             });
         }
         mapper
@@ -422,9 +422,14 @@ pub struct MarkReader {
 }
 
 impl MarkReader {
-    /// Reads what stands at `field`.
-    pub fn new(field: &Path, kind: MarkKind, format: &TimeFormat) -> Self {
-        Self { field: field.clone(), coercion: Coercion::new(&mark_type(kind), format) }
+    /// Reads what stands at `field`; times without an offset are of `zone`.
+    pub fn new(field: &Path, kind: MarkKind, format: &TimeFormat, zone: Option<Zone>) -> Self {
+        Self { field: field.clone(), coercion: Coercion::new(&mark_type(kind), format).in_zone(zone) }
+    }
+
+    /// Reads the incremental field.
+    pub fn of(plan: &IncrementalPlan) -> Self {
+        Self::new(&plan.field, plan.kind, &plan.format, plan.zone)
     }
 
     /// The mark of a record; none where it has none, or one that cannot be read.
@@ -443,13 +448,14 @@ impl MarkReader {
 }
 
 /// Reads `incremental.start`, which people write and not the API: the field's own format, or RFC 3339, or a day, which begins at
-/// midnight UTC. Null gives no mark.
+/// midnight of the plan's zone. Null gives no mark.
 ///
 /// # Errors
 /// Why it is none of these, as a fragment for people.
 pub fn read_start(plan: &IncrementalPlan, value: &Json<'_>) -> Result<Option<Mark>, String> {
     let column_type = mark_type(plan.kind);
-    let own = Coercion::new(&column_type, &plan.format).cell(value);
+    let read = |format: &TimeFormat| Coercion::new(&column_type, format).in_zone(plan.zone).cell(value);
+    let own = read(&plan.format);
     let cell = own.or_else(|reason| {
         let midnight = TimeFormat::Custom("%Y-%m-%d".to_owned());
         let formats: &[TimeFormat] = match plan.kind {
@@ -457,7 +463,7 @@ pub fn read_start(plan: &IncrementalPlan, value: &Json<'_>) -> Result<Option<Mar
             MarkKind::Date => &[TimeFormat::Rfc3339],
             MarkKind::Integer | MarkKind::Text => &[],
         };
-        formats.iter().find_map(|format| Coercion::new(&column_type, format).cell(value).ok()).ok_or(reason.text)
+        formats.iter().find_map(|format| read(format).ok()).ok_or(reason.text)
     });
     cell.map(mark)
 }

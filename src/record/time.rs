@@ -1,11 +1,11 @@
 //! Dates and times as APIs write them: ISO 8601 and RFC 3339, epoch numbers, and formats of their own.
 
 use chrono::format::{Item, ParseErrorKind, Parsed, StrftimeItems, parse};
-use chrono::{NaiveDate, NaiveTime, Timelike};
+use chrono::{DateTime, NaiveDate, NaiveTime, Timelike};
 
 use super::excerpt::quoted;
 use super::number::Number;
-use crate::plan::TimeFormat;
+use crate::plan::{TimeFormat, Zone};
 
 /// Microseconds of a day.
 const DAY_US: i64 = 86_400_000_000;
@@ -69,18 +69,25 @@ struct Written {
 
 impl Format {
     /// A moment in microseconds since 1970 UTC. Fractions finer than a microsecond are cut off. What a custom format does not say is
-    /// midnight and UTC.
-    pub(super) fn moment(&self, text: &str, is_number: bool) -> Result<i64, Misread> {
+    /// midnight, and UTC or `zone`; with a zone RFC 3339 may leave the offset out too. Of the instants that a local time can mean it is the
+    /// earliest.
+    pub(super) fn moment(&self, text: &str, is_number: bool, zone: Option<Zone>) -> Result<i64, Misread> {
         if let Self::Epoch { scale } = self {
             return epoch(text, *scale);
         }
         let mut written = self.written(text, is_number)?;
         if let Self::Custom { .. } = self {
             written.clock = written.clock.or(Some(0));
-            written.offset = written.offset.or(Some(0));
         }
         let (day, clock) = written.day_and_clock()?;
-        let offset = written.offset.ok_or("it has no offset from UTC; use the type `timestamp`, or a `format`")?;
+        if let (Some(zone), None) = (zone, written.offset) {
+            let local = in_range(i64::from(day) * DAY_US + clock)?;
+            let local = DateTime::from_timestamp_micros(local).ok_or(Misread::OutOfRange)?.naive_utc();
+            return in_range(zone.earliest(local).timestamp_micros());
+        }
+        let utc = matches!(self, Self::Custom { .. }).then_some(0);
+        let offset =
+            written.offset.or(utc).ok_or("it has no offset from UTC; use the type `timestamp`, or a `format`")?;
         in_range(i64::from(day) * DAY_US + clock - i64::from(offset) * 1_000_000)
     }
 
@@ -101,15 +108,18 @@ impl Format {
         in_range(i64::from(day) * DAY_US + clock)
     }
 
-    /// A day, in days since 1970-01-01. A day with a time is that day if the time is midnight.
-    pub(super) fn day(&self, text: &str, is_number: bool) -> Result<i32, Misread> {
+    /// A day, in days since 1970-01-01. A day with a time is that day if the time is midnight. An epoch number is the beginning of a day in
+    /// `zone`, or UTC.
+    pub(super) fn day(&self, text: &str, is_number: bool, zone: Option<Zone>) -> Result<i32, Misread> {
         const NOT_MIDNIGHT: &str = "it has a time of day; use the type `timestamptz` or `timestamp`";
         if let Self::Epoch { scale } = self {
-            let moment = epoch(text, *scale)?;
-            if moment.rem_euclid(DAY_US) != 0 {
+            let zone = zone.unwrap_or(Zone::UTC);
+            let moment = DateTime::from_timestamp_micros(epoch(text, *scale)?).ok_or(Misread::OutOfRange)?;
+            let day = zone.local(moment).date();
+            if zone.midnight(day) != moment {
                 return Err(NOT_MIDNIGHT.into());
             }
-            return i32::try_from(moment.div_euclid(DAY_US)).map_err(|_| Misread::OutOfRange);
+            return Ok(day.to_epoch_days());
         }
         let written = self.written(text, is_number)?;
         let day = written.day.ok_or("it has no day")?;

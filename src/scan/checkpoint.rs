@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Mark, Pass, Turn, Windows};
-use crate::plan::{Order, limits};
+use crate::plan::{Order, Zone, limits};
 
 /// The version written today. An unknown version is refused, never guessed at; version 1 is this one without windows, tokens and lists
 /// of what is gone.
@@ -233,9 +233,9 @@ impl Checkpoint {
 
     /// The state after `scan` has come so far. A watermark moves with the pages only where the API lists the oldest first, keeps to that,
     /// and is not read by position.
-    pub fn after_page(&mut self, lane: Lane, scan: ScanState, order: Order) {
+    pub fn after_page(&mut self, lane: Lane, scan: ScanState, order: Order, zone: Zone) {
         if lane == Lane::Main && order == Order::Ascending && !scan.unsorted && !scan.by_position {
-            self.main.watermark = self.main.watermark.take().max(scan.reached());
+            self.main.watermark = self.main.watermark.take().max(scan.reached(zone));
         }
         match lane {
             Lane::Main => self.main.scan = Some(scan),
@@ -249,22 +249,22 @@ impl Checkpoint {
         }
     }
 
-    /// The state after the scan of a lane is complete. `order` is that of the main list.
-    pub fn after_scan(&mut self, lane: Lane, order: Order) {
+    /// The state after the scan of a lane is complete. `order` is that of the main list, `zone` the one whose clock the API goes by.
+    pub fn after_scan(&mut self, lane: Lane, order: Order, zone: Zone) {
         match lane {
             Lane::Main => {
                 if let Some((token, settled)) =
-                    self.main.scan.as_ref().and_then(|scan| Some((scan.token.clone()?, scan.is_settled(order))))
+                    self.main.scan.as_ref().and_then(|scan| Some((scan.token.clone()?, scan.is_settled(order, zone))))
                 {
                     // as a watermark does: what two scans have read is covered
                     self.token = self.token_ahead.take().or(self.token.take());
                     let place = if settled { &mut self.token } else { &mut self.token_ahead };
                     *place = Some(token);
                 }
-                self.main.close(order);
+                self.main.close(order, zone);
             }
-            Lane::Feed => self.feed.close(),
-            Lane::Sweep => self.sweep.close(Order::None),
+            Lane::Feed => self.feed.close(zone),
+            Lane::Sweep => self.sweep.close(Order::None, zone),
             Lane::Window(id) => {
                 let started_at = self.windows.close(id);
                 self.main.watermark = self.main.watermark.take().max(self.windows.covered());
@@ -288,11 +288,11 @@ impl Feed {
     }
 
     /// The scan is complete: what the next one will read again is remembered.
-    fn close(&mut self) {
+    fn close(&mut self, zone: Zone) {
         let began = self.track.scan.as_ref().map(|scan| scan.started_at);
-        self.track.close(Order::None);
-        let from = self.track.watermark.as_ref();
-        let again = |mark: &Mark| from.is_none_or(|from| mark >= from);
+        self.track.close(Order::None, zone);
+        let from = self.track.watermark.clone().map(|from| from.before_doubled(zone));
+        let again = |mark: &Mark| from.as_ref().is_none_or(|from| mark >= from);
         self.applied = self.reading.drain(..).filter(|(_, mark)| again(mark)).map(|(hash, _)| hash).collect();
         self.forgot_up_to = self.dropped.take().filter(again);
         self.forgot_at = began.filter(|_| self.forgot_up_to.is_some());
@@ -310,12 +310,12 @@ impl Track {
 
     /// The scan is complete: everything up to the highest mark it saw is covered, if nothing can have slipped past it. Else that is so
     /// after the next scan, which reads the same stretch once more; what the scan before saw has now been read twice.
-    fn close(&mut self, order: Order) {
+    fn close(&mut self, order: Order, zone: Zone) {
         let Some(scan) = self.scan.take() else { return };
         let ahead = self.ahead.take();
         self.watermark = self.watermark.take().max(ahead);
-        let reached = scan.reached();
-        if scan.is_settled(order) {
+        let reached = scan.reached(zone);
+        if scan.is_settled(order, zone) {
             self.watermark = self.watermark.take().max(reached);
         } else {
             self.ahead = reached.filter(|high| self.watermark.as_ref().is_none_or(|watermark| high > watermark));

@@ -3,6 +3,8 @@
 use chrono::{DateTime, NaiveDate, SecondsFormat, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::plan::{IncrementalPlan, Zone};
+
 /// A value of an incremental field. Marks of one sync are all of one variant.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -36,12 +38,29 @@ impl Mark {
 }
 
 impl Mark {
-    /// The mark, or `now` if it lies in the future: a record with a wrong date must not move a watermark past what is still to come.
+    /// From where a request asks, whose watermark this is: the lookback earlier, and at the beginning of a stretch that the clock of the API
+    /// shows twice. What is written in such a stretch later can bear an earlier local time.
     #[must_use]
-    pub fn not_after(self, now: DateTime<Utc>) -> Self {
+    pub fn asked_from(&self, incremental: &IncrementalPlan) -> Self {
+        self.minus(incremental.lookback).before_doubled(incremental.clock())
+    }
+
+    /// The mark, or the beginning of the stretch around it that the clock of this zone shows twice.
+    #[must_use]
+    pub fn before_doubled(self, zone: Zone) -> Self {
+        match self {
+            Self::Timestamp(at) => Self::Timestamp(zone.before_doubled(at)),
+            other => other,
+        }
+    }
+
+    /// The mark, or `now` if it lies in the future: a record with a wrong date must not move a watermark past what is still to come. Today is
+    /// what the clock of this zone says.
+    #[must_use]
+    pub fn not_after(self, now: DateTime<Utc>, zone: Zone) -> Self {
         match self {
             Self::Timestamp(at) => Self::Timestamp(at.min(now)),
-            Self::Date(day) => Self::Date(day.min(now.date_naive())),
+            Self::Date(day) => Self::Date(day.min(zone.today(now))),
             other => other,
         }
     }
@@ -77,7 +96,10 @@ mod tests {
         assert_eq!(day("2024-03-01").minus(Duration::ZERO), day("2024-03-01"));
         assert_eq!(Mark::Integer(5).minus(hour), Mark::Integer(5));
         let now = at("2026-01-01T00:00:00Z");
-        assert_eq!(Mark::Timestamp(at("9999-12-31T00:00:00Z")).not_after(now), Mark::Timestamp(now));
-        assert_eq!(day("2025-12-31").not_after(now), day("2025-12-31"));
+        assert_eq!(Mark::Timestamp(at("9999-12-31T00:00:00Z")).not_after(now, Zone::UTC), Mark::Timestamp(now));
+        assert_eq!(day("2025-12-31").not_after(now, Zone::UTC), day("2025-12-31"));
+        let zone = |name: &str| Zone::parse(name).expect("a zone");
+        assert_eq!(day("2026-01-01").not_after(now, zone("America/New_York")), day("2025-12-31"), "there it is 19:00");
+        assert_eq!(day("2026-01-01").not_after(at("2025-12-31T16:00:00Z"), zone("Asia/Tokyo")), day("2026-01-01"));
     }
 }

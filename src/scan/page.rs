@@ -10,7 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Mark;
 use super::checkpoint::{Position, ScanState, Tortoise};
-use crate::plan::{Order, PageKind, PagePlan, limits};
+use crate::plan::{Order, PageKind, PagePlan, Zone, limits};
 
 /// What one page says about the next.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -169,9 +169,9 @@ impl ScanState {
     /// How far a watermark may follow this scan. While a list of several pages is read, a record can change behind the reader and others
     /// before it, and what those bear is seen while that is not. All that bear times before the scan began were there to be seen; clocks that
     /// differ are allowed for.
-    pub fn reached(&self) -> Option<Mark> {
+    pub fn reached(&self, zone: Zone) -> Option<Mark> {
         let high = self.high.clone()?;
-        Some(if self.pages > 1 { high.not_after(self.started_at - limits::CLOCK_SKEW_MAX) } else { high })
+        Some(if self.pages > 1 { high.not_after(self.started_at - limits::CLOCK_SKEW_MAX, zone) } else { high })
     }
 
     /// Whether no record can have slipped past the reader: from a page that was still to be read to one that had been. It happens when a
@@ -179,9 +179,9 @@ impl ScanState {
     ///
     /// Nothing has moved where the API counts the records, always counted the same, returned as many, and none of them is newer than the
     /// scan. Of a list in no order by marks that are no times it cannot be told which of them came while it was read.
-    pub fn is_settled(&self, order: Order) -> bool {
+    pub fn is_settled(&self, order: Order, zone: Zone) -> bool {
         let is_old = match &self.high {
-            Some(Mark::Timestamp(_) | Mark::Date(_)) => self.reached() == self.high,
+            Some(Mark::Timestamp(_) | Mark::Date(_)) => self.reached(zone) == self.high,
             Some(Mark::Integer(_) | Mark::Text(_)) => false,
             None => true,
         };

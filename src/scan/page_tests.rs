@@ -151,18 +151,18 @@ fn at(text: &str) -> chrono::DateTime<chrono::Utc> {
 #[test]
 fn a_list_that_may_have_moved_is_not_settled() {
     let old = Some(at("2024-01-01T00:00:00Z"));
-    assert!(begin().is_settled(Order::None));
-    assert!(read(&[(1, 1)], None).is_settled(Order::None), "one page cannot move under the reader");
-    assert!(read(&[(2, 3), (1, 3)], old).is_settled(Order::None));
-    assert!(read(&[(2, 3), (1, 3)], None).is_settled(Order::None));
-    assert!(!read(&[(2, 4), (1, 3)], old).is_settled(Order::None), "a record went");
+    assert!(begin().is_settled(Order::None, Zone::UTC));
+    assert!(read(&[(1, 1)], None).is_settled(Order::None, Zone::UTC), "one page cannot move under the reader");
+    assert!(read(&[(2, 3), (1, 3)], old).is_settled(Order::None, Zone::UTC));
+    assert!(read(&[(2, 3), (1, 3)], None).is_settled(Order::None, Zone::UTC));
+    assert!(!read(&[(2, 4), (1, 3)], old).is_settled(Order::None, Zone::UTC), "a record went");
     assert!(
-        !read(&[(2, 4), (2, 4)], Some(at("2024-01-01T23:58:00Z"))).is_settled(Order::None),
+        !read(&[(2, 4), (2, 4)], Some(at("2024-01-01T23:58:00Z"))).is_settled(Order::None, Zone::UTC),
         "a record came while it was read"
     );
-    assert!(!read(&[(2, 5), (2, 4), (0, 4)], old).is_settled(Order::None), "it moved on the way");
+    assert!(!read(&[(2, 5), (2, 4), (0, 4)], old).is_settled(Order::None, Zone::UTC), "it moved on the way");
     let unknown = ScanState { by_position: true, ..begin() };
-    assert!(!unknown.is_settled(Order::None), "nothing tells that it did not move");
+    assert!(!unknown.is_settled(Order::None, Zone::UTC), "nothing tells that it did not move");
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn turn(plan: &SyncPlan, known: Option<Checkpoint>, pass: &Pass, change: Option<
 /// A partition after its turn in pass 1.
 fn read(plan: &SyncPlan, change: Option<i64>) -> Checkpoint {
     let mut known = turn(plan, None, &Pass::begin(1, now(), false), change).expect("a turn").checkpoint;
-    known.after_scan(Lane::Main, plan.order());
+    known.after_scan(Lane::Main, plan.order(), plan.zone());
     known.turn = Some(Turn { complete: true, ..known.turn.expect("a turn") });
     known
 }

@@ -6,11 +6,11 @@
 //!                                  ▲ the watermark
 //! ```
 
-use chrono::{DateTime, Datelike, Months, NaiveTime, TimeDelta, Utc};
+use chrono::{DateTime, Datelike, Months, NaiveDateTime, NaiveTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Mark, ScanState};
-use crate::plan::{IncrementalPlan, MarkKind, Span, WindowPlan, limits};
+use crate::plan::{IncrementalPlan, MarkKind, Span, WindowPlan, Zone, limits};
 
 /// How far the windows of a sync are.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -63,20 +63,28 @@ impl Windows {
     /// Plans what has come since: from the end of what was planned, or from `start`, less the lookback, up to now less the lag.
     ///
     /// The moment that is under way (the day, for days) is read too, and is not covered by that; neither is what could still be written by
-    /// a clock that is behind.
+    /// a clock that is behind. While the API's clock shows times that it shows twice, all of them are read, and none is covered: what is
+    /// written later can bear an earlier one.
     pub fn extend(&mut self, plan: &IncrementalPlan, window: &WindowPlan, start: &Mark, now: DateTime<Utc>, pass: u64) {
         if self.is_complete() {
             self.pass = pass;
         }
-        let before = |back: TimeDelta| now.checked_sub_signed(back).map(|at| floor(plan, window, at));
+        let clock = Clock::new(plan, window);
         let lag = delta(window.lag);
+        let before = |back: TimeDelta| now.checked_sub_signed(back);
         let (Some(whole), Some(sure)) = (before(lag), before(lag.max(limits::CLOCK_SKEW_MAX))) else { return };
-        let from = match &self.until {
-            Some(until) => until.minus(plan.lookback).max(start.clone().min(until.clone())),
-            None => mark(plan.kind, floor(plan, window, moment(start))),
+        // the last moment that is read
+        let whole = match clock.zone.after_doubled(whole) {
+            end if end > whole => clock.zone.local(end) - TimeDelta::microseconds(1),
+            _ => clock.zone.local(whole),
         };
-        let to = mark(plan.kind, whole + granularity(plan, window));
-        let until = mark(plan.kind, sure);
+        let sure = clock.floor(clock.zone.local(clock.zone.before_doubled(sure)));
+        let from = match &self.until {
+            Some(until) => until.asked_from(plan).max(start.clone().min(until.clone())).before_doubled(clock.zone),
+            None => clock.mark(clock.floor(clock.local(start))),
+        };
+        let to = clock.mark(clock.floor(whole) + clock.unit);
+        let until = clock.mark(sure);
         if from < to {
             self.add(Range { from: from.clone(), to });
         }
@@ -92,9 +100,9 @@ impl Windows {
         now: DateTime<Utc>,
     ) -> Option<OpenWindow> {
         let gap = self.gaps.first()?;
-        let from = moment(&gap.from);
-        let end = boundary(window.size, from).map(|end| floor(plan, window, end)).filter(|end| *end > from);
-        let end = end.map_or(gap.to.clone(), |end| mark(plan.kind, end).min(gap.to.clone()));
+        let clock = Clock::new(plan, window);
+        let end = boundary(window.size, clock.local(&gap.from)).map(|end| clock.mark(clock.floor(end)));
+        let end = end.filter(|end| *end > gap.from).map_or(gap.to.clone(), |end| end.min(gap.to.clone()));
         let range = Range { from: gap.from.clone(), to: end };
         let next = OpenWindow { range, scan: ScanState::begin(id, now, None) };
         self.open(next.clone());
@@ -152,19 +160,32 @@ impl Windows {
 impl Range {
     /// The two halves; none where one would be shorter than the least length.
     pub fn halves(&self, plan: &IncrementalPlan, window: &WindowPlan, least: Span) -> Option<(Self, Self)> {
-        let (from, to) = (moment(&self.from), moment(&self.to));
-        let middle = floor(plan, window, from + (to - from) / 2);
-        let long_enough = |from: DateTime<Utc>, to| least.after(from).is_some_and(|end| end <= to);
+        let clock = Clock::new(plan, window);
+        let (from, to) = (clock.local(&self.from), clock.local(&self.to));
+        let middle = clock.floor(from + (to - from) / 2);
+        let long_enough = |from: NaiveDateTime, to| least.after_local(from).is_some_and(|end| end <= to);
         if middle <= from || !long_enough(from, middle) || !long_enough(middle, to) {
             return None;
         }
-        let middle = mark(plan.kind, middle);
+        let middle = clock.mark(middle);
+        if middle <= self.from || middle >= self.to {
+            return None;
+        }
         Some((Self { from: self.from.clone(), to: middle.clone() }, Self { from: middle, to: self.to.clone() }))
     }
 
     /// The last mark in it, for APIs that mean both ends.
     pub fn last(&self, plan: &IncrementalPlan, window: &WindowPlan) -> Mark {
-        mark(plan.kind, moment(&self.to) - granularity(plan, window))
+        let clock = Clock::new(plan, window);
+        let just = TimeDelta::microseconds(1);
+        let last = match &self.to {
+            Mark::Timestamp(to) => {
+                let last = clock.floor(clock.zone.local(*to - just));
+                Mark::Timestamp(clock.zone.last_before(*to, last))
+            }
+            to => clock.mark(clock.floor(clock.local(to) - just)),
+        };
+        last.max(self.from.clone())
     }
 }
 
@@ -174,50 +195,62 @@ impl std::fmt::Display for Range {
     }
 }
 
-/// The end of the window that starts at `from`. Calendar windows end at the turn of a month, so that they are the same however often they
-/// are cut; those of twelve months at the turn of a year.
-fn boundary(size: Span, from: DateTime<Utc>) -> Option<DateTime<Utc>> {
+/// What the clock of the API shows, and which marks that are. Windows are cut by it, and so they are what the API takes them for: a boundary
+/// is a local time, and the first instant at which the clock shows it.
+struct Clock {
+    zone: Zone,
+    kind: MarkKind,
+    /// the least that two times differ by
+    unit: TimeDelta,
+}
+
+impl Clock {
+    fn new(plan: &IncrementalPlan, window: &WindowPlan) -> Self {
+        let least = if plan.kind == MarkKind::Date { TimeDelta::days(1) } else { TimeDelta::microseconds(1) };
+        Self { zone: plan.clock(), kind: plan.kind, unit: delta(window.granularity).max(least) }
+    }
+
+    /// The local time of a mark: a day begins at midnight. Only times and days have windows.
+    fn local(&self, mark: &Mark) -> NaiveDateTime {
+        match mark {
+            Mark::Timestamp(at) => self.zone.local(*at),
+            Mark::Date(day) => day.and_time(NaiveTime::MIN),
+            Mark::Integer(_) | Mark::Text(_) => DateTime::UNIX_EPOCH.naive_utc(),
+        }
+    }
+
+    fn mark(&self, local: NaiveDateTime) -> Mark {
+        match self.kind {
+            MarkKind::Date => Mark::Date(local.date()),
+            MarkKind::Timestamp | MarkKind::Integer | MarkKind::Text => Mark::Timestamp(self.zone.first(local)),
+        }
+    }
+
+    /// The local time without what the API does not tell.
+    fn floor(&self, local: NaiveDateTime) -> NaiveDateTime {
+        let unit = self.unit.num_microseconds().unwrap_or(i64::MAX).max(1);
+        let micros = local.and_utc().timestamp_micros();
+        DateTime::from_timestamp_micros(micros - micros.rem_euclid(unit)).map_or(local, |at| at.naive_utc())
+    }
+}
+
+/// The end of the window that starts at `from`. Windows of days end at midnight, and those of months at the turn of a month, so that they
+/// are the same however often they are cut; those of twelve months at the turn of a year.
+fn boundary(size: Span, from: NaiveDateTime) -> Option<NaiveDateTime> {
     match size {
         Span::Exact(length) => from.checked_add_signed(length),
+        Span::Days(_) => Some(size.after_local(from)?.date().and_time(NaiveTime::MIN)),
         Span::Months(months) => {
             let months = i64::from(months.max(1));
             let month = i64::from(from.year()) * 12 + i64::from(from.month0());
             let ahead = u32::try_from(months - month.rem_euclid(months)).ok()?;
-            let first = from.date_naive().with_day(1)?.checked_add_months(Months::new(ahead))?;
-            Some(first.and_time(NaiveTime::MIN).and_utc())
+            Some(from.date().with_day(1)?.checked_add_months(Months::new(ahead))?.and_time(NaiveTime::MIN))
         }
     }
 }
 
-fn granularity(plan: &IncrementalPlan, window: &WindowPlan) -> TimeDelta {
-    let least = if plan.kind == MarkKind::Date { TimeDelta::days(1) } else { TimeDelta::microseconds(1) };
-    delta(window.granularity).max(least)
-}
-
-fn floor(plan: &IncrementalPlan, window: &WindowPlan, at: DateTime<Utc>) -> DateTime<Utc> {
-    let unit = granularity(plan, window).num_microseconds().unwrap_or(i64::MAX).max(1);
-    let micros = at.timestamp_micros();
-    DateTime::from_timestamp_micros(micros - micros.rem_euclid(unit)).unwrap_or(at)
-}
-
 fn delta(duration: std::time::Duration) -> TimeDelta {
     TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
-}
-
-/// The moment a mark stands for: a day begins at midnight. Only times and days have windows.
-fn moment(mark: &Mark) -> DateTime<Utc> {
-    match mark {
-        Mark::Timestamp(at) => *at,
-        Mark::Date(day) => day.and_time(NaiveTime::MIN).and_utc(),
-        Mark::Integer(_) | Mark::Text(_) => DateTime::UNIX_EPOCH,
-    }
-}
-
-fn mark(kind: MarkKind, at: DateTime<Utc>) -> Mark {
-    match kind {
-        MarkKind::Date => Mark::Date(at.date_naive()),
-        MarkKind::Timestamp | MarkKind::Integer | MarkKind::Text => Mark::Timestamp(at),
-    }
 }
 
 #[cfg(test)]

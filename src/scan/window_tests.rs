@@ -3,7 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::plan::{Order, Path, TimeFormat};
+use crate::plan::{Order, Path, TimeFormat, zones};
 
 fn at(text: &str) -> DateTime<Utc> {
     let text = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
@@ -30,6 +30,7 @@ fn plan(kind: MarkKind, size: &str, lookback_s: u64) -> (IncrementalPlan, Window
         field: Path::parse("$.at").expect("a path"),
         kind,
         format: TimeFormat::Rfc3339,
+        zone: None,
         order: Order::None,
         start: None,
         lookback: Duration::from_secs(lookback_s),
@@ -138,12 +139,38 @@ fn a_window_is_halved_down_to_the_least_length() {
     assert_eq!(first.halves(&days, &window, Span::MINUTE), None, "a day has no half");
 }
 
+#[test]
+fn windows_end_and_are_halved_where_the_clock_shows_it_first() {
+    let (mut incremental, window) = plan(MarkKind::Timestamp, "1d", 0);
+    let range = |from: &str, to: &str| Range { from: time(from), to: time(to) };
+    // midnight, after an hour from 23:00 that came twice: the last second is of the second time
+    incremental.zone = Zone::parse("America/Sao_Paulo");
+    let day = range("2018-02-17T02:00:00Z", "2018-02-18T03:00:00Z");
+    assert_eq!(day.last(&incremental, &window), time("2018-02-18T02:59:59Z"));
+    // 03:00, after an hour that did not come
+    incremental.zone = Zone::parse("Europe/Berlin");
+    assert_eq!(
+        range("2026-03-28T23:00:00Z", "2026-03-29T01:00:00Z").last(&incremental, &window),
+        time("2026-03-29T00:59:59Z")
+    );
+    // from 02:00 to 03:00 and again: the first 02:30, for there is nothing between it and the second that another clock could tell
+    let hour = range("2026-10-25T00:00:00Z", "2026-10-25T02:00:00Z");
+    let (first, second) = hour.halves(&incremental, &window, Span::MINUTE).expect("halves");
+    assert_eq!((first.to.clone(), second.from), (time("2026-10-25T00:30:00Z"), time("2026-10-25T00:30:00Z")));
+    assert_eq!(first.last(&incremental, &window), time("2026-10-25T00:29:59Z"));
+    // what does not come has no half
+    let gap = range("2026-03-29T00:59:00Z", "2026-03-29T01:01:00Z");
+    let halves = gap.halves(&incremental, &window, Span::MINUTE).expect("halves");
+    assert_eq!((halves.0.to, halves.1.to), (time("2026-03-29T01:00:00Z"), gap.to));
+}
+
 /// What can happen to windows.
 #[derive(Debug, Clone)]
 enum Event {
     Run { minutes: i64 },
     Next,
     Close(usize),
+    CloseAll,
     GiveUp(usize),
     Split(usize),
 }
@@ -159,6 +186,66 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Windows that are planned, begun, closed, given up and halved.
+struct World {
+    plan: (IncrementalPlan, WindowPlan),
+    start: Mark,
+    now: DateTime<Utc>,
+    windows: Windows,
+    id: u64,
+}
+
+impl World {
+    fn new(plan: (IncrementalPlan, WindowPlan), start: Mark, now: DateTime<Utc>) -> Self {
+        Self { plan, start, now, windows: Windows::default(), id: 0 }
+    }
+
+    /// What happens; gives the windows that were closed by it.
+    fn happens(&mut self, event: &Event) -> Vec<Range> {
+        if let Event::CloseAll = event {
+            let mut closed = Vec::new();
+            while !self.windows.is_complete() {
+                closed.extend(self.step(&Event::Next));
+                closed.extend(self.step(&Event::Close(0)));
+            }
+            return closed;
+        }
+        self.step(event).into_iter().collect()
+    }
+
+    fn step(&mut self, event: &Event) -> Option<Range> {
+        let (incremental, window) = &self.plan;
+        let nth = |windows: &Windows, nth: usize| windows.open.get(nth).cloned();
+        match *event {
+            Event::Run { minutes } => {
+                self.now += TimeDelta::minutes(minutes);
+                self.windows.extend(incremental, window, &self.start, self.now, self.id);
+            }
+            Event::Next => {
+                self.id += 1;
+                self.windows.next(incremental, window, self.id, self.now);
+            }
+            Event::Close(at) => {
+                let OpenWindow { range, scan } = nth(&self.windows, at)?;
+                self.windows.close(scan.id);
+                return Some(range);
+            }
+            Event::CloseAll => {}
+            Event::GiveUp(at) => self.windows.give_up(nth(&self.windows, at)?.scan.id),
+            Event::Split(at) => {
+                let OpenWindow { range, scan } = nth(&self.windows, at)?;
+                let (a, b) = range.halves(incremental, window, Span::MINUTE)?;
+                self.windows.give_up(scan.id);
+                for range in [a, b] {
+                    self.id += 1;
+                    self.windows.open(OpenWindow { range, scan: ScanState::begin(self.id, self.now, None) });
+                }
+            }
+        }
+        None
+    }
+}
+
 proptest! {
     /// Whatever fails, is cut or stops: what is below the watermark was read in closed windows, and when all is closed, everything was.
     #[test]
@@ -166,58 +253,106 @@ proptest! {
         events in proptest::collection::vec(event(), 1..60),
         size in prop_oneof![Just("45m"), Just("1d"), Just("1 month"), Just("1y")],
         lookback in prop_oneof![Just(0_u64), Just(600), Just(90_000)],
+        zone in zones(),
     ) {
-        let plan = plan(MarkKind::Timestamp, size, lookback);
-        let (incremental, window) = &plan;
+        let mut plan = plan(MarkKind::Timestamp, size, lookback);
+        plan.0.zone = Some(zone);
         let start = at("2024-02-28T23:10:00Z");
-        let mut now = start;
-        let (mut windows, mut closed, mut id) = (Windows::default(), Vec::<Range>::new(), 0);
-        let mut watermark = None;
+        let mut world = World::new(plan, Mark::Timestamp(start), start);
+        let (mut closed, mut watermark) = (Vec::<Range>::new(), None);
         for event in events {
-            match event {
-                Event::Run { minutes } => {
-                    now += TimeDelta::minutes(minutes);
-                    windows.extend(incremental, window, &Mark::Timestamp(start), now, id);
-                }
-                Event::Next => {
-                    id += 1;
-                    windows.next(incremental, window, id, now);
-                }
-                Event::Close(nth) => {
-                    if let Some(OpenWindow { range, scan }) = windows.open.get(nth).cloned() {
-                        closed.push(range);
-                        windows.close(scan.id);
-                    }
-                }
-                Event::GiveUp(nth) => {
-                    if let Some(id) = windows.open.get(nth).map(|window| window.scan.id) {
-                        windows.give_up(id);
-                    }
-                }
-                Event::Split(nth) => {
-                    if let Some(OpenWindow { range, scan }) = windows.open.get(nth).cloned()
-                        && let Some((a, b)) = range.halves(incremental, window, Span::MINUTE)
-                    {
-                        windows.give_up(scan.id);
-                        for range in [a, b] {
-                            id += 1;
-                            windows.open(OpenWindow { range, scan: ScanState::begin(id, now, None) });
-                        }
-                    }
-                }
-            }
-            let next = windows.covered();
+            closed.extend(world.happens(&event));
+            let next = world.windows.covered();
             prop_assert!(next >= watermark || lookback > 0, "the watermark went back from {watermark:?} to {next:?}");
             watermark = watermark.max(next);
             if let Some(watermark) = &watermark {
                 prop_assert!(covers(&closed, &Mark::Timestamp(start), watermark), "{watermark} {closed:?}");
             }
-            for pair in windows.gaps.windows(2) {
-                prop_assert!(pair[0].to < pair[1].from, "{:?}", windows.gaps);
+            for pair in world.windows.gaps.windows(2) {
+                prop_assert!(pair[0].to < pair[1].from, "{:?}", world.windows.gaps);
             }
-            prop_assert!(windows.gaps.iter().all(|gap| gap.from < gap.to));
+            prop_assert!(world.windows.gaps.iter().all(|gap| gap.from < gap.to));
         }
     }
+
+    /// An API that knows nothing but the clock on its wall, while that is put forward and back: what is below the watermark was returned. So
+    /// it was by one that tells offsets.
+    #[test]
+    fn an_api_that_takes_local_times_returns_everything(
+        (zone, around) in prop::sample::select(&TURNS[..]),
+        hours in 0_i64..8,
+        events in proptest::collection::vec(by_the_hour(), 1..80),
+        (size, granularity) in prop::sample::select(
+            &[("45m", 1), ("6h", 1), ("6h", 3_600), ("1d", 1), ("1d", 86_400), ("3d", 86_400), ("1 month", 1)][..]
+        ),
+        lookback in prop_oneof![Just(0_u64), Just(600), Just(5_400)],
+        (days, offsets) in any::<(bool, bool)>(),
+    ) {
+        let (days, offsets) = (days && granularity == 86_400, offsets && granularity == 1);
+        let zone = Zone::parse(zone).expect("a zone");
+        let mut plan = plan(if days { MarkKind::Date } else { MarkKind::Timestamp }, size, lookback);
+        plan.0.zone = Some(zone);
+        plan.1.granularity = Duration::from_secs(granularity);
+        let begin = at(around) - TimeDelta::hours(hours);
+        let mark = |at: DateTime<Utc>| match days {
+            true => Mark::Date(zone.local(at).date()),
+            false => Mark::Timestamp(at),
+        };
+        let mut world = World::new(plan, mark(zone.before_doubled(begin)), begin);
+        let (clock, mut returned) = (Clock::new(&world.plan.0, &world.plan.1), std::collections::BTreeSet::new());
+        // what the API tells of a time
+        let told = |local: NaiveDateTime| clock.floor(local);
+        let written = |until: DateTime<Utc>| {
+            (0..).map(move |nth| begin + TimeDelta::minutes(10 * nth)).take_while(move |at| *at <= until)
+        };
+        for event in events {
+            for range in world.happens(&event) {
+                let last = range.last(&world.plan.0, &world.plan.1);
+                let ends = [clock.local(&range.from), clock.local(&last)].map(told);
+                let in_it = |at: &DateTime<Utc>| match offsets {
+                    true => (range.from.clone()..=last.clone()).contains(&mark(*at)),
+                    false => (ends[0]..=ends[1]).contains(&told(zone.local(*at))),
+                };
+                returned.extend(written(world.now).filter(in_it));
+            }
+            let Some(watermark) = world.windows.covered() else { continue };
+            let lost = written(world.now).find(|at| mark(*at) < watermark && !returned.contains(at));
+            prop_assert!(lost.is_none(), "{lost:?} is below {watermark}");
+        }
+    }
+}
+
+/// Clocks that are put forward or back, and about when.
+const TURNS: [(&str, &str); 16] = [
+    ("Europe/Berlin", "2026-10-25"),
+    ("Europe/Berlin", "2026-03-29"),
+    ("Europe/Dublin", "2026-10-25"),
+    ("America/New_York", "2026-11-01T05:00:00Z"),
+    ("America/Sao_Paulo", "2018-02-18T02:00:00Z"),
+    ("America/Sao_Paulo", "2018-11-04T03:00:00Z"),
+    ("America/Havana", "2025-11-02T05:00:00Z"),
+    ("America/Havana", "2025-03-09T05:00:00Z"),
+    ("America/St_Johns", "2010-11-07T02:31:00Z"),
+    ("America/St_Johns", "2010-03-14T03:31:00Z"),
+    ("Asia/Kathmandu", "2026-01-01"),
+    ("Australia/Lord_Howe", "2026-04-04T15:00:00Z"),
+    ("Australia/Lord_Howe", "2026-10-03T15:30:00Z"),
+    ("Pacific/Apia", "2011-12-30T10:00:00Z"),
+    ("Antarctica/Troll", "2026-10-25"),
+    ("UTC", "2026-01-01"),
+];
+
+/// The same as [`event`], with runs that are near to each other.
+fn by_the_hour() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        2 => (1_i64..150).prop_map(|minutes| Event::Run { minutes }),
+        3 => Just(Event::Next),
+        3 => Just(Event::Close(0)),
+        1 => (0_usize..3).prop_map(Event::Close),
+        2 => Just(Event::CloseAll),
+        1 => (0_usize..3).prop_map(Event::GiveUp),
+        1 => (0_usize..3).prop_map(Event::Split),
+    ]
 }
 
 /// Whether the union of ranges has everything from `from` to `to`.

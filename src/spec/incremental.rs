@@ -16,6 +16,10 @@ pub struct IncrementalSpec {
     /// How a time is written: `rfc3339`, `epoch_s`, `epoch_ms`, `epoch_us`, or strftime directives.
     #[schemars(extend("default" = "rfc3339"))]
     pub format: Option<String>,
+    /// The zone of times that the API writes and takes without an offset, by its IANA name: `Europe/Berlin`. The times of the sync's requests
+    /// print in it, and days, months and years begin by its clock.
+    #[schemars(with = "Option<TemplateText>", extend("default" = "UTC"))]
+    pub timezone: Option<String>,
     /// The order the API promises.
     #[serde(default)]
     pub order: OrderSpec,
@@ -73,7 +77,7 @@ pub enum OrderSpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WindowSpec {
-    /// How long a window is: `1 month`, `7 days`. Months and years are those of the calendar.
+    /// How long a window is: `1 month`, `7 days`, `6h`. Days, months and years are those of the calendar: such windows end at midnight.
     #[schemars(with = "SpanText")]
     pub size: String,
     /// How finely the API tells times apart: `{{ window.end }}` is this much before the next `{{ window.start }}`. For `type: date` it is a day.

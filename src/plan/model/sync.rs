@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use crate::plan::request::request_names;
 use crate::plan::{
-    ConnectionPlan, DetailPlan, ErrorRule, JobPlan, ListPlan, ModelPlan, OnWebhook, PartitionPlan, Path, Predicate,
-    Span, Template, WalkPlan,
+    ColumnPlan, ColumnSource, ConnectionPlan, DetailPlan, ErrorRule, JobPlan, ListPlan, ModelPlan, OnWebhook,
+    PartitionPlan, Path, Predicate, Span, Template, WalkPlan, Zone,
 };
 
 /// Who a sync is: the identity of its state.
@@ -96,6 +96,19 @@ impl SyncPlan {
         request_names(&list.request, "parent")
     }
 
+    /// The zone whose clock the API goes by.
+    pub fn zone(&self) -> Zone {
+        self.incremental.as_ref().map_or(Zone::UTC, IncrementalPlan::clock)
+    }
+
+    /// The zone in which a column's times without an offset are read, where one is said: that of the incremental field, so that the column
+    /// says the same as the watermark.
+    pub fn zone_of(&self, column: &ColumnPlan) -> Option<Zone> {
+        let incremental = self.incremental.as_ref()?;
+        let is_field = matches!(&column.source, ColumnSource::Path(path) if path.text() == incremental.field.text());
+        incremental.zone.filter(|_| is_field)
+    }
+
     /// The position of the column that holds the incremental field.
     pub fn mark_column(&self) -> Option<usize> {
         self.model.column_of(&self.incremental.as_ref()?.field)
@@ -111,6 +124,8 @@ pub struct IncrementalPlan {
     pub kind: MarkKind,
     /// how a time is written
     pub format: TimeFormat,
+    /// the zone of times without an offset; none = nothing is said, and such times are read only where `format` leaves the offset out
+    pub zone: Option<Zone>,
     /// what the API promises
     pub order: Order,
     /// the first watermark, rendered at the start of the first run; none = from the beginning
@@ -125,6 +140,13 @@ pub struct IncrementalPlan {
     pub client_filter: bool,
     /// a watermark that is older starts over
     pub max_age: Option<Duration>,
+}
+
+impl IncrementalPlan {
+    /// The zone whose clock the API goes by: UTC where nothing is said.
+    pub fn clock(&self) -> Zone {
+        self.zone.unwrap_or(Zone::UTC)
+    }
 }
 
 /// How the range from the watermark to now is cut into half-open windows.

@@ -10,9 +10,10 @@ use super::fixture::{column, json, path, sync, template};
 use crate::plan::limits::{QUARANTINE_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::plan::{
     DeletePlan, IncrementalPlan, MarkKind, ModelPlan, OnInvalid, Order, Predicate, RowSchema, SyncPlan, TimeFormat,
+    Zone,
 };
 use crate::record::map::read_start;
-use crate::record::{Batch, Fate, Json, MapError, Mapper};
+use crate::record::{Batch, Fate, Json, KeyReader, MapError, Mapper};
 use crate::scan::Mark;
 
 fn people() -> SyncPlan {
@@ -285,6 +286,7 @@ fn incremental(kind: MarkKind, format: TimeFormat) -> SyncPlan {
         field: path("$.at"),
         kind,
         format,
+        zone: None,
         order: Order::Ascending,
         start: None,
         lookback: Duration::ZERO,
@@ -353,6 +355,29 @@ fn a_reason_is_one_line_whatever_it_quotes() {
     assert!(reason.contains("`$['a\\u{2028}']`"), "{reason:?}");
 }
 
+/// The incremental field is read in its zone wherever it stands: in the mark, in its column, in a key. Other columns are not.
+#[test]
+fn the_column_of_the_incremental_field_says_the_same_as_the_mark() {
+    let mut at = column("at", "timestamptz", "$.at");
+    at.required = true;
+    let mut plan = sync(vec![at, column("made", "timestamptz", "$.made"), column("local", "timestamp", "$.at")]);
+    plan.incremental = incremental(MarkKind::Timestamp, TimeFormat::Rfc3339).incremental;
+    plan.incremental.as_mut().expect("it is").zone = Zone::parse("Asia/Kathmandu");
+    let batch =
+        map(&plan, r#"[{"at":"2026-01-01 05:45:00"},{"at":"2026-01-01T00:30:00Z","made":"2026-01-01 00:00:00"}]"#);
+    assert_eq!(batch.low.map(|mark| mark.to_string()).as_deref(), Some("2026-01-01T00:00:00Z"));
+    let first = |rows: &RecordBatch, at: usize| {
+        let column = arrow::compute::cast(rows.column(at), &arrow::datatypes::DataType::Int64).expect("a time");
+        arrow::array::AsArray::as_primitive::<arrow::datatypes::Int64Type>(&column).value(0) / 1_000_000
+    };
+    let midnight = 1_767_225_600;
+    assert_eq!((first(&batch.rows, 0), first(&batch.rows, 2)), (midnight, midnight + 5 * 3_600 + 45 * 60));
+    assert_eq!(batch.quarantined[0].column.as_deref(), Some("made"));
+    let reader = KeyReader::new(&plan, &[(0, path("$.when"))], None);
+    let keys = reader.read(&[&json(r#"{"when":"2026-01-01 05:45:00"}"#)]);
+    assert_eq!(first(&keys.keys, 0), midnight);
+}
+
 #[test]
 fn a_start_may_be_written_for_people() {
     let start = |kind, format, value: &str| {
@@ -370,6 +395,15 @@ fn a_start_may_be_written_for_people() {
         start(MarkKind::Date, TimeFormat::Custom("%d.%m.%Y".into()), "\"2015-01-01\""),
         Ok("2015-01-01".to_owned())
     );
+    let in_zone = |kind, value: &str| {
+        let mut plan = incremental(kind, TimeFormat::Rfc3339).incremental.expect("is incremental");
+        plan.zone = Zone::parse("America/New_York");
+        read_start(&plan, &json(value)).map(|mark| mark.map_or_else(String::new, |mark| mark.to_string()))
+    };
+    assert_eq!(in_zone(MarkKind::Timestamp, "\"2015-01-01\""), Ok("2015-01-01T05:00:00Z".to_owned()));
+    assert_eq!(in_zone(MarkKind::Timestamp, "\"2015-07-01T12:00:00\""), Ok("2015-07-01T16:00:00Z".to_owned()));
+    assert_eq!(in_zone(MarkKind::Timestamp, "\"2015-07-01T12:00:00Z\""), Ok("2015-07-01T12:00:00Z".to_owned()));
+    assert_eq!(in_zone(MarkKind::Date, "\"2015-01-01\""), Ok("2015-01-01".to_owned()));
     assert_eq!(start(MarkKind::Integer, TimeFormat::Rfc3339, "7"), Ok("7".to_owned()));
     assert_eq!(start(MarkKind::Text, TimeFormat::Rfc3339, "\"a\""), Ok("a".to_owned()));
     assert_eq!(timestamp(TimeFormat::Rfc3339, "null"), Ok(String::new()));

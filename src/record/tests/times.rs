@@ -1,7 +1,8 @@
+use chrono::{DateTime, NaiveDate};
 use proptest::prelude::*;
 
 use super::fixture::{column_type, json};
-use crate::plan::TimeFormat;
+use crate::plan::{TimeFormat, Zone};
 use crate::record::coerce::{Cell, Coercion};
 
 const DAY: i64 = 86_400_000_000;
@@ -173,10 +174,52 @@ fn custom_formats_read_what_they_say() {
     refused(custom("date", "%Y-%m-%d", "+12024-02-29"), "out_of_range", "year");
 }
 
+fn in_zone(type_text: &str, format: &str, zone: &str, value: &str) -> Result<String, String> {
+    let format = if format.is_empty() { TimeFormat::Rfc3339 } else { TimeFormat::Custom(format.to_owned()) };
+    let format = if value.starts_with('"') { format } else { TimeFormat::EpochS };
+    match Coercion::new(&column_type(type_text), &format).in_zone(Zone::parse(zone)).cell(&json(value)) {
+        Ok(Cell::Timestamptz(us)) => Ok(DateTime::from_timestamp_micros(us).expect("in range").to_rfc3339()),
+        Ok(Cell::Date(days)) => Ok(NaiveDate::from_epoch_days(days).expect("in range").to_string()),
+        Ok(other) => panic!("{other:?}"),
+        Err(reason) => Err(format!("{}: {}", reason.code, reason.text)),
+    }
+}
+
+#[test]
+fn a_time_without_an_offset_is_of_the_zone() {
+    let berlin = |value: &str| in_zone("timestamptz", "", "Europe/Berlin", &format!("\"{value}\""));
+    let is = |text: &str| Ok(format!("{text}+00:00"));
+    assert_eq!(berlin("2026-07-01T12:00:00"), is("2026-07-01T10:00:00"));
+    assert_eq!(berlin("2026-07-01 12:00:00.5"), is("2026-07-01T10:00:00.500"));
+    assert_eq!(berlin("2026-07-01T12:00:00Z"), is("2026-07-01T12:00:00"), "an offset is kept");
+    assert_eq!(berlin("2026-10-25 02:30"), is("2026-10-25T00:30:00"), "the first of two");
+    assert_eq!(berlin("2026-03-29 02:30"), is("2026-03-29T00:30:00"), "skipped: before the gap");
+    assert_eq!(berlin("2016-12-31 23:59:60"), is("2016-12-31T23:00:00"), "a leap second counts into the next minute");
+    assert!(berlin("2026-07-01").is_err_and(|error| error.contains("no time of day")));
+    let custom = |value: &str| in_zone("timestamptz", "%d.%m.%Y", "America/New_York", value);
+    assert_eq!(custom("\"01.07.2026\""), is("2026-07-01T04:00:00"));
+    assert_eq!(in_zone("timestamptz", "%s", "America/New_York", "\"0\""), is("1970-01-01T00:00:00"));
+    let offset = in_zone("timestamptz", "%F %R %z", "America/New_York", "\"2026-07-01 12:00 +0200\"");
+    assert_eq!(offset, is("2026-07-01T10:00:00"));
+    assert_eq!(in_zone("timestamptz", "", "", "1709208000"), is("2024-02-29T12:00:00"));
+    assert!(in_zone("timestamptz", "", "", "\"2026-07-01T12:00\"").is_err(), "nothing is said of a zone");
+    let edge = in_zone("timestamptz", "", "America/New_York", "\"9999-12-31T23:00:00\"");
+    assert!(edge.is_err_and(|error| error.starts_with("out_of_range")));
+}
+
+#[test]
+fn an_epoch_number_is_a_day_where_it_is_the_beginning_of_one_in_the_zone() {
+    let day = |zone: &str, value: &str| in_zone("date", "", zone, value);
+    assert_eq!(day("Europe/Berlin", "1774738800"), Ok("2026-03-29".to_owned()));
+    assert!(day("UTC", "1774738800").is_err_and(|error| error.contains("time of day")));
+    assert_eq!(day("America/Sao_Paulo", "1541300400"), Ok("2018-11-04".to_owned()), "it begins at 01:00");
+    assert_eq!(day("Europe/Berlin", "\"2026-03-29\""), Ok("2026-03-29".to_owned()));
+}
+
 proptest! {
     #[test]
     fn every_microsecond_reads_back(us in -62_167_219_200_000_000_i64..=253_402_300_799_999_999, offset in -1_439_i32..=1_439) {
-        let at = chrono::DateTime::from_timestamp_micros(us).expect("in range");
+        let at = DateTime::from_timestamp_micros(us).expect("in range");
         prop_assert_eq!(iso("timestamptz", &at.to_rfc3339()), Ok(us));
         prop_assert_eq!(iso("timestamp", &at.naive_utc().format("%Y-%m-%dT%H:%M:%S%.6f").to_string()), Ok(us));
         prop_assert_eq!(read("timestamptz", &TimeFormat::EpochUs, &us.to_string()), Ok(us));
