@@ -12,7 +12,7 @@ use crate::support::{Api, Project, Reply, Request};
 const RECORDS: usize = 240;
 const PAGE: usize = 20;
 /// For each kind of sync.
-const KILLS: usize = 100;
+const KILLS: usize = 60;
 
 const SYNC: &str = "request: { get: /items, query: { limit: 20 } }
 response: { records: '$.items[*]' }
@@ -24,6 +24,12 @@ response: { records: '$.items[*]' }
 pagination: { cursor: { from: $.next, query: cursor } }
 incremental: { field: $.day, type: date, start: 2020-01-01, lookback: 3650d, window: { size: 1 year, concurrency: 2 } }
 deletes: { absence: { scope: window } }";
+
+const FAN_OUT: &str = "for_each: [{ as: year, from: { values: [2020, 2021, 2022, 2023, 2024] } }]
+concurrency: 2
+request: { get: /items, query: { from: \"{{ parent.year }}-01-01\", to: \"{{ parent.year }}-12-31\" } }
+response: { records: '$.items[*]' }
+pagination: { cursor: { from: $.next, query: cursor } }";
 
 const MODEL: &str = "key: [id]
 columns:
@@ -97,13 +103,23 @@ fn random(seed: u64) -> u64 {
 const RUN: [&str; 3] = ["run", "--commit-every", "1ms"];
 
 #[test]
-fn a_hundred_kills_at_random_moments_change_nothing() {
+fn kills_at_random_moments_change_nothing() {
     kills(SYNC, true);
 }
 
 #[test]
-fn a_hundred_kills_between_windows_change_nothing() {
+fn kills_between_windows_change_nothing() {
     kills(WINDOWS, false);
+}
+
+#[test]
+fn kills_between_partitions_change_nothing() {
+    kills(&format!("{FAN_OUT}\ndeletes: {{ absence: {{ scope: partition }} }}"), false);
+}
+
+#[test]
+fn kills_in_a_pass_over_partitions_change_nothing() {
+    kills(&format!("{FAN_OUT}\ndeletes: {{ absence: {{}} }}"), false);
 }
 
 fn kills(sync: &str, in_order: bool) {

@@ -136,8 +136,9 @@ impl<'t> Commits<'t> {
             }
             Message::BeginAgain(lane, scan) => {
                 self.commit(report).await?;
-                let before = seen_by(&self.task.plan, self.part(&partition)?);
-                self.part(&partition)?.after_page(lane, *scan, Order::None, self.task.plan.zone());
+                let plan = Arc::clone(&self.task.plan);
+                let before = seen_by(&plan, self.part(&partition)?);
+                self.part(&partition)?.after_page(lane, *scan, Order::None, plan.zone());
                 self.forget_seen(&partition, before).await?;
             }
             Message::Finish { lane, reply } => match self.finish(&partition, lane, report).await {
