@@ -538,16 +538,12 @@ fn connection_syncs(
                 .collect(),
         };
         for (variant, place, input, own_schedule) in variants {
-            if let Some(input) = connection::settings(sink, &place, &input, draft.input.as_ref(), "E048") {
-                let id = SyncId {
-                    connection: connection.name.clone(),
-                    provider: provider.to_owned(),
-                    sync: name.to_owned(),
-                    variant,
-                };
-                let zone = zone_of(sink, connection_place, draft, (&id, connection, &input), documents);
-                plans.extend(zone.map(|zone| Arc::new(instance(id, draft, connection, (input, zone), own_schedule))));
-            }
+            let input = connection::settings(sink, &place, &input, draft.input.as_ref(), "E048");
+            let Some(input) = input else { continue };
+            let (provider, sync) = (provider.to_owned(), name.to_owned());
+            let id = SyncId { connection: connection.name.clone(), provider, sync, variant };
+            let zone = zone_of(sink, connection_place, draft, (&id, connection, &input), documents);
+            plans.extend(zone.map(|zone| Arc::new(instance(id, draft, connection, (input, zone), own_schedule))));
         }
     }
     plans

@@ -115,7 +115,7 @@ impl Mapper {
             on_invalid: model.on_invalid,
             filter: plan.list.response.filter.clone(),
             flag: Flag::new(&plan.deletes),
-            mark: plan.incremental.as_ref().map(|plan| MarkReader::of(plan)),
+            mark: plan.incremental.as_ref().map(MarkReader::of),
             floor: None,
             validate: model.validate.clone(),
             layout: Layout::new(model),
