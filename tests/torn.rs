@@ -172,7 +172,6 @@ fn a_kill_in_the_middle_of_any_write_leaves_a_file_that_opens() {
     let library = library(folder.path());
 
     let (calls, torn) = walk(&api.url(), MODEL, None, &library);
-    eprintln!("{torn} of {calls}");
     assert!(calls > 30 && torn > 0, "{torn} of {calls} calls of a first load tore the file");
 
     let project = Project::simple(&api.url(), SYNC, MODEL);
@@ -181,6 +180,5 @@ fn a_kill_in_the_middle_of_any_write_leaves_a_file_that_opens() {
     generation.store(1, Ordering::Relaxed);
     let (calls, torn) = walk(&api.url(), MODEL_WITH_MORE, Some(&loaded), &library);
     // at least two blocks in each of two checkpoints
-    eprintln!("{torn} of {calls}");
     assert!(calls > 30 && torn > 2, "{torn} of {calls} calls of a second run tore the file");
 }
