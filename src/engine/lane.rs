@@ -303,11 +303,12 @@ pub(super) fn reader(
     Reader { plan, list, rows, client, variables, shared, stop_below, in_window: range.is_some() }
 }
 
-/// Whether a list is not closed by its last page: its end tells what is gone, or a window may have moved while it was read. The watermark
-/// cannot wait for the next scan of a window as it does for that of a whole list, because there is none.
+/// Whether a list is not closed by its last page: its end tells what is gone, or a window may have moved while it was read or came short of
+/// what the API counts. The watermark cannot wait for the next scan of a window as it does for that of a whole list, because there is none.
 pub(super) fn needs_finish(plan: &SyncPlan, lane: Lane, scan: &ScanState) -> bool {
-    let may_have_moved = matches!(lane, Lane::Window(_)) && scan.by_position && scan.rounds == 0;
-    may_have_moved || tells_gone(plan, lane, scan)
+    let lacks = scan.by_position || scan.cut_short;
+    let is_read_again = matches!(lane, Lane::Window(_)) && lacks && scan.rounds == 0;
+    is_read_again || tells_gone(plan, lane, scan)
 }
 
 /// Whether the end of a list tells what is gone.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fault, Op, Point};
 use super::pages::Asked;
-use super::shape::{Deletes, Shape};
+use super::shape::{Deletes, Incremental, Shape};
 use crate::support::{Reply, Request};
 
 /// When the simulated time begins, in seconds since 1970.
@@ -308,8 +308,10 @@ impl Sim {
     /// A run that goes on does so behind the last committed page.
     fn goes_on_at(&mut self, position: &str) {
         // a list that is read to its end may be read once more before anything is deleted
-        let expected = self.pages.last().and_then(|page| page.next.clone()).unwrap_or_default();
-        if !self.shape.is_one_list() || self.resumed != Some(true) || expected == position {
+        let last = self.pages.last();
+        let expected = last.and_then(|page| page.next.clone()).unwrap_or_default();
+        let is_again = position.is_empty() && last.is_some_and(|page| page.may_end);
+        if !self.shape.is_one_list() || self.resumed != Some(true) || expected == position || is_again {
             return;
         }
         let is_left =
@@ -341,7 +343,12 @@ impl Sim {
             Fault::NotFound => None,
             // an API that says so of a list that may be empty is believed
             Fault::Nothing if self.shape.allow_empty => None,
-            Fault::Nothing => (position.is_empty() || self.shape.paging.tells_total()).then_some(fault),
+            Fault::Nothing => {
+                // nothing tells an empty window from one that is said to be; and a token that comes with nothing says that all was given
+                let told = matches!(self.shape.incremental, Incremental::Window | Incremental::Token);
+                let first = position.is_empty() && !told;
+                (first || self.shape.paging.tells_total()).then_some(fault)
+            }
             // one record more than the API counts would be another lie than this one
             Fault::Keyless => (!self.shape.paging.counts_records()).then_some(fault),
             Fault::Cut | Fault::Silence | Fault::Garbage => Some(fault),

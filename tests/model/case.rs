@@ -34,7 +34,8 @@ pub enum Fault {
     Silence,
     /// no JSON
     Garbage,
-    /// a page of nothing, without a next one. Where nothing tells that more should be there only a first page is.
+    /// a page of nothing, without a next one. Where nothing tells that more should be there only a first page is, and none of a window or
+    /// behind a token
     Nothing,
     /// 404 for the next saved place that a run goes on at
     NotFound,
@@ -113,8 +114,12 @@ fn fault() -> impl Strategy<Value = Fault> {
 }
 
 fn shape(of: impl Fn(&Shape) -> bool) -> impl Strategy<Value = Shape> {
-    let shapes: Vec<Shape> = Shape::all().into_iter().filter(|shape| shape.is_legal() && of(shape)).collect();
-    (select(shapes), 1..5usize, any::<bool>()).prop_map(|(shape, size, allow_empty)| Shape {
+    let shapes: Vec<Shape> =
+        Shape::all().into_iter().filter(|shape| shape.budget.is_none() && shape.is_legal() && of(shape)).collect();
+    // a budget makes many runs of one
+    let budget = prop_oneof![4 => Just(None), 1 => Just(Some("max_requests")), 1 => Just(Some("max_records"))];
+    (select(shapes), budget, 1..5usize, any::<bool>()).prop_map(|(shape, budget, size, allow_empty)| Shape {
+        budget,
         size,
         allow_empty,
         ..shape
