@@ -1,7 +1,7 @@
 //! Made-up cases: what an API is like, what befalls it, and how the runs over it are disturbed.
 
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::sample::select;
 
 use super::shape::Shape;
 
@@ -72,7 +72,7 @@ pub struct Case {
 pub struct Batch {
     pub cases: Vec<Option<Case>>,
     /// each with who disturbs it
-    pub runs: Vec<Option<(Index, Point, Disturbance)>>,
+    pub runs: Vec<Option<(u8, Point, Disturbance)>>,
     /// each page is a commit, or the whole scan is one
     pub commits_pages: bool,
     /// seconds that the engine's clock is ahead of the APIs'
@@ -140,7 +140,7 @@ fn case(of: impl Fn(&Shape) -> bool) -> impl Strategy<Value = Case> {
 pub fn batch(size: usize, of: impl Fn(&Shape) -> bool) -> impl Strategy<Value = Batch> {
     let point = prop_oneof![(0..8u8).prop_map(Point::Request), (0..5u8).prop_map(Point::Commit)];
     let how = prop_oneof![3 => Just(Disturbance::Crash), 1 => Just(Disturbance::Stop)];
-    let run = proptest::option::weighted(0.75, (any::<Index>(), point, how));
+    let run = proptest::option::weighted(0.75, (any::<u8>(), point, how));
     (
         proptest::collection::vec(proptest::option::weighted(0.95, case(of)), size),
         proptest::collection::vec(run, 1..4),

@@ -155,7 +155,7 @@ impl World {
 
     fn all_runs(&mut self, batch: &Batch, subjects: &mut [Subject]) -> Result<(), (usize, String)> {
         for (nth, disturbance) in batch.runs.iter().enumerate() {
-            let disturbance = disturbance.as_ref().map(|(who, point, how)| (who.index(subjects.len()), *point, *how));
+            let disturbance = disturbance.as_ref().map(|(who, point, how)| (usize::from(*who) % subjects.len(), *point, *how));
             self.run(batch, subjects, nth, disturbance, false)?;
         }
         let budgeted = batch.cases.iter().flatten().any(|case| case.shape.budget.is_some());
