@@ -31,7 +31,7 @@ pub struct Record {
 pub struct Page {
     position: String,
     next: Option<String>,
-    /// a short page, after which a list without a total may be over
+    /// the scan may be over, though the list goes on
     may_end: bool,
 }
 
@@ -289,7 +289,9 @@ impl Sim {
             Some(Fault::NotFound) => (Reply::status(404, "{}"), false),
             Some(Fault::Nothing | Fault::Keyless) | None => {
                 if path == "/items" {
-                    let may_end = body.2 < self.shape.size;
+                    // after a short page; or one with a record that a scan before has covered
+                    let may_end =
+                        body.2 < self.shape.size || self.shape.incremental == Incremental::StopAtWatermark;
                     self.keep(Page { position, next: body.1, may_end });
                 }
                 (body.0, false)

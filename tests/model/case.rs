@@ -86,7 +86,7 @@ impl Batch {
     }
 }
 
-const IDS: u8 = 24;
+const IDS: u8 = 12;
 
 fn op() -> impl Strategy<Value = Op> {
     let id = || 0..IDS;
@@ -102,14 +102,15 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn fault() -> impl Strategy<Value = Fault> {
     prop_oneof![
-        4 => (0..4u8).prop_map(Fault::Status500),
-        2 => (0..4u8).prop_map(Fault::Status429),
-        2 => Just(Fault::Cut),
+        16 => (0..4u8).prop_map(Fault::Status500),
+        8 => (0..4u8).prop_map(Fault::Status429),
+        8 => Just(Fault::Cut),
+        // each takes as long as the client waits
         1 => Just(Fault::Silence),
-        2 => Just(Fault::Garbage),
-        3 => Just(Fault::Nothing),
-        6 => Just(Fault::NotFound),
-        2 => Just(Fault::Keyless),
+        8 => Just(Fault::Garbage),
+        12 => Just(Fault::Nothing),
+        24 => Just(Fault::NotFound),
+        8 => Just(Fault::Keyless),
     ]
 }
 
@@ -129,22 +130,22 @@ fn shape(of: impl Fn(&Shape) -> bool) -> impl Strategy<Value = Shape> {
 fn case(of: impl Fn(&Shape) -> bool) -> impl Strategy<Value = Case> {
     (
         shape(of),
-        proptest::collection::vec((0..IDS, 0..4u8, 0..4u8), 0..12),
-        proptest::collection::vec((0..14u8, op()), 0..12),
-        proptest::collection::vec((0..12u8, fault()), 0..4),
+        proptest::collection::vec((0..IDS, 0..4u8, 0..4u8), 0..8),
+        proptest::collection::vec((0..10u8, op()), 0..9),
+        proptest::collection::vec((0..9u8, fault()), 0..4),
     )
         .prop_map(|(shape, records, ops, faults)| Case { shape, records, ops, faults })
 }
 
 /// Batches of about `size` APIs of the shapes that fit.
 pub fn batch(size: usize, of: impl Fn(&Shape) -> bool) -> impl Strategy<Value = Batch> {
-    let point = prop_oneof![(0..8u8).prop_map(Point::Request), (0..5u8).prop_map(Point::Commit)];
+    let point = prop_oneof![(0..6u8).prop_map(Point::Request), (0..4u8).prop_map(Point::Commit)];
     let how = prop_oneof![3 => Just(Disturbance::Crash), 1 => Just(Disturbance::Stop)];
-    let run = proptest::option::weighted(0.75, (any::<u8>(), point, how));
+    let run = proptest::option::weighted(0.85, (any::<u8>(), point, how));
     (
         proptest::collection::vec(proptest::option::weighted(0.95, case(of)), size),
         proptest::collection::vec(run, 1..4),
-        any::<bool>(),
+        proptest::bool::weighted(0.4),
         select(vec![0, 0, -1, 1, 9]),
     )
         .prop_map(|(cases, runs, commits_pages, skew)| Batch { cases, runs, commits_pages, skew })

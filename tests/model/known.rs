@@ -61,6 +61,18 @@ pub fn batches() -> Vec<Batch> {
         ops: vec![],
         faults: vec![(1, Nothing)],
     };
+    let moved_and_counted = Case {
+        shape: shape(Paging::PageTotal, Incremental::Token, Deletes::None, 1),
+        records: vec![(8, 0, 0), (0, 0, 0), (3, 0, 0)],
+        ops: vec![(1, Touch(8))],
+        faults: vec![],
+    };
+    let token_of_a_later_answer = Case {
+        shape: shape(Paging::Page, Incremental::Token, Deletes::None, 2),
+        records: vec![],
+        ops: vec![(3, Put(0, 0)), (1, Put(1, 0))],
+        faults: vec![(1, Cut)],
+    };
     vec![
         alone(feed_starves, 1),
         Batch {
@@ -72,5 +84,7 @@ pub fn batches() -> Vec<Batch> {
         alone(changes_behind, 1),
         alone(token_starves, 1),
         alone(short_of_the_total, 2),
+        alone(moved_and_counted, 1),
+        alone(token_of_a_later_answer, 2),
     ]
 }
