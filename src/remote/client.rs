@@ -34,6 +34,12 @@ pub struct Sockets(HashMap<SocketSettings, reqwest::Client>);
 type SocketSettings = (Duration, Duration, usize, bool);
 
 impl Sockets {
+    /// Sets of sockets that were made.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
     fn of(&mut self, connection: &ConnectionPlan) -> reqwest::Result<reqwest::Client> {
         let (connect, request) = (connection.timeout_connect, connection.timeout_request);
         let idle = connection.rate_limit.concurrency.max(1);

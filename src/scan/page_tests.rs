@@ -154,7 +154,10 @@ fn a_list_that_may_have_moved_is_not_settled() {
     assert!(begin().is_settled(Order::None));
     assert!(read(&[(1, 1)], None).is_settled(Order::None), "one page cannot move under the reader");
     assert!(read(&[(2, 3), (1, 3)], old).is_settled(Order::None));
-    assert!(!read(&[(2, 3), (1, 3)], None).is_settled(Order::None), "nothing tells whether they are newer than the scan");
+    assert!(
+        !read(&[(2, 3), (1, 3)], None).is_settled(Order::None),
+        "nothing tells whether they are newer than the scan"
+    );
     assert!(read(&[(0, 0)], None).is_settled(Order::None));
     assert!(!read(&[(2, 4), (1, 3)], old).is_settled(Order::None), "a record went");
     assert!(

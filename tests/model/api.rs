@@ -290,8 +290,7 @@ impl Sim {
             Some(Fault::Nothing | Fault::Keyless) | None => {
                 if path == "/items" {
                     // after a short page; or one with a record that a scan before has covered
-                    let may_end =
-                        body.2 < self.shape.size || self.shape.incremental == Incremental::StopAtWatermark;
+                    let may_end = body.2 < self.shape.size || self.shape.incremental == Incremental::StopAtWatermark;
                     self.keep(Page { position, next: body.1, may_end });
                 }
                 (body.0, false)

@@ -27,9 +27,9 @@ use shape::{Incremental, Shape};
 use world::World;
 
 /// APIs that one run syncs.
-const BATCH: usize = 12;
+const BATCH: usize = 16;
 /// Cases of all tests together.
-const CASES: usize = 2_400;
+const CASES: usize = 2_200;
 /// Tests that share the cases.
 const TESTS: usize = 2;
 /// What each test makes its cases of without `HEADWATER_MODEL_SEED`, half of them; the other half is new each time.

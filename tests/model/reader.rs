@@ -40,11 +40,7 @@ impl Reader {
     }
 
     /// The rows of each connection, and the pages committed by all runs of its sync.
-    pub fn look(
-        &self,
-        database: &Path,
-        connections: &[&str],
-    ) -> (HashMap<String, Table>, HashMap<String, i64>) {
+    pub fn look(&self, database: &Path, connections: &[&str]) -> (HashMap<String, Table>, HashMap<String, i64>) {
         let path = database.to_str().expect("UTF-8");
         if !database.exists() {
             return Default::default();

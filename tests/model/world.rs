@@ -155,7 +155,8 @@ impl World {
 
     fn all_runs(&mut self, batch: &Batch, subjects: &mut [Subject]) -> Result<(), (usize, String)> {
         for (nth, disturbance) in batch.runs.iter().enumerate() {
-            let disturbance = disturbance.as_ref().map(|(who, point, how)| (usize::from(*who) % subjects.len(), *point, *how));
+            let disturbance =
+                disturbance.as_ref().map(|(who, point, how)| (usize::from(*who) % subjects.len(), *point, *how));
             self.run(batch, subjects, nth, disturbance, false)?;
         }
         let budgeted = batch.cases.iter().flatten().any(|case| case.shape.budget.is_some());
@@ -330,7 +331,12 @@ impl World {
             clock: Arc::new(move || now),
             observer,
             stop: stopped,
-            group_age_max: Duration::from_micros(if batch.commits_pages { 1 } else { 60_000_000 }),
+            // at rest nothing comes between two commits
+            group_age_max: Duration::from_micros(if batch.commits_pages && nth < batch.runs.len() {
+                1
+            } else {
+                60_000_000
+            }),
         };
         let report = self.runtime.block_on(async {
             tokio::select! {
