@@ -354,17 +354,18 @@ pub(super) fn reader(
     Reader { plan, list, rows, client, variables, shared, stop_below, in_window: range.is_some() }
 }
 
-/// Whether a list is not closed by its last page: its end tells what is gone, or it may have moved while it was read, and no later scan
-/// makes up for that: the watermark cannot wait for the next scan of a window as it does for that of a whole list, because there is none,
+/// Whether a list is not closed by its last page: its end tells what is gone, or it may have moved while it was read or came short of what
+/// the API counts, and no later scan makes up for that: the watermark cannot wait for the next scan of a window as it does for that of a whole list, because there is none,
 /// and what is gone from all partitions is asked once, behind the last of them.
 pub(super) fn needs_finish(plan: &SyncPlan, partition: &str, lane: Lane, scan: &ScanState) -> bool {
     is_read_again(plan, partition, lane, scan) || tells_gone(plan, partition, lane, scan)
 }
 
-/// Whether a list is read again where it may have moved, whatever is missing.
+/// Whether a list is read again where it may have moved or came short, whatever is missing.
 pub(super) fn is_read_again(plan: &SyncPlan, partition: &str, lane: Lane, scan: &ScanState) -> bool {
     let counts_later = matches!(lane, Lane::Window(_)) || !partition.is_empty() && all_at_once(plan);
-    counts_later && scan.by_position && scan.rounds == 0
+    let lacks = scan.by_position || scan.cut_short;
+    counts_later && lacks && scan.rounds == 0
 }
 
 /// Whether the end of a list tells what is gone.

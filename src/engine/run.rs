@@ -15,7 +15,7 @@ use super::sync::Task;
 use super::writer::Writer;
 use super::{Clock, Error, Event, Observer};
 use crate::plan::{Budget, ConnectionPlan, LevelPlan, LevelSource, PublishPlan, SyncId, SyncPlan, limits};
-use crate::remote::{Client, Credentials};
+use crate::remote::{Client, Credentials, Sockets};
 use crate::scan::Wish;
 
 /// How to run.
@@ -65,6 +65,7 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
     let waiting = Box::new(move |holder: &str| watcher(None, Event::Locked { holder: holder.to_owned() }));
     let (writer, thread) = Writer::start(database, waiting).await?;
     let mut clients: HashMap<String, Result<Client, Arc<crate::remote::Error>>> = HashMap::new();
+    let mut sockets = Sockets::default();
     let permits = Arc::new(Semaphore::new(limits::SYNCS_AT_ONCE));
     let mut running = JoinSet::new();
     let mut reports: Vec<Option<SyncReport>> = vec![None; syncs.len()];
@@ -76,8 +77,9 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
     for ((position, plan), end) in syncs.iter().enumerate().zip(ends) {
         let before: Vec<_> =
             ended.iter().filter(|(id, _)| goes_over(plan, id)).map(|(_, ended)| ended.clone()).collect();
-        let connected =
-            clients.entry(plan.id.connection.clone()).or_insert_with(|| connect(&plan.connection).map_err(Arc::new));
+        let connected = clients
+            .entry(plan.id.connection.clone())
+            .or_insert_with(|| connect(&plan.connection, &mut sockets).map_err(Arc::new));
         let task = Task {
             plan: Arc::clone(plan),
             client: connected.clone(),
@@ -134,8 +136,8 @@ fn goes_over(plan: &SyncPlan, other: &SyncId) -> bool {
     plan.id.connection == other.connection && levels.into_iter().any(is)
 }
 
-fn connect(connection: &Arc<ConnectionPlan>) -> Result<Client, crate::remote::Error> {
-    Client::new(Arc::clone(connection), Credentials::resolve(connection)?)
+fn connect(connection: &Arc<ConnectionPlan>, sockets: &mut Sockets) -> Result<Client, crate::remote::Error> {
+    Client::sharing(Arc::clone(connection), Credentials::resolve(connection)?, sockets)
 }
 
 pub(super) async fn publish_now(writer: &Writer, publish: Option<&PublishPlan>) -> Result<(), Error> {

@@ -1,6 +1,7 @@
 //! Sends requests and reads answers, within every bound: one attempt each, nothing of what an answer means.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,47 @@ const USER_AGENT: &str = concat!("headwater/", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, Clone)]
 pub struct Client(Arc<Inner>);
 
+/// The sockets of a run: connections with the same settings share them, because the certificates that this machine trusts are read and
+/// kept for each set. What tells connections apart (credentials, quotas) is no part of it.
+#[derive(Debug, Default)]
+pub struct Sockets(HashMap<SocketSettings, reqwest::Client>);
+
+/// What a set of sockets is made with: the longest time to connect and to answer, how many stay open, and whether the system's proxies
+/// count.
+type SocketSettings = (Duration, Duration, usize, bool);
+
+impl Sockets {
+    /// Sets of sockets that were made.
+    #[cfg(test)]
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn of(&mut self, connection: &ConnectionPlan) -> reqwest::Result<reqwest::Client> {
+        let (connect, request) = (connection.timeout_connect, connection.timeout_request);
+        let idle = connection.rate_limit.concurrency.max(1);
+        let direct = is_loopback(&connection.base_url);
+        if let Some(http) = self.0.get(&(connect, request, idle, direct)) {
+            return Ok(http.clone());
+        }
+        // an error says that a provider is there already, which is all that is needed
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let mut builder = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .redirect(reqwest::redirect::Policy::none())
+            .referer(false)
+            .connect_timeout(connect)
+            .timeout(request)
+            .pool_max_idle_per_host(idle);
+        if direct {
+            builder = builder.no_proxy();
+        }
+        let http = builder.build()?;
+        self.0.insert((connect, request, idle, direct), http.clone());
+        Ok(http)
+    }
+}
+
 struct Inner {
     connection: Arc<ConnectionPlan>,
     identity: Identity,
@@ -38,20 +80,20 @@ impl Client {
     /// # Errors
     /// [`Error::Connection`] when the auth templates yield nothing that can be sent, or the URLs are no HTTP URLs.
     pub fn new(connection: Arc<ConnectionPlan>, credentials: Credentials) -> Result<Self, Error> {
+        Self::sharing(connection, credentials, &mut Sockets::default())
+    }
+
+    /// The same over sockets that it may share with other connections.
+    ///
+    /// # Errors
+    /// As [`Client::new`].
+    pub fn sharing(
+        connection: Arc<ConnectionPlan>,
+        credentials: Credentials,
+        sockets: &mut Sockets,
+    ) -> Result<Self, Error> {
         let identity = Identity::new(&connection, credentials)?;
-        // an error says that a provider is there already, which is all that is needed
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(connection.timeout_connect)
-            .timeout(connection.timeout_request)
-            .pool_max_idle_per_host(connection.rate_limit.concurrency.max(1));
-        if is_loopback(&connection.base_url) {
-            builder = builder.no_proxy();
-        }
-        let http = builder.build().map_err(|error| Error::Connection {
+        let http = sockets.of(&connection).map_err(|error| Error::Connection {
             connection: connection.name.clone(),
             reason: identity.redactor().redact(&transport::in_words(&error.without_url())).into_owned(),
             hint: None,

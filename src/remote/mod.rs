@@ -11,7 +11,7 @@ mod rate;
 mod redact;
 mod transport;
 
-pub use client::Client;
+pub use client::{Client, Sockets};
 pub use credentials::Credentials;
 pub use error::{Error, MissingCredential, TransportFault};
 pub use redact::Redactor;

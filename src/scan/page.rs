@@ -118,7 +118,8 @@ impl ScanState {
         self.records += page.records;
         self.empty_pages = if page.records == 0 { self.empty_pages + 1 } else { 0 };
         self.watch_total(page.total);
-        self.by_position |= page.records > 0 && is_by_position(&self.position);
+        // a token is as new as the answer that gives it, and what came since may be on a page that was read before
+        self.by_position |= (page.records > 0 || page.token.is_some()) && is_by_position(&self.position);
         if page.token.is_some() {
             self.token.clone_from(&page.token);
         }
@@ -178,12 +179,13 @@ impl ScanState {
     /// list is read by position, and a record before that position goes away or changes its place; and where the end was none.
     ///
     /// Nothing has moved where the API counts the records, always counted the same, returned as many, and none of them is newer than the
-    /// scan. Of a list in no order by marks that are no times it cannot be told which of them came while it was read.
+    /// scan. Of a list in no order by marks that are no times, and of one that is read by a token, it cannot be told which of them came
+    /// while it was read.
     pub fn is_settled(&self, order: Order, zone: Zone) -> bool {
         let is_old = match &self.high {
             Some(Mark::Timestamp(_) | Mark::Date(_)) => self.reached(zone) == self.high,
             Some(Mark::Integer(_) | Mark::Text(_)) => false,
-            None => true,
+            None => self.records == 0,
         };
         let counted = !self.moved && self.total == Some(self.records);
         let is_time = !matches!(self.high, Some(Mark::Integer(_) | Mark::Text(_)));

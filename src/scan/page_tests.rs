@@ -154,13 +154,26 @@ fn a_list_that_may_have_moved_is_not_settled() {
     assert!(begin().is_settled(Order::None, Zone::UTC));
     assert!(read(&[(1, 1)], None).is_settled(Order::None, Zone::UTC), "one page cannot move under the reader");
     assert!(read(&[(2, 3), (1, 3)], old).is_settled(Order::None, Zone::UTC));
-    assert!(read(&[(2, 3), (1, 3)], None).is_settled(Order::None, Zone::UTC));
+    assert!(
+        !read(&[(2, 3), (1, 3)], None).is_settled(Order::None, Zone::UTC),
+        "nothing tells whether they are newer than the scan"
+    );
+    assert!(read(&[(0, 0)], None).is_settled(Order::None, Zone::UTC));
     assert!(!read(&[(2, 4), (1, 3)], old).is_settled(Order::None, Zone::UTC), "a record went");
     assert!(
         !read(&[(2, 4), (2, 4)], Some(at("2024-01-01T23:58:00Z"))).is_settled(Order::None, Zone::UTC),
         "a record came while it was read"
     );
     assert!(!read(&[(2, 5), (2, 4), (0, 4)], old).is_settled(Order::None, Zone::UTC), "it moved on the way");
+    let mut late = begin();
+    for (records, token) in [(1, None), (0, Some("t2".into()))] {
+        let facts = PageFacts { records, token, ..PageFacts::default() };
+        late.advance(&plan(page(Some(2))), &facts).expect("not stuck");
+    }
+    assert!(
+        !late.is_settled(Order::None, Zone::UTC),
+        "the token may cover what came to the first page behind the reader"
+    );
     let unknown = ScanState { by_position: true, ..begin() };
     assert!(!unknown.is_settled(Order::None, Zone::UTC), "nothing tells that it did not move");
 }

@@ -8,10 +8,11 @@
 use chrono::{DateTime, Utc};
 use duckdb::{Connection, params};
 
+use super::catalog;
 use super::error::Error;
 use super::layout::own;
 use super::ledger::stamp;
-use super::sql::{CATALOG, Table, ident, joined, list, literal};
+use super::sql::{Table, ident, joined, list, literal};
 use super::stage;
 use super::tables::change::{parse_type, widens};
 use super::tables::{self, SchemaChange, key_names, table_of};
@@ -110,7 +111,7 @@ fn bring_in_line(
     (described, anew, destroys): (bool, bool, bool),
     now: DateTime<Utc>,
 ) -> Result<(Vec<SchemaChange>, bool), Error> {
-    let found = columns(db, model)?;
+    let found = catalog::columns(db, &history_of(model)).map_err(Error::database("read the history's columns"))?;
     let is_history = ["valid_from", "valid_to", "_change", "_action"].iter().all(|name| has(&found, name));
     let failed = || Error::database("change the history");
     let mut changes = Vec::new();
@@ -210,19 +211,6 @@ fn own_columns(model: &ModelPlan, alias: &str) -> String {
 fn all_columns(model: &ModelPlan) -> String {
     let own = model.columns.iter().map(|column| ident(&column.name));
     list(own.chain(COLUMNS.iter().map(|(name, ..)| (*name).to_owned())))
-}
-
-/// Name and DuckDB type of the columns of the table of that name; none when there is none.
-fn columns(db: &Connection, model: &ModelPlan) -> Result<Vec<(String, String)>, Error> {
-    let failed = || Error::database("read the history's columns");
-    let select = "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = ? \
-                  AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?) ORDER BY column_index";
-    let history = history_of(model);
-    let mut statement = db.prepare(select).map_err(failed())?;
-    statement
-        .query_map([CATALOG, &history.schema, &history.name], |row| Ok((row.get(0)?, row.get(1)?)))
-        .and_then(Iterator::collect)
-        .map_err(failed())
 }
 
 fn has(found: &[(String, String)], name: &str) -> bool {

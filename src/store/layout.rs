@@ -5,6 +5,7 @@
 
 use duckdb::Connection;
 
+use super::catalog;
 use super::error::{Error, first_line};
 use super::sql::{CATALOG, Table, ident, literal};
 
@@ -157,12 +158,7 @@ pub fn upgrade(connection: &Connection) -> Result<(), Error> {
 /// # Errors
 /// [`Error::NewerLayout`], [`Error::Damaged`].
 pub fn version(connection: &Connection, path: &std::path::Path) -> Result<Option<i64>, Error> {
-    let known =
-        "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND table_name = 'meta'";
-    let tables: i64 = connection
-        .query_row(known, [CATALOG, SCHEMA], |row| row.get(0))
-        .map_err(Error::database("look for headwater's tables"))?;
-    if tables == 0 {
+    if !catalog::has(connection, &own("meta")).map_err(Error::database("look for headwater's tables"))? {
         return Ok(None);
     }
     let found: i64 = connection

@@ -9,7 +9,7 @@ use duckdb::{Connection, params, params_from_iter};
 
 use super::error::Error;
 use super::layout::own;
-use super::sql::Table;
+use super::sql::{Table, list};
 use crate::plan::SyncId;
 use crate::scan::{Checkpoint, checkpoint};
 
@@ -152,39 +152,31 @@ pub fn count(
     counts: &Counts,
     changes: Option<(i64, i64)>,
 ) -> Result<(), Error> {
-    let statement = format!(
-        "UPDATE {} SET pages = pages + ?, records = records + ?, added = added + ?, updated = updated + ?, deleted = deleted + ?, \
-         unchanged = unchanged + ?, duplicates = duplicates + ?, quarantined = quarantined + ?, filtered = filtered + ?, \
-         nulled = nulled + ?, change_from = coalesce(change_from, ?), change_to = coalesce(?, change_to) \
-         WHERE run_id = ? AND {OF_SYNC}",
-        own("runs")
-    );
     let Counts { pages, records, added, updated, deleted, unchanged, duplicates, quarantined, filtered, nulled } =
         *counts;
-    let (from, to) = changes.unzip();
-    db.execute(
-        &statement,
-        params![
-            big(pages),
-            big(records),
-            big(added),
-            big(updated),
-            big(deleted),
-            big(unchanged),
-            big(duplicates),
-            big(quarantined),
-            big(filtered),
-            big(nulled),
-            from,
-            to,
-            run_id,
-            id.connection,
-            id.provider,
-            id.sync,
-            id.variant
-        ],
-    )
-    .map_err(Error::database("count the commit"))?;
+    let counters = [
+        ("pages", pages),
+        ("records", records),
+        ("added", added),
+        ("updated", updated),
+        ("deleted", deleted),
+        ("unchanged", unchanged),
+        ("duplicates", duplicates),
+        ("quarantined", quarantined),
+        ("filtered", filtered),
+        ("nulled", nulled),
+    ];
+    // most are none in most commits, and planning a column takes longer than writing it
+    let counted = counters.into_iter().filter(|(_, more)| *more > 0);
+    let counted = counted.map(|(name, more)| format!("{name} = {name} + {}", big(more)));
+    let numbers = changes.map(|(from, to)| format!("change_from = coalesce(change_from, {from}), change_to = {to}"));
+    let set = list(counted.chain(numbers));
+    if set.is_empty() {
+        return Ok(());
+    }
+    let statement = format!("UPDATE {} SET {set} WHERE run_id = ? AND {OF_SYNC}", own("runs"));
+    db.execute(&statement, params![run_id, id.connection, id.provider, id.sync, id.variant])
+        .map_err(Error::database("count the commit"))?;
     Ok(())
 }
 

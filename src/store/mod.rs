@@ -3,6 +3,7 @@
 //! [`Store`] writes (one per database), [`ReadStore`] looks.
 
 mod absence;
+mod catalog;
 mod error;
 mod file;
 mod gone;

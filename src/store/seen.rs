@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use arrow::array::RecordBatch;
 use duckdb::{Connection, params};
 
+use super::catalog;
 use super::error::Error;
 use super::layout;
-use super::sql::{CATALOG, Table, ident, list, literal};
+use super::sql::{Table, ident, list, literal};
 use super::stage::{self, Staged};
 use super::tables::key_names;
 use crate::plan::{ColumnType, ModelPlan, SyncId, limits};
@@ -141,9 +142,5 @@ pub fn widening(db: &Connection, model: &ModelPlan, name: &str, to: &ColumnType)
 }
 
 fn exists(db: &Connection, table: &Table) -> Result<bool, Error> {
-    let count = "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND lower(table_name) = lower(?)";
-    let tables: i64 = db
-        .query_row(count, [CATALOG, &table.schema, &table.name], |row| row.get(0))
-        .map_err(Error::database("look for the table of seen keys"))?;
-    Ok(tables > 0)
+    catalog::has(db, table).map_err(Error::database("look for the table of seen keys"))
 }

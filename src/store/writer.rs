@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
-use duckdb::Connection;
+use duckdb::{Connection, DropBehavior};
 
 use super::absence::{self, Absence, Partitions, ScanEnd};
 use super::error::Error;
@@ -29,6 +29,8 @@ use crate::scan::Checkpoint;
 pub struct Store {
     warehouse: Warehouse,
     interrupted_noted: bool,
+    /// models whose tables were found or made as they say, destructively or not, since the file was taken
+    prepared: Vec<(Arc<ModelPlan>, bool)>,
     // let go of last, when the file is closed
     _lock: RunLock,
 }
@@ -123,7 +125,7 @@ impl Store {
     ) -> Result<Self, Error> {
         let lock = RunLock::take(path)?;
         let warehouse = Warehouse::start(path, wait_max, waiting)?;
-        let mut store = Self { warehouse, interrupted_noted: false, _lock: lock };
+        let mut store = Self { warehouse, interrupted_noted: false, prepared: Vec::new(), _lock: lock };
         store.warehouse.create_if_missing()?;
         store.warehouse.attach(Access::Write)?;
         match layout::version(store.warehouse.connection(), path)? {
@@ -143,6 +145,8 @@ impl Store {
     /// # Errors
     /// DuckDB cannot write the file.
     pub fn release(&mut self) -> Result<(), Error> {
+        // whoever has the file meanwhile may change its tables
+        self.prepared.clear();
         self.warehouse.detach()
     }
 
@@ -160,6 +164,11 @@ impl Store {
         run_id: &str,
         now: DateTime<Utc>,
     ) -> Result<Vec<SchemaChange>, Error> {
+        let known = |model: &Arc<ModelPlan>| self.prepared.contains(&(Arc::clone(model), allow_destructive));
+        if models.iter().all(known) {
+            return Ok(Vec::new());
+        }
+        let given = models;
         let models = tables::distinct(models)?;
         let (changes, wrote) = self.transaction("prepare the tables", |db| {
             let mut all = (Vec::new(), false);
@@ -174,9 +183,11 @@ impl Store {
             Ok(all)
         })?;
         if wrote {
+            self.prepared.clear();
             // the write-ahead log never holds a schema change for long: replaying them is where DuckDB had most bugs
             self.warehouse.fold()?;
         }
+        self.prepared.extend(given.iter().map(|model| (Arc::clone(model), allow_destructive)));
         Ok(changes)
     }
 
@@ -396,6 +407,7 @@ impl Store {
     /// # Errors
     /// [`Error::File`] when the copy cannot be written; an earlier copy then stays as it was.
     pub fn publish(&mut self, target: &Path) -> Result<(), Error> {
+        self.prepared.clear();
         publish::publish(&mut self.warehouse, target)
     }
 
@@ -415,9 +427,12 @@ impl Store {
         doing: &'static str,
         work: impl FnOnce(&Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let transaction = self.attached()?.unchecked_transaction().map_err(Error::database(doing))?;
+        let mut transaction = self.attached()?.unchecked_transaction().map_err(Error::database(doing))?;
         let done = work(&transaction)?;
-        transaction.commit().map_err(Error::database(doing))?;
+        transaction.execute_batch("COMMIT").map_err(Error::database(doing))?;
+        // its own `commit` rolls back behind each commit, which costs as much as beginning one
+        transaction.set_drop_behavior(DropBehavior::Ignore);
+        drop(transaction);
         self.warehouse.fold_if_long()?;
         Ok(done)
     }

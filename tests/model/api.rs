@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::case::{Case, Fault, Op, Point};
 use super::pages::Asked;
-use super::shape::{Deletes, Shape};
+use super::shape::{Deletes, Incremental, Shape};
 use crate::support::{Reply, Request};
 
 /// When the simulated time begins, in seconds since 1970.
@@ -31,7 +31,7 @@ pub struct Record {
 pub struct Page {
     position: String,
     next: Option<String>,
-    /// a short page, after which a list without a total may be over
+    /// the scan may be over, though the list goes on
     may_end: bool,
 }
 
@@ -289,7 +289,8 @@ impl Sim {
             Some(Fault::NotFound) => (Reply::status(404, "{}"), false),
             Some(Fault::Nothing | Fault::Keyless) | None => {
                 if path == "/items" {
-                    let may_end = body.2 < self.shape.size;
+                    // after a short page; or one with a record that a scan before has covered
+                    let may_end = body.2 < self.shape.size || self.shape.incremental == Incremental::StopAtWatermark;
                     self.keep(Page { position, next: body.1, may_end });
                 }
                 (body.0, false)
@@ -308,8 +309,10 @@ impl Sim {
     /// A run that goes on does so behind the last committed page.
     fn goes_on_at(&mut self, position: &str) {
         // a list that is read to its end may be read once more before anything is deleted
-        let expected = self.pages.last().and_then(|page| page.next.clone()).unwrap_or_default();
-        if !self.shape.is_one_list() || self.resumed != Some(true) || expected == position {
+        let last = self.pages.last();
+        let expected = last.and_then(|page| page.next.clone()).unwrap_or_default();
+        let is_again = position.is_empty() && last.is_some_and(|page| page.may_end);
+        if !self.shape.is_one_list() || self.resumed != Some(true) || expected == position || is_again {
             return;
         }
         let is_left =
@@ -341,7 +344,12 @@ impl Sim {
             Fault::NotFound => None,
             // an API that says so of a list that may be empty is believed
             Fault::Nothing if self.shape.allow_empty => None,
-            Fault::Nothing => (position.is_empty() || self.shape.paging.tells_total()).then_some(fault),
+            Fault::Nothing => {
+                // nothing tells an empty window from one that is said to be; and a token that comes with nothing says that all was given
+                let told = matches!(self.shape.incremental, Incremental::Window | Incremental::Token);
+                let first = position.is_empty() && !told;
+                (first || self.shape.paging.tells_total()).then_some(fault)
+            }
             // one record more than the API counts would be another lie than this one
             Fault::Keyless => (!self.shape.paging.counts_records()).then_some(fault),
             Fault::Cut | Fault::Silence | Fault::Garbage => Some(fault),

@@ -1,7 +1,7 @@
 //! Made-up cases: what an API is like, what befalls it, and how the runs over it are disturbed.
 
 use proptest::prelude::*;
-use proptest::sample::{Index, select};
+use proptest::sample::select;
 
 use super::shape::Shape;
 
@@ -34,7 +34,8 @@ pub enum Fault {
     Silence,
     /// no JSON
     Garbage,
-    /// a page of nothing, without a next one. Where nothing tells that more should be there only a first page is.
+    /// a page of nothing, without a next one. Where nothing tells that more should be there only a first page is, and none of a window or
+    /// behind a token
     Nothing,
     /// 404 for the next saved place that a run goes on at
     NotFound,
@@ -71,7 +72,7 @@ pub struct Case {
 pub struct Batch {
     pub cases: Vec<Option<Case>>,
     /// each with who disturbs it
-    pub runs: Vec<Option<(Index, Point, Disturbance)>>,
+    pub runs: Vec<Option<(u8, Point, Disturbance)>>,
     /// each page is a commit, or the whole scan is one
     pub commits_pages: bool,
     /// seconds that the engine's clock is ahead of the APIs'
@@ -85,7 +86,7 @@ impl Batch {
     }
 }
 
-const IDS: u8 = 24;
+const IDS: u8 = 12;
 
 fn op() -> impl Strategy<Value = Op> {
     let id = || 0..IDS;
@@ -101,20 +102,25 @@ fn op() -> impl Strategy<Value = Op> {
 
 fn fault() -> impl Strategy<Value = Fault> {
     prop_oneof![
-        4 => (0..4u8).prop_map(Fault::Status500),
-        2 => (0..4u8).prop_map(Fault::Status429),
-        2 => Just(Fault::Cut),
+        16 => (0..4u8).prop_map(Fault::Status500),
+        8 => (0..4u8).prop_map(Fault::Status429),
+        8 => Just(Fault::Cut),
+        // each takes as long as the client waits
         1 => Just(Fault::Silence),
-        2 => Just(Fault::Garbage),
-        3 => Just(Fault::Nothing),
-        6 => Just(Fault::NotFound),
-        2 => Just(Fault::Keyless),
+        8 => Just(Fault::Garbage),
+        12 => Just(Fault::Nothing),
+        24 => Just(Fault::NotFound),
+        8 => Just(Fault::Keyless),
     ]
 }
 
 fn shape(of: impl Fn(&Shape) -> bool) -> impl Strategy<Value = Shape> {
-    let shapes: Vec<Shape> = Shape::all().into_iter().filter(|shape| shape.is_legal() && of(shape)).collect();
-    (select(shapes), 1..5usize, any::<bool>()).prop_map(|(shape, size, allow_empty)| Shape {
+    let shapes: Vec<Shape> =
+        Shape::all().into_iter().filter(|shape| shape.budget.is_none() && shape.is_legal() && of(shape)).collect();
+    // a budget makes many runs of one
+    let budget = prop_oneof![4 => Just(None), 1 => Just(Some("max_requests")), 1 => Just(Some("max_records"))];
+    (select(shapes), budget, 1..5usize, any::<bool>()).prop_map(|(shape, budget, size, allow_empty)| Shape {
+        budget,
         size,
         allow_empty,
         ..shape
@@ -124,22 +130,22 @@ fn shape(of: impl Fn(&Shape) -> bool) -> impl Strategy<Value = Shape> {
 fn case(of: impl Fn(&Shape) -> bool) -> impl Strategy<Value = Case> {
     (
         shape(of),
-        proptest::collection::vec((0..IDS, 0..4u8, 0..4u8), 0..12),
-        proptest::collection::vec((0..14u8, op()), 0..12),
-        proptest::collection::vec((0..12u8, fault()), 0..4),
+        proptest::collection::vec((0..IDS, 0..4u8, 0..4u8), 0..8),
+        proptest::collection::vec((0..10u8, op()), 0..9),
+        proptest::collection::vec((0..9u8, fault()), 0..4),
     )
         .prop_map(|(shape, records, ops, faults)| Case { shape, records, ops, faults })
 }
 
 /// Batches of about `size` APIs of the shapes that fit.
 pub fn batch(size: usize, of: impl Fn(&Shape) -> bool) -> impl Strategy<Value = Batch> {
-    let point = prop_oneof![(0..8u8).prop_map(Point::Request), (0..5u8).prop_map(Point::Commit)];
+    let point = prop_oneof![(0..6u8).prop_map(Point::Request), (0..4u8).prop_map(Point::Commit)];
     let how = prop_oneof![3 => Just(Disturbance::Crash), 1 => Just(Disturbance::Stop)];
-    let run = proptest::option::weighted(0.75, (any::<Index>(), point, how));
+    let run = proptest::option::weighted(0.85, (any::<u8>(), point, how));
     (
         proptest::collection::vec(proptest::option::weighted(0.95, case(of)), size),
         proptest::collection::vec(run, 1..4),
-        any::<bool>(),
+        proptest::bool::weighted(0.4),
         select(vec![0, 0, -1, 1, 9]),
     )
         .prop_map(|(cases, runs, commits_pages, skew)| Batch { cases, runs, commits_pages, skew })

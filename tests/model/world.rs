@@ -47,6 +47,8 @@ pub struct World {
 
 /// A case under way.
 struct Subject {
+    /// its place in the batch
+    place: usize,
     connection: String,
     plan: Arc<SyncPlan>,
     sim: Arc<Mutex<Sim>>,
@@ -91,6 +93,7 @@ impl World {
             reply
         });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        // a crash is one of the process: what it wrote is there, on a disk or not
         let folder = ["/dev/shm"].iter().find_map(|folder| tempfile::tempdir_in(folder).ok());
         let folder = folder.unwrap_or_else(|| tempfile::tempdir().expect("a temporary folder"));
         let database = folder.path().join("model0.duckdb");
@@ -112,23 +115,24 @@ impl World {
         if self.batches.is_multiple_of(BATCHES_A_FILE) {
             drop(std::fs::remove_file(&self.database));
             self.database = self.folder.path().join(format!("model{}.duckdb", self.batches));
+            self.reader.create(&self.database);
         }
         self.batches += 1;
-        let mut subjects: Vec<Subject> = cases.iter().map(|(_, case)| self.subject(case)).collect();
+        let mut subjects: Vec<Subject> = cases.iter().map(|(place, case)| self.subject(*place, case)).collect();
         let outcome = self.all_runs(batch, &mut subjects);
         self.sims.lock().expect("sims").clear();
         outcome.map_err(|(at, law)| {
             let subject = &subjects[at];
-            let (place, case) = cases[at];
+            let case = batch.cases[subject.place].as_ref().expect("a case");
             let mut text = format!("{law}\n\n{}", case.shape.sync());
             let (size, commits_pages, skew) = (case.shape.size, batch.commits_pages, batch.skew);
             writeln!(text, "page size {size}, each page a commit: {commits_pages}, skew of the clock {skew} s\n")
                 .expect("text");
-            (place, text + &subject.sim.lock().expect("a sim").log.join("\n") + "\n")
+            (subject.place, text + &subject.sim.lock().expect("a sim").log.join("\n") + "\n")
         })
     }
 
-    fn subject(&mut self, case: &Case) -> Subject {
+    fn subject(&mut self, place: usize, case: &Case) -> Subject {
         let connection = format!("c{}", self.cases);
         self.cases += 1;
         let sim = Arc::new(Mutex::new(Sim::new(format!("/{connection}"), case)));
@@ -136,6 +140,7 @@ impl World {
         let plan = case.shape.plan(&connection, &format!("{}/{connection}", self.api.url()));
         let moments = vec![Table::new()];
         Subject {
+            place,
             connection,
             plan,
             sim,
@@ -150,7 +155,8 @@ impl World {
 
     fn all_runs(&mut self, batch: &Batch, subjects: &mut [Subject]) -> Result<(), (usize, String)> {
         for (nth, disturbance) in batch.runs.iter().enumerate() {
-            let disturbance = disturbance.as_ref().map(|(who, point, how)| (who.index(subjects.len()), *point, *how));
+            let disturbance =
+                disturbance.as_ref().map(|(who, point, how)| (usize::from(*who) % subjects.len(), *point, *how));
             self.run(batch, subjects, nth, disturbance, false)?;
         }
         let budgeted = batch.cases.iter().flatten().any(|case| case.shape.budget.is_some());
@@ -163,15 +169,19 @@ impl World {
                 let at = subjects.iter().position(|subject| !subject.settled).expect("one");
                 return Err((at, format!("after {most} runs over an API at rest it has not read it to the end")));
             }
-            for subject in subjects.iter() {
+            // who is settled does not run along until the others are
+            subjects.sort_by_key(|subject| subject.settled);
+            let running = subjects.partition_point(|subject| !subject.settled);
+            let unsettled = &mut subjects[..running];
+            for subject in unsettled.iter() {
                 let mut sim = subject.sim.lock().expect("a sim");
                 sim.now = sim.now.max(clock(nth));
                 if !sim.quiet {
                     sim.rest();
                 }
             }
-            let ended = self.run(batch, subjects, nth, None, accept)?;
-            accept = at_rest(subjects, &ended, nth, batch.skew)?;
+            let ended = self.run(batch, unsettled, nth, None, accept)?;
+            accept = at_rest(unsettled, &ended, nth, batch.skew)?;
             nth += 1;
         }
         for (at, subject) in subjects.iter().enumerate() {
@@ -225,8 +235,7 @@ impl World {
         let ended = self.engine(batch, subjects, nth, disturbance.map(|(.., how)| how), accept);
         Reader::wait(&self.database);
         let connections: Vec<_> = subjects.iter().map(|subject| subject.connection.as_str()).collect();
-        let mut tables = self.reader.tables(&self.database, &connections);
-        let pages = self.reader.pages(&self.database, &connections);
+        let (mut tables, pages) = self.reader.look(&self.database, &connections);
         for (at, subject) in subjects.iter_mut().enumerate() {
             let after = tables.remove(&subject.connection).unwrap_or_default();
             let mut sim = subject.sim.lock().expect("a sim");
@@ -322,7 +331,12 @@ impl World {
             clock: Arc::new(move || now),
             observer,
             stop: stopped,
-            group_age_max: Duration::from_micros(if batch.commits_pages { 1 } else { 60_000_000 }),
+            // at rest nothing comes between two commits
+            group_age_max: Duration::from_micros(if batch.commits_pages && nth < batch.runs.len() {
+                1
+            } else {
+                60_000_000
+            }),
         };
         let report = self.runtime.block_on(async {
             tokio::select! {

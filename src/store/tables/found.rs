@@ -3,10 +3,11 @@
 use duckdb::{Connection, OptionalExt, params};
 use serde::{Deserialize, Serialize};
 
+use super::super::catalog;
 use super::super::error::Error;
 use super::super::layout::own;
 use super::super::sql::CATALOG;
-use super::{conflict, key_names, live_view_of};
+use super::{conflict, key_names, live_view_of, table_of};
 use crate::plan::ModelPlan;
 
 /// What the database has of a model.
@@ -27,13 +28,7 @@ impl Found {
     /// The database cannot be read, or what it remembers of the model cannot.
     pub fn read(db: &Connection, model: &ModelPlan, laid_out: bool) -> Result<Self, Error> {
         let failed = || Error::database("read the table's columns");
-        let select = "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = ? \
-                      AND lower(schema_name) = lower(?) AND lower(table_name) = lower(?) ORDER BY column_index";
-        let mut statement = db.prepare(select).map_err(failed())?;
-        let columns = statement
-            .query_map([CATALOG, &model.schema, &model.table], |row| Ok((row.get(0)?, row.get(1)?)))
-            .and_then(Iterator::collect)
-            .map_err(failed())?;
+        let columns = catalog::columns(db, &table_of(model)).map_err(failed())?;
         let view = live_view_of(model);
         let count = "SELECT count(*) FROM duckdb_views() WHERE database_name = ? AND lower(schema_name) = lower(?) \
                      AND lower(view_name) = lower(?)";

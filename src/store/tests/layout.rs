@@ -58,6 +58,26 @@ fn preparing_what_is_prepared_does_not_touch_the_file() {
 }
 
 #[test]
+fn a_model_is_compared_again_when_others_had_the_file() {
+    let mut bench = Bench::new(customers());
+    let views = "SELECT view_name FROM duckdb_views() WHERE schema_name = 'shop'";
+    bench.store.release().expect("released");
+    let drop_view = |bench: &mut Bench| {
+        let db = bench.store.attached().expect("attached");
+        db.execute_batch("DROP VIEW headwater_db.shop.customers_live").expect("dropped");
+    };
+    drop_view(&mut bench);
+    prepare(&mut bench, (*customers()).clone(), "r1").expect("prepared");
+    assert_eq!(bench.rows(views).len(), 1);
+    prepare(&mut bench, (*customers()).clone(), "r2").expect("prepared");
+    drop_view(&mut bench);
+    prepare(&mut bench, (*customers()).clone(), "r2").expect("prepared");
+    assert_eq!(bench.rows(views), [] as [Value; 0], "it was not looked at twice while nobody else had the file");
+    prepare(&mut bench, (*customers()).clone(), "r3").expect("prepared");
+    assert_eq!(bench.rows(views).len(), 1);
+}
+
+#[test]
 fn descriptions_become_comments() {
     let mut described = model(&[("id", "bigint"), ("name", "varchar")], &["id"]);
     described.description = Some("Who buys.".into());

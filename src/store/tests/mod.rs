@@ -1,6 +1,7 @@
 //! The store against real files.
 
 mod absence;
+mod catalog;
 mod file;
 mod history;
 mod journal;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::super::sample::{self, Reply, Server, get, ok, plain, redirect};
 use crate::plan::{AuthPlan, ConnectionPlan, Method, Quota, RatePlan, Template, limits};
-use crate::remote::{Client, Credentials, Error, Request, TransportFault};
+use crate::remote::{Client, Credentials, Error, Request, Sockets, TransportFault};
 
 fn client(plan: ConnectionPlan) -> Client {
     Client::new(Arc::new(plan), Credentials::default()).expect("a client")
@@ -22,6 +22,26 @@ fn fault_of(error: &Error) -> TransportFault {
         Error::Transport { fault, .. } => *fault,
         other => panic!("not a transport error: {other:?}"),
     }
+}
+
+#[tokio::test]
+async fn connections_with_the_same_settings_share_their_sockets_and_nothing_else() {
+    let server = Server::start(|_| Reply::Bytes(ok("{}"))).await;
+    let mut sockets = Sockets::default();
+    let mut share = |name: &str, timeout: Duration| {
+        let plan =
+            ConnectionPlan { name: name.to_owned(), timeout_request: timeout, ..sample::connection(&server.url) };
+        let client = Client::sharing(Arc::new(plan), Credentials::default(), &mut sockets).expect("a client");
+        (client, sockets.len())
+    };
+    let minute = Duration::from_secs(60);
+    let (first, _) = share("first", minute);
+    let (second, sets) = share("second", minute);
+    assert_eq!(sets, 1);
+    assert_eq!(share("third", minute * 2).1, 2);
+    first.hold(limits::RETRY_AFTER_MAX);
+    let answer = second.send(&get(&server.url)).await.expect("the other's pause is none of its own");
+    assert_eq!((answer.status, second.connection().name.as_str()), (200, "second"));
 }
 
 #[tokio::test]
