@@ -260,11 +260,15 @@ fn row_cuts(db: &Connection, partition: Option<&str>) -> Result<Vec<Cut>, Error>
         if !has_columns(db, &table, &columns)? {
             continue;
         }
-        // a model may have a table of that name. The versions go first: the rows say which of them are of the partition
-        if !models.contains_key(&plain(&history)) && has_columns(db, &history, &["_connection", "_variant"])? {
-            cuts.push(Cut { table: history, place: versions, told: true });
-        }
-        cuts.push(Cut { table, place, told: true });
+        let rows = Cut { table, place, told: true };
+        // a model may have a table of that name
+        let has_history =
+            !models.contains_key(&plain(&history)) && has_columns(db, &history, &["_connection", "_variant"])?;
+        let versions = has_history.then_some(Cut { table: history, place: versions, told: true });
+        // the rows say which versions are of the partition
+        cuts.extend(
+            if partition.is_some() { [versions, Some(rows)] } else { [Some(rows), versions] }.into_iter().flatten(),
+        );
     }
     Ok(cuts)
 }
