@@ -351,7 +351,14 @@ fn holder(error: duckdb::Error, path: &Path) -> Result<String, Error> {
 /// Proof that no other `headwater run` works on the database: an advisory lock on `<database>.lock`, which goes when the process does.
 #[derive(Debug)]
 pub struct RunLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for RunLock {
+    fn drop(&mut self) {
+        // closing is not enough: a process that is just being started has the file too, until it runs its own program
+        drop(self.file.unlock());
+    }
 }
 
 impl RunLock {
@@ -369,7 +376,7 @@ impl RunLock {
                 file.set_len(0)
                     .and_then(|()| write!(file, "{}", std::process::id()))
                     .map_err(Error::file("write", &path))?;
-                Ok(Self { _file: file })
+                Ok(Self { file })
             }
             Err(TryLockError::WouldBlock) => {
                 // the id is a help for people: without it the error is still right
