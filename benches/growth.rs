@@ -29,7 +29,7 @@ use chrono::{DateTime, Utc};
 use headwater::plan::{ColumnPlan, ColumnSource, ColumnType, Guard, ModelPlan, OnInvalid, SyncId, TimeFormat};
 use headwater::record::{Batch, Fate, arrow_type};
 use headwater::scan::Checkpoint;
-use headwater::store::{Absence, AbsenceEnd, Group, ScanEnd, Store};
+use headwater::store::{Absence, AbsenceEnd, Group, Partitions, ScanEnd, Seen, Store};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 /// Rows of one commit, as `limits::GROUP_ROWS_MAX` has it.
@@ -120,17 +120,17 @@ impl Table {
         let mut rows = rows.peekable();
         while rows.peek().is_some() {
             let numbers: Vec<(u64, u64)> = rows.by_ref().take(GROUP).collect();
-            let batches: Vec<Batch> = numbers.chunks(PAGE).map(|rows| page(&self.model, rows)).collect();
+            let page = |rows: &[_]| Batch { seen_by: track_seen, ..page(&self.model, rows) };
+            let batches: Vec<Batch> = numbers.chunks(PAGE).map(page).collect();
             let group = Group {
                 id: id(),
                 run_id: "run".into(),
                 model: Arc::clone(&self.model),
                 pages: batches.len() as u64,
                 batches,
-                checkpoint: checkpoint(),
+                checkpoints: vec![("".into(), checkpoint())],
                 gone: Vec::new(),
                 seen: Vec::new(),
-                track_seen,
                 now: now(),
             };
             let started = Instant::now();
@@ -154,9 +154,10 @@ impl Table {
                 guard,
                 accept: false,
                 confirm: false,
-                keep: None,
+                partitions: Partitions::All,
+                forget: Some(Seen::AllBut(None)),
             },
-            checkpoint: &checkpoint(),
+            checkpoint: &("".into(), checkpoint()),
             now: now(),
         };
         let started = Instant::now();
@@ -217,6 +218,7 @@ fn model() -> ModelPlan {
         on_invalid: OnInvalid::Quarantine,
         raw: false,
         history: false,
+        partitioned: false,
         columns_from: None,
         children: Vec::new(),
     }
@@ -266,5 +268,7 @@ fn page(model: &ModelPlan, rows: &[(u64, u64)]) -> Batch {
         unsorted: false,
         raw: None,
         bytes: 0,
+        partition: None,
+        seen_by: None,
     }
 }

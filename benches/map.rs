@@ -201,6 +201,7 @@ fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
         on_invalid: OnInvalid::Quarantine,
         raw: false,
         history: false,
+        partitioned: false,
         columns_from: None,
         children: Vec::new(),
     };

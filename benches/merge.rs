@@ -129,6 +129,7 @@ fn model() -> ModelPlan {
         on_invalid: OnInvalid::Quarantine,
         raw: false,
         history: false,
+        partitioned: false,
         columns_from: None,
         children: Vec::new(),
     }
@@ -155,10 +156,9 @@ fn group(model: &Arc<ModelPlan>, stretch: &Stretch, round: u64) -> Group {
         run_id: "run".into(),
         model: Arc::clone(model),
         batches: (0..STAGED / PAGE).map(page).collect(),
-        checkpoint: Checkpoint::new(0),
+        checkpoints: vec![("".into(), Checkpoint::new(0))],
         gone: Vec::new(),
         seen: Vec::new(),
-        track_seen: None,
         pages: STAGED / PAGE,
         now: now(),
     }
@@ -206,5 +206,7 @@ fn page(model: &ModelPlan, rows: &[(u64, u64)]) -> Batch {
         low: None,
         unsorted: false,
         bytes: 0,
+        partition: None,
+        seen_by: None,
     }
 }
