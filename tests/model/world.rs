@@ -375,8 +375,8 @@ fn at_rest(subjects: &mut [Subject], ended: &Ended, nth: usize, skew: i8) -> Res
         // windows keep away from now
         let reaches = sim.shape.incremental != Incremental::Window || late(LAG);
         let ends = report.state == "completed" && (sim.scans_at_rest || subject.waits) && reaches;
-        // with a budget the windows that are read to their end may have been planned before it was at rest
-        let planned_before = sim.shape.incremental == Incremental::Window && sim.shape.budget.is_some();
+        // windows that are read to their end may have been begun before it was at rest, by a run that was stopped or used its budget up
+        let planned_before = sim.shape.incremental == Incremental::Window;
         subject.settled |= ends && (!planned_before || subject.ended);
         subject.ended |= ends;
         subject.waits = report.error.is_some();
