@@ -79,6 +79,12 @@ pub fn batches() -> Vec<Batch> {
         ops: vec![(7, Delete(8)), (0, Put(11, 2))],
         faults: vec![],
     };
+    let emptied_window = Case {
+        shape: shape(Paging::None, Incremental::Window, Deletes::AbsenceWindow, 1),
+        records: vec![(9, 0, 0)],
+        ops: vec![(1, Put(0, 0)), (2, Delete(9))],
+        faults: vec![],
+    };
     vec![
         alone(feed_starves, 1),
         Batch {
@@ -92,6 +98,7 @@ pub fn batches() -> Vec<Batch> {
         alone(short_of_the_total, 2),
         alone(moved_and_counted, 1),
         alone(token_of_a_later_answer, 2),
+        alone(emptied_window, 2),
         Batch { runs: vec![None, Some((0, Point::Commit(0), Stop))], ..alone(stopped_in_a_window, 2) },
     ]
 }
