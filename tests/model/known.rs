@@ -85,6 +85,12 @@ pub fn batches() -> Vec<Batch> {
         ops: vec![(1, Put(0, 0)), (2, Delete(9))],
         faults: vec![],
     };
+    let moved_to_a_later_window = Case {
+        shape: shape(Paging::LinkKeys, Incremental::Window, Deletes::AbsenceWindow, 2),
+        records: vec![(0, 0, 0)],
+        ops: vec![(2, Delete(0)), (9, Put(0, 0))],
+        faults: vec![],
+    };
     vec![
         alone(feed_starves, 1),
         Batch {
@@ -99,6 +105,7 @@ pub fn batches() -> Vec<Batch> {
         alone(moved_and_counted, 1),
         alone(token_of_a_later_answer, 2),
         alone(emptied_window, 2),
+        alone(moved_to_a_later_window, 2),
         Batch { runs: vec![None, Some((0, Point::Commit(0), Stop))], ..alone(stopped_in_a_window, 2) },
     ]
 }
