@@ -1,6 +1,6 @@
 //! A simulated API: a list of records that changes while it is read, and answers that fail.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::case::{Case, Fault, Op, Point};
@@ -52,6 +52,8 @@ pub struct Sim {
     pub seq: i64,
     /// since which change a record is there without a break
     pub alive_since: BTreeMap<i64, i64>,
+    /// ids that were gone once, and made anew
+    pub came_back: BTreeSet<i64>,
     /// requests so far
     requests: u64,
     ops: Vec<(u8, Op)>,
@@ -100,6 +102,7 @@ impl Sim {
             now: DAWN,
             seq: 0,
             alive_since: BTreeMap::new(),
+            came_back: BTreeSet::new(),
             requests: 0,
             ops: case.ops.clone(),
             faults: case.faults.iter().map(|(at, fault)| (u64::from(*at), *fault)).collect(),
@@ -195,7 +198,9 @@ impl Sim {
         match op {
             Op::Put(id, value) => {
                 let id = i64::from(id);
-                self.deleted.remove(&id);
+                if self.deleted.remove(&id).is_some() {
+                    self.came_back.insert(id);
+                }
                 match self.records.iter_mut().find(|record| record.id == id) {
                     Some(record) => {
                         if record.deleted {

@@ -1,6 +1,6 @@
 //! Cases that broke a law once, shrunk.
 
-use super::case::Disturbance::Crash;
+use super::case::Disturbance::{Crash, Stop};
 use super::case::Fault::{Cut, NotFound, Nothing, Status500};
 use super::case::Op::{Break, Delete, Move, Put, Touch};
 use super::case::{Batch, Case, Point};
@@ -73,6 +73,24 @@ pub fn batches() -> Vec<Batch> {
         ops: vec![(3, Put(0, 0)), (1, Put(1, 0))],
         faults: vec![(1, Cut)],
     };
+    let stopped_in_a_window = Case {
+        shape: Shape { allow_empty: true, ..shape(Paging::LastRecord, Incremental::Window, Deletes::AbsenceWindow, 4) },
+        records: vec![(2, 2, 0), (10, 3, 3), (7, 2, 3), (7, 1, 1), (2, 2, 3), (8, 1, 1), (8, 2, 1)],
+        ops: vec![(7, Delete(8)), (0, Put(11, 2))],
+        faults: vec![],
+    };
+    let emptied_window = Case {
+        shape: shape(Paging::None, Incremental::Window, Deletes::AbsenceWindow, 1),
+        records: vec![(9, 0, 0)],
+        ops: vec![(1, Put(0, 0)), (2, Delete(9))],
+        faults: vec![],
+    };
+    let moved_to_a_later_window = Case {
+        shape: shape(Paging::LinkKeys, Incremental::Window, Deletes::AbsenceWindow, 2),
+        records: vec![(0, 0, 0)],
+        ops: vec![(2, Delete(0)), (9, Put(0, 0))],
+        faults: vec![],
+    };
     vec![
         alone(feed_starves, 1),
         Batch {
@@ -86,5 +104,8 @@ pub fn batches() -> Vec<Batch> {
         alone(short_of_the_total, 2),
         alone(moved_and_counted, 1),
         alone(token_of_a_later_answer, 2),
+        alone(emptied_window, 2),
+        alone(moved_to_a_later_window, 2),
+        Batch { runs: vec![None, Some((0, Point::Commit(0), Stop))], ..alone(stopped_in_a_window, 2) },
     ]
 }

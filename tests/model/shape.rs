@@ -248,7 +248,7 @@ impl Shape {
                 "api.yaml",
                 Kind::Provider,
                 &format!(
-                    "provider: api\nbase_url: {url}\ntimeout: {{ request: 400ms }}\n\
+                    "provider: api\nbase_url: {url}\ntimeout: {{ request: 2s }}\n\
                      retry: {{ attempts: 3, backoff: {{ base: 1ms, max: 1ms }} }}"
                 ),
             ),
