@@ -270,7 +270,7 @@ struct Entry {
 /// A list of items, and how far it is read.
 enum Source {
     Values(std::vec::IntoIter<Entry>),
-    Rows(RowSource),
+    Rows(Box<RowSource>),
     List { reader: Arc<Reader>, scan: Box<ScanState>, ready: VecDeque<Entry>, ended: bool },
 }
 
@@ -382,7 +382,7 @@ impl Items {
                 let items = render(given, &variables.value(), "for_each")?;
                 values(name, items).map(|entries| Source::Values(entries.into_iter()))
             }
-            LevelSource::Rows { model, filter, changed_only, sync } => Ok(Source::Rows(RowSource {
+            LevelSource::Rows { model, filter, changed_only, sync } => Ok(Source::Rows(Box::new(RowSource {
                 id: self.origin.plan.id.clone(),
                 sync: sync.clone(),
                 model: Arc::clone(model),
@@ -392,7 +392,7 @@ impl Items {
                 after: None,
                 ready: VecDeque::new(),
                 ended: false,
-            })),
+            }))),
             LevelSource::List { list, key } => {
                 let shared = variables.value();
                 let reader = Reader {

@@ -69,14 +69,7 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
     let permits = Arc::new(Semaphore::new(limits::SYNCS_AT_ONCE));
     let mut running = JoinSet::new();
     let mut reports: Vec<Option<SyncReport>> = vec![None; syncs.len()];
-    let (ends, ended): (Vec<_>, Vec<_>) = syncs
-        .iter()
-        .map(|plan| (plan.id.clone(), watch::channel(())))
-        .map(|(id, (end, ended))| (end, (id, ended)))
-        .unzip();
-    for ((position, plan), end) in syncs.iter().enumerate().zip(ends) {
-        let before: Vec<_> =
-            ended.iter().filter(|(id, _)| goes_over(plan, id)).map(|(_, ended)| ended.clone()).collect();
+    for ((position, plan), turn) in syncs.iter().enumerate().zip(turns(syncs)) {
         let connected = clients
             .entry(plan.id.connection.clone())
             .or_insert_with(|| connect(&plan.connection, &mut sockets).map_err(Arc::new));
@@ -97,8 +90,9 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
         };
         let permits = Arc::clone(&permits);
         running.spawn(async move {
-            // the rows that it goes over come first
-            for mut parent in before {
+            let Turn { parents, end } = turn;
+            for mut parent in parents {
+                // nothing is ever sent: it ends with its sender
                 drop(parent.changed().await);
             }
             let permit = permits.acquire_owned().await;
@@ -127,6 +121,25 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
         return Err(Error::Bug("the store's thread panicked".into()));
     }
     Ok(Report { run_id, syncs: reports.into_iter().flatten().collect(), publish_error })
+}
+
+/// When a sync of a run begins.
+struct Turn {
+    /// the syncs over whose rows it goes: they come first
+    parents: Vec<watch::Receiver<()>>,
+    /// dropped when the sync is done
+    end: watch::Sender<()>,
+}
+
+/// The turns of the syncs of a run, in their order.
+fn turns(syncs: &[Arc<SyncPlan>]) -> Vec<Turn> {
+    let ends: Vec<watch::Sender<()>> = syncs.iter().map(|_| watch::Sender::new(())).collect();
+    let parents = |plan: &SyncPlan| {
+        let parents = syncs.iter().zip(&ends).filter(|(other, _)| goes_over(plan, &other.id));
+        parents.map(|(_, end)| end.subscribe()).collect::<Vec<_>>()
+    };
+    let all: Vec<_> = syncs.iter().map(|plan| parents(plan)).collect();
+    all.into_iter().zip(ends).map(|(parents, end)| Turn { parents, end }).collect()
 }
 
 /// Whether a sync fans out over the rows of another one.
