@@ -90,11 +90,7 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
         };
         let permits = Arc::clone(&permits);
         running.spawn(async move {
-            let Turn { parents, end } = turn;
-            for mut parent in parents {
-                // nothing is ever sent: it ends with its sender
-                drop(parent.changed().await);
-            }
+            let end = turn.come().await;
             let permit = permits.acquire_owned().await;
             let report = task.run().await;
             drop((permit, end));
@@ -129,6 +125,17 @@ struct Turn {
     parents: Vec<watch::Receiver<()>>,
     /// dropped when the sync is done
     end: watch::Sender<()>,
+}
+
+impl Turn {
+    /// Waits until the parents are done; gives what tells those that wait for this one.
+    async fn come(self) -> watch::Sender<()> {
+        for mut parent in self.parents {
+            // nothing is ever sent: it ends with its sender
+            drop(parent.changed().await);
+        }
+        self.end
+    }
 }
 
 /// The turns of the syncs of a run, in their order.
