@@ -431,3 +431,29 @@ fn an_item_without_a_key_is_told_of() {
         project.fails_at("2024-06-01", "bad_items")["error"]["message"].as_str().expect("a message").to_owned();
     assert_eq!(message, "`for_each` level `repo`: nothing tells item 2 from another");
 }
+
+#[test]
+fn rows_that_are_mapped_again_stay_in_their_partition() {
+    let api = Api::start(issues(&THREE));
+    let model =
+        |name: &str| format!("key: [id]\nraw: true\ncolumns: {{ id: {{ path: $.id, type: bigint }}, name: {name} }}");
+    let project = Project::simple(&api.url(), &sync("deletes: { absence: { scope: partition } }"), &model("$.name"));
+    repos(&project, &["a", "b", "c"]);
+    project.done_at("2024-06-01");
+    project.write("integrations/api/models/Item.yaml", format!("model: Item\ntable: items\n{}\n", model("$.at")));
+    assert_eq!(printed(&project, &["remap"]).0, 0);
+    let rows = "select _partition || id from api.items where name like '2024%' order by all";
+    assert_eq!(project.column(rows), ["a1", "a2", "a3", "b4"]);
+    // what names the item cannot be made of the record alone
+    let named = model("{ value: \"{{ parent.repo }}\" }");
+    project.write("integrations/api/models/Item.yaml", format!("model: Item\ntable: items\n{named}\n"));
+    let (code, text) = printed(&project, &["remap"]);
+    assert!(code == 2 && text.contains("headwater run acme/items --full"), "{text}");
+    // and a sync that is no fan-out any more has no partitions
+    let whole = "request: { get: /repos/a/issues }\nresponse: { records: \"$.items[*]\" }\ndeletes: { absence: { guard: { min_rows: 9 } } }";
+    project.write("integrations/api/syncs/items.yaml", format!("sync: items\nmodel: Item\n{whole}\n"));
+    project.write("integrations/api/models/Item.yaml", format!("model: Item\ntable: items\n{}\n", model("$.at")));
+    project.write("headwater.yaml", "database: test.duckdb\nconnections: { acme: { provider: api } }\n");
+    assert_eq!(project.done_at("2024-06-02")["deleted"], 2);
+    assert_eq!(project.column("select partition from headwater.checkpoints"), [""]);
+}

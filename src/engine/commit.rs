@@ -467,7 +467,7 @@ impl<'t> Commits<'t> {
         *self.part("")? = after;
         self.touch(&"".into());
         self.commit(report).await?;
-        if goes && !gone.is_empty() {
+        if goes {
             let plan = Arc::clone(&plan);
             self.task.writer.call(move |store| store.forget_partitions(&plan.id, &gone)).await?;
         }

@@ -90,11 +90,8 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
         };
         let permits = Arc::clone(&permits);
         running.spawn(async move {
-            let end = turn.come().await;
-            let permit = permits.acquire_owned().await;
-            let report = task.run().await;
-            drop((permit, end));
-            (position, report)
+            let _held = (turn.come().await, permits.acquire_owned().await);
+            (position, task.run().await)
         });
     }
     let every = publish.as_ref().and_then(|publish| publish.every).unwrap_or(Duration::MAX);

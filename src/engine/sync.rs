@@ -89,6 +89,15 @@ impl Task {
         if anew || begin.seen.is_some() && (part == Part::Whole || all_at_once(&self.plan)) {
             self.forget_seen(Seen::AllBut(begin.seen), ("".into(), begin.checkpoint.clone()), anew).await?;
         }
+        if anew && part == Part::Whole {
+            // it may have been a fan-out before
+            let id = self.plan.id.clone();
+            let forget = self.writer.call(move |store| {
+                let known = store.known_partitions(&id)?;
+                store.forget_partitions(&id, &known)
+            });
+            forget.await?;
+        }
         report.resumed = begin.resumed;
         let event = Event::Started { resumed: begin.resumed, restarted: begin.restarted.clone() };
         (self.observer)(Some(&self.plan.id), event);

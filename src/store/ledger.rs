@@ -251,6 +251,51 @@ fn decode_checkpoint(state: &str) -> Result<Checkpoint, String> {
     serde_json::from_str(state).map_err(|error| format!("it is not readable: {error}"))
 }
 
+fn progress(checkpoint: &Checkpoint) -> &'static str {
+    if checkpoint.is_complete() { "complete" } else { "scanning" }
+}
+
+/// As [`write_checkpoints`], for one: it takes less than half the time, which each commit takes twice.
+fn write_checkpoint(
+    db: &Connection,
+    id: &SyncId,
+    filled: &Table,
+    (partition, checkpoint): (&str, &Checkpoint),
+    now: DateTime<Utc>,
+) -> Result<(), Error> {
+    let SyncId { connection, provider, sync, variant } = id;
+    let state = serde_json::to_string(checkpoint).expect("a checkpoint is plain data with text keys");
+    let failed = || Error::database("write the checkpoint");
+    let (table, now) = (own("checkpoints"), stamp(now));
+    let update = format!(
+        "UPDATE {table} SET state = CAST(? AS JSON), updated_at = CAST(? AS TIMESTAMPTZ) WHERE {OF_SYNC} AND partition = ?"
+    );
+    if db.execute(&update, params![state, now, connection, provider, sync, variant, partition]).map_err(failed())? == 0
+    {
+        let insert = format!("INSERT INTO {table} VALUES (?, ?, ?, ?, ?, CAST(? AS JSON), CAST(? AS TIMESTAMPTZ))");
+        db.execute(&insert, params![connection, provider, sync, variant, partition, state, now]).map_err(failed())?;
+    }
+    let table = own("partitions");
+    let watermark = checkpoint.main.watermark.as_ref().map(ToString::to_string);
+    let (state, completed) = (progress(checkpoint), checkpoint.is_complete().then(|| now.clone()));
+    let update = format!(
+        "UPDATE {table} SET table_schema = ?, table_name = ?, state = ?, watermark = ?, updated_at = CAST(? AS TIMESTAMPTZ), error = NULL, \
+         last_completed_at = coalesce(CAST(? AS TIMESTAMPTZ), last_completed_at) WHERE {OF_SYNC} AND partition = ?"
+    );
+    let (schema, name) = (&filled.schema, &filled.name);
+    let values =
+        params![schema, name, state, watermark, now, completed, connection, provider, sync, variant, partition];
+    if db.execute(&update, values).map_err(failed())? == 0 {
+        let insert = format!(
+            "INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, CAST(? AS TIMESTAMPTZ), CAST(? AS TIMESTAMPTZ), NULL)"
+        );
+        let values =
+            params![connection, provider, sync, variant, partition, schema, name, state, watermark, completed, now];
+        db.execute(&insert, values).map_err(failed())?;
+    }
+    Ok(())
+}
+
 /// Writes what parts of a sync remember, and how far they are with the table they fill.
 pub fn write_checkpoints(
     db: &Connection,
@@ -259,13 +304,16 @@ pub fn write_checkpoints(
     checkpoints: &[(Arc<str>, Checkpoint)],
     now: DateTime<Utc>,
 ) -> Result<(), Error> {
+    if let [(partition, checkpoint)] = checkpoints {
+        return write_checkpoint(db, id, filled, (partition, checkpoint), now);
+    }
     let SyncId { connection, provider, sync, variant } = id;
     let failed = || Error::database("write the checkpoint");
     let parts = checkpoints.iter().map(|(partition, checkpoint)| {
         serde_json::json!({
             "partition": &**partition,
             "state": serde_json::to_string(checkpoint).expect("a checkpoint is plain data with text keys"),
-            "is": if checkpoint.is_complete() { "complete" } else { "scanning" },
+            "is": progress(checkpoint),
             "watermark": checkpoint.main.watermark.as_ref().map(ToString::to_string),
         })
     });

@@ -239,6 +239,9 @@ impl Store {
     /// # Errors
     /// The file cannot be had or written.
     pub fn forget_partitions(&mut self, id: &SyncId, partitions: &[Arc<str>]) -> Result<(), Error> {
+        if partitions.is_empty() {
+            return Ok(());
+        }
         self.transaction("forget partitions", |db| items::forget_partitions(db, id, partitions))
     }
 
