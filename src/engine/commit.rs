@@ -142,7 +142,7 @@ impl<'t> Commits<'t> {
                 self.forget_seen(&partition, before).await?;
             }
             Message::Finish { lane, reply } => match self.finish(&partition, lane, report).await {
-                Err(error @ Error::Guarded { .. }) => drop(reply.send(Err(error))),
+                Err(error @ (Error::Guarded { .. } | Error::Restless { .. })) => drop(reply.send(Err(error))),
                 Err(error) => return Err(error),
                 Ok(next) => drop(reply.send(Ok(next))),
             },
@@ -220,6 +220,7 @@ impl<'t> Commits<'t> {
             scan.high.clone_from(&known.high);
             scan.unsorted = known.unsorted;
             scan.unproven = known.unproven.clone().or(scan.unproven);
+            scan.digest = known.digest;
         }
         let order = plan.order();
         let seen_by = seen_by(&plan, checkpoint);
@@ -228,6 +229,8 @@ impl<'t> Commits<'t> {
                 self.rows += batch.rows.num_rows();
                 self.bytes += batch.bytes;
                 scan.unsorted |= batch.unsorted || batch.low.is_some() && batch.low < scan.high;
+                let hashes = batch.key_hashes.iter().map(|hash| *hash as u64);
+                scan.digest = hashes.fold(scan.digest, u64::wrapping_add);
                 let now = (self.task.clock)();
                 scan.high = scan.high.take().max(batch.high.clone().map(|mark| mark.not_after(now, plan.zone())));
                 if batch.keyless > 0 {
@@ -246,6 +249,7 @@ impl<'t> Commits<'t> {
                     report.unreadable_reason.get_or_insert_with(|| reason.clone());
                     scan.doubt("an entry without a readable key could mean any of the rows");
                 }
+                scan.digest = keys.hashes.iter().fold(scan.digest, |digest, hash| digest.wrapping_add(*hash));
                 if lane == Lane::Sweep {
                     self.seen.extend(seen_by.map(|scan| (scan, keys.keys)));
                 } else {
@@ -321,20 +325,21 @@ impl<'t> Commits<'t> {
         let Some(scan) = self.part(partition)?.scan(lane).cloned() else {
             return Err(Error::Bug("the end of a scan that nobody made".into()));
         };
-        if is_read_again(&plan, partition, lane, &scan) && !scan.is_settled(plan.order(), plan.zone()) {
+        let may_lack = is_read_again(&plan, partition, lane, &scan);
+        if may_lack && !scan.is_settled(plan.order(), plan.zone()) && !scan.agrees() {
+            if scan.is_restless() {
+                let rounds = scan.rounds + 1;
+                self.hold(partition, lane, ScanState { rounds: 0, ..scan.again() }).await?;
+                return Err(Error::Restless { rounds });
+            }
             return Ok(Next::Again(Box::new(self.hold(partition, lane, scan.again()).await?)));
         }
-        let before = seen_by(&plan, self.part(partition)?);
         let mut after = self.part(partition)?.clone();
         after.after_scan(lane, plan.order(), plan.zone());
         let tells = tells_gone(&plan, partition, lane, &scan);
         if !tells || scan.unproven.is_some() {
             report.deletes_skipped = scan.unproven.clone().filter(|_| tells).or(report.deletes_skipped.take());
-            *self.part(partition)? = after;
-            self.count_in_pass(partition, scan.records, scan.unproven);
-            self.touch(partition);
-            self.commit(report).await?;
-            self.forget_seen(partition, before).await?;
+            self.close(partition, &scan, after, report).await?;
             return Ok(Next::Closed);
         }
         let absence = self.delete_unseen(partition, lane, &scan, &after).await?;
@@ -343,6 +348,11 @@ impl<'t> Commits<'t> {
                 report.deleted += rows;
                 report.changed(changes.map(|(from, _)| from), changes.map(|(_, to)| to));
                 *self.part(partition)? = after;
+                return Ok(Next::Closed);
+            }
+            Absence::Unconfirmed { .. } if scan.is_restless() => {
+                report.deletes_skipped = Some("the list changed each time while it was read".to_owned());
+                self.close(partition, &scan, after, report).await?;
                 return Ok(Next::Closed);
             }
             Absence::Unconfirmed { .. } => {
@@ -356,6 +366,22 @@ impl<'t> Commits<'t> {
             Absence::Guarded { would_delete, live, .. } => Err(self.guarded(would_delete, live, scan.records)),
             _ => Ok(Next::Again(Box::new(held))),
         }
+    }
+
+    /// Closes a scan whose end deletes nothing.
+    async fn close(
+        &mut self,
+        partition: &Arc<str>,
+        scan: &ScanState,
+        after: Checkpoint,
+        report: &mut SyncReport,
+    ) -> Result<(), Error> {
+        let before = seen_by(&self.task.plan, self.part(partition)?);
+        *self.part(partition)? = after;
+        self.count_in_pass(partition, scan.records, scan.unproven.clone());
+        self.touch(partition);
+        self.commit(report).await?;
+        self.forget_seen(partition, before).await
     }
 
     fn guarded(&self, would_delete: u64, live: u64, returned: u64) -> Error {
@@ -417,7 +443,7 @@ impl<'t> Commits<'t> {
             guard,
             accept: self.task.wish.accept_deletes,
             // a record can have slipped past the reader: what is missing is looked for once more
-            confirm: scan.by_position && scan.rounds == 0,
+            confirm: scan.by_position && !scan.agrees(),
             forget: unwanted(&plan, Some(scan_id), keep),
         };
         self.end_absence((Arc::clone(partition), self.kept(after)), end).await
@@ -564,7 +590,14 @@ impl<'t> Commits<'t> {
                 Position::Start | Position::Page(_) | Position::Offset(_) | Position::End => continue,
             };
             if client.redact(&text) != text {
-                *scan = ScanState { position: Position::Start, pages: 0, records: 0, total: None, ..scan.clone() };
+                *scan = ScanState {
+                    position: Position::Start,
+                    pages: 0,
+                    records: 0,
+                    digest: 0,
+                    total: None,
+                    ..scan.clone()
+                };
             }
         }
         kept

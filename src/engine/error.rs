@@ -128,6 +128,14 @@ pub enum Error {
         /// its first mark and the one behind it
         range: String,
     },
+    /// a list that cannot be read later moved under the reader each time
+    #[error(
+        "the list changed each of the {rounds} times that it was read, so a record may have slipped from one page to another"
+    )]
+    Restless {
+        /// times that it was read
+        rounds: u32,
+    },
     /// what `for_each` goes over is no list of items
     #[error("`for_each` level `{level}`: {problem}")]
     Items {
@@ -187,6 +195,7 @@ impl Error {
             | Self::Map(_)
             | Self::TokenMissing { .. }
             | Self::ItemKey { .. }
+            | Self::Restless { .. }
             | Self::WindowTooFull { .. }
             | Self::Guarded { .. } => ErrorKind::Data,
             Self::Store(
@@ -247,6 +256,7 @@ impl Error {
             Self::Map(_) => "invalid_record",
             Self::Store(_) => "store",
             Self::Guarded { .. } => "deletes_guarded",
+            Self::Restless { .. } => "list_kept_changing",
             Self::Items { .. } => "bad_items",
             Self::ItemKey { .. } => "item_key",
             Self::ItemUnknown { .. } => "item_unknown",
@@ -293,6 +303,9 @@ impl Error {
                 "check `incremental.token.from`; where the token stands in a page before the last, the path is right and the paging is not".into()
             }
             Self::WindowTooFull { .. } => "make `incremental.window.split.min` shorter, or page through the window".into(),
+            Self::Restless { .. } => {
+                "the next run reads it again; ask for an order that does not change (by id, or by when it was created), or for cursors".into()
+            }
             Self::Items { .. } => "an item is a text, a number, or a map with `key`".into(),
             Self::ItemKey { .. } => "check `key` of the `list`".into(),
             Self::ItemUnknown { sync, .. } => format!("read the records again: `headwater run {sync} --full`"),

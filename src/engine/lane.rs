@@ -365,7 +365,7 @@ pub(super) fn needs_finish(plan: &SyncPlan, partition: &str, lane: Lane, scan: &
 pub(super) fn is_read_again(plan: &SyncPlan, partition: &str, lane: Lane, scan: &ScanState) -> bool {
     let counts_later = matches!(lane, Lane::Window(_)) || !partition.is_empty() && all_at_once(plan);
     let lacks = scan.by_position || scan.cut_short;
-    counts_later && lacks && scan.rounds == 0
+    counts_later && lacks
 }
 
 /// Whether the end of a list tells what is gone.

@@ -79,6 +79,8 @@ pub const FEED_APPLIED_MAX: usize = 2_000;
 
 /// Rows of one commit group.
 pub const GROUP_ROWS_MAX: usize = 20_000;
+/// Times that a list is read, if it may have moved under the reader each time, before it is left for the next run.
+pub const ROUNDS_MAX: u32 = 5;
 /// Partitions of a fan-out whose checkpoints one commit group moves.
 pub const GROUP_PARTITIONS_MAX: usize = 256;
 /// Items of a fan-out that are looked up at once.

@@ -118,6 +118,12 @@ pub struct ScanState {
     /// times that the whole list was read before
     #[serde(default)]
     pub rounds: u32,
+    /// what tells the records that it has returned this time from others: the sum of hashes of their keys
+    #[serde(default)]
+    pub digest: u64,
+    /// how many it returned the time before, and their digest
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<(u64, u64)>,
     /// why an end of this scan would prove nothing about what is gone
     pub unproven: Option<String>,
     /// the list may have been longer than what came
@@ -342,6 +348,8 @@ impl ScanState {
             size_honoured: false,
             by_position: false,
             rounds: 0,
+            digest: 0,
+            previous: None,
             unproven: None,
             cut_short: false,
             total: None,
@@ -360,6 +368,7 @@ impl ScanState {
             high: self.high.clone(),
             unsorted: self.unsorted,
             rounds: self.rounds + 1,
+            previous: Some((self.records, self.digest)),
             unproven: self.unproven.clone(),
             cut_short: self.cut_short,
             ..Self::begin(self.id, self.started_at, self.since.clone())

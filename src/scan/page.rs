@@ -194,6 +194,17 @@ impl ScanState {
             && (self.pages <= 1 || order != Order::None || is_time)
     }
 
+    /// Whether it has returned the same records as the time before, so that nothing has moved from the middle of the one reading to that of
+    /// the other.
+    pub fn agrees(&self) -> bool {
+        self.previous == Some((self.records, self.digest))
+    }
+
+    /// Whether the list was read as often as one run reads it.
+    pub fn is_restless(&self) -> bool {
+        self.rounds + 1 >= limits::ROUNDS_MAX
+    }
+
     /// The first reason is kept: an end proves nothing once anything was in doubt.
     pub fn doubt(&mut self, reason: &str) {
         self.unproven.get_or_insert_with(|| reason.to_owned());

@@ -88,6 +88,8 @@ fn everything() -> ScanState {
         size_honoured: true,
         by_position: true,
         rounds: 1,
+        digest: 7,
+        previous: Some((3, 9)),
         unproven: Some("because".into()),
         cut_short: true,
         total: Some(6),
