@@ -91,7 +91,14 @@ pub fn batches() -> Vec<Batch> {
         ops: vec![(2, Delete(0)), (9, Put(0, 0))],
         faults: vec![],
     };
+    let slipped_twice = Case {
+        shape: shape(Paging::PageTotalPages, Incremental::Window, Deletes::Feed, 1),
+        records: vec![(10, 0, 3), (3, 0, 0), (4, 0, 2), (7, 0, 0), (2, 0, 0)],
+        ops: vec![(0, Put(0, 0)), (5, Put(10, 0)), (9, Put(4, 0))],
+        faults: vec![],
+    };
     vec![
+        alone(slipped_twice, 2),
         alone(feed_starves, 1),
         Batch {
             cases: vec![Some(crashed), Some(beside)],
