@@ -291,7 +291,12 @@ impl Sim {
             Some(Fault::Cut) => (body.0.cut_at(5), false),
             Some(Fault::Silence) => (body.0, true),
             Some(Fault::Garbage) => (Reply::text("application/json", "{ \"items\": [ {"), false),
-            Some(Fault::NotFound) => (Reply::status(404, "{}"), false),
+            Some(Fault::NotFound) => {
+                // where pages are counted, one that is not there is taken for the one behind the last
+                let is_end = self.shape.paging.is_counted();
+                self.pages.last_mut().into_iter().for_each(|page| page.may_end |= is_end);
+                (Reply::status(404, "{}"), false)
+            }
             Some(Fault::Nothing | Fault::Keyless) | None => {
                 if path == "/items" {
                     // after a short page; or one with a record that a scan before has covered

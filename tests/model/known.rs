@@ -97,8 +97,18 @@ pub fn batches() -> Vec<Batch> {
         ops: vec![(0, Put(0, 0)), (5, Put(10, 0)), (9, Put(4, 0))],
         faults: vec![],
     };
+    let gone_for_the_end = Case {
+        shape: spent(shape(Paging::PageTotalPages, Incremental::ClientFilter, Deletes::None, 1), "max_records"),
+        records: vec![(0, 3, 2), (8, 0, 3), (9, 0, 0)],
+        ops: vec![(2, Put(2, 2))],
+        faults: vec![(3, NotFound), (0, Cut)],
+    };
     vec![
         alone(slipped_twice, 2),
+        Batch {
+            runs: vec![Some((0, Point::Request(2), Stop)), Some((0, Point::Commit(0), Crash))],
+            ..alone(gone_for_the_end, 2)
+        },
         alone(feed_starves, 1),
         Batch {
             cases: vec![Some(crashed), Some(beside)],

@@ -52,6 +52,11 @@ impl Paging {
         matches!(self, LinkPages | NextUrlPages | Offset | OffsetTotal | Page | PageTotal | PageTotalPages)
     }
 
+    /// Pages are asked for by a number or an offset.
+    pub fn is_counted(self) -> bool {
+        self.by_position() && !matches!(self, Self::LinkPages | Self::NextUrlPages)
+    }
+
     /// What came is counted to know where the next page is, or the end.
     pub fn counts_records(self) -> bool {
         matches!(self, Self::Offset | Self::OffsetTotal | Self::PageTotal)
