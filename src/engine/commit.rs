@@ -229,7 +229,8 @@ impl<'t> Commits<'t> {
                 self.rows += batch.rows.num_rows();
                 self.bytes += batch.bytes;
                 scan.unsorted |= batch.unsorted || batch.low.is_some() && batch.low < scan.high;
-                let hashes = batch.key_hashes.iter().map(|hash| *hash as u64);
+                let low = |hash: &u128| hash.to_le_bytes().first_chunk().map_or(0, |low| u64::from_le_bytes(*low));
+                let hashes = batch.key_hashes.iter().map(low);
                 scan.digest = hashes.fold(scan.digest, u64::wrapping_add);
                 let now = (self.task.clock)();
                 scan.high = scan.high.take().max(batch.high.clone().map(|mark| mark.not_after(now, plan.zone())));

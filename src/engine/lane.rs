@@ -223,9 +223,8 @@ impl Lanes {
 
     /// The next page; none = the window holds too much.
     async fn fetch_page(&self, lane: Lane, scan: &mut ScanState, reader: &Arc<Reader>) -> Result<Option<Page>, Error> {
-        let asked = lane == Lane::Main;
         let Some(fetched) = Asked::ask(&self.fetcher, reader, scan).await? else { return Ok(None) };
-        if let (true, Some(request), Step::Done, None) = (asked, fetched.request, fetched.step, &scan.token) {
+        if let (Lane::Main, Some(request), Step::Done, None) = (lane, fetched.request, fetched.step, &scan.token) {
             return Err(Error::TokenMissing { request });
         }
         let PageFacts { records, total, .. } = fetched.facts;
@@ -355,8 +354,8 @@ pub(super) fn reader(
 }
 
 /// Whether a list is not closed by its last page: its end tells what is gone, or it may have moved while it was read or came short of what
-/// the API counts, and no later scan makes up for that: the watermark cannot wait for the next scan of a window as it does for that of a whole list, because there is none,
-/// and what is gone from all partitions is asked once, behind the last of them.
+/// the API counts, and no later scan makes up for that. The watermark cannot wait for the next scan of a window as it does for that of a
+/// whole list, because there is none; and what is gone from all partitions is asked once, behind the last of them.
 pub(super) fn needs_finish(plan: &SyncPlan, partition: &str, lane: Lane, scan: &ScanState) -> bool {
     is_read_again(plan, partition, lane, scan) || tells_gone(plan, partition, lane, scan)
 }

@@ -117,7 +117,7 @@ impl Task {
 
     /// A number that names a scan: the same for the same run, sync, partition and `nth`, and no other.
     pub(super) fn new_id(&self, partition: &str, nth: u64) -> u64 {
-        xxh3_64(format!("{}{}{nth}{partition}", self.run_id, self.plan.id).as_bytes())
+        xxh3_64(format!("{}{}{nth}/{partition}", self.run_id, self.plan.id).as_bytes())
     }
 
     /// Reads every list that this run has to read, and commits what comes.
