@@ -40,12 +40,12 @@ pub(super) enum Message {
     /// a list of items could not
     SkipItems(Box<Error>),
     /// all partitions have had their turn
-    EndPass { turns: Turns, reply: oneshot::Sender<Result<(), Error>> },
+    EndPass { came: PassEnd, reply: oneshot::Sender<Result<(), Error>> },
 }
 
 /// What came of a pass over all partitions.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
+pub(super) struct PassEnd {
     /// items that there are
     pub(super) listed: u64,
     /// items and lists of items that could not be read to their end
@@ -162,7 +162,7 @@ impl<'t> Commits<'t> {
                 self.parts.remove(&partition);
             }
             Message::SkipItems(error) => report.skip(&partition, &error),
-            Message::EndPass { turns, reply } => match self.end_pass(turns, report).await {
+            Message::EndPass { came, reply } => match self.end_pass(came, report).await {
                 Err(error @ Error::Guarded { .. }) => drop(reply.send(Err(error))),
                 Err(error) => return Err(error),
                 Ok(()) => drop(reply.send(Ok(()))),
@@ -462,14 +462,14 @@ impl<'t> Commits<'t> {
     }
 
     /// Closes the pass over all partitions: what is gone is deleted as far as `deletes` says so and the pass proves it.
-    async fn end_pass(&mut self, turns: Turns, report: &mut SyncReport) -> Result<(), Error> {
+    async fn end_pass(&mut self, came: PassEnd, report: &mut SyncReport) -> Result<(), Error> {
         self.commit(report).await?;
         let plan = Arc::clone(&self.task.plan);
         let mut after = self.part("")?.clone();
         let Some(pass) = after.pass.take() else {
             return Err(Error::Bug("the end of a pass that nobody began".into()));
         };
-        let Turns { listed, unread, gone } = turns;
+        let PassEnd { listed, unread, gone } = came;
         let (scope, goes) = match &plan.deletes {
             DeletePlan::Absence { scope, gone_partitions, .. } => (Some(*scope), *gone_partitions),
             _ => (None, false),
@@ -489,17 +489,20 @@ impl<'t> Commits<'t> {
         };
         report.deletes_skipped = unproven.filter(|_| scope == Some(Scope::All)).or(report.deletes_skipped.take());
         if let Some((partitions, records)) = about {
+            // that writes the checkpoint and forgets the seen keys
             self.delete_in_pass(&pass, (partitions, records), &after, report).await?;
+            *self.part("")? = after;
+        } else {
+            *self.part("")? = after;
+            self.touch(&"".into());
+            self.commit(report).await?;
+            let noted = all_at_once(&plan).then_some(pass.id);
+            self.forget_seen(&"".into(), noted).await?;
         }
-        *self.part("")? = after;
-        self.touch(&"".into());
-        self.commit(report).await?;
         if goes {
-            let plan = Arc::clone(&plan);
             self.task.writer.call(move |store| store.forget_partitions(&plan.id, &gone)).await?;
         }
-        let noted = all_at_once(&plan).then_some(pass.id);
-        self.forget_seen(&"".into(), noted).await
+        Ok(())
     }
 
     /// Deletes rows of these partitions that no partition has returned in the pass; `returned` is what tells an empty answer from a full one.

@@ -14,7 +14,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Error;
 use super::answer::{Mapped, Reader, Rows, item_key};
-use super::commit::{Message, Turns};
+use super::commit::{Message, PassEnd};
 use super::fetch::Fetcher;
 use super::lane::{Asked, Ended, Lanes, Partition, unexplained};
 use super::render::{Variables, render};
@@ -23,7 +23,7 @@ use super::writer::Writer;
 use crate::plan::{LevelPlan, LevelSource, ModelPlan, Predicate, SyncId, SyncPlan, limits};
 use crate::record::{matches, parse};
 use crate::remote::{self, Client};
-use crate::scan::{Begin, Pass, ScanState, Step, Wish, begin_partition, seen_by};
+use crate::scan::{Begin, Pass, ScanState, Step, begin_partition, seen_by};
 use crate::store::{self, ReadStore};
 
 /// One item of the innermost level.
@@ -34,7 +34,7 @@ pub(super) struct Item {
 }
 
 /// A partition that is to be read in this run.
-struct Turn {
+struct Due {
     partition: Partition,
     begin: Begin,
     /// keys that it had seen were noted by this scan
@@ -58,20 +58,20 @@ impl Lanes {
                     stopped = true;
                     break;
                 }
-                let Some(turn) = waiting.pop_front() else {
+                let Some(due) = waiting.pop_front() else {
                     if ended {
                         break;
                     }
-                    let next = self.next_turns(&mut items, pass);
+                    let next = self.next_due(&mut items, pass);
                     match self.unless_stopped(next).await {
                         None => stopped = true,
                         Some(Err(error)) => failed = Some(error),
                         Some(Ok(None)) => ended = true,
-                        Some(Ok(Some(turns))) => waiting.extend(turns),
+                        Some(Ok(Some(due))) => waiting.extend(due),
                     }
                     continue;
                 };
-                reading.spawn(self.clone().read_partition(turn));
+                reading.spawn(self.clone().read_partition(due));
             }
             // lists of items of which one could not be read
             for (level, error) in items.failures.drain(..) {
@@ -97,14 +97,11 @@ impl Lanes {
         if stopped {
             return Ok(Ended::Stopped);
         }
-        let (listed, is_whole) = (items.listed.len() as u64, items.is_whole);
-        let gone = match is_whole {
-            true => self.gone(items).await?,
-            false => Some(Vec::new()),
-        };
+        let listed = items.listed.len() as u64;
+        let gone = if items.is_whole { self.gone(items).await? } else { Some(Vec::new()) };
         let Some(gone) = gone else { return Ok(Ended::Stopped) };
         let (reply, answer) = oneshot::channel();
-        self.send(Message::EndPass { turns: Turns { listed, unread, gone }, reply }).await?;
+        self.send(Message::EndPass { came: PassEnd { listed, unread, gone }, reply }).await?;
         answer.await.map_err(|_| unexplained())??;
         Ok(Ended::Complete)
     }
@@ -161,22 +158,8 @@ impl Lanes {
         })
     }
 
-    fn is_stopped(&self) -> bool {
-        *self.task.stop.borrow() || self.task.meter.spent(self.fetcher.requests()).is_some()
-    }
-
-    async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
-        let mut stop = self.task.stop.clone();
-        tokio::select! {
-            biased;
-            _ = stop.wait_for(|stop| *stop) => None,
-            () = self.task.meter.time_is_up() => None,
-            done = work => Some(done),
-        }
-    }
-
     /// The next items that are to be read in this pass; none behind the last.
-    async fn next_turns(&self, items: &mut Items, pass: &Pass) -> Result<Option<Vec<Turn>>, Error> {
+    async fn next_due(&self, items: &mut Items, pass: &Pass) -> Result<Option<Vec<Due>>, Error> {
         let mut found = Vec::new();
         while found.len() < limits::PARTITIONS_AT_ONCE {
             match items.next().await? {
@@ -188,29 +171,28 @@ impl Lanes {
         let (id, keys) =
             (self.task.plan.id.clone(), found.iter().map(|item| Arc::clone(&item.partition.key)).collect::<Vec<_>>());
         let mut known = self.task.writer.call(move |store| store.checkpoints(&id, &keys)).await?;
-        let mut turns = Vec::with_capacity(found.len());
+        let mut all = Vec::with_capacity(found.len());
         for Item { partition, change } in found {
             let task = &self.task;
             let at = (task.clock)();
             let known = known.remove(&partition.key);
             let before = known.as_ref().and_then(|known| seen_by(&task.plan, known));
             let start = first_mark(&task.plan, partition.parent.as_ref(), at)?;
-            let wish = Wish { full: false, ..task.wish };
             let scan = task.new_id(&partition.key, 0);
             if let Some(mut begin) =
-                begin_partition(&task.plan, known, (pass, change), (wish, start.as_ref()), scan, at)
+                begin_partition(&task.plan, known, (pass, change), (task.wish, start.as_ref()), scan, at)
             {
                 if task.meter.is_bounded() {
                     begin.spare();
                 }
-                turns.push(Turn { partition, begin, before });
+                all.push(Due { partition, begin, before });
             }
         }
-        Ok(Some(turns))
+        Ok(Some(all))
     }
 
-    async fn read_partition(self, turn: Turn) -> (Partition, Result<Ended, Error>) {
-        let Turn { partition, begin, before } = turn;
+    async fn read_partition(self, due: Due) -> (Partition, Result<Ended, Error>) {
+        let Due { partition, begin, before } = due;
         let lanes = self.of(partition.clone());
         let read = async {
             lanes.send(Message::Begin(Box::new(begin.checkpoint.clone()), before)).await?;

@@ -100,7 +100,7 @@ pub(super) struct Partition {
 
 impl Partition {
     /// All of a sync of one part, or what its partitions share.
-    pub(super) fn whole() -> Self {
+    fn whole() -> Self {
         Self { key: "".into(), parent: None }
     }
 }
@@ -111,7 +111,7 @@ pub(super) struct Lanes {
     pub(super) task: Arc<Task>,
     pub(super) fetcher: Arc<Fetcher>,
     messages: mpsc::Sender<(Arc<str>, Message)>,
-    pub(super) partition: Arc<Partition>,
+    partition: Arc<Partition>,
     /// scans named so far
     named: u64,
 }
@@ -126,7 +126,7 @@ impl Lanes {
         Self { partition: Arc::new(partition), named: 0, ..self.clone() }
     }
 
-    pub(super) fn new_id(&mut self) -> u64 {
+    fn new_id(&mut self) -> u64 {
         self.named += 1;
         self.task.new_id(&self.partition.key, self.named)
     }
@@ -196,23 +196,34 @@ impl Lanes {
             return Ok(Ended::Complete);
         }
         let reader = Arc::new(self.reader(lane, scan, range)?);
-        let mut stop = self.task.stop.clone();
         loop {
-            if self.task.meter.spent(self.fetcher.requests()).is_some() {
+            if self.is_stopped() {
                 return Ok(Ended::Stopped);
             }
-            let page = tokio::select! {
-                biased;
-                _ = stop.wait_for(|stop| *stop) => return Ok(Ended::Stopped),
-                () = self.task.meter.time_is_up() => return Ok(Ended::Stopped),
-                page = self.fetch_page(lane, scan, &reader) => page?,
-            };
-            let Some(page) = page else { return Ok(Ended::Split) };
+            let page = self.fetch_page(lane, scan, &reader);
+            let Some(page) = self.unless_stopped(page).await else { return Ok(Ended::Stopped) };
+            let Some(page) = page? else { return Ok(Ended::Split) };
             let done = page.done;
             self.send(Message::Page(Box::new(page))).await?;
             if done {
                 return Ok(Ended::Complete);
             }
+        }
+    }
+
+    /// Whether the run is to stop before it asks for more.
+    pub(super) fn is_stopped(&self) -> bool {
+        *self.task.stop.borrow() || self.task.meter.spent(self.fetcher.requests()).is_some()
+    }
+
+    /// What the work gives; none when the run is to stop before it is done.
+    pub(super) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut stop = self.task.stop.clone();
+        tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => None,
+            () = self.task.meter.time_is_up() => None,
+            done = work => Some(done),
         }
     }
 

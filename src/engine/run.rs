@@ -69,7 +69,7 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
     let permits = Arc::new(Semaphore::new(limits::SYNCS_AT_ONCE));
     let mut running = JoinSet::new();
     let mut reports: Vec<Option<SyncReport>> = vec![None; syncs.len()];
-    for ((position, plan), turn) in syncs.iter().enumerate().zip(turns(syncs)) {
+    for ((position, plan), queued) in syncs.iter().enumerate().zip(queue(syncs)) {
         let connected = clients
             .entry(plan.id.connection.clone())
             .or_insert_with(|| connect(&plan.connection, &mut sockets).map_err(Arc::new));
@@ -90,7 +90,7 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
         };
         let permits = Arc::clone(&permits);
         running.spawn(async move {
-            let _held = (turn.come().await, permits.acquire_owned().await);
+            let _held = (queued.come().await, permits.acquire_owned().await);
             (position, task.run().await)
         });
     }
@@ -117,14 +117,14 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
 }
 
 /// When a sync of a run begins.
-struct Turn {
+struct Queued {
     /// the syncs over whose rows it goes: they come first
     parents: Vec<watch::Receiver<()>>,
     /// dropped when the sync is done
     end: watch::Sender<()>,
 }
 
-impl Turn {
+impl Queued {
     /// Waits until the parents are done; gives what tells those that wait for this one.
     async fn come(self) -> watch::Sender<()> {
         for mut parent in self.parents {
@@ -135,15 +135,15 @@ impl Turn {
     }
 }
 
-/// The turns of the syncs of a run, in their order.
-fn turns(syncs: &[Arc<SyncPlan>]) -> Vec<Turn> {
+/// The syncs of a run in their order, each with those that it waits for.
+fn queue(syncs: &[Arc<SyncPlan>]) -> Vec<Queued> {
     let ends: Vec<watch::Sender<()>> = syncs.iter().map(|_| watch::Sender::new(())).collect();
     let parents = |plan: &SyncPlan| {
         let parents = syncs.iter().zip(&ends).filter(|(other, _)| goes_over(plan, &other.id));
         parents.map(|(_, end)| end.subscribe()).collect::<Vec<_>>()
     };
     let all: Vec<_> = syncs.iter().map(|plan| parents(plan)).collect();
-    all.into_iter().zip(ends).map(|(parents, end)| Turn { parents, end }).collect()
+    all.into_iter().zip(ends).map(|(parents, end)| Queued { parents, end }).collect()
 }
 
 /// Whether a sync fans out over the rows of another one.

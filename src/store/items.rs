@@ -6,10 +6,11 @@ use chrono::{DateTime, Utc};
 use duckdb::{Connection, params, params_from_iter};
 use serde_json::{Map, Value};
 
+use super::catalog;
 use super::error::Error;
 use super::layout::own;
 use super::ledger::{OF_SYNC, stamp};
-use super::sql::{CATALOG, ident, list, literal};
+use super::sql::{ident, list, literal};
 use super::tables::{key_names, table_of};
 use crate::plan::{ModelPlan, SyncId};
 
@@ -38,9 +39,7 @@ pub fn rows(
 ) -> Result<Option<Vec<ItemRow>>, Error> {
     let failed = || Error::database("read the rows to fan out over");
     let table = table_of(model);
-    let known = "SELECT count(*) FROM duckdb_tables() WHERE database_name = ? AND schema_name = ? AND lower(table_name) = lower(?)";
-    let tables: i64 = db.query_row(known, [CATALOG, &table.schema, &table.name], |row| row.get(0)).map_err(failed())?;
-    if tables == 0 {
+    if !catalog::has(db, &table).map_err(failed())? {
         return Ok(None);
     }
     let keys = key_names(model);
