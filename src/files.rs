@@ -32,6 +32,14 @@ pub enum Error {
         /// what the system said
         error: std::io::Error,
     },
+    /// the operating system said no
+    #[error("{path} cannot be written: {error}")]
+    Unwritable {
+        /// the file
+        path: String,
+        /// what the system said
+        error: std::io::Error,
+    },
     /// the project file names a folder that is not there
     #[error("there is no folder `{0}`, which `{PROJECT_FILE}` names")]
     NoFolder(String),
@@ -46,7 +54,7 @@ impl Error {
         match self {
             Self::NoProject(_) => Some("`headwater init` makes a project here; `--project DIR` names another folder"),
             Self::NoFolder(_) => Some("folders are relative to the project file"),
-            Self::Unreadable { .. } | Self::TooMany(_) => None,
+            Self::Unreadable { .. } | Self::Unwritable { .. } | Self::TooMany(_) => None,
         }
     }
 }
@@ -125,6 +133,30 @@ fn add(
         }
     }
     Ok(())
+}
+
+/// Reads the project file of a folder as text, to change it.
+///
+/// # Errors
+/// There is none, or it cannot be read.
+pub fn project_text(folder: &Path) -> Result<String, Error> {
+    let file = folder.join(PROJECT_FILE);
+    if !file.is_file() {
+        return Err(Error::NoProject(folder.display().to_string()));
+    }
+    Ok(read(&file, folder)?.text.clone())
+}
+
+/// Puts another text into the project file of a folder, whole or not at all.
+///
+/// # Errors
+/// It cannot be written.
+#[expect(clippy::disallowed_methods, reason = "`connect` adds a connection to the project file")]
+pub fn write_project(folder: &Path, text: &str) -> Result<(), Error> {
+    let file = folder.join(PROJECT_FILE);
+    let beside = folder.join(format!(".{PROJECT_FILE}.new"));
+    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &file));
+    written.map_err(|error| Error::Unwritable { path: file.display().to_string(), error })
 }
 
 /// The built-in catalogue.

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 
 use headwater::demo::{Options, Server};
 use headwater::diagnostic::Diagnostic;
-use headwater::plan::{Template, compile};
+use headwater::plan::{Known, Template, compile};
 use headwater::{files, spec};
 use serde_json::Value;
 
@@ -124,7 +124,7 @@ impl Files {
     fn diagnostics(&self) -> Vec<Diagnostic> {
         let project = Project::empty();
         self.write(&project);
-        compile(&files::read_project(project.path()).expect("the files are read"), project.path()).diagnostics
+        compile(&files::read_project(project.path()).expect("the files are read"), project.path(), &Known::default()).diagnostics
     }
 
     fn write(&self, project: &Project) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use headwater::diagnostic::{Diagnostic, Severity, Source};
 use headwater::files;
-use headwater::plan::{Compiled, Input, compile};
+use headwater::plan::{Known, Compiled, Input, compile};
 use headwater::spec::schema::Kind;
 
 use crate::support::Project;
@@ -66,7 +66,7 @@ pub fn project(case: &[u8]) -> Project {
 }
 
 pub fn compiled(project: &Project) -> Compiled {
-    compile(&files::read_project(project.path()).expect("the files are read"), project.path())
+    compile(&files::read_project(project.path()).expect("the files are read"), project.path(), &Known::default())
 }
 
 /// The code of what this version reads and checks, and cannot run: there is a plan all the same.
@@ -238,7 +238,7 @@ fn the_catalogue_serves_a_project_and_gives_way_to_its_own_files() {
     const PROJECT: &str = "database: a.duckdb\nconnections:\n  one: { provider: acme, credentials: { api_key: \"${A}\" }, config: { region: eu } }\n";
     let here = Path::new(".");
     let inputs = catalogue(PROJECT);
-    let plan = compile(&inputs, here).plan.expect("a plan");
+    let plan = compile(&inputs, here, &Known::default()).plan.expect("a plan");
     assert_eq!(plan.syncs[0].connection.base_url.as_str(), "https://eu.api.acme.example/v2");
     // the project's own provider and model instead
     let own = |name: &str, kind, integration: Option<&str>, text: &str| Input {
@@ -257,7 +257,7 @@ fn the_catalogue_serves_a_project_and_gives_way_to_its_own_files() {
         "model: Contact\ntable: people\nkey: [id]\ncolumns: { id: $.id }\n",
     ));
     both.sort_by_key(|input| input.builtin);
-    let compiled = compile(&both, here);
+    let compiled = compile(&both, here, &Known::default());
     assert!(compiled.diagnostics.is_empty(), "{}", rendered(&compiled.diagnostics));
     let plan = compiled.plan.expect("a plan");
     assert_eq!((plan.syncs.len(), plan.syncs[0].model.table.as_str()), (1, "people"));
@@ -271,13 +271,13 @@ fn the_catalogue_serves_a_project_and_gives_way_to_its_own_files() {
         Some("acme"),
         &text.replace("contacts", "people"),
     ));
-    assert_eq!(compile(&beside, here).plan.expect("a plan").syncs.len(), 2);
+    assert_eq!(compile(&beside, here, &Known::default()).plan.expect("a plan").syncs.len(), 2);
     // what is not used is not read, and its name is known
     let mut broken = catalogue("database: a.duckdb\nconnections: { one: { provider: acmee } }\n");
     broken.iter_mut().filter(|input| input.builtin).for_each(|input| {
         input.source = Arc::new(Source::new(input.source.name.clone(), "{{"));
     });
-    let found = compile(&broken, here).diagnostics;
+    let found = compile(&broken, here, &Known::default()).diagnostics;
     assert_eq!(found.len(), 1, "{}", rendered(&found));
     assert_eq!(found[0].hint.as_deref(), Some("did you mean `acme`?"));
 }

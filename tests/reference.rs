@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use headwater::diagnostic::Diagnostic;
-use headwater::plan::compile;
+use headwater::plan::{Known, compile};
 use headwater::spec::reference::{Example, Reference, Subject, reference};
 use headwater::spec::schema::Kind;
 use headwater::{files, spec};
@@ -105,7 +105,7 @@ fn every_example_is_a_project_without_mistakes() {
     for project in projects {
         let inputs = files::read_project(&project).expect("a project");
         assert!(inputs.iter().all(|input| !input.stray), "a file of {} is read in no folder", project.display());
-        let compiled = compile(&inputs, &project);
+        let compiled = compile(&inputs, &project, &Known::default());
         found.extend(compiled.diagnostics.into_iter().filter(|diagnostic| diagnostic.code != NOT_YET));
         assert!(
             compiled.plan.is_some() || !found.is_empty(),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use headwater::plan::{Input, compile};
+use headwater::plan::{Known, Input, compile};
 use headwater::spec::schema::Kind;
 use headwater::{files, spec};
 use serde_json::Value;
@@ -121,7 +121,7 @@ fn the_examples_and_the_catalogue_have_no_mistakes() {
     let mut examples = 0;
     for entry in std::fs::read_dir(top().join("examples")).expect("a folder") {
         let folder = entry.expect("an entry").path();
-        let compiled = compile(&files::read_project(&folder).expect("a project"), &folder);
+        let compiled = compile(&files::read_project(&folder).expect("a project"), &folder, &Known::default());
         assert!(compiled.diagnostics.is_empty(), "{}", rendered(&compiled.diagnostics));
         assert!(!compiled.plan.expect("a plan").syncs.is_empty());
         examples += 1;
@@ -130,6 +130,6 @@ fn the_examples_and_the_catalogue_have_no_mistakes() {
 
     // the catalogue, as if it were a project's own
     let own: Vec<_> = files::catalogue().into_iter().map(|input| Input { builtin: false, ..input }).collect();
-    let found = compile(&own, &top()).diagnostics;
+    let found = compile(&own, &top(), &Known::default()).diagnostics;
     assert!(found.is_empty(), "{}", rendered(&found));
 }

@@ -19,7 +19,7 @@ use std::sync::{Arc, LazyLock};
 
 use headwater::diagnostic::{Diagnostic, Severity, Source};
 use headwater::files::{PROJECT_FILE, catalogue};
-use headwater::plan::{Compiled, Input, compile};
+use headwater::plan::{Known, Compiled, Input, compile};
 use headwater::spec::schema::Kind;
 use headwater::spec::yaml;
 use libfuzzer_sys::fuzz_target;
@@ -123,13 +123,13 @@ fuzz_target!(|case: &[u8]| {
     let has_project = inputs.iter().any(|input| input.kind == Kind::Project);
     inputs.extend(CATALOGUE.iter().cloned());
     let here = Path::new(".");
-    let compiled = compile(&inputs, here);
+    let compiled = compile(&inputs, here, &Known::default());
     let Compiled { plan, diagnostics, .. } = &compiled;
     assert!(compiled.has_errors() || plan.is_some() || !has_project, "no error, and no plan");
     let secrets = secrets(&inputs);
     diagnostics.iter().for_each(|diagnostic| check(diagnostic, &secrets));
     if case.len().is_multiple_of(TWICE) {
-        assert_eq!(*diagnostics, compile(&inputs, here).diagnostics, "the same files, other diagnostics");
+        assert_eq!(*diagnostics, compile(&inputs, here, &Known::default()).diagnostics, "the same files, other diagnostics");
     }
 });
 

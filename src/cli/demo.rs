@@ -10,6 +10,7 @@ use super::{Done, project, query, run, status};
 use crate::demo::{self, Server};
 use crate::engine;
 use crate::plan::{Budget, ConnectionPlan, CredentialSource, Plan, SyncPlan, limits};
+use crate::remote::CredentialStore;
 use crate::scan::Wish;
 
 #[derive(Debug, clap::Args)]
@@ -115,6 +116,7 @@ async fn sync(plan: &Plan) -> Result<u8, Failure> {
         &plan.syncs,
         engine::Options {
             database: plan.database.clone(),
+            credential_store: CredentialStore::of_project(&plan.folder),
             publish: plan.publish.clone(),
             wish: Wish::default(),
             allow_destructive: false,

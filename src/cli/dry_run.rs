@@ -11,6 +11,7 @@ use super::progress::{self, Style};
 use super::{Done, project};
 use crate::engine::{self, Preview, PreviewRequest};
 use crate::plan::SyncPlan;
+use crate::remote::CredentialStore;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -33,9 +34,10 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     let syncs = plan.select(&arguments.selectors)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let (observer, bars) = progress::observer(Style::Lines, &syncs);
+    let store = CredentialStore::of_project(&plan.folder);
     let mut worst = 0;
     for sync in &syncs {
-        match runtime.block_on(engine::preview(sync, arguments.pages.max(1), &plan.database, &observer)) {
+        match runtime.block_on(engine::preview(sync, arguments.pages.max(1), (&plan.database, &store), &observer)) {
             Ok(preview) if arguments.json => json_line(&wire(sync, &preview, arguments.rows)?)?,
             Ok(preview) => print(sync, &preview, arguments.rows)?,
             Err(error) => {

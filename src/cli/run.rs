@@ -11,6 +11,7 @@ use super::progress::{self, Style};
 use super::{Done, project};
 use crate::engine::{self, ErrorKind, Options, Report, SyncReport};
 use crate::plan::{Budget, Plan, SyncPlan, limits};
+use crate::remote::CredentialStore;
 use crate::scan::Wish;
 use crate::store::SchemaChange;
 
@@ -76,6 +77,7 @@ fn run_plan(
         let (observer, bars) = progress::observer(style, syncs);
         let options = Options {
             database: plan.database.clone(),
+            credential_store: CredentialStore::of_project(&plan.folder),
             publish: plan.publish.clone(),
             wish: Wish { full: arguments.full, accept_deletes: arguments.accept_deletes },
             allow_destructive: arguments.allow_destructive,

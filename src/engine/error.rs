@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::plan::TemplateError;
 use crate::record::MapError;
+use crate::remote::DraftError;
 use crate::scan::Stuck;
 use crate::scan::retry::GiveUpReason;
 use crate::{remote, store};
@@ -93,6 +94,12 @@ pub enum Error {
         /// the text, without secrets
         url: String,
     },
+    /// what the API should tell of the account is not in its answer
+    #[error("`on_connect`: {reason}")]
+    Learn {
+        /// what is missing
+        reason: String,
+    },
     /// a record does not fit, and the model says `on_invalid: fail`
     #[error(transparent)]
     Map(#[from] MapError),
@@ -177,6 +184,15 @@ impl From<remote::Error> for Error {
     }
 }
 
+impl From<DraftError> for Error {
+    fn from(error: DraftError) -> Self {
+        match error {
+            DraftError::Template { place, error } => Self::Template { place, error },
+            DraftError::Url { url } => Self::Url { url },
+        }
+    }
+}
+
 impl Error {
     /// Who can do something about it.
     pub fn kind(&self) -> ErrorKind {
@@ -191,6 +207,7 @@ impl Error {
             Self::Decode { .. }
             | Self::NoRecords { .. }
             | Self::NextUrl { .. }
+            | Self::Learn { .. }
             | Self::Stuck(_)
             | Self::Map(_)
             | Self::TokenMissing { .. }
@@ -253,6 +270,7 @@ impl Error {
             Self::WindowTooFull { .. } => "window_too_full",
             Self::Template { .. } => "template",
             Self::Url { .. } => "bad_url",
+            Self::Learn { .. } => "not_learned",
             Self::Map(_) => "invalid_record",
             Self::Store(_) => "store",
             Self::Guarded { .. } => "deletes_guarded",
@@ -299,6 +317,7 @@ impl Error {
                 format!("if they really are gone: `headwater run {sync} --accept-deletes`{bound}")
             }
             Self::TokenExpired => "check `incremental.token.expired`: the first request, without a token, was answered so too".into(),
+            Self::Learn { .. } => "check `save` under `on_connect` of the provider".into(),
             Self::TokenMissing { .. } => {
                 "check `incremental.token.from`; where the token stands in a page before the last, the path is right and the paging is not".into()
             }

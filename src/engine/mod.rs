@@ -3,6 +3,7 @@
 mod answer;
 mod clock;
 mod commit;
+mod connect;
 mod error;
 mod event;
 mod fanout;
@@ -18,6 +19,7 @@ mod sync;
 mod writer;
 
 pub use clock::{Clock, system_clock};
+pub use connect::{learn, verify};
 pub use error::{Error, ErrorKind};
 pub use event::{Event, Observer};
 pub use preview::{Preview, PreviewRequest, preview};

@@ -15,7 +15,7 @@ use super::sync::first_mark;
 use super::{Error, Observer};
 use crate::plan::SyncPlan;
 use crate::record::Batch;
-use crate::remote::{Client, Credentials};
+use crate::remote::{Access, Client, CredentialStore};
 use crate::scan::{Lane, OpenWindow, Part, ScanState, Step, Wish, begin};
 
 /// What a sync would ask and keep.
@@ -47,18 +47,19 @@ pub struct PreviewRequest {
 }
 
 /// Makes the requests of the first `pages_max` pages of a sync that has never run, and maps what comes. Of a fan-out the first item is
-/// read, for which `database` may be looked at.
+/// read, for which `database` may be looked at. `store` keeps the credentials.
 ///
 /// # Errors
 /// As a run.
 pub async fn preview(
     plan: &Arc<SyncPlan>,
     pages_max: u64,
-    database: &Path,
+    (database, store): (&Path, &CredentialStore),
     observer: &Observer,
 ) -> Result<Preview, Error> {
-    let client = Client::new(Arc::clone(&plan.connection), Credentials::resolve(&plan.connection)?)?;
     let clock = system_clock();
+    let access = Access::of(&plan.connection, store, Arc::clone(&clock))?;
+    let client = Client::new(Arc::clone(&plan.connection), access)?;
     let at = clock();
     let fetcher = Arc::new(Fetcher::new(Arc::clone(plan), Arc::clone(observer), clock, false));
     let parent = match plan.partitions {

@@ -14,14 +14,16 @@ use super::report::{Report, SyncReport};
 use super::sync::Task;
 use super::writer::Writer;
 use super::{Clock, Error, Event, Observer};
-use crate::plan::{Budget, ConnectionPlan, LevelPlan, LevelSource, PublishPlan, SyncId, SyncPlan, limits};
-use crate::remote::{Client, Credentials, Sockets};
+use crate::plan::{Budget, LevelPlan, LevelSource, PublishPlan, SyncId, SyncPlan, limits};
+use crate::remote::{Access, Client, CredentialStore, Sockets};
 use crate::scan::Wish;
 
 /// How to run.
 pub struct Options {
     /// the DuckDB file
     pub database: PathBuf,
+    /// keeps the credentials of connections
+    pub credential_store: CredentialStore,
     /// the copy to make afterwards
     pub publish: Option<PublishPlan>,
     /// read everything again, delete past the guards
@@ -49,6 +51,7 @@ pub struct Options {
 pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Error> {
     let Options {
         database,
+        credential_store,
         publish,
         wish,
         allow_destructive,
@@ -72,7 +75,11 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
     for ((position, plan), queued) in syncs.iter().enumerate().zip(queue(syncs)) {
         let connected = clients
             .entry(plan.id.connection.clone())
-            .or_insert_with(|| connect(&plan.connection, &mut sockets).map_err(Arc::new));
+            .or_insert_with(|| {
+                let access = Access::of(&plan.connection, &credential_store, Arc::clone(&clock));
+                let client = access.and_then(|access| Client::sharing(Arc::clone(&plan.connection), access, &mut sockets));
+                client.map_err(Arc::new)
+            });
         let task = Task {
             plan: Arc::clone(plan),
             client: connected.clone(),
@@ -107,6 +114,9 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
             // a copy that fails here is made again at the end, which says why if it fails too
             () = tokio::time::sleep(every) => drop(publish_now(&writer, publish.as_ref()).await),
         }
+    }
+    for client in clients.values().flatten() {
+        client.settled().await;
     }
     let publish_error = publish_now(&writer, publish.as_ref()).await.err().map(|error| error.to_string());
     drop(writer);
@@ -151,10 +161,6 @@ fn goes_over(plan: &SyncPlan, other: &SyncId) -> bool {
     let levels = plan.partitions.iter().flat_map(|partitions| &partitions.levels);
     let is = |level: &LevelPlan| matches!(&level.from, LevelSource::Rows { sync, .. } if *sync == other.sync);
     plan.id.connection == other.connection && levels.into_iter().any(is)
-}
-
-fn connect(connection: &Arc<ConnectionPlan>, sockets: &mut Sockets) -> Result<Client, crate::remote::Error> {
-    Client::sharing(Arc::clone(connection), Credentials::resolve(connection)?, sockets)
 }
 
 pub(super) async fn publish_now(writer: &Writer, publish: Option<&PublishPlan>) -> Result<(), Error> {

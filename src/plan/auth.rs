@@ -212,14 +212,15 @@ impl Context<'_, '_> {
             authorize_params,
             scopes,
             scope_separator,
+            device_url,
             pkce,
             client_id,
             client_secret,
             token,
             send,
         } = spec;
-        self.sink.not_yet(place, "`authorization_code`");
         let url = self.url(&place.key("authorize_url"), authorize_url);
+        let device_url = words::optional(device_url.as_ref(), |text| self.url(&place.key("device_url"), text));
         let open = self.variables.with(&["config", "connection"]);
         let params = words::templates(self.sink, &place.key("authorize_params"), authorize_params, open);
         let client = self.client(place, (client_id.as_ref(), client_secret.as_ref()), scopes, scope_separator.as_ref());
@@ -227,6 +228,7 @@ impl Context<'_, '_> {
         Some(MadeAuth::AuthorizationCode {
             authorize_url: url?,
             authorize_params: params?,
+            device_url: device_url?,
             pkce: match pkce {
                 PkceSpec::S256 => Pkce::S256,
                 PkceSpec::Plain => Pkce::Plain,
@@ -240,7 +242,6 @@ impl Context<'_, '_> {
 
     fn client_credentials(&mut self, place: &Place<'_>, spec: &ClientCredentialsSpec) -> Option<MadeAuth> {
         let ClientCredentialsSpec { scopes, scope_separator, client_id, client_secret, token, send } = spec;
-        self.sink.not_yet(place, "`client_credentials`");
         let client = self.client(place, (client_id.as_ref(), client_secret.as_ref()), scopes, scope_separator.as_ref());
         let (token, send) = (self.token(place, token), self.send(place, send.as_ref()));
         Some(MadeAuth::ClientCredentials { client: client?, token: token?, send: send? })
@@ -269,7 +270,6 @@ impl Context<'_, '_> {
 
     fn jwt_bearer(&mut self, place: &Place<'_>, spec: &JwtBearerSpec) -> Option<MadeAuth> {
         let JwtBearerSpec { algorithm, key, header, claims, lifetime, token, send } = spec;
-        self.sink.not_yet(place, "`jwt_bearer`");
         let assertion = self.signed(place, *algorithm, key.as_ref(), header, claims, lifetime.as_ref());
         let (token, send) = (self.token(place, token), self.send(place, send.as_ref()));
         Some(MadeAuth::JwtBearer { assertion: assertion?, token: token?, send: send? })
@@ -277,7 +277,6 @@ impl Context<'_, '_> {
 
     fn jwt(&mut self, place: &Place<'_>, spec: &JwtSpec) -> Option<MadeAuth> {
         let JwtSpec { algorithm, key, header, claims, lifetime, send } = spec;
-        self.sink.not_yet(place, "`jwt`");
         let jwt = self.signed(place, *algorithm, key.as_ref(), header, claims, lifetime.as_ref());
         let send = self.send(place, send.as_ref());
         Some(MadeAuth::Jwt { jwt: jwt?, send: send? })
@@ -285,7 +284,6 @@ impl Context<'_, '_> {
 
     fn github_app(&mut self, place: &Place<'_>, spec: &GithubAppSpec) -> Option<MadeAuth> {
         let GithubAppSpec { app_id, installation_id, private_key } = spec;
-        self.sink.not_yet(place, "`github_app`");
         let app_id = self.text(place, "app_id", app_id.as_ref(), "{{ credentials.app_id }}");
         let installation_id =
             self.text(place, "installation_id", installation_id.as_ref(), "{{ credentials.installation_id }}");
@@ -295,7 +293,6 @@ impl Context<'_, '_> {
 
     fn token_request(&mut self, place: &Place<'_>, spec: &TokenRequestSpec) -> Option<MadeAuth> {
         let TokenRequestSpec { requests, expires_in, send } = spec;
-        self.sink.not_yet(place, "`token_request`");
         let mut plans = Vec::with_capacity(requests.len());
         for (index, LoginSpec { request: spec, save }) in requests.iter().enumerate() {
             let place = place.key("requests").index(index);
@@ -320,7 +317,6 @@ impl Context<'_, '_> {
 
     fn oauth1(&mut self, place: &Place<'_>, spec: &Oauth1Spec) -> Option<MadeAuth> {
         let Oauth1Spec { consumer_key, consumer_secret, token, token_secret, signature, realm } = spec;
-        self.sink.not_yet(place, "`oauth1`");
         let consumer_key = self.text(place, "consumer_key", consumer_key.as_ref(), "{{ credentials.consumer_key }}");
         let consumer_secret =
             self.text(place, "consumer_secret", consumer_secret.as_ref(), "{{ credentials.consumer_secret }}");
@@ -343,7 +339,6 @@ impl Context<'_, '_> {
 
     fn sigv4(&mut self, place: &Place<'_>, spec: &Sigv4Spec) -> Option<MadeAuth> {
         let Sigv4Spec { access_key_id, secret_access_key, session_token, region, service } = spec;
-        self.sink.not_yet(place, "`sigv4`");
         let access_key_id =
             self.text(place, "access_key_id", access_key_id.as_ref(), "{{ credentials.access_key_id }}");
         let secret_access_key =
@@ -384,6 +379,28 @@ pub(super) fn credentials(plan: &AuthPlan) -> BTreeSet<String> {
         templates.into_iter().flat_map(Template::variables).filter_map(|name| name.strip_prefix("credentials."));
     let signing = signs_for_itself(plan).then_some("private_key");
     named.chain(signing).map(str::to_owned).filter(|name| !made.contains(name)).collect()
+}
+
+/// Whether a person must agree in the browser before there is a token.
+pub(super) fn needs_a_person(plan: &AuthPlan) -> bool {
+    matches!(plan, AuthPlan::Made(made) if matches!(made.as_ref(), MadeAuth::AuthorizationCode { .. }))
+}
+
+/// The scopes that a person is asked for, whatever is synced.
+pub(super) fn scopes(plan: &AuthPlan) -> &[String] {
+    match plan {
+        AuthPlan::Made(made) => match made.as_ref() {
+            MadeAuth::AuthorizationCode { client, .. } => &client.scopes,
+            MadeAuth::ClientCredentials { .. }
+            | MadeAuth::JwtBearer { .. }
+            | MadeAuth::Jwt { .. }
+            | MadeAuth::GithubApp { .. }
+            | MadeAuth::TokenRequest { .. }
+            | MadeAuth::Oauth1 { .. }
+            | MadeAuth::Sigv4 { .. } => &[],
+        },
+        AuthPlan::None | AuthPlan::ApiKey { .. } | AuthPlan::Basic { .. } | AuthPlan::Bearer { .. } => &[],
+    }
 }
 
 /// Whether the application proves who it is by a signature (RFC 7523 section 2.2), and has no secret.

@@ -16,7 +16,7 @@ use super::read::read;
 use super::sync::{self, Beside, SyncDraft};
 use super::table::Filled;
 use super::{
-    ActionPlan, ConnectionPlan, DeletePlan, IncrementalPlan, ListPlan, ModelPlan, NotifyPlan, Plan, PublishPlan,
+    ActionPlan, ConnectionPlan, DeletePlan, IncrementalPlan, Known, ListPlan, ModelPlan, NotifyPlan, Plan, PublishPlan,
     Schedule, SyncId, SyncPlan, Zone, connection, lint, schedule, table, test, words,
 };
 use crate::diagnostic::{Diagnostic, Severity, Source, suggest};
@@ -50,6 +50,17 @@ pub struct Compiled {
     pub plan: Option<Plan>,
     /// all mistakes, in the order of files and lines
     pub diagnostics: Vec<Diagnostic>,
+    /// what a connection is asked for, by provider; those of the catalogue only where they are used
+    pub forms: BTreeMap<String, ProviderForm>,
+}
+
+/// What a connection of a provider is asked for beside its secrets.
+#[derive(Debug, Clone)]
+pub struct ProviderForm {
+    /// JSON Schema of the settings
+    pub config: Option<Value>,
+    /// the names of the ways in
+    pub auth: Vec<String>,
 }
 
 impl Compiled {
@@ -88,7 +99,9 @@ impl Documents {
 
 /// Compiles a project. `folder` is where its relative paths start. Without a project file among the inputs only the
 /// providers, syncs and models are checked, and there is no plan.
-pub fn compile(inputs: &[Input], folder: &std::path::Path) -> Compiled {
+///
+/// `known` is what the credential store has of its connections.
+pub fn compile(inputs: &[Input], folder: &std::path::Path, known: &Known) -> Compiled {
     let mut sink = Sink::default();
     let mut documents = read(&mut sink, inputs);
     inherit_pagination(&mut documents);
@@ -110,9 +123,14 @@ pub fn compile(inputs: &[Input], folder: &std::path::Path) -> Compiled {
     }
     integrations(&mut sink, &documents, &used, &mut drafts);
     let first = documents.projects.first();
-    let plan = first.map(|project| assemble(&mut sink, &documents, project, &drafts, folder));
+    let plan = first.map(|project| assemble(&mut sink, &documents, project, &drafts, (folder, known)));
     let plan = plan.filter(|_| !sink.has_errors());
-    Compiled { plan, diagnostics: sink.into_sorted() }
+    let form = |spec: &ProviderSpec| ProviderForm {
+        config: spec.config.clone(),
+        auth: spec.auth.iter().flat_map(|ways| ways.keys().cloned()).collect(),
+    };
+    let forms = documents.providers.iter().map(|(name, typed)| (name.clone(), form(&typed.spec))).collect();
+    Compiled { plan, diagnostics: sink.into_sorted(), forms }
 }
 
 /// What does not depend on a connection, by provider and name; what has a mistake is not there.
@@ -362,7 +380,7 @@ fn assemble(
     documents: &Documents,
     project: &Typed<ProjectSpec>,
     drafts: &Drafts<'_>,
-    folder: &std::path::Path,
+    (folder, known): (&std::path::Path, &Known),
 ) -> Plan {
     let ProjectSpec { database, providers: _, integrations: _, connections, publish, notify, allow } = &project.spec;
     let place = Place::top(&project.document);
@@ -370,7 +388,7 @@ fn assemble(
     let used: Vec<&str> = connections.values().map(|connection| connection.provider.as_str()).collect();
     lint::database(sink, &place, database, &used);
     let notify = notify_plans(sink, &place.key("notify"), notify);
-    let (mut plans, mut actions) = (Vec::new(), Vec::new());
+    let (mut all, mut plans, mut actions) = (Vec::new(), Vec::new(), Vec::new());
     if connections.is_empty() {
         let hint = "name an account under `connections:`".to_owned();
         sink.warning(
@@ -391,13 +409,15 @@ fn assemble(
             sink.error("E020", &place.key("provider"), format!("there is no provider `{}`", spec.provider), Some(hint));
             continue;
         };
-        let credentials = connection::credential_sources(sink, &place.key("credentials"), &spec.credentials);
         let whole = !Place::top(&provider_document.document).is_broken();
         let draft = drafts.providers.get(spec.provider.as_str()).filter(|_| whole);
         let connection = draft.and_then(|draft| {
             let provider = &provider_document.spec;
-            connection::connection(sink, &place, name, spec, provider, draft, credentials).map(Arc::new)
+            let known = known.0.get(name).filter(|known| known.provider == spec.provider);
+            let scopes = scopes(documents, spec);
+            connection::connection(sink, &place, name, spec, provider, draft, (known, &scopes)).map(Arc::new)
         });
+        all.extend(connection.clone());
         plans.extend(connection_syncs(sink, &place, spec, documents, connection.as_ref(), &drafts.syncs));
         actions.extend(connection_actions(sink, &place, spec, connection.as_ref(), &drafts.actions));
     }
@@ -406,7 +426,17 @@ fn assemble(
         let hint = "give the copy a path of its own".to_owned();
         sink.error("E049", &place.key("publish").key("path"), "the copy would replace the database", Some(hint));
     }
-    Plan { database: resolve(folder, database), publish, syncs: plans, actions, notify }
+    Plan { folder: folder.to_owned(), database: resolve(folder, database), publish, connections: all, syncs: plans, actions, notify }
+}
+
+/// The scopes of the syncs that run on a connection, each once.
+fn scopes(documents: &Documents, spec: &ConnectionSpec) -> Vec<String> {
+    let runs = |name: &str, sync: &SyncSpec| match &spec.syncs {
+        Some(chosen) => chosen.contains_key(name),
+        None => sync.auto_start.unwrap_or(true),
+    };
+    let own = documents.syncs.iter().filter(|((of, name), typed)| *of == spec.provider && runs(name, &typed.spec));
+    own.flat_map(|(_, typed)| &typed.spec.scopes).collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
 
 /// Who is told what happened; as many as have no mistake.
@@ -578,7 +608,7 @@ fn zone_of(
         variant => id.variant.as_str(),
         connection => context! { name => connection.name.as_str() },
     };
-    // the API tells it, and this version does not ask: that was told where it is written
+    // the API tells it when the connection is made; nothing runs before
     let mut named = template.variables().iter().filter_map(|name| name.strip_prefix("config."));
     let learned = documents.providers.get(&id.provider).map(|typed| &typed.spec);
     let is_learned = |name: &str| learned.is_some_and(|spec| provider::saved(spec).any(|saved| saved == name));

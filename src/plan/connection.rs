@@ -9,7 +9,9 @@ use url::Url;
 
 use super::place::{Place, Sink};
 use super::provider::{ProviderDraft, as_base_url, saved};
-use super::{AuthPlan, ConnectionPlan, CredentialSource, RequestPlan, Template, TlsPlan, auth, request, words};
+use super::{
+    AuthPlan, ConnectionPlan, CredentialSource, KnownConnection, RequestPlan, Template, TlsPlan, auth, request, words,
+};
 use crate::diagnostic::{did_you_mean, suggest};
 use crate::spec::finding::check_against;
 use crate::spec::{ConnectionSpec, ProviderSpec};
@@ -22,12 +24,29 @@ pub(super) fn connection(
     spec: &ConnectionSpec,
     provider_spec: &ProviderSpec,
     draft: &ProviderDraft,
-    credentials: BTreeMap<String, CredentialSource>,
+    (known, scopes): (Option<&KnownConnection>, &[String]),
 ) -> Option<ConnectionPlan> {
-    let ConnectionSpec { provider, auth, base_url: _, credentials: _, config, syncs: _, allow: _ } = spec;
+    let ConnectionSpec { provider, auth, base_url: _, credentials, config, syncs: _, allow: _ } = spec;
+    let mut credentials = credential_sources(sink, &place.key("credentials"), credentials);
+    for name in known.into_iter().flat_map(|known| &known.credentials) {
+        credentials.entry(name.clone()).or_insert(CredentialSource::Kept);
+    }
     let auth = pick_auth(sink, place, auth.as_ref(), draft);
-    auth.iter().for_each(|auth| what_the_provider_names_is_given(sink, place, auth, draft, &credentials));
+    for (_, auth) in &auth {
+        what_the_provider_names_is_given(sink, place, auth, draft, &credentials);
+        for name in auth::credentials(auth) {
+            credentials.entry(name).or_insert(CredentialSource::Kept);
+        }
+    }
     let config = settings(sink, &place.key("config"), config, provider_spec.config.as_ref(), "E045");
+    let (config, unknown) = learned(config?, provider_spec, known);
+    let agrees = auth.as_ref().is_some_and(|(_, auth)| auth::needs_a_person(auth));
+    if known.is_none() && (agrees || !unknown.is_empty()) {
+        let why = if agrees { "nobody has agreed to it yet" } else { "the API has not been asked about it yet" };
+        let hint = format!("run `headwater connect {name}`");
+        sink.warning("W099", place, format!("the connection cannot run: {why}"), Some(hint));
+    }
+    let config = Some(config);
     let variables = context! {
         config => minijinja::Value::from(minijinja::value::Serde(config.as_ref()?)),
         connection => context! { name },
@@ -47,14 +66,20 @@ pub(super) fn connection(
         webhooks,
         tls,
     } = draft;
+    let (auth_name, auth) = auth?;
+    let mut scopes = scopes.to_vec();
+    scopes.extend(auth::scopes(&auth).iter().filter(|scope| !scopes.contains(scope)).cloned().collect::<Vec<_>>());
     Some(ConnectionPlan {
         name: name.to_owned(),
         provider: provider.clone(),
         base_url: base_url?,
         trusted_origins: trusted_origins.clone(),
-        auth: auth?,
+        auth_name,
+        auth,
+        scopes,
         credentials,
         config: config?,
+        unknown,
         rate_limit: rate_limit.clone(),
         retry: retry.clone(),
         timeout_connect: *timeout_connect,
@@ -90,10 +115,10 @@ fn base_url_of(
                 sink.error("E040", &place.key("provider"), message, Some(hint));
                 return None;
             };
-            // the API tells it, and this version does not ask: that was told where it is written
+            // the API tells it when the connection is made; nothing runs before
             let mut named = template.variables().iter().filter_map(|name| name.strip_prefix("config."));
             if named.any(|name| settings.get(name).is_none() && saved(provider_spec).any(|saved| saved == name)) {
-                return None;
+                return Some(Url::parse(NOT_CONNECTED).expect("it is a URL"));
             }
             (place.clone(), template.render_path(variables))
         }
@@ -108,11 +133,35 @@ fn base_url_of(
     }
 }
 
-fn pick_auth(sink: &mut Sink, place: &Place<'_>, wanted: Option<&String>, draft: &ProviderDraft) -> Option<AuthPlan> {
+/// Stands for a base URL that is not known yet: a name that never leads anywhere (RFC 2606).
+const NOT_CONNECTED: &str = "https://not-connected.invalid/";
+
+/// The settings with what the API told, and the names of what it has not told. What a person has written wins.
+fn learned(config: Value, provider: &ProviderSpec, known: Option<&KnownConnection>) -> (Value, Vec<String>) {
+    let Value::Object(mut config) = config else { return (config, Vec::new()) };
+    let mut unknown = Vec::new();
+    for name in saved(provider) {
+        let told = known.and_then(|known| known.facts.get(name));
+        match (config.contains_key(name), told) {
+            (true, _) => {}
+            (false, Some(value)) => drop(config.insert(name.to_owned(), value.clone())),
+            (false, None) => unknown.push(name.to_owned()),
+        }
+    }
+    (Value::Object(config), unknown)
+}
+
+/// The way in that a connection picks, with its name.
+fn pick_auth(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    wanted: Option<&String>,
+    draft: &ProviderDraft,
+) -> Option<(Option<String>, AuthPlan)> {
     let names = || draft.auth.keys().map(String::as_str);
     match (wanted, draft.auth.len()) {
-        (None, 0) => Some(AuthPlan::None),
-        (None, 1) => draft.auth.first().map(|(_, plan)| plan.clone()),
+        (None, 0) => Some((None, AuthPlan::None)),
+        (None, 1) => draft.auth.first().map(|(name, plan)| (Some(name.clone()), plan.clone())),
         (None, _) => {
             sink.key_error(
                 "E023",
@@ -132,12 +181,12 @@ fn pick_auth(sink: &mut Sink, place: &Place<'_>, wanted: Option<&String>, draft:
                     suggest(name, names()),
                 );
             }
-            plan
+            plan.map(|plan| (Some(name.clone()), plan))
         }
     }
 }
 
-pub(super) fn credential_sources(
+fn credential_sources(
     sink: &mut Sink,
     place: &Place<'_>,
     given: &IndexMap<String, String>,
@@ -221,9 +270,17 @@ pub(super) fn credential_is_given(
     if given.contains_key(name) || place.key("credentials").key(name).is_hole() {
         return;
     }
-    let hint = match did_you_mean(name, given.keys().map(String::as_str)) {
+    let written = given.iter().filter(|(_, source)| !matches!(source, CredentialSource::Kept));
+    let written: Vec<&str> = written.map(|(name, _)| name.as_str()).collect();
+    let entry = format!("`credentials: {{ {name}: \"${{{}}}\" }}`", name.to_uppercase());
+    if written.is_empty() {
+        let hint = format!("keep it with `headwater connect`, or take it from the environment: {entry}");
+        sink.warning("W099", place, format!("the credential `{name}` is not kept yet"), Some(hint));
+        return;
+    }
+    let hint = match did_you_mean(name, written) {
         Some(near) => format!("rename `{near}` to `{name}`"),
-        None => format!("add `credentials: {{ {name}: \"${{{}}}\" }}`", name.to_uppercase()),
+        None => format!("add {entry}"),
     };
     sink.key_error("E047", place, format!("the credential `{name}` is not given"), Some(hint));
 }

@@ -48,6 +48,16 @@ pub const REDIRECTS_MAX: usize = 5;
 pub const RETRY_ATTEMPTS: u32 = 10;
 /// Attempts a provider may ask for.
 pub const RETRY_ATTEMPTS_MAX: u32 = 100;
+/// How long before its end a token is made anew, at most.
+pub const REFRESH_AHEAD_MAX: chrono::TimeDelta = chrono::TimeDelta::minutes(1);
+/// How long a process waits for another one that refreshes the token of the same connection.
+pub const REFRESH_LOCK_WAIT_MAX: Duration = Duration::from_secs(150);
+/// How long `headwater connect` waits for a person.
+pub const CONNECT_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
+/// Tokens of a connection that are still masked when newer ones have followed.
+pub const TOKENS_MASKED: usize = 4;
+/// Bytes of the answer of a token endpoint.
+pub const TOKEN_ANSWER_BYTES_MAX: usize = 1 << 20;
 /// The longest a run sleeps for one `Retry-After`; a longer one fails the run with the time at which to come back.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 

@@ -33,7 +33,7 @@ mod words;
 mod zone;
 
 pub use column_type::ColumnType;
-pub use compile::{Compiled, Input, compile};
+pub use compile::{Compiled, Input, ProviderForm, compile};
 pub use model::*;
 pub use moment::{Moment, Span};
 pub use path::{Path, PathForm, Step};

@@ -125,7 +125,6 @@ pub(super) fn provider(sink: &mut Sink, words: &ProviderWords<'_>, extended: boo
     let open = words.variables(&REQUEST_VARIABLES);
     let errors = error_rules(sink, &place.key("errors"), errors, open);
     let verify = words::optional(verify.as_ref(), |spec| {
-        sink.not_yet(&place.key("verify"), "`verify`");
         request::request(sink, &place.key("verify"), spec, words, open)
     });
     let on_connect = on_connect_plans(sink, &place.key("on_connect"), on_connect, words);
@@ -244,9 +243,6 @@ fn on_connect_plans(
     specs: &[LearnSpec],
     words: &ProviderWords<'_>,
 ) -> Option<Vec<LearnPlan>> {
-    if !specs.is_empty() {
-        sink.not_yet(place, "`on_connect`");
-    }
     let plans: Vec<_> = specs
         .iter()
         .enumerate()

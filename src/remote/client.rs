@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderMap, LOCATION};
 use url::Url;
 
-use super::credentials::Credentials;
+use super::access::Access;
 use super::error::Error;
 use super::outgoing::{Identity, Outgoing, is_loopback, is_same_origin};
 use super::rate::Rate;
@@ -79,8 +79,8 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Connection`] when the auth templates yield nothing that can be sent, or the URLs are no HTTP URLs.
-    pub fn new(connection: Arc<ConnectionPlan>, credentials: Credentials) -> Result<Self, Error> {
-        Self::sharing(connection, credentials, &mut Sockets::default())
+    pub fn new(connection: Arc<ConnectionPlan>, access: Access) -> Result<Self, Error> {
+        Self::sharing(connection, access, &mut Sockets::default())
     }
 
     /// The same over sockets that it may share with other connections.
@@ -89,15 +89,15 @@ impl Client {
     /// As [`Client::new`].
     pub fn sharing(
         connection: Arc<ConnectionPlan>,
-        credentials: Credentials,
+        access: Access,
         sockets: &mut Sockets,
     ) -> Result<Self, Error> {
-        let identity = Identity::new(&connection, credentials)?;
         let http = sockets.of(&connection).map_err(|error| Error::Connection {
             connection: connection.name.clone(),
-            reason: identity.redactor().redact(&transport::in_words(&error.without_url())).into_owned(),
+            reason: transport::in_words(&error.without_url()),
             hint: None,
         })?;
+        let identity = Identity::new(&connection, access, http.clone())?;
         let rate = Rate::new(&connection.rate_limit);
         Ok(Self(Arc::new(Inner { connection, identity, rate, http })))
     }
@@ -118,14 +118,18 @@ impl Client {
     /// See [`Error`]; `is_temporary` says whether another attempt makes sense.
     pub async fn send(&self, request: &Request) -> Result<Response, Error> {
         let _place = self.0.rate.enter().await;
+        let keys = self.0.identity.session().ready().await?;
         let mut url = request.url.clone();
         for _ in 0..=limits::REDIRECTS_MAX {
-            let outgoing = self.0.identity.fill_in(request, &url)?;
+            let outgoing = self.0.identity.fill_in(request, &url, &keys)?;
             self.0.rate.ready().await;
             let answer = self.open(request, &url, &outgoing).await?;
             match redirect_target(&answer, &url) {
                 Some(target) => url = self.follow(request, &url, &outgoing, target)?,
-                None => return self.read(request, &url, &outgoing, answer).await,
+                None => {
+                    let response = self.read(request, &url, &outgoing, answer).await?;
+                    return Ok(Response { token: keys.generation, ..response });
+                }
             }
         }
         let reason = format!("redirected more than {} times", limits::REDIRECTS_MAX);
@@ -158,12 +162,13 @@ impl Client {
 
     /// The same; text without secrets is given as it is.
     pub fn redacted<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        self.0.identity.redactor().redact(text)
+        self.0.identity.redact(text)
     }
 
     /// The start of an answer's body for a message: about [`limits::ERROR_BODY_BYTES_MAX`] bytes at most, without secrets, in one line.
     pub fn excerpt(&self, response: &Response) -> String {
-        let redactor = self.0.identity.redactor();
+        let keys = self.0.identity.session().current();
+        let redactor = &keys.redactor;
         let margin = redactor.longest();
         // a secret that the cut parts is in the margin, which is dropped again
         let cut = limits::ERROR_BODY_BYTES_MAX.saturating_add(margin).min(response.body.len());
@@ -193,6 +198,33 @@ impl Client {
         } else {
             identity.without_secrets(request, url)
         }
+    }
+
+    /// Whether a token that the API refuses can be followed by another.
+    pub fn can_renew(&self) -> bool {
+        self.0.identity.session().can_renew()
+    }
+
+    /// Makes a new token, unless that with which `refused` was asked for has been followed by another already.
+    ///
+    /// # Errors
+    /// [`Error::NeedsReconnect`] if only a person can help; [`Error::Token`] if none was made.
+    pub async fn renew(&self, refused: &Response) -> Result<(), Error> {
+        self.0.identity.session().renew(refused.token).await.map(drop)
+    }
+
+    /// Keeps that a person must connect again, and gives the error that says so.
+    pub async fn needs_reconnect(&self, reason: &str) -> Error {
+        let reason = self.redact(reason);
+        match self.0.identity.session().needs_reconnect(&reason).await {
+            Ok(()) => Error::NeedsReconnect { connection: self.0.connection.name.clone(), reason },
+            Err(error) => error,
+        }
+    }
+
+    /// Returns when no token is being made: half of a refresh would lose the refresh token.
+    pub async fn settled(&self) {
+        self.0.identity.session().settled().await;
     }
 
     /// Whether credentials go over a network without TLS. Worth a warning.
@@ -233,7 +265,7 @@ impl Client {
             body.extend_from_slice(&chunk);
         }
         let url = self.0.identity.without_secrets(request, url);
-        Ok(Response { status, headers, body: Bytes::from(body), url })
+        Ok(Response { status, headers, body: Bytes::from(body), url, token: 0 })
     }
 
     /// The next URL of a redirect that may be followed.
@@ -306,7 +338,7 @@ fn lossy(headers: &HeaderMap) -> Vec<(String, String)> {
     headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
 }
 
-fn method(method: Method) -> reqwest::Method {
+pub(super) fn method(method: Method) -> reqwest::Method {
     match method {
         Method::Get => reqwest::Method::GET,
         Method::Post => reqwest::Method::POST,

@@ -1,4 +1,4 @@
-//! The secrets of one connection, read from where the project says they are.
+//! The secrets of one connection, read from where the project says they are: the environment, the files, the credential store.
 
 use std::collections::BTreeMap;
 use std::env::VarError;
@@ -16,22 +16,39 @@ use crate::plan::{ConnectionPlan, CredentialSource};
 pub struct Credentials(Arc<BTreeMap<String, SecretString>>);
 
 impl Credentials {
-    /// Reads all the credentials of a connection.
+    /// Reads all the credentials of a connection; `kept` are those that the credential store has of it.
     ///
     /// # Errors
-    /// [`Error::Credentials`] with every environment variable that is not set, empty, or no UTF-8.
-    pub fn resolve(connection: &ConnectionPlan) -> Result<Self, Error> {
-        Self::resolve_with(connection, read_environment)
+    /// [`Error::Credentials`] with every environment variable that is not set, empty, or no UTF-8; [`Error::NotConnected`] with all that
+    /// should be kept and are not.
+    pub(super) fn resolve(
+        connection: &ConnectionPlan,
+        kept: &BTreeMap<String, SecretString>,
+    ) -> Result<Self, Error> {
+        Self::resolve_with(connection, kept, read_environment)
+    }
+
+    /// The names of the credentials that the files leave to the credential store.
+    pub fn wanted(connection: &ConnectionPlan) -> Vec<String> {
+        let kept = connection.credentials.iter().filter(|(_, source)| matches!(source, CredentialSource::Kept));
+        kept.map(|(name, _)| name.clone()).collect()
     }
 
     fn resolve_with(
         connection: &ConnectionPlan,
+        kept: &BTreeMap<String, SecretString>,
         variable: impl Fn(&str) -> Result<String, VarError>,
     ) -> Result<Self, Error> {
-        let mut secrets = BTreeMap::new();
-        let mut missing = Vec::new();
+        let mut secrets = kept.clone();
+        let (mut missing, mut unkept) = (Vec::new(), Vec::new());
         for (credential, source) in &connection.credentials {
             let secret = match source {
+                CredentialSource::Kept => {
+                    if !kept.contains_key(credential) {
+                        unkept.push(credential.clone());
+                    }
+                    continue;
+                }
                 CredentialSource::Literal(secret) => Ok(secret.clone()),
                 CredentialSource::Environment(name) => match variable(name) {
                     Ok(text) if text.is_empty() => Err((name, "is empty")),
@@ -49,11 +66,26 @@ impl Credentials {
                 }
             }
         }
-        if missing.is_empty() {
-            Ok(Self(Arc::new(secrets)))
-        } else {
-            Err(Error::Credentials { connection: connection.name.clone(), missing })
+        if !missing.is_empty() {
+            return Err(Error::Credentials { connection: connection.name.clone(), missing });
         }
+        if !unkept.is_empty() {
+            let names: Vec<_> = unkept.iter().map(|name| format!("`{name}`")).collect();
+            let reason = format!("nobody has given its {} yet", names.join(", "));
+            return Err(Error::NotConnected { connection: connection.name.clone(), reason });
+        }
+        Ok(Self(Arc::new(secrets)))
+    }
+
+    /// These and more, which win.
+    pub(super) fn and(&self, more: &BTreeMap<String, SecretString>) -> Self {
+        let all = self.0.iter().chain(more).map(|(name, secret)| (name.clone(), secret.clone()));
+        Self(Arc::new(all.collect()))
+    }
+
+    /// Whether there is one of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.contains_key(name)
     }
 
     /// Credentials from names and values, for tests and the demo.
@@ -125,7 +157,7 @@ mod tests {
     fn values_come_from_the_environment_and_from_the_project() {
         let connection =
             connection(&[("key", environment("ACME_KEY")), ("user", CredentialSource::Literal("me".into()))]);
-        let credentials = Credentials::resolve_with(&connection, |name| {
+        let credentials = Credentials::resolve_with(&connection, &BTreeMap::new(), |name| {
             assert_eq!(name, "ACME_KEY");
             Ok("s3cr3t-value".to_owned())
         });
@@ -139,9 +171,9 @@ mod tests {
 
     #[test]
     fn the_process_environment_is_read() {
-        let found = Credentials::resolve(&connection(&[("path", environment("PATH"))])).expect("PATH is set");
+        let found = Credentials::resolve(&connection(&[("path", environment("PATH"))]), &BTreeMap::new()).expect("PATH is set");
         assert_eq!(found.values().count(), 1);
-        assert!(Credentials::resolve(&connection(&[("key", environment("HEADWATER_NO_SUCH_VARIABLE"))])).is_err());
+        assert!(Credentials::resolve(&connection(&[("key", environment("HEADWATER_NO_SUCH_VARIABLE"))]), &BTreeMap::new()).is_err());
     }
 
     #[test]
@@ -151,7 +183,7 @@ mod tests {
             ("fine", environment("ACME_FINE")),
             ("gone", environment("ACME_GONE")),
         ]);
-        let error = Credentials::resolve_with(&connection, |name| match name {
+        let error = Credentials::resolve_with(&connection, &BTreeMap::new(), |name| match name {
             "ACME_EMPTY" => Ok(String::new()),
             "ACME_FINE" => Ok("x".to_owned()),
             _ => Err(VarError::NotPresent),

@@ -1,5 +1,6 @@
 //! What can go wrong on the way to an API. No text in here holds a secret: it went through the connection's `Redactor`.
 
+use super::credential_store::StoreError;
 use crate::plan::limits;
 
 /// Why there is no answer.
@@ -13,6 +14,35 @@ pub enum Error {
         /// all that are missing
         missing: Vec<MissingCredential>,
     },
+    /// what only `headwater connect` can bring is not there
+    #[error("connection `{connection}` is not connected: {reason}")]
+    NotConnected {
+        /// the connection's name
+        connection: String,
+        /// what is missing
+        reason: String,
+    },
+    /// the API takes neither the token nor anything that a new one could be made of
+    #[error("connection `{connection}` needs a person to connect again: {reason}")]
+    NeedsReconnect {
+        /// the connection's name
+        connection: String,
+        /// what the API said
+        reason: String,
+    },
+    /// no token could be made
+    #[error("connection `{connection}`: no token: {reason}")]
+    Token {
+        /// the connection's name
+        connection: String,
+        /// why not
+        reason: String,
+        /// it may work later
+        temporary: bool,
+    },
+    /// the credential store cannot be used
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// the connection cannot be used as it is written
     #[error("connection `{connection}`: {reason}")]
     Connection {
@@ -102,7 +132,11 @@ impl Error {
             Self::Transport { fault, .. } => {
                 !matches!(fault, TransportFault::UnknownHost | TransportFault::Tls | TransportFault::BadEncoding)
             }
+            Self::Token { temporary, .. } => *temporary,
             Self::Credentials { .. }
+            | Self::NotConnected { .. }
+            | Self::NeedsReconnect { .. }
+            | Self::Store(_)
             | Self::Connection { .. }
             | Self::Request { .. }
             | Self::Redirect { .. }
@@ -112,13 +146,25 @@ impl Error {
 
     /// Whether the cause is in the project or its environment, and no server was asked.
     pub fn is_local(&self) -> bool {
-        matches!(self, Self::Credentials { .. } | Self::Connection { .. } | Self::Request { .. })
+        matches!(
+            self,
+            Self::Credentials { .. }
+                | Self::NotConnected { .. }
+                | Self::NeedsReconnect { .. }
+                | Self::Store(_)
+                | Self::Connection { .. }
+                | Self::Request { .. }
+        )
     }
 
     /// The stable name of the error.
     pub fn code(&self) -> &'static str {
         match self {
             Self::Credentials { .. } => "missing_credential",
+            Self::NotConnected { .. } => "not_connected",
+            Self::NeedsReconnect { .. } => "needs_reconnect",
+            Self::Token { .. } => "no_token",
+            Self::Store(error) => error.code(),
             Self::Connection { .. } => "bad_connection",
             Self::Request { .. } => "bad_request",
             Self::Redirect { .. } => "redirected",
@@ -145,6 +191,14 @@ impl Error {
                 let exports: Vec<_> = missing.iter().map(|one| format!("`export {}=…`", one.variable)).collect();
                 return Some(format!("set it before the run: {}", exports.join(", ")));
             }
+            Self::NotConnected { connection, .. } | Self::NeedsReconnect { connection, .. } => {
+                return Some(format!("run `headwater connect {connection}`"));
+            }
+            Self::Token { temporary: true, .. } => "it may work when run again",
+            Self::Token { connection, temporary: false, .. } => {
+                return Some(format!("`headwater connections verify {connection}` tries it again once it is mended"));
+            }
+            Self::Store(error) => return error.hint(),
             Self::Connection { hint, .. } => return hint.clone(),
             Self::Redirect { hint, .. } => return Some(hint.clone()),
             Self::Request { .. } => return None,

@@ -1,15 +1,15 @@
 //! From a request without secrets to what goes over the wire, and back to what may be shown of it.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use minijinja::context;
-use minijinja::value::Serde;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Origin, Url, form_urlencoded};
 
-use super::auth::{Proof, header_name, plain_value, secret_value};
-use super::credentials::Credentials;
+use super::access::Access;
+use super::auth::{Keys, Proof, Session, header_name, plain_value, secret_value};
 use super::error::Error;
 use super::redact::{MASK, Redactor};
 use super::request::{HeaderValue, Request, Secret};
@@ -20,9 +20,7 @@ pub(super) struct Identity {
     connection: String,
     /// base URL first
     trusted: Vec<Url>,
-    credentials: Credentials,
-    proof: Proof,
-    redactor: Redactor,
+    session: Session,
 }
 
 /// One request with everything in it. Not printable.
@@ -34,8 +32,12 @@ pub(super) struct Outgoing {
 }
 
 impl Identity {
-    pub fn new(connection: &ConnectionPlan, credentials: Credentials) -> Result<Self, Error> {
-        let mut redactor = Redactor::new(credentials.values());
+    /// What `connection` adds, with what it needs to get in; `http` is what tokens are asked for with.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] when the auth templates yield nothing that can be sent, or the URLs are no HTTP URLs.
+    pub fn new(connection: &Arc<ConnectionPlan>, access: Access, http: reqwest::Client) -> Result<Self, Error> {
+        let redactor = Redactor::new(access.credentials.values());
         let fail = |reason: &str, hint: Option<&str>, redactor: &Redactor| Error::Connection {
             connection: connection.name.clone(),
             reason: redactor.redact(reason).into_owned(),
@@ -61,20 +63,18 @@ impl Identity {
                 return Err(fail("a URL holds a user name or password", hint, &redactor));
             }
         }
-        let variables = context! {
-            config => minijinja::Value::from(Serde(&connection.config)),
-            connection => context! { name => connection.name.as_str() },
-            credentials => credentials.variable(),
-        };
-        let proof = Proof::new(&connection.auth, &variables).map_err(|reason| fail(&reason, None, &redactor))?;
-        for secret in proof.secrets() {
-            redactor.add(secret);
-        }
-        Ok(Self { connection: connection.name.clone(), trusted, credentials, proof, redactor })
+        let session = Session::new(Arc::clone(connection), access, http)?;
+        Ok(Self { connection: connection.name.clone(), trusted, session })
     }
 
-    pub fn redactor(&self) -> &Redactor {
-        &self.redactor
+    /// Where the keys come from.
+    pub fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Text without any of the secrets.
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.session.current().redactor.redact(text)
     }
 
     /// Whether this origin may see credentials.
@@ -84,21 +84,22 @@ impl Identity {
 
     /// Whether there are secrets that go to a server without TLS which is not on this machine.
     pub fn sends_secrets_in_clear(&self) -> bool {
-        let has_secrets = !matches!(self.proof, Proof::None) || !self.credentials.is_empty();
+        let keys = self.session.current();
+        let has_secrets = !matches!(keys.proof, Proof::None) || !keys.credentials.is_empty();
         has_secrets && self.trusted.iter().any(|url| url.scheme() == "http" && !is_loopback(url))
     }
 
     /// Fills in the secrets for a request to `url` (the request's own, or where it was redirected).
-    pub fn fill_in(&self, request: &Request, url: &Url) -> Result<Outgoing, Error> {
+    pub fn fill_in(&self, request: &Request, url: &Url, keys: &Keys) -> Result<Outgoing, Error> {
         let fail = |reason: String, redactor: &Redactor| Error::Request {
             request: self.masked(request, url),
             reason: redactor.redact(&reason).into_owned(),
         };
         if !matches!(url.scheme(), "http" | "https") {
-            return Err(fail(format!("`{}:` is neither `http:` nor `https:`", url.scheme()), &self.redactor));
+            return Err(fail(format!("`{}:` is neither `http:` nor `https:`", url.scheme()), &keys.redactor));
         }
         let is_trusted = self.trusts(url);
-        let mut redactor = Cow::Borrowed(&self.redactor);
+        let mut redactor = Cow::Borrowed(&keys.redactor);
         let mut headers = HeaderMap::new();
         for (name, value) in &request.headers {
             let parsed = header_name(name).map_err(|reason| fail(reason, &redactor))?;
@@ -108,7 +109,7 @@ impl Identity {
             let value = match value {
                 HeaderValue::Plain(text) => Some(plain_value(name, text)),
                 HeaderValue::Secret(secret) => self
-                    .render(name, secret, &mut redactor)
+                    .render(name, secret, keys, &mut redactor)
                     .map_err(|reason| fail(reason, &redactor))?
                     .map(|text| secret_value(name, text.expose_secret())),
             };
@@ -126,16 +127,21 @@ impl Identity {
         }
         let mut url = without_userinfo(url);
         if is_trusted {
-            self.proof.apply(&mut headers).map_err(|reason| fail(reason, &redactor))?;
+            keys.proof.apply(&mut headers).map_err(|reason| fail(reason, &redactor))?;
             for (name, secret) in &request.secret_query {
                 if let Some(text) =
-                    self.render(name, secret, &mut redactor).map_err(|reason| fail(reason, &redactor))?
+                    self.render(name, secret, keys, &mut redactor).map_err(|reason| fail(reason, &redactor))?
                 {
                     set_query(&mut url, name, text.expose_secret());
                 }
             }
-            if let Some((name, key)) = self.proof.query() {
+            if let Some((name, key)) = keys.proof.query() {
                 set_query(&mut url, name, key.expose_secret());
+            }
+            if let Proof::Signed(signer) = &keys.proof {
+                let body = request.body.as_ref().map_or(&[][..], |(_, body)| body);
+                let signed = signer.sign(request.method.as_str(), &url, &mut headers, body, self.session.now());
+                signed.map_err(|reason| fail(reason, &redactor))?;
             }
         }
         Ok(Outgoing { url, headers, redactor: redactor.into_owned() })
@@ -147,16 +153,16 @@ impl Identity {
         url.set_fragment(None);
         if self.trusts(&url) {
             for name in self.secret_names(request) {
-                set_query(&mut url, name, MASK);
+                set_query(&mut url, &name, MASK);
             }
         }
-        self.redactor.redact(&format!("{} {url}", request.method.as_str())).into_owned()
+        self.redact(&format!("{} {url}", request.method.as_str())).into_owned()
     }
 
     /// The headers as they would be sent, secrets masked.
     pub fn masked_headers(&self, request: &Request) -> Vec<(String, String)> {
         let is_trusted = self.trusts(&request.url);
-        let own = self.proof.masked_header().filter(|_| is_trusted);
+        let own = self.session.current().proof.masked_header().filter(|_| is_trusted);
         let is_replaced = |name: &str| own.as_ref().is_some_and(|(proof, _)| proof.eq_ignore_ascii_case(name));
         let mut shown = Vec::with_capacity(request.headers.len() + 2);
         for (name, value) in &request.headers {
@@ -165,7 +171,7 @@ impl Identity {
                 continue;
             }
             let text = match value {
-                HeaderValue::Plain(text) if !is_secret => self.redactor.redact(text).into_owned(),
+                HeaderValue::Plain(text) if !is_secret => self.redact(text).into_owned(),
                 HeaderValue::Plain(_) | HeaderValue::Secret(_) => MASK.to_owned(),
             };
             shown.push((name.to_ascii_lowercase(), text));
@@ -183,8 +189,8 @@ impl Identity {
     pub fn without_secret_parameters(&self, request: &Request, url: &Url) -> Url {
         let mut clean = without_userinfo(url);
         for name in self.secret_names(request) {
-            if clean.query_pairs().any(|(known, _)| known == name) {
-                remove_query(&mut clean, name);
+            if clean.query_pairs().any(|(known, _)| *known == name) {
+                remove_query(&mut clean, &name);
             }
         }
         clean
@@ -193,7 +199,7 @@ impl Identity {
     /// The same, and without any secret elsewhere in it.
     pub fn without_secrets(&self, request: &Request, url: &Url) -> Url {
         let mut clean = self.without_secret_parameters(request, url);
-        if let Cow::Owned(redacted) = self.redactor.redact(clean.as_str()) {
+        if let Cow::Owned(redacted) = self.redact(clean.as_str()) {
             clean = Url::parse(&redacted).unwrap_or_else(|_| {
                 clean.set_query(None);
                 clean.set_path("/");
@@ -203,18 +209,25 @@ impl Identity {
         clean
     }
 
-    fn secret_names<'a>(&'a self, request: &'a Request) -> impl Iterator<Item = &'a str> {
-        let own = self.proof.query().map(|(name, _)| name);
-        request.secret_query.iter().map(|(name, _)| name.as_str()).chain(own)
+    fn secret_names(&self, request: &Request) -> Vec<String> {
+        let own = self.session.current().proof.query().map(|(name, _)| name.to_owned());
+        request.secret_query.iter().map(|(name, _)| name.clone()).chain(own).collect()
     }
 
     fn render(
         &self,
         name: &str,
         secret: &Secret,
+        keys: &Keys,
         redactor: &mut Cow<'_, Redactor>,
     ) -> Result<Option<SecretString>, String> {
-        let variables = context! { credentials => self.credentials.variable(), ..secret.variables.clone() };
+        let named = secret.template.variables().iter().filter_map(|name| name.strip_prefix("credentials."));
+        for credential in named {
+            if !keys.credentials.has(credential) {
+                return Err(format!("`{}`: there is no credential `{credential}`", name.escape_default()));
+            }
+        }
+        let variables = context! { credentials => keys.credentials.variable(), ..secret.variables.clone() };
         let text =
             secret.template.render(&variables).map_err(|error| format!("`{}`: {error}", name.escape_default()))?;
         if let Some(text) = &text {

@@ -70,6 +70,8 @@ pub struct Response {
     pub body: Bytes,
     /// where it came from, after redirects, without secrets
     pub url: Url,
+    /// which token of the connection it was asked for with; 0 = none that was made
+    pub token: u64,
 }
 
 impl Response {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::super::{Lane, OpenWindow, Range};
 use super::*;
 use crate::diagnostic::Source;
-use crate::plan::{Input, compile};
+use crate::plan::{Known, Input, compile};
 use crate::spec::schema::Kind;
 
 const LIST: &str = "{ request: { get: /other }, response: { records: \"$.items[*]\" }, key: { id: $.id }";
@@ -36,7 +36,7 @@ pub fn plan(words: &str) -> SyncPlan {
             "model: Item\ntable: items\nkey: [id]\ncolumns: { id: $.id, at: { path: $.at, type: timestamptz } }\n",
         ),
     ];
-    let compiled = compile(&files, Path::new("/project"));
+    let compiled = compile(&files, Path::new("/project"), &Known::default());
     let plan = compiled.plan.unwrap_or_else(|| panic!("{:?}", compiled.diagnostics));
     SyncPlan::clone(&plan.syncs[0])
 }

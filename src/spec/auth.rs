@@ -84,6 +84,9 @@ pub struct AuthorizationCodeSpec {
     #[serde(default)]
     #[schemars(with = "IndexMap<String, TemplateText>")]
     pub authorize_params: IndexMap<String, String>,
+    /// Where a code is asked for that the person enters on another device (RFC 8628), if the API has that: `headwater connect --device`.
+    #[schemars(with = "Option<TemplateText>")]
+    pub device_url: Option<String>,
     /// The scopes that are asked for besides those of the syncs that run.
     #[serde(default)]
     pub scopes: Vec<String>,

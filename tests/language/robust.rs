@@ -6,7 +6,7 @@ mod forms;
 use std::sync::Arc;
 
 use headwater::diagnostic::{Segment, Source};
-use headwater::plan::{Compiled, Input, compile};
+use headwater::plan::{Known, Compiled, Input, compile};
 use headwater::spec::finding;
 use headwater::spec::mend::mend;
 use headwater::spec::schema::Kind;
@@ -40,7 +40,7 @@ fn with(file: &str, text: &[u8]) -> Compiled {
             Input { source: Arc::new(Source::new(name, bytes)), kind, integration, builtin: false, stray: false }
         })
         .collect();
-    let compiled = compile(&inputs, std::path::Path::new("."));
+    let compiled = compile(&inputs, std::path::Path::new("."), &Known::default());
     assert_eq!(compiled.plan.is_none(), is_refused(&compiled));
     for diagnostic in &compiled.diagnostics {
         let place = diagnostic.position;

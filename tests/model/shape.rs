@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use headwater::diagnostic::{Severity, Source};
-use headwater::plan::{Compiled, Input, SyncPlan, compile};
+use headwater::plan::{Known, Compiled, Input, SyncPlan, compile};
 use headwater::spec::schema::Kind;
 
 /// Seconds that windows keep away from now.
@@ -260,7 +260,7 @@ impl Shape {
             input("items.yaml", Kind::Sync, &self.sync()),
             input("Item.yaml", Kind::Model, MODEL),
         ];
-        compile(&inputs, Path::new("."))
+        compile(&inputs, Path::new("."), &Known::default())
     }
 
     /// Its plan.

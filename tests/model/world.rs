@@ -9,6 +9,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use headwater::engine::{self, Event, Options, Report};
 use headwater::plan::{Budget, SyncPlan};
+use headwater::remote::CredentialStore;
 use headwater::scan::Wish;
 use tempfile::TempDir;
 use tokio::sync::{Notify, watch};
@@ -323,6 +324,7 @@ impl World {
         let now = at(clock(nth) + i64::from(batch.skew));
         let options = Options {
             database: self.database.clone(),
+            credential_store: CredentialStore::of_project(self.folder.path()),
             publish: None,
             wish: Wish { full: false, accept_deletes },
             allow_destructive: false,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use headwater::engine::{self, Event};
-use headwater::plan::{Budget, compile, limits};
+use headwater::plan::{Known, Budget, compile, limits};
+use headwater::remote::CredentialStore;
 use headwater::scan::Wish;
 use headwater::{files, plan};
 use serde_json::Value;
@@ -45,7 +46,7 @@ fn moment(text: &str) -> DateTime<Utc> {
 
 impl Project {
     fn plan(&self) -> plan::Plan {
-        let compiled = compile(&files::read_project(self.path()).expect("files"), self.path());
+        let compiled = compile(&files::read_project(self.path()).expect("files"), self.path(), &Known::default());
         let errors: Vec<_> = compiled.diagnostics.iter().filter(|one| one.code.starts_with('E')).collect();
         assert!(errors.is_empty(), "{errors:?}");
         compiled.plan.expect("a plan")
@@ -58,6 +59,7 @@ impl Project {
         let (_keep, stop) = watch::channel(false);
         let options = engine::Options {
             database: plan.database.clone(),
+            credential_store: CredentialStore::of_project(&plan.folder),
             publish: None,
             wish: run.wish,
             allow_destructive: false,

@@ -50,6 +50,8 @@ pub enum MadeAuth {
         authorize_url: Template,
         /// more parameters of that URL
         authorize_params: Vec<(String, Template)>,
+        /// where a code for another device is asked for (RFC 8628)
+        device_url: Option<Template>,
         /// RFC 7636
         pkce: Pkce,
         /// who the application is

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,10 +9,14 @@ use crate::plan::{ActionPlan, AuthPlan, ErrorRule, Path, RequestPlan, SyncPlan, 
 /// A whole project, ready to run.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// where the project's files are
+    pub folder: PathBuf,
     /// the DuckDB file
     pub database: PathBuf,
     /// the copy for tools that want a file that never blocks
     pub publish: Option<PublishPlan>,
+    /// the accounts, in the order of the files
+    pub connections: Vec<Arc<ConnectionPlan>>,
     /// every sync of every connection, in the order of the files
     pub syncs: Vec<Arc<SyncPlan>>,
     /// every action of every connection
@@ -41,12 +45,18 @@ pub struct ConnectionPlan {
     pub base_url: Url,
     /// origins besides the base URL's that may get credentials (`https://files.example.com`)
     pub trusted_origins: Vec<String>,
+    /// which of the provider's ways in, by its name there; none = the provider has none
+    pub auth_name: Option<String>,
     /// how a request proves who asks
     pub auth: AuthPlan,
+    /// what is asked for when a person agrees: the scopes of the way in, and those of the syncs that run
+    pub scopes: Vec<String>,
     /// secret name to where its value comes from
     pub credentials: BTreeMap<String, CredentialSource>,
-    /// the connection's settings
+    /// the connection's settings, and the facts that the API told when it was connected
     pub config: serde_json::Value,
+    /// the facts among them that the API has not told yet: nothing can run before
+    pub unknown: Vec<String>,
     /// the API's budget
     pub rate_limit: RatePlan,
     /// what is tried again, and how
@@ -74,6 +84,23 @@ pub enum CredentialSource {
     Environment(String),
     /// written into the YAML (`check` warns)
     Literal(secrecy::SecretString),
+    /// kept in the credential store by `headwater connect`
+    Kept,
+}
+
+/// What `headwater connect` has kept of the connections, by their names, as far as it is no secret.
+#[derive(Debug, Clone, Default)]
+pub struct Known(pub BTreeMap<String, KnownConnection>);
+
+/// What is kept of one connection.
+#[derive(Debug, Clone, Default)]
+pub struct KnownConnection {
+    /// the provider it was made for
+    pub provider: String,
+    /// what the API told, by the names of settings
+    pub facts: serde_json::Map<String, serde_json::Value>,
+    /// the names of the secrets that are kept
+    pub credentials: BTreeSet<String>,
 }
 
 /// The API's budget.

@@ -1,4 +1,4 @@
-//! How a request proves who asks. Made once per connection: what is made from the same credentials stays the same.
+//! What goes into a request to prove who asks.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,12 +6,13 @@ use minijinja::Value;
 use reqwest::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 
-use super::redact::MASK;
-use crate::plan::{AuthPlan, KeyPlace, Template};
+use super::super::redact::MASK;
+use super::signer::Signer;
+use crate::plan::{AuthPlan, KeyPlace, MadeAuth, SendPlan, Template};
 
 /// The proof, ready to be put into a request.
 #[derive(Debug)]
-pub(super) enum Proof {
+pub(in crate::remote) enum Proof {
     /// nothing to prove
     None,
     /// a whole header; its value is marked sensitive
@@ -20,6 +21,8 @@ pub(super) enum Proof {
     Query(String, SecretString),
     /// one cookie
     Cookie(String, SecretString),
+    /// a signature over the request itself
+    Signed(Box<Signer>),
 }
 
 impl Proof {
@@ -31,17 +34,7 @@ impl Proof {
     pub fn new(plan: &AuthPlan, variables: &Value) -> Result<Self, String> {
         match plan {
             AuthPlan::None => Ok(Self::None),
-            AuthPlan::ApiKey { place, value } => {
-                let key = render("api_key", value, variables)?;
-                if key.is_empty() {
-                    return Err("auth `api_key`: the key is empty".to_owned());
-                }
-                match place {
-                    KeyPlace::Header(name) => Ok(Self::Header(header_name(name)?, secret_value(name, &key)?)),
-                    KeyPlace::Query(name) => Ok(Self::Query(name.clone(), key.into())),
-                    KeyPlace::Cookie(name) => cookie(name, key),
-                }
-            }
+            AuthPlan::ApiKey { place, value } => Self::in_place("api_key", place, value, variables),
             AuthPlan::Basic { username, password } => {
                 let username = render("basic", username, variables)?;
                 let password = render("basic", password, variables)?;
@@ -73,7 +66,59 @@ impl Proof {
                 }
                 Ok(Self::Header(AUTHORIZATION, secret_value("authorization", &format!("Bearer {token}"))?))
             }
-            AuthPlan::Made(_) => Err("this way in cannot be run yet; `headwater check` says so too".to_owned()),
+            AuthPlan::Made(made) => match made.as_ref() {
+                MadeAuth::Oauth1 { .. } | MadeAuth::Sigv4 { .. } => {
+                    Ok(Self::Signed(Box::new(Signer::new(made, variables)?)))
+                }
+                MadeAuth::AuthorizationCode { send, .. }
+                | MadeAuth::ClientCredentials { send, .. }
+                | MadeAuth::JwtBearer { send, .. }
+                | MadeAuth::Jwt { send, .. }
+                | MadeAuth::TokenRequest { send, .. } => Self::sent(send, variables),
+                MadeAuth::GithubApp { .. } => Self::bearer(variables),
+            },
+        }
+    }
+
+    /// A token that was made, where `send` says that it goes.
+    fn sent(SendPlan { place, value }: &SendPlan, variables: &Value) -> Result<Self, String> {
+        Self::in_place("send", place, value, variables)
+    }
+
+    /// `credentials.access_token` as a bearer token (RFC 6750, 2.1).
+    fn bearer(variables: &Value) -> Result<Self, String> {
+        let value = Template::parse("Bearer {{ credentials.access_token }}").expect("it is a template");
+        Self::in_place("send", &KeyPlace::Header("authorization".to_owned()), &value, variables)
+    }
+
+    fn in_place(kind: &str, place: &KeyPlace, value: &Template, variables: &Value) -> Result<Self, String> {
+        let key = render(kind, value, variables)?;
+        if key.is_empty() {
+            return Err(format!("auth `{kind}`: the key is empty"));
+        }
+        match place {
+            KeyPlace::Header(name) => Ok(Self::Header(header_name(name)?, secret_value(name, &key)?)),
+            KeyPlace::Query(name) => Ok(Self::Query(name.clone(), key.into())),
+            KeyPlace::Cookie(name) => cookie(name, key),
+        }
+    }
+
+    /// The proof that a token will be put into, before there is one: its place is known, and nothing of it is ever sent.
+    pub fn to_come(made: &MadeAuth) -> Self {
+        let masked = |place: &KeyPlace| match place {
+            KeyPlace::Header(name) => header_name(name)
+                .map_or(Self::None, |name| Self::Header(name, HeaderValue::from_static(MASK))),
+            KeyPlace::Query(name) => Self::Query(name.clone(), MASK.into()),
+            KeyPlace::Cookie(name) => Self::Cookie(name.clone(), MASK.into()),
+        };
+        match made {
+            MadeAuth::AuthorizationCode { send, .. }
+            | MadeAuth::ClientCredentials { send, .. }
+            | MadeAuth::JwtBearer { send, .. }
+            | MadeAuth::Jwt { send, .. }
+            | MadeAuth::TokenRequest { send, .. } => masked(&send.place),
+            MadeAuth::GithubApp { .. } => Self::Header(AUTHORIZATION, HeaderValue::from_static(MASK)),
+            MadeAuth::Oauth1 { .. } | MadeAuth::Sigv4 { .. } => Self::None,
         }
     }
 
@@ -81,14 +126,14 @@ impl Proof {
     pub fn query(&self) -> Option<(&str, &SecretString)> {
         match self {
             Self::Query(name, key) => Some((name, key)),
-            Self::None | Self::Header(..) | Self::Cookie(..) => None,
+            Self::None | Self::Header(..) | Self::Cookie(..) | Self::Signed(_) => None,
         }
     }
 
     /// Puts the proof into the headers, in place of what the request says itself; a cookie joins the request's own.
     pub fn apply(&self, headers: &mut HeaderMap) -> Result<(), String> {
         match self {
-            Self::None | Self::Query(..) => {}
+            Self::None | Self::Query(..) | Self::Signed(_) => {}
             Self::Header(name, value) => {
                 headers.insert(name.clone(), value.clone());
             }
@@ -111,6 +156,7 @@ impl Proof {
         match self {
             Self::None | Self::Query(..) => None,
             Self::Header(name, _) => Some((name.as_str().to_owned(), MASK.to_owned())),
+            Self::Signed(_) => Some(("authorization".to_owned(), MASK.to_owned())),
             Self::Cookie(name, _) => Some(("cookie".to_owned(), format!("{name}={MASK}"))),
         }
     }
@@ -118,7 +164,7 @@ impl Proof {
     /// What must not be printed: the whole value, and behind a scheme (`Basic …`) its second word.
     pub fn secrets(&self) -> Vec<&str> {
         match self {
-            Self::None => Vec::new(),
+            Self::None | Self::Signed(_) => Vec::new(),
             Self::Header(_, value) => {
                 let whole = std::str::from_utf8(value.as_bytes()).unwrap_or_default();
                 std::iter::once(whole).chain(whole.split_once(' ').map(|(_, secret)| secret)).collect()
@@ -132,14 +178,14 @@ impl Proof {
 ///
 /// # Errors
 /// A control character (RFC 9110, 5.5). The text does not quote the value.
-pub(super) fn secret_value(name: &str, text: &str) -> Result<HeaderValue, String> {
+pub(in crate::remote) fn secret_value(name: &str, text: &str) -> Result<HeaderValue, String> {
     let mut value = plain_value(name, text)?;
     value.set_sensitive(true);
     Ok(value)
 }
 
 /// As [`secret_value`], for a value that may be printed.
-pub(super) fn plain_value(name: &str, text: &str) -> Result<HeaderValue, String> {
+pub(in crate::remote) fn plain_value(name: &str, text: &str) -> Result<HeaderValue, String> {
     HeaderValue::from_bytes(text.as_bytes()).map_err(|_| match control_character(text) {
         Some(fault) => format!("the value of header `{}` {fault}", name.escape_default()),
         None => unfit(name),
@@ -150,7 +196,7 @@ pub(super) fn plain_value(name: &str, text: &str) -> Result<HeaderValue, String>
 ///
 /// # Errors
 /// It is no token (RFC 9110, 5.6.2), or a header that belongs to the connection and not to the request.
-pub(super) fn header_name(name: &str) -> Result<HeaderName, String> {
+pub(in crate::remote) fn header_name(name: &str) -> Result<HeaderName, String> {
     let parsed: HeaderName =
         name.parse().map_err(|_| format!("`{}` is not the name of a header", name.escape_default()))?;
     match parsed.as_str() {
@@ -175,7 +221,7 @@ fn cookie(name: &str, key: String) -> Result<Proof, String> {
     Ok(Proof::Cookie(name.to_owned(), key.into()))
 }
 
-fn render(kind: &str, template: &Template, variables: &Value) -> Result<String, String> {
+pub(super) fn render(kind: &str, template: &Template, variables: &Value) -> Result<String, String> {
     match template.render(variables) {
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(format!("auth `{kind}`: `{}` has no value", template.text())),

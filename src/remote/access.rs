@@ -1,0 +1,102 @@
+//! What a connection needs to get in: its secrets, and the token that the credential store keeps of it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+
+use super::credential_store::{CredentialStore, Entry, Secrets};
+use super::credentials::Credentials;
+use super::error::Error;
+use crate::plan::{AuthPlan, ConnectionPlan, CredentialSource, MadeAuth};
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// What a connection needs to get in.
+#[derive(Clone)]
+pub struct Access {
+    pub(super) credentials: Credentials,
+    pub(super) kept: Option<Kept>,
+    pub(super) clock: Clock,
+}
+
+/// What the credential store keeps of a connection.
+#[derive(Clone)]
+pub(super) struct Kept {
+    pub store: CredentialStore,
+    pub entry: Entry,
+    pub token: BTreeMap<String, SecretString>,
+}
+
+impl Access {
+    /// Reads what `connection` needs. The store is read only if the connection has something in it: without that no key is needed.
+    ///
+    /// # Errors
+    /// Secrets that are not in the environment; a connection that nobody has connected, or that waits for a person to do so again; a store
+    /// that cannot be read.
+    pub fn of(connection: &ConnectionPlan, store: &CredentialStore, clock: Clock) -> Result<Self, Error> {
+        let access = Self::while_connecting(connection, store, clock)?;
+        let not_connected = |reason: &str| {
+            let (connection, reason) = (connection.name.clone(), reason.to_owned());
+            Err(Error::NotConnected { connection, reason })
+        };
+        if let Some(name) = connection.unknown.first() {
+            return not_connected(&format!("the API has not told `{name}` yet"));
+        }
+        match &access.kept {
+            Some(Kept { entry: Entry { needs_reconnect: Some(reason), .. }, .. }) => {
+                let (connection, reason) = (connection.name.clone(), reason.clone());
+                Err(Error::NeedsReconnect { connection, reason })
+            }
+            None if needs_a_person(connection) => not_connected("nobody has agreed to it yet"),
+            Some(Kept { token, .. }) if needs_a_person(connection) && !token.contains_key("access_token") => {
+                not_connected("nobody has agreed to it yet")
+            }
+            None | Some(_) => Ok(access),
+        }
+    }
+
+    /// The same for a connection that is being connected: what the API will tell may be missing.
+    ///
+    /// # Errors
+    /// As [`Access::of`], less what connecting brings.
+    pub fn while_connecting(
+        connection: &ConnectionPlan,
+        store: &CredentialStore,
+        clock: Clock,
+    ) -> Result<Self, Error> {
+        let is_kept = connection.credentials.values().any(|source| matches!(source, CredentialSource::Kept));
+        let found = if is_kept || needs_a_person(connection) { store.read(&connection.name)? } else { None };
+        let own = |(entry, _): &(Entry, _)| entry.provider == connection.provider && entry.auth == connection.auth_name;
+        let found = found.filter(own);
+        let credentials = match &found {
+            Some((_, secrets)) => Credentials::resolve(connection, &secrets.credentials)?,
+            None => Credentials::resolve(connection, &BTreeMap::new())?,
+        };
+        let kept = found.map(|(entry, secrets)| Kept { store: store.clone(), entry, token: secrets.token });
+        Ok(Self { credentials, kept, clock })
+    }
+
+    /// With the secrets that a person has just given, and nothing that was kept.
+    ///
+    /// # Errors
+    /// Secrets that are not in the environment, or that nobody gave.
+    pub fn connecting(connection: &ConnectionPlan, secrets: &Secrets, clock: Clock) -> Result<Self, Error> {
+        Ok(Self { credentials: Credentials::resolve(connection, &secrets.credentials)?, kept: None, clock })
+    }
+
+    /// With secrets that are at hand, for tests and the demo.
+    pub fn with(credentials: Credentials, clock: Clock) -> Self {
+        Self { credentials, kept: None, clock }
+    }
+}
+
+/// Whether there is a token only once a person has agreed.
+fn needs_a_person(connection: &ConnectionPlan) -> bool {
+    match &connection.auth {
+        AuthPlan::Made(made) => matches!(made.as_ref(), MadeAuth::AuthorizationCode { .. }),
+        AuthPlan::None | AuthPlan::ApiKey { .. } | AuthPlan::Basic { .. } | AuthPlan::Bearer { .. } => false,
+    }
+}

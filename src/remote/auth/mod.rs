@@ -1,0 +1,10 @@
+//! How a connection proves who asks: with what was given, with a token that is made and made again, or with a signature.
+
+mod maker;
+mod proof;
+mod session;
+mod signer;
+
+pub(super) use maker::{Fault, Made, Maker, Sent, answer};
+pub(super) use proof::{Proof, header_name, plain_value, secret_value};
+pub(super) use session::{Keys, Session, variables};

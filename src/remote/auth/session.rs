@@ -1,0 +1,404 @@
+//! The token of a connection over its life: made before the first request, made again before it ends, one at a time.
+//!
+//! ```text
+//!            no token ──make──▶ token ──before its end, or the API refuses it──▶ make again
+//!                                 ▲                                                  │
+//!                                 └──── written to the store, then used ◀────────────┤
+//!                                                                                    ▼
+//!                                                          the API revoked it: a person must connect again
+//! ```
+//!
+//! Of many requests that find the token old, one makes a new one and the others wait for it, in this process by a lock of its own and over
+//! processes by a lock of the store. What is made is durable before the first request carries it: servers end the old refresh token
+//! when they hand out a new one, or when they see the new token used (RFC 6749, 6 and 10.4), so a kill must not lose it.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use minijinja::context;
+use minijinja::value::Serde;
+use secrecy::{ExposeSecret, SecretString};
+use serde_json::Value;
+
+use super::super::access::{Access, Clock, Kept};
+use super::super::credential_store::{CredentialStore, Entry, Secrets, StoreError};
+use super::super::credentials::Credentials;
+use super::super::error::Error;
+use super::super::redact::Redactor;
+use super::maker::{Fault, Made, Maker};
+use super::proof::Proof;
+use crate::plan::{AuthPlan, ConnectionPlan, MadeAuth, limits};
+
+/// What requests are proved with at one moment.
+pub(in crate::remote) struct Keys {
+    /// counts the tokens of this process; 0 = there is none yet
+    pub generation: u64,
+    /// what goes into a request
+    pub proof: Proof,
+    /// what templates may name
+    pub credentials: Credentials,
+    /// knows all secrets, those of the last tokens too
+    pub redactor: Redactor,
+    /// from when on a new token is made first
+    stale_from: Option<DateTime<Utc>>,
+    token: BTreeMap<String, SecretString>,
+}
+
+/// The keys of a connection, now and later. Clones share them.
+#[derive(Clone)]
+pub(in crate::remote) struct Session(Arc<Inner>);
+
+struct Inner {
+    connection: Arc<ConnectionPlan>,
+    given: Credentials,
+    kept: Option<(CredentialStore, Entry)>,
+    clock: Clock,
+    http: reqwest::Client,
+    /// held by who makes a token
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// tokens that were tried to make, and how the last one failed
+    attempts: AtomicU64,
+    failure: Mutex<Option<Fault>>,
+    keys: RwLock<Arc<Keys>>,
+    /// the secrets of the last tokens, newest last
+    recent: Mutex<VecDeque<BTreeMap<String, SecretString>>>,
+}
+
+impl Session {
+    /// A session of a connection. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// [`Error::Connection`] when the templates of `auth` yield nothing that can be sent.
+    pub fn new(connection: Arc<ConnectionPlan>, access: Access, http: reqwest::Client) -> Result<Self, Error> {
+        let Access { credentials: given, kept, clock } = access;
+        let redactor = Redactor::new(given.values());
+        let proof = match &connection.auth {
+            AuthPlan::Made(made) if is_renewed(made) => Ok(Proof::to_come(made)),
+            plan => Proof::new(plan, &variables(&connection, &given)),
+        };
+        let proof = proof.map_err(|reason| Error::Connection {
+            connection: connection.name.clone(),
+            reason: redactor.redact(&reason).into_owned(),
+            hint: None,
+        })?;
+        let mut keys = Keys {
+            generation: 0,
+            credentials: given.clone(),
+            redactor,
+            stale_from: None,
+            token: BTreeMap::new(),
+            proof,
+        };
+        for secret in keys.proof.secrets() {
+            keys.redactor.add(secret);
+        }
+        let (kept, token) = match kept {
+            None => (None, None),
+            Some(Kept { store, entry, token }) => {
+                let held = (!token.is_empty()).then(|| (token, entry.expires_at));
+                (Some((store, entry)), held)
+            }
+        };
+        let session = Self(Arc::new(Inner {
+            connection,
+            given,
+            kept,
+            clock,
+            http,
+            turn: Arc::default(),
+            attempts: AtomicU64::new(0),
+            failure: Mutex::new(None),
+            keys: RwLock::new(Arc::new(keys)),
+            recent: Mutex::default(),
+        }));
+        if let Some((token, expires_at)) = token {
+            session.0.take(token, expires_at)?;
+        }
+        Ok(session)
+    }
+
+    /// The keys as they are.
+    pub fn current(&self) -> Arc<Keys> {
+        Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The time by the session's clock.
+    pub fn now(&self) -> DateTime<Utc> {
+        (self.0.clock)()
+    }
+
+    /// Keys to send a request with; makes a token first if there is none or it is about to end.
+    ///
+    /// # Errors
+    /// No token can be made.
+    pub async fn ready(&self) -> Result<Arc<Keys>, Error> {
+        let keys = self.current();
+        if !self.is_made() || (keys.generation > 0 && keys.stale_from.is_none_or(|from| self.now() < from)) {
+            return Ok(keys);
+        }
+        self.renew(keys.generation).await
+    }
+
+    /// Whether a token that the API refuses can be followed by another.
+    pub fn can_renew(&self) -> bool {
+        let AuthPlan::Made(made) = &self.0.connection.auth else { return false };
+        match made.as_ref() {
+            MadeAuth::AuthorizationCode { .. } => self.current().token.contains_key(REFRESH_TOKEN),
+            made => is_renewed(made),
+        }
+    }
+
+    /// Makes a token in place of that of `generation`, unless somebody has done so.
+    ///
+    /// It is made to its end even if the caller goes away: half of a refresh would lose the refresh token.
+    ///
+    /// # Errors
+    /// No token can be made. Callers that waited for one attempt share its failure.
+    pub async fn renew(&self, generation: u64) -> Result<Arc<Keys>, Error> {
+        let inner = Arc::clone(&self.0);
+        let seen = inner.attempts.load(Ordering::SeqCst);
+        let task = tokio::task::spawn(async move {
+            let _turn = Arc::clone(&inner.turn).lock_owned().await;
+            let keys = Arc::clone(&inner.keys.read().unwrap_or_else(PoisonError::into_inner));
+            if keys.generation > generation {
+                return Ok(keys);
+            }
+            if inner.attempts.load(Ordering::SeqCst) > seen
+                && let Some(fault) = inner.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+            {
+                return Err(inner.error(fault));
+            }
+            let made = inner.make(&keys).await;
+            inner.attempts.fetch_add(1, Ordering::SeqCst);
+            let fault = made.as_ref().err().and_then(|error| match error {
+                Unmade::Fault(fault) => Some(fault.clone()),
+                Unmade::Error(_) => None,
+            });
+            *inner.failure.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+            made.map_err(|unmade| match unmade {
+                Unmade::Fault(fault) => inner.error(fault),
+                Unmade::Error(error) => error,
+            })
+        });
+        let ended = task.await;
+        ended.unwrap_or_else(|error| {
+            let reason = format!("it ended in the middle: {error}");
+            Err(Error::Token { connection: self.0.connection.name.clone(), reason, temporary: false })
+        })
+    }
+
+    /// Returns when no token is being made.
+    pub async fn settled(&self) {
+        drop(self.0.turn.lock().await);
+    }
+
+    /// Notes in the store that a person must connect again.
+    ///
+    /// # Errors
+    /// The store cannot be written.
+    pub async fn needs_reconnect(&self, reason: &str) -> Result<(), Error> {
+        Ok(self.0.mark_revoked(reason.to_owned()).await?)
+    }
+
+    /// Whether requests carry a token that is made, and not one that was given.
+    fn is_made(&self) -> bool {
+        matches!(&self.0.connection.auth, AuthPlan::Made(made) if is_renewed(made))
+    }
+}
+
+const ACCESS_TOKEN: &str = "access_token";
+const REFRESH_TOKEN: &str = "refresh_token";
+
+/// Why no token was made.
+enum Unmade {
+    /// the API or the way to it
+    Fault(Fault),
+    /// the store, or a token that cannot be sent
+    Error(Error),
+}
+
+impl From<Error> for Unmade {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl From<StoreError> for Unmade {
+    fn from(error: StoreError) -> Self {
+        Self::Error(error.into())
+    }
+}
+
+impl From<Fault> for Unmade {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl Inner {
+    fn maker(&self) -> Maker<'_> {
+        Maker { connection: &self.connection, http: &self.http, credentials: &self.given, now: (self.clock)() }
+    }
+
+    async fn make(&self, keys: &Keys) -> Result<Arc<Keys>, Unmade> {
+        let AuthPlan::Made(plan) = &self.connection.auth else {
+            return Ok(Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner)));
+        };
+        let MadeAuth::AuthorizationCode { client, token, .. } = plan.as_ref() else {
+            let Made { token, expires_at, save, .. } = self.maker().make(plan).await?;
+            self.keep_facts(save).await?;
+            return Ok(self.take(token, expires_at)?);
+        };
+        let Some((store, _)) = &self.kept else {
+            return Err(Fault::Revoked("nobody has agreed to it yet".to_owned()).into());
+        };
+        let name = self.connection.name.clone();
+        let (held, asked) = (store.clone(), name.clone());
+        let (_lock, found) = blocking(move || {
+            let lock = held.lock(&asked, limits::REFRESH_LOCK_WAIT_MAX)?;
+            Ok((lock, held.read(&asked)?))
+        })
+        .await?;
+        let Some((mut entry, mut secrets)) = found else {
+            return Err(Fault::Revoked("it was disconnected meanwhile".to_owned()).into());
+        };
+        if let Some(reason) = entry.needs_reconnect {
+            return Err(Fault::Revoked(reason).into());
+        }
+        let now = (self.clock)();
+        if !is_same(&secrets.token, &keys.token) && stale_from(now, entry.expires_at).is_none_or(|from| now < from) {
+            // another process has made one
+            return Ok(self.take(secrets.token, entry.expires_at)?);
+        }
+        let Some(refresh_token) = secrets.token.get(REFRESH_TOKEN).cloned() else {
+            let reason = "the token has ended, and the API gave none to refresh it with".to_owned();
+            return Err(Fault::Revoked(reason).into());
+        };
+        match self.maker().refresh(token, client, refresh_token.clone()).await {
+            Ok(made) => {
+                secrets.token = made.token;
+                // RFC 6749, 6: without a new one the old one stays
+                secrets.token.entry(REFRESH_TOKEN.to_owned()).or_insert(refresh_token);
+                entry.expires_at = made.expires_at;
+                entry.updated_at = now;
+                entry.facts.extend(made.save);
+                let (token, expires_at) = (secrets.token.clone(), entry.expires_at);
+                let store = store.clone();
+                blocking(move || store.write(&name, &entry, &secrets)).await?;
+                Ok(self.take(token, expires_at)?)
+            }
+            Err(Fault::Revoked(reason)) => {
+                self.mark_revoked(reason.clone()).await?;
+                Err(Fault::Revoked(reason).into())
+            }
+            Err(fault) => Err(fault.into()),
+        }
+    }
+
+    /// Uses a token from now on.
+    fn take(&self, token: BTreeMap<String, SecretString>, expires_at: Option<DateTime<Utc>>) -> Result<Arc<Keys>, Error> {
+        let now = (self.clock)();
+        let credentials = self.given.and(&token);
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.push_back(token.clone());
+        while recent.len() > limits::TOKENS_MASKED {
+            recent.pop_front();
+        }
+        let mut redactor = Redactor::new(self.given.values());
+        for secret in recent.iter().flat_map(BTreeMap::values) {
+            redactor.add(secret.expose_secret());
+        }
+        let proof = Proof::new(&self.connection.auth, &variables(&self.connection, &credentials));
+        let proof = proof.map_err(|reason| Error::Token {
+            connection: self.connection.name.clone(),
+            reason: redactor.redact(&reason).into_owned(),
+            temporary: false,
+        })?;
+        for secret in proof.secrets() {
+            redactor.add(secret);
+        }
+        let mut current = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        let generation = current.generation + 1;
+        let stale_from = stale_from(now, expires_at);
+        let keys = Arc::new(Keys { generation, proof, credentials, redactor, stale_from, token });
+        *current = Arc::clone(&keys);
+        Ok(keys)
+    }
+
+    /// Keeps what the API told with a token, if that is new and the connection is kept at all.
+    async fn keep_facts(&self, save: Vec<(String, Value)>) -> Result<(), Error> {
+        let Some((store, entry)) = &self.kept else { return Ok(()) };
+        if save.iter().all(|(name, value)| entry.facts.get(name) == Some(value)) {
+            return Ok(());
+        }
+        let (store, name) = (store.clone(), self.connection.name.clone());
+        blocking(move || store.mark(&name, |entry| entry.facts.extend(save))).await?;
+        Ok(())
+    }
+
+    async fn mark_revoked(&self, reason: String) -> Result<(), StoreError> {
+        let Some((store, _)) = &self.kept else { return Ok(()) };
+        let (store, name) = (store.clone(), self.connection.name.clone());
+        blocking(move || store.mark(&name, |entry| entry.needs_reconnect = Some(reason))).await?;
+        Ok(())
+    }
+
+    fn error(&self, fault: Fault) -> Error {
+        let connection = self.connection.name.clone();
+        let keys = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
+        let masked = |reason: String| keys.redactor.redact(&reason).into_owned();
+        match fault {
+            Fault::Revoked(reason) => Error::NeedsReconnect { connection, reason: masked(reason) },
+            Fault::Refused(reason) => Error::Token { connection, reason: masked(reason), temporary: false },
+            Fault::Transient(reason) => Error::Token { connection, reason: masked(reason), temporary: true },
+            Fault::Pending(_) => Error::Token { connection, reason: "nobody has agreed to it yet".to_owned(), temporary: false },
+        }
+    }
+}
+
+/// Runs what waits for files on a thread where that is allowed.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
+}
+
+/// The variables of the templates of `auth`.
+pub(in crate::remote) fn variables(connection: &ConnectionPlan, credentials: &Credentials) -> minijinja::Value {
+    context! {
+        config => minijinja::Value::from(Serde(&connection.config)),
+        connection => context! { name => connection.name.as_str() },
+        credentials => credentials.variable(),
+    }
+}
+
+/// Whether a way in has a token that is made again.
+fn is_renewed(made: &MadeAuth) -> bool {
+    match made {
+        MadeAuth::AuthorizationCode { .. }
+        | MadeAuth::ClientCredentials { .. }
+        | MadeAuth::JwtBearer { .. }
+        | MadeAuth::Jwt { .. }
+        | MadeAuth::GithubApp { .. }
+        | MadeAuth::TokenRequest { .. } => true,
+        MadeAuth::Oauth1 { .. } | MadeAuth::Sigv4 { .. } => false,
+    }
+}
+
+fn is_same(one: &BTreeMap<String, SecretString>, other: &BTreeMap<String, SecretString>) -> bool {
+    let token = |of: &BTreeMap<String, SecretString>| of.get(ACCESS_TOKEN).map(|token| token.expose_secret().to_owned());
+    token(one) == token(other)
+}
+
+/// From when on a token that ends at `expires_at` is made anew: a tenth of what is left of it before its end, a minute at most.
+fn stale_from(now: DateTime<Utc>, expires_at: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+    let end = expires_at?;
+    let margin = (end - now).max(TimeDelta::zero()) / 10;
+    Some(end - margin.min(limits::REFRESH_AHEAD_MAX))
+}
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -1,0 +1,127 @@
+//! Signs each request by itself: OAuth 1.0a (RFC 5849) and AWS Signature Version 4.
+
+use chrono::{DateTime, Utc};
+use minijinja::Value;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use url::Url;
+
+use super::super::random;
+use super::super::sign::{Oauth1Keys, Sigv4Keys, authorization, headers};
+use super::proof::{render, secret_value};
+use crate::plan::{MadeAuth, Signature};
+
+/// The keys of a signature, ready to sign with.
+pub(in crate::remote) enum Signer {
+    Oauth1 {
+        consumer_key: String,
+        consumer_secret: SecretString,
+        token: String,
+        token_secret: SecretString,
+        signature: Signature,
+        realm: Option<String>,
+    },
+    Sigv4 {
+        access_key_id: String,
+        secret_access_key: SecretString,
+        session_token: Option<SecretString>,
+        region: String,
+        service: String,
+    },
+}
+
+impl Signer {
+    /// Renders the keys of `plan`, which must be one of the two kinds.
+    ///
+    /// # Errors
+    /// A template without a value. The text may quote a secret: redact it.
+    pub fn new(plan: &MadeAuth, variables: &Value) -> Result<Self, String> {
+        match plan {
+            MadeAuth::Oauth1 { consumer_key, consumer_secret, token, token_secret, signature, realm } => {
+                let text = |template| render("oauth1", template, variables);
+                Ok(Self::Oauth1 {
+                    consumer_key: text(consumer_key)?,
+                    consumer_secret: text(consumer_secret)?.into(),
+                    token: text(token)?,
+                    token_secret: text(token_secret)?.into(),
+                    signature: *signature,
+                    realm: realm.as_ref().map(text).transpose()?,
+                })
+            }
+            MadeAuth::Sigv4 { access_key_id, secret_access_key, session_token, region, service } => {
+                let text = |template| render("sigv4", template, variables);
+                Ok(Self::Sigv4 {
+                    access_key_id: text(access_key_id)?,
+                    secret_access_key: text(secret_access_key)?.into(),
+                    session_token: session_token.as_ref().map(text).transpose()?.map(SecretString::from),
+                    region: text(region)?,
+                    service: service.clone(),
+                })
+            }
+            MadeAuth::AuthorizationCode { .. }
+            | MadeAuth::ClientCredentials { .. }
+            | MadeAuth::JwtBearer { .. }
+            | MadeAuth::Jwt { .. }
+            | MadeAuth::GithubApp { .. }
+            | MadeAuth::TokenRequest { .. } => Err("this way in signs no requests".to_owned()),
+        }
+    }
+
+    /// Adds the signature of the request as it will be sent.
+    pub fn sign(
+        &self,
+        method: &str,
+        url: &Url,
+        sent: &mut HeaderMap,
+        body: &[u8],
+        at: DateTime<Utc>,
+    ) -> Result<(), String> {
+        match self {
+            Self::Oauth1 { consumer_key, consumer_secret, token, token_secret, signature, realm } => {
+                let keys = Oauth1Keys {
+                    consumer_key,
+                    consumer_secret: consumer_secret.expose_secret(),
+                    token,
+                    token_secret: token_secret.expose_secret(),
+                    signature: *signature,
+                    realm: realm.as_deref(),
+                };
+                // RFC 5849, 3.4.1.3.1: the parameters of a form are signed, those of other bodies are not
+                let is_form = sent.get(CONTENT_TYPE).is_some_and(|kind| {
+                    kind.as_bytes().starts_with(b"application/x-www-form-urlencoded")
+                });
+                let header =
+                    authorization(&keys, method, url, is_form.then_some(body), at.timestamp(), &random::text::<16>());
+                sent.insert(AUTHORIZATION, secret_value("authorization", &header)?);
+            }
+            Self::Sigv4 { access_key_id, secret_access_key, session_token, region, service } => {
+                let keys = Sigv4Keys {
+                    access_key_id,
+                    secret_access_key: secret_access_key.expose_secret(),
+                    session_token: session_token.as_ref().map(ExposeSecret::expose_secret),
+                    region,
+                    service,
+                };
+                // what a proxy or the client itself may change is left out of the signature
+                let is_signed = |name: &HeaderName| name == CONTENT_TYPE || name.as_str().starts_with("x-amz-");
+                let signed = sent.iter().filter(|(name, _)| is_signed(name));
+                let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+                let signed: Vec<_> =
+                    signed.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+                for (name, value) in headers(&keys, method, url, &signed, body, at) {
+                    sent.insert(HeaderName::from_static(name), secret_value(name, &value)?);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Signer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Oauth1 { .. } => "Signer(oauth1)",
+            Self::Sigv4 { .. } => "Signer(sigv4)",
+        })
+    }
+}

@@ -1,0 +1,12 @@
+//! Random texts: nonces, states and verifiers that nobody can guess.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::{SecureRandom, SystemRandom};
+
+/// `N` random bytes from the operating system as URL-safe base64 without padding.
+pub(super) fn text<const N: usize>() -> String {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).expect("the operating system has random numbers");
+    URL_SAFE_NO_PAD.encode(bytes)
+}
