@@ -106,6 +106,19 @@ pub const GROUPS_IN_FLIGHT: usize = 2;
 /// Syncs that run at once in one process.
 pub const SYNCS_AT_ONCE: usize = 4;
 
+/// Bytes of the credential store's file.
+pub const CREDENTIALS_BYTES_MAX: usize = 4 << 20;
+/// How long a write of the credential store waits for that of another process.
+pub const CREDENTIALS_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Times that the credential store is read again because its key was changed meanwhile.
+pub const CREDENTIALS_READS_MAX: u32 = 5;
+/// Bytes of the text that holds the keys of the credential store: a variable, a file, what a command prints.
+pub const KEY_TEXT_BYTES_MAX: usize = 4 << 10;
+/// Keys of the credential store that are at hand at once.
+pub const KEYS_MAX: usize = 16;
+/// How long the command that prints the key may take; a person may have to unlock a keyring.
+pub const KEY_COMMAND_WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// How long a commit waits for another process to let go of the DuckDB file.
 pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(60);
 /// How long the writer keeps the DuckDB file for a commit that has not come yet. Others can open the file once it lets go.

@@ -1,5 +1,6 @@
 //! The way to an API: HTTP, credentials, rate limits, response limits. It knows nothing of what an answer means.
 
+pub mod credential_store;
 pub mod request;
 
 pub(crate) mod credential_store;
