@@ -9,6 +9,7 @@ mod error;
 mod outgoing;
 mod rate;
 mod redact;
+pub(crate) mod sign;
 mod transport;
 
 pub use client::{Client, Sockets};
