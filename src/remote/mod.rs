@@ -18,6 +18,7 @@ mod outgoing;
 mod random;
 mod rate;
 mod redact;
+pub(crate) mod sign;
 mod transport;
 
 pub use access::{Access, Clock};

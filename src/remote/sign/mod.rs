@@ -1,0 +1,13 @@
+//! Signatures: JSON Web Tokens, OAuth 1.0a, AWS Signature Version 4. The time, nonces and keys are arguments.
+#![allow(dead_code, unused_imports, reason = "wired by the client")]
+
+mod jwt;
+mod oauth1;
+mod pem;
+mod percent;
+mod sigv4;
+
+pub(crate) use jwt::{fitting_algorithm, jwt, timed};
+pub(crate) use oauth1::{Oauth1Keys, authorization};
+pub(crate) use percent::percent_encoded;
+pub(crate) use sigv4::{Sigv4Keys, headers, with_spaces_encoded};
