@@ -9,10 +9,12 @@ mod error;
 mod outgoing;
 mod rate;
 mod redact;
+mod sockets;
 mod transport;
 
-pub use client::{Client, Sockets};
+pub use client::Client;
 pub use credentials::Credentials;
 pub use error::{Error, MissingCredential, TransportFault};
 pub use redact::Redactor;
 pub use request::{HeaderValue, Request, Response, Secret};
+pub use sockets::Sockets;
