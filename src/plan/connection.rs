@@ -42,6 +42,7 @@ pub(super) fn connection(
         timeout_connect,
         timeout_request,
         trusted_origins,
+        network,
         verify,
         on_connect,
         webhooks,
@@ -50,8 +51,10 @@ pub(super) fn connection(
     Some(ConnectionPlan {
         name: name.to_owned(),
         provider: provider.clone(),
+        base_url_is_literal: spec.base_url.is_some() || is_written_out(draft.base_url.as_ref(), base_url.as_ref()?),
         base_url: base_url?,
         trusted_origins: trusted_origins.clone(),
+        network: *network,
         auth: auth?,
         credentials,
         config: config?,
@@ -106,6 +109,15 @@ fn base_url_of(
         }
         Ok(text) => as_base_url(sink, &url_place, &text),
     }
+}
+
+/// Whether scheme, host and port of the base URL stand in the provider's template, whatever the settings bring.
+fn is_written_out(template: Option<&Template>, base_url: &Url) -> bool {
+    // two digits fit into a host, a port and a path alike: what they change is not written out
+    ["1", "2"].into_iter().all(|stand_in| {
+        let sample = template.and_then(|template| Url::parse(&template.sample(stand_in)).ok());
+        sample.is_some_and(|sample| sample.origin() == base_url.origin())
+    })
 }
 
 fn pick_auth(sink: &mut Sink, place: &Place<'_>, wanted: Option<&String>, draft: &ProviderDraft) -> Option<AuthPlan> {

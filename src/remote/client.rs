@@ -8,12 +8,14 @@ use bytes::{Bytes, BytesMut};
 use reqwest::header::{HeaderMap, LOCATION};
 use url::Url;
 
+use super::certificates::Certificates;
 use super::credentials::Credentials;
 use super::error::Error;
+use super::network;
 use super::outgoing::{Identity, Outgoing, is_same_origin};
 use super::rate::Rate;
 use super::request::{Request, Response};
-use super::sockets::{Sockets, USER_AGENT};
+use super::sockets::{NoRoute, Routes, Sockets, USER_AGENT};
 use super::transport;
 use crate::plan::{ConnectionPlan, Method, limits};
 
@@ -25,7 +27,7 @@ struct Inner {
     connection: Arc<ConnectionPlan>,
     identity: Identity,
     rate: Rate,
-    http: reqwest::Client,
+    routes: Routes,
 }
 
 impl Client {
@@ -48,14 +50,19 @@ impl Client {
         credentials: Credentials,
         sockets: &mut Sockets,
     ) -> Result<Self, Error> {
+        let variables = credentials.with_settings(&connection);
         let identity = Identity::new(&connection, credentials)?;
-        let http = sockets.of(&connection).map_err(|error| Error::Connection {
+        let fail = |reason: &str| Error::Connection {
             connection: connection.name.clone(),
-            reason: identity.redactor().redact(&transport::in_words(&error.without_url())).into_owned(),
+            reason: identity.redactor().redact(reason).into_owned(),
             hint: None,
-        })?;
+        };
+        let certificates = connection.tls.as_ref().map(|tls| Certificates::new(tls, &variables)).transpose();
+        let routes = sockets
+            .routes(&connection, certificates.map_err(|reason| fail(&reason))?)
+            .map_err(|error| fail(&transport::in_words(&error.without_url())))?;
         let rate = Rate::new(&connection.rate_limit);
-        Ok(Self(Arc::new(Inner { connection, identity, rate, http })))
+        Ok(Self(Arc::new(Inner { connection, identity, rate, routes })))
     }
 
     /// The connection it was made for.
@@ -158,8 +165,11 @@ impl Client {
 
     /// Sends one request and reads the head of its answer.
     async fn open(&self, request: &Request, url: &Url, outgoing: &Outgoing) -> Result<reqwest::Response, Error> {
-        let mut builder =
-            self.0.http.request(method(request.method), outgoing.url.clone()).headers(outgoing.headers.clone());
+        let http = self.0.routes.to(url, self.0.identity.trusts(url)).map_err(|why| match why {
+            NoRoute::Refused(refusal) => self.refused(request, url, &refusal),
+            NoRoute::Broken(error) => self.transport_error(request, url, outgoing, error),
+        })?;
+        let mut builder = http.request(method(request.method), outgoing.url.clone()).headers(outgoing.headers.clone());
         if let Some((_, body)) = &request.body {
             builder = builder.body(body.clone());
         }
@@ -230,8 +240,22 @@ impl Client {
         Ok(target)
     }
 
+    /// The request must not go to this URL.
+    fn refused(&self, request: &Request, url: &Url, refusal: &network::Refusal) -> Error {
+        let network = &self.0.routes.network;
+        Error::Network {
+            request: self.0.identity.masked(request, url),
+            reason: self.redact(&refusal.to_string()),
+            hint: network.hint(refusal, url),
+            by_settings: network.is_base(url),
+        }
+    }
+
     fn transport_error(&self, request: &Request, url: &Url, outgoing: &Outgoing, error: reqwest::Error) -> Error {
         let error = error.without_url();
+        if let Some(refusal) = network::refusal(&error) {
+            return self.refused(request, url, refusal);
+        }
         let fault = transport::fault(&error);
         let reason = transport::reason(fault, &error, &outgoing.url, &self.0.connection);
         Error::Transport {

@@ -3,9 +3,11 @@
 pub mod request;
 
 mod auth;
+mod certificates;
 mod client;
 mod credentials;
 mod error;
+mod network;
 mod outgoing;
 mod rate;
 mod redact;
@@ -14,7 +16,7 @@ mod transport;
 
 pub use client::Client;
 pub use credentials::Credentials;
-pub use error::{Error, MissingCredential, TransportFault};
+pub use error::{Error, MissingCredential, TlsFault, TransportFault};
 pub use redact::Redactor;
 pub use request::{HeaderValue, Request, Response, Secret};
 pub use sockets::Sockets;

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use minijinja::context;
-use minijinja::value::Serde;
 use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use secrecy::{ExposeSecret, SecretString};
 use url::{Host, Origin, Url, form_urlencoded};
@@ -61,11 +60,7 @@ impl Identity {
                 return Err(fail("a URL holds a user name or password", hint, &redactor));
             }
         }
-        let variables = context! {
-            config => minijinja::Value::from(Serde(&connection.config)),
-            connection => context! { name => connection.name.as_str() },
-            credentials => credentials.variable(),
-        };
+        let variables = credentials.with_settings(connection);
         let proof = Proof::new(&connection.auth, &variables).map_err(|reason| fail(&reason, None, &redactor))?;
         for secret in proof.secrets() {
             redactor.add(secret);

@@ -41,6 +41,10 @@ pub struct ConnectionPlan {
     pub base_url: Url,
     /// origins besides the base URL's that may get credentials (`https://files.example.com`)
     pub trusted_origins: Vec<String>,
+    /// whether a person wrote scheme, host and port of the base URL: then that origin may be asked wherever it is
+    pub base_url_is_literal: bool,
+    /// where other requests may go
+    pub network: NetworkPlan,
     /// how a request proves who asks
     pub auth: AuthPlan,
     /// secret name to where its value comes from
@@ -65,6 +69,15 @@ pub struct ConnectionPlan {
     pub webhooks: Option<WebhooksPlan>,
     /// mutual TLS
     pub tls: Option<TlsPlan>,
+}
+
+/// Where requests may go whose origin no person wrote out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NetworkPlan {
+    /// without TLS
+    pub allow_http: bool,
+    /// to addresses that are not public
+    pub allow_private: bool,
 }
 
 /// Where one credential comes from. Its value is read by `remote`, never by the plan.
