@@ -12,8 +12,8 @@ use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use headwater::plan::{
     AuthPlan, BodyPlan, Budget, ColumnPlan, ColumnSource, ColumnType, ConnectionPlan, DeletePlan, Format,
-    IncrementalPlan, ListPlan, MarkKind, Method, ModelPlan, OnInvalid, Order, PagePlan, Path, RatePlan, RequestPlan,
-    ResponsePlan, RetryPlan, Schedule, SyncId, SyncPlan, Template, TimeFormat,
+    IncrementalPlan, ListPlan, MarkKind, Method, ModelPlan, NetworkPlan, OnInvalid, Order, PagePlan, Path, RatePlan,
+    RequestPlan, ResponsePlan, RetryPlan, Schedule, SyncId, SyncPlan, Template, TimeFormat,
 };
 use headwater::record::{Json, Mapper, parse, select};
 
@@ -255,6 +255,8 @@ fn connection() -> ConnectionPlan {
         provider: "mock".into(),
         base_url: "http://127.0.0.1".parse().expect("is a URL"),
         trusted_origins: Vec::new(),
+        base_url_is_literal: true,
+        network: NetworkPlan::default(),
         auth: AuthPlan::None,
         credentials: BTreeMap::new(),
         config: serde_json::Value::Null,

@@ -47,6 +47,7 @@ mod security;
 mod shop;
 mod templates;
 mod tidy;
+mod tls;
 #[cfg(target_os = "linux")]
 mod torn;
 mod unchanged;

@@ -276,7 +276,8 @@ fn another_origin_gets_no_credentials_unless_it_is_trusted() {
                 );
                 if by_link { reply.with("link", &format!("<{url}>; rel=next")) } else { reply }
             });
-            let trust = if trusted { format!("trusted_origins: [\"{}\"]", other.url()) } else { String::new() };
+            let anywhere = "network: { allow_http: true, allow_private: true }";
+            let trust = if trusted { format!("trusted_origins: [\"{}\"]", other.url()) } else { anywhere.to_owned() };
             let project =
                 account(&api, &format!("{auth}\n{trust}"), &NEXT.replace("next_url: { from: $.next }", words));
             assert_eq!(run(&project, 0)["added"], 2);

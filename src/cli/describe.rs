@@ -6,9 +6,9 @@ use super::explain::{predicate, text_of};
 use crate::plan::{
     ActionOutput, ActionPlan, Algorithm, AuthPlan, ChildKey, ClientPlan, ConnectionPlan, DeletePlan, DetailPlan,
     DownloadPlan, Encoding, ErrorAction, ErrorRule, Format, Guard, Hash, IdempotencyKey, IncrementalPlan, JobPlan,
-    KeyPlace, LevelSource, ListPlan, MadeAuth, ModelPlan, OnMissing, OnWebhook, PartitionPlan, Path, Predicate,
-    RequestPlan, Schedule, Scope, SendPlan, Signature, Span, SyncPlan, SyncedFirst, Template, TokenFeed, TokenPlan,
-    WalkPlan, WebhookAction, WebhookVerify, WebhooksPlan,
+    KeyPlace, LevelSource, ListPlan, MadeAuth, ModelPlan, NetworkPlan, OnMissing, OnWebhook, PartitionPlan, Path,
+    Predicate, RequestPlan, Schedule, Scope, SendPlan, Signature, Span, SyncPlan, SyncedFirst, Template, TlsPlan,
+    TokenFeed, TokenPlan, WalkPlan, WebhookAction, WebhookVerify, WebhooksPlan,
 };
 
 /// What follows the usual facts: name and text, in the order in which a sync does it.
@@ -335,8 +335,15 @@ fn connection(plan: &ConnectionPlan) -> Vec<(&'static str, String)> {
         facts.push(("rate limit", format!("what is left is told in {}", and(&names))));
     }
     facts.extend(plan.webhooks.iter().map(|plan| ("webhooks", webhooks(plan))));
-    if plan.tls.is_some() {
-        facts.push(("tls", "with a client certificate".to_owned()));
+    if let Some(TlsPlan { client_certificate: _, client_key: _, authority }) = &plan.tls {
+        let trusted = if authority.is_some() { ", and an authority of its own" } else { "" };
+        facts.push(("tls", format!("with a client certificate{trusted}")));
+    }
+    let NetworkPlan { allow_http, allow_private } = plan.network;
+    let allowed = [(allow_http, "without TLS"), (allow_private, "into private networks")];
+    let allowed: Vec<String> = allowed.iter().filter(|(is, _)| *is).map(|(_, what)| (*what).to_owned()).collect();
+    if !allowed.is_empty() {
+        facts.push(("network", format!("may be led to other hosts {}", and(&allowed))));
     }
     facts
 }

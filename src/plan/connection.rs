@@ -61,6 +61,7 @@ pub(super) fn connection(
         timeout_connect,
         timeout_request,
         trusted_origins,
+        network,
         verify,
         on_connect,
         webhooks,
@@ -72,11 +73,13 @@ pub(super) fn connection(
     Some(ConnectionPlan {
         name: name.to_owned(),
         provider: provider.clone(),
+        base_url_is_literal: spec.base_url.is_some() || is_written_out(draft.base_url.as_ref(), base_url.as_ref()?),
         base_url: base_url?,
         trusted_origins: trusted_origins.clone(),
         auth_name,
         auth,
         scopes,
+        network: *network,
         credentials,
         config: config?,
         unknown,
@@ -151,6 +154,14 @@ fn learned(config: Value, provider: &ProviderSpec, known: Option<&KnownConnectio
     (Value::Object(config), unknown)
 }
 
+/// Whether scheme, host and port of the base URL stand in the provider's template, whatever the settings bring.
+fn is_written_out(template: Option<&Template>, base_url: &Url) -> bool {
+    // two digits fit into a host, a port and a path alike: what they change is not written out
+    ["1", "2"].into_iter().all(|stand_in| {
+        let sample = template.and_then(|template| Url::parse(&template.sample(stand_in)).ok());
+        sample.is_some_and(|sample| sample.origin() == base_url.origin())
+    })
+}
 /// The way in that a connection picks, with its name.
 fn pick_auth(
     sink: &mut Sink,

@@ -40,6 +40,10 @@ pub const TEMPLATE_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of one response body, after decompression.
 pub const RESPONSE_BYTES_MAX: usize = 64 << 20;
+/// Header lines of one answer over HTTP/1.1. (The whole head has at most 408 KiB there, which is hyper's bound.)
+pub const RESPONSE_HEADERS_MAX: usize = 100;
+/// Bytes of all header lines of one answer over HTTP/2, as RFC 9113 counts them.
+pub const RESPONSE_HEADER_BYTES_MAX: u32 = 64 << 10;
 /// Bytes of an error body that are kept for a message.
 pub const ERROR_BODY_BYTES_MAX: usize = 2_000;
 /// Redirects followed for one request; all must stay on the origin.

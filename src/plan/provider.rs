@@ -10,11 +10,11 @@ use super::auth::{self, auth_plan};
 use super::place::{Place, Sink};
 use super::variables::{Variables, template};
 use super::{
-    AuthPlan, ErrorAction, ErrorRule, LearnPlan, RateHeaders, RatePlan, RequestPlan, ResetKind, RetryPlan, Template,
-    TlsPlan, WebhooksPlan, limits, paging, request, sync, webhook, words,
+    AuthPlan, ErrorAction, ErrorRule, LearnPlan, NetworkPlan, RateHeaders, RatePlan, RequestPlan, ResetKind, RetryPlan,
+    Template, TlsPlan, WebhooksPlan, limits, paging, request, sync, webhook, words,
 };
 use crate::spec::{
-    BackoffSpec, ErrorActionSpec, ErrorRuleSpec, LearnSpec, PaginationSpec, ProviderSpec, RateHeadersSpec,
+    BackoffSpec, ErrorActionSpec, ErrorRuleSpec, LearnSpec, NetworkSpec, PaginationSpec, ProviderSpec, RateHeadersSpec,
     RateLimitSpec, ResetKindSpec, ResetSpec, RetrySpec, TimeoutSpec, TlsSpec,
 };
 
@@ -70,6 +70,7 @@ pub(super) struct ProviderDraft {
     pub(super) timeout_connect: Duration,
     pub(super) timeout_request: Duration,
     pub(super) trusted_origins: Vec<String>,
+    pub(super) network: NetworkPlan,
     pub(super) verify: Option<RequestPlan>,
     pub(super) on_connect: Vec<LearnPlan>,
     pub(super) webhooks: Option<WebhooksPlan>,
@@ -98,6 +99,7 @@ pub(super) fn provider(sink: &mut Sink, words: &ProviderWords<'_>, extended: boo
         timeout,
         pagination,
         trusted_origins,
+        network,
         verify,
         on_connect,
         webhooks,
@@ -142,6 +144,7 @@ pub(super) fn provider(sink: &mut Sink, words: &ProviderWords<'_>, extended: boo
         timeout_connect,
         timeout_request,
         trusted_origins,
+        network: network_plan(network.as_ref()),
         verify: verify?,
         on_connect: on_connect?,
         webhooks: webhooks?,
@@ -182,6 +185,11 @@ fn base_url_template(
         as_base_url(sink, &place, &sample)?;
     }
     Some(Some(template))
+}
+
+fn network_plan(spec: Option<&NetworkSpec>) -> NetworkPlan {
+    let Some(NetworkSpec { allow_http, allow_private }) = spec else { return NetworkPlan::default() };
+    NetworkPlan { allow_http: *allow_http, allow_private: *allow_private }
 }
 
 fn timeouts(sink: &mut Sink, place: &Place<'_>, spec: Option<&TimeoutSpec>) -> Option<(Duration, Duration)> {
@@ -258,7 +266,6 @@ fn on_connect_plans(
 }
 
 fn tls_plan(sink: &mut Sink, place: &Place<'_>, spec: &TlsSpec, variables: Variables<'_>) -> Option<TlsPlan> {
-    sink.not_yet(place, "`tls`");
     let TlsSpec { client_certificate, client_key, authority } = spec;
     let certificate = template(sink, &place.key("client_certificate"), client_certificate, variables);
     let key = words::optional_template(sink, &place.key("client_key"), client_key.as_ref(), variables);

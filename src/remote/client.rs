@@ -1,7 +1,6 @@
 //! Sends requests and reads answers, within every bound: one attempt each, nothing of what an answer means.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,66 +9,27 @@ use reqwest::header::{HeaderMap, LOCATION};
 use url::Url;
 
 use super::access::Access;
+use super::certificates::Certificates;
+use super::credentials::Credentials;
 use super::error::Error;
-use super::outgoing::{Identity, Outgoing, is_loopback, is_same_origin};
+use super::network;
+use super::outgoing::{Identity, Outgoing, is_same_origin};
 use super::rate::Rate;
+use super::redact::Redactor;
 use super::request::{Request, Response};
+use super::sockets::{NoRoute, Routes, Sockets, USER_AGENT};
 use super::transport;
 use crate::plan::{ConnectionPlan, Method, limits};
-
-/// Says who asks; a request's own `User-Agent` header wins.
-const USER_AGENT: &str = concat!("headwater/", env!("CARGO_PKG_VERSION"));
 
 /// The way to the API of one connection. Clones share the connections, the rate budget and the pauses.
 #[derive(Debug, Clone)]
 pub struct Client(Arc<Inner>);
 
-/// The sockets of a run: connections with the same settings share them, because the certificates that this machine trusts are read and
-/// kept for each set. What tells connections apart (credentials, quotas) is no part of it.
-#[derive(Debug, Default)]
-pub struct Sockets(HashMap<SocketSettings, reqwest::Client>);
-
-/// What a set of sockets is made with: the longest time to connect and to answer, how many stay open, and whether the system's proxies
-/// count.
-type SocketSettings = (Duration, Duration, usize, bool);
-
-impl Sockets {
-    /// Sets of sockets that were made.
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn of(&mut self, connection: &ConnectionPlan) -> reqwest::Result<reqwest::Client> {
-        let (connect, request) = (connection.timeout_connect, connection.timeout_request);
-        let idle = connection.rate_limit.concurrency.max(1);
-        let direct = is_loopback(&connection.base_url);
-        if let Some(http) = self.0.get(&(connect, request, idle, direct)) {
-            return Ok(http.clone());
-        }
-        // an error says that a provider is there already, which is all that is needed
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(reqwest::redirect::Policy::none())
-            .referer(false)
-            .connect_timeout(connect)
-            .timeout(request)
-            .pool_max_idle_per_host(idle);
-        if direct {
-            builder = builder.no_proxy();
-        }
-        let http = builder.build()?;
-        self.0.insert((connect, request, idle, direct), http.clone());
-        Ok(http)
-    }
-}
-
 struct Inner {
     connection: Arc<ConnectionPlan>,
     identity: Identity,
     rate: Rate,
-    http: reqwest::Client,
+    routes: Arc<Routes>,
 }
 
 impl Client {
@@ -92,14 +52,10 @@ impl Client {
         access: Access,
         sockets: &mut Sockets,
     ) -> Result<Self, Error> {
-        let http = sockets.of(&connection).map_err(|error| Error::Connection {
-            connection: connection.name.clone(),
-            reason: transport::in_words(&error.without_url()),
-            hint: None,
-        })?;
-        let identity = Identity::new(&connection, access, http.clone())?;
+        let routes = Arc::new(routes(&connection, &access.credentials, sockets)?);
+        let identity = Identity::new(&connection, access, Arc::clone(&routes))?;
         let rate = Rate::new(&connection.rate_limit);
-        Ok(Self(Arc::new(Inner { connection, identity, rate, http })))
+        Ok(Self(Arc::new(Inner { connection, identity, rate, routes })))
     }
 
     /// The connection it was made for.
@@ -234,8 +190,11 @@ impl Client {
 
     /// Sends one request and reads the head of its answer.
     async fn open(&self, request: &Request, url: &Url, outgoing: &Outgoing) -> Result<reqwest::Response, Error> {
-        let mut builder =
-            self.0.http.request(method(request.method), outgoing.url.clone()).headers(outgoing.headers.clone());
+        let http = self.0.routes.to(url, self.0.identity.trusts(url)).map_err(|why| match why {
+            NoRoute::Refused(refusal) => self.refused(request, url, &refusal),
+            NoRoute::Broken(error) => self.transport_error(request, url, outgoing, error),
+        })?;
+        let mut builder = http.request(method(request.method), outgoing.url.clone()).headers(outgoing.headers.clone());
         if let Some((_, body)) = &request.body {
             builder = builder.body(body.clone());
         }
@@ -306,8 +265,22 @@ impl Client {
         Ok(target)
     }
 
+    /// The request must not go to this URL.
+    fn refused(&self, request: &Request, url: &Url, refusal: &network::Refusal) -> Error {
+        let network = &self.0.routes.network;
+        Error::Network {
+            request: self.0.identity.masked(request, url),
+            reason: self.redact(&refusal.to_string()),
+            hint: network.hint(refusal, url),
+            by_settings: network.is_base(url),
+        }
+    }
+
     fn transport_error(&self, request: &Request, url: &Url, outgoing: &Outgoing, error: reqwest::Error) -> Error {
         let error = error.without_url();
+        if let Some(refusal) = network::refusal(&error) {
+            return self.refused(request, url, refusal);
+        }
         let fault = transport::fault(&error);
         let reason = transport::reason(fault, &error, &outgoing.url, &self.0.connection);
         Error::Transport {
@@ -322,6 +295,27 @@ impl std::fmt::Debug for Inner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client").field("connection", &self.connection.name).finish_non_exhaustive()
     }
+}
+
+/// The ways of a connection, with its certificates.
+///
+/// # Errors
+/// [`Error::Connection`] for certificates that are none, or when TLS cannot be set up.
+pub(super) fn routes(
+    connection: &ConnectionPlan,
+    credentials: &Credentials,
+    sockets: &mut Sockets,
+) -> Result<Routes, Error> {
+    let fail = |reason: &str| Error::Connection {
+        connection: connection.name.clone(),
+        reason: Redactor::new(credentials.values()).redact(reason).into_owned(),
+        hint: None,
+    };
+    let variables = credentials.with_settings(connection);
+    let certificates = connection.tls.as_ref().map(|tls| Certificates::new(tls, &variables)).transpose();
+    sockets
+        .routes(connection, certificates.map_err(|reason| fail(&reason))?)
+        .map_err(|error| fail(&transport::in_words(&error.without_url())))
 }
 
 /// Where an answer redirects to; the text of `Location` when it is no URL. `None` when it is no redirect.

@@ -10,11 +10,12 @@ use serde_json::Value;
 use url::Url;
 
 use super::access::Access;
-use super::auth::{Fault, Made, Maker, Sent, answer, variables};
+use super::auth::{Fault, Made, Maker, Sent, answer};
+use super::client::routes;
 use super::error::Error;
 use super::random;
 use super::redact::Redactor;
-use super::sockets::Sockets;
+use super::sockets::{Routes, Sockets};
 use super::token::{self, Authorize, ClientParts, Grant};
 use crate::plan::{AuthPlan, ConnectionPlan, MadeAuth, Pkce, limits};
 
@@ -22,7 +23,7 @@ use crate::plan::{AuthPlan, ConnectionPlan, MadeAuth, Pkce, limits};
 pub struct Connecting {
     connection: Arc<ConnectionPlan>,
     access: Access,
-    http: reqwest::Client,
+    routes: Routes,
 }
 
 /// What a person is sent to the API with, and what the answer is checked against. Not printable: the verifier is a secret.
@@ -72,12 +73,8 @@ impl Connecting {
     /// # Errors
     /// [`Error::Connection`] when TLS cannot be set up.
     pub fn new(connection: Arc<ConnectionPlan>, access: Access) -> Result<Self, Error> {
-        let http = Sockets::default().of(&connection).map_err(|error| Error::Connection {
-            connection: connection.name.clone(),
-            reason: super::transport::in_words(&error.without_url()),
-            hint: None,
-        })?;
-        Ok(Self { connection, access, http })
+        let routes = routes(&connection, &access.credentials, &mut Sockets::default())?;
+        Ok(Self { connection, access, routes })
     }
 
     /// The token of a way in that needs no person; none where there is no token to keep, or where what comes with it is all that counts.
@@ -117,7 +114,7 @@ impl Connecting {
         else {
             return Err(self.no_person());
         };
-        let variables = variables(&self.connection, &self.access.credentials);
+        let variables = self.access.credentials.with_settings(&self.connection);
         let parts = ClientParts::new(client, token.client_auth, &variables);
         let parts = parts.map_err(|reason| self.error(Fault::Refused(reason)))?;
         // 43 characters, the least that RFC 7636 (4.1) takes: 256 random bits
@@ -156,7 +153,7 @@ impl Connecting {
             return Err(self.no_person());
         };
         let asked = async {
-            let variables = variables(&self.connection, &self.access.credentials);
+            let variables = self.access.credentials.with_settings(&self.connection);
             let parts = ClientParts::new(client, token.client_auth, &variables).map_err(Fault::Refused)?;
             let scope = self.connection.scopes.join(&client.scope_separator);
             let url = url.render_path(&variables).map_err(|error| Fault::Refused(error.to_string()))?;
@@ -211,7 +208,7 @@ impl Connecting {
 
     fn maker(&self) -> Maker<'_> {
         let Access { credentials, clock, .. } = &self.access;
-        Maker { connection: &self.connection, http: &self.http, credentials, now: clock() }
+        Maker { connection: &self.connection, routes: &self.routes, credentials, now: clock() }
     }
 
     fn no_person(&self) -> Error {

@@ -5,7 +5,8 @@ use std::env::VarError;
 use std::fmt;
 use std::sync::Arc;
 
-use minijinja::value::{Object, Value};
+use minijinja::context;
+use minijinja::value::{Object, Serde, Value};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::error::{Error, MissingCredential};
@@ -102,6 +103,15 @@ impl Credentials {
     /// The variable `credentials` of a template. It prints as `***` and has no list of its members.
     pub(super) fn variable(&self) -> Value {
         Value::from_object(Variable(Arc::clone(&self.0)))
+    }
+
+    /// All that the templates of `auth` and `tls` may name: the secrets and the connection's settings.
+    pub(super) fn with_settings(&self, connection: &ConnectionPlan) -> Value {
+        context! {
+            config => Value::from(Serde(&connection.config)),
+            connection => context! { name => connection.name.as_str() },
+            credentials => self.variable(),
+        }
     }
 
     pub(super) fn values(&self) -> impl Iterator<Item = &str> {

@@ -71,6 +71,18 @@ pub enum Error {
         /// what to do
         hint: String,
     },
+    /// the request would go to where it must not go; nothing was sent
+    #[error("{request}: {reason}")]
+    Network {
+        /// the request, masked
+        request: String,
+        /// which host, and why it is not asked
+        reason: String,
+        /// what to do
+        hint: String,
+        /// whether the connection's settings lead there, and no answer of a server
+        by_settings: bool,
+    },
     /// the body is larger than headwater takes in
     #[error("{request}: response_too_large: the answer is larger than {} MiB", limits::RESPONSE_BYTES_MAX >> 20)]
     ResponseTooLarge {
@@ -114,9 +126,11 @@ pub enum TransportFault {
     /// no connection within the time to connect
     ConnectTimeout,
     /// no trust or no common ground for TLS
-    Tls,
+    Tls(TlsFault),
     /// no whole answer within the time for a request
     Timeout,
+    /// the head of the answer is larger than headwater takes in
+    HeadTooLarge,
     /// the answer ended before its end
     Truncated,
     /// the body is not what its `Content-Encoding` says
@@ -125,12 +139,75 @@ pub enum TransportFault {
     Broken,
 }
 
+/// Why there is no TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TlsFault {
+    /// the certificate's time is over
+    Expired,
+    /// the certificate's time has not come
+    NotYetValid,
+    /// the certificate is for other names
+    WrongName,
+    /// nobody vouches for the certificate who is trusted here
+    UnknownIssuer,
+    /// the certificate cannot be trusted for another reason
+    BadCertificate,
+    /// what answers does not speak TLS
+    NotSpoken,
+    /// both sides have no version or cipher in common
+    NothingInCommon,
+    /// the server wants a certificate of the client, or another one
+    ClientCertificate,
+    /// anything else
+    Other,
+}
+
+impl TlsFault {
+    fn hint(self) -> &'static str {
+        match self {
+            Self::Expired => "whoever runs the server must renew it; is the clock of this machine right?",
+            Self::NotYetValid => "is the clock of this machine right?",
+            Self::WrongName => "is the host in `base_url` spelled as the API documents it?",
+            Self::UnknownIssuer => {
+                "if it is the certificate of an authority of your own, `SSL_CERT_FILE` names a file with certificates to trust \
+                 (so does `tls: { authority: … }` of the provider, where there is a client certificate); behind a proxy that reads \
+                 along, that authority is the proxy's"
+            }
+            Self::BadCertificate => "whoever runs the server must give it another certificate",
+            Self::NotSpoken => {
+                "is the port right? a server without TLS needs `http://` in a `base_url` that is written out"
+            }
+            Self::NothingInCommon => {
+                "headwater speaks TLS 1.2 and 1.3, and the server must too; some servers say so little when they want a client \
+                 certificate (`tls` of the provider)"
+            }
+            Self::ClientCertificate => {
+                "the server wants a client certificate that it trusts: `tls` of the provider names it"
+            }
+            Self::Other => "it may work when run again; if it does not, does the API document what its TLS needs?",
+        }
+    }
+}
+
 impl Error {
     /// Whether the same request may work later.
     pub fn is_temporary(&self) -> bool {
         match self {
             Self::Transport { fault, .. } => {
-                !matches!(fault, TransportFault::UnknownHost | TransportFault::Tls | TransportFault::BadEncoding)
+                let is_final = match fault {
+                    TransportFault::UnknownHost
+                    | TransportFault::Tls(_)
+                    | TransportFault::HeadTooLarge
+                    | TransportFault::BadEncoding => true,
+                    TransportFault::Dns
+                    | TransportFault::ConnectionRefused
+                    | TransportFault::Connect
+                    | TransportFault::ConnectTimeout
+                    | TransportFault::Timeout
+                    | TransportFault::Truncated
+                    | TransportFault::Broken => false,
+                };
+                !is_final
             }
             Self::Token { temporary, .. } => *temporary,
             Self::Credentials { .. }
@@ -140,21 +217,23 @@ impl Error {
             | Self::Connection { .. }
             | Self::Request { .. }
             | Self::Redirect { .. }
+            | Self::Network { .. }
             | Self::ResponseTooLarge { .. } => false,
         }
     }
 
     /// Whether the cause is in the project or its environment, and no server was asked.
     pub fn is_local(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Credentials { .. }
-                | Self::NotConnected { .. }
-                | Self::NeedsReconnect { .. }
-                | Self::Store(_)
-                | Self::Connection { .. }
-                | Self::Request { .. }
-        )
+            | Self::NotConnected { .. }
+            | Self::NeedsReconnect { .. }
+            | Self::Store(_)
+            | Self::Connection { .. }
+            | Self::Request { .. } => true,
+            Self::Network { by_settings, .. } => *by_settings,
+            Self::Token { .. } | Self::Redirect { .. } | Self::ResponseTooLarge { .. } | Self::Transport { .. } => false,
+        }
     }
 
     /// The stable name of the error.
@@ -168,6 +247,7 @@ impl Error {
             Self::Connection { .. } => "bad_connection",
             Self::Request { .. } => "bad_request",
             Self::Redirect { .. } => "redirected",
+            Self::Network { .. } => "network_refused",
             Self::ResponseTooLarge { .. } => "response_too_large",
             Self::Transport { fault, .. } => match fault {
                 TransportFault::UnknownHost => "unknown_host",
@@ -175,8 +255,9 @@ impl Error {
                 TransportFault::ConnectionRefused => "connection_refused",
                 TransportFault::Connect => "connect",
                 TransportFault::ConnectTimeout => "connect_timeout",
-                TransportFault::Tls => "tls",
+                TransportFault::Tls(_) => "tls",
                 TransportFault::Timeout => "timeout",
+                TransportFault::HeadTooLarge => "head_too_large",
                 TransportFault::Truncated => "truncated",
                 TransportFault::BadEncoding => "bad_encoding",
                 TransportFault::Broken => "broken_connection",
@@ -200,7 +281,7 @@ impl Error {
             }
             Self::Store(error) => return error.hint(),
             Self::Connection { hint, .. } => return hint.clone(),
-            Self::Redirect { hint, .. } => return Some(hint.clone()),
+            Self::Redirect { hint, .. } | Self::Network { hint, .. } => return Some(hint.clone()),
             Self::Request { .. } => return None,
             Self::ResponseTooLarge { .. } => "ask for smaller pages (a `limit` or page size in the request)",
             Self::Transport { fault, .. } => match fault {
@@ -211,10 +292,8 @@ impl Error {
                 TransportFault::ConnectTimeout => {
                     "is the server reachable from here (network, firewall, proxy)? `timeout.connect` says how long is waited"
                 }
-                TransportFault::Tls => {
-                    "does the port speak TLS, and does this machine trust the certificate? a plain server needs `http://`; \
-                     `SSL_CERT_FILE` names a file with further certificates to trust"
-                }
+                TransportFault::Tls(fault) => fault.hint(),
+                TransportFault::HeadTooLarge => "no API needs so many headers: is `base_url` right?",
                 TransportFault::Timeout => "ask for smaller pages, or raise `timeout.request`",
                 TransportFault::Truncated | TransportFault::Broken => "it may work when run again",
                 TransportFault::BadEncoding => "the server or a proxy before it labels its answers wrongly",

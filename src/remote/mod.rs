@@ -3,30 +3,32 @@
 pub mod credential_store;
 pub mod request;
 
-pub(crate) mod credential_store;
 pub(crate) mod sign;
 pub(crate) mod token;
 
 mod access;
 mod auth;
+mod certificates;
 mod client;
 mod connecting;
 mod credentials;
 mod draft;
 mod error;
+mod network;
 mod outgoing;
 mod random;
 mod rate;
 mod redact;
-pub(crate) mod sign;
+mod sockets;
 mod transport;
 
 pub use access::{Access, Clock};
-pub use client::{Client, Sockets};
+pub use client::Client;
 pub use connecting::{Authorization, Connecting, Device, NewToken};
 pub use credential_store::{CredentialStore, Entry, Secrets, StoreError};
 pub use credentials::Credentials;
 pub use draft::{Draft, DraftError, render};
-pub use error::{Error, MissingCredential, TransportFault};
+pub use error::{Error, MissingCredential, TlsFault, TransportFault};
 pub use redact::Redactor;
 pub use request::{HeaderValue, Request, Response, Secret};
+pub use sockets::Sockets;

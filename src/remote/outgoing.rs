@@ -13,6 +13,7 @@ use super::auth::{Keys, Proof, Session, header_name, plain_value, secret_value};
 use super::error::Error;
 use super::redact::{MASK, Redactor};
 use super::request::{HeaderValue, Request, Secret};
+use super::sockets::Routes;
 use crate::plan::ConnectionPlan;
 
 /// What a connection adds to its requests, and whom it trusts with it.
@@ -32,11 +33,11 @@ pub(super) struct Outgoing {
 }
 
 impl Identity {
-    /// What `connection` adds, with what it needs to get in; `http` is what tokens are asked for with.
+    /// What `connection` adds, with what it needs to get in; `routes` are what tokens are asked for over.
     ///
     /// # Errors
     /// [`Error::Connection`] when the auth templates yield nothing that can be sent, or the URLs are no HTTP URLs.
-    pub fn new(connection: &Arc<ConnectionPlan>, access: Access, http: reqwest::Client) -> Result<Self, Error> {
+    pub fn new(connection: &Arc<ConnectionPlan>, access: Access, routes: Arc<Routes>) -> Result<Self, Error> {
         let redactor = Redactor::new(access.credentials.values());
         let fail = |reason: &str, hint: Option<&str>, redactor: &Redactor| Error::Connection {
             connection: connection.name.clone(),
@@ -63,7 +64,7 @@ impl Identity {
                 return Err(fail("a URL holds a user name or password", hint, &redactor));
             }
         }
-        let session = Session::new(Arc::clone(connection), access, http)?;
+        let session = Session::new(Arc::clone(connection), access, routes)?;
         Ok(Self { connection: connection.name.clone(), trusted, session })
     }
 

@@ -3,10 +3,13 @@
 use std::error::Error as StdError;
 use std::io;
 
+use chrono::DateTime;
+use rustls::pki_types::UnixTime;
+use rustls::{AlertDescription, CertificateError};
 use url::Url;
 
-use super::error::TransportFault;
-use crate::plan::ConnectionPlan;
+use super::error::{TlsFault, TransportFault};
+use crate::plan::{ConnectionPlan, limits};
 
 /// Sorts an error of the HTTP client by what a person could do about it.
 pub(super) fn fault(error: &reqwest::Error) -> TransportFault {
@@ -15,8 +18,8 @@ pub(super) fn fault(error: &reqwest::Error) -> TransportFault {
         let is_final = chain(error).any(|cause| cause.to_string().contains("not known"));
         return if is_final { TransportFault::UnknownHost } else { TransportFault::Dns };
     }
-    if chain(error).any(<dyn std::error::Error>::is::<rustls::Error>) {
-        return TransportFault::Tls;
+    if let Some(tls) = tls_error(error) {
+        return TransportFault::Tls(tls_fault(tls));
     }
     if error.is_timeout() {
         return if error.is_connect() { TransportFault::ConnectTimeout } else { TransportFault::Timeout };
@@ -43,7 +46,109 @@ pub(super) fn fault(error: &reqwest::Error) -> TransportFault {
             TransportFault::Broken
         };
     }
+    let is_large = |text: String| text.contains("message head is too large") || text.contains("header list too large");
+    if chain(error).any(|cause| is_large(cause.to_string())) {
+        return TransportFault::HeadTooLarge;
+    }
     TransportFault::Broken
+}
+
+fn tls_error<'e>(error: &'e (dyn StdError + 'static)) -> Option<&'e rustls::Error> {
+    chain(error).find_map(|cause| cause.downcast_ref())
+}
+
+fn tls_fault(error: &rustls::Error) -> TlsFault {
+    match error {
+        rustls::Error::InvalidCertificate(fault) => match fault {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => TlsFault::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => TlsFault::NotYetValid,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => TlsFault::WrongName,
+            CertificateError::UnknownIssuer => TlsFault::UnknownIssuer,
+            // a certificate of an authority that the server shows as its own, which webpki alone has a name for
+            CertificateError::Other(other) if other.to_string().contains("CaUsedAsEndEntity") => {
+                TlsFault::UnknownIssuer
+            }
+            _ => TlsFault::BadCertificate,
+        },
+        rustls::Error::InvalidMessage(_) => TlsFault::NotSpoken,
+        rustls::Error::PeerIncompatible(_) => TlsFault::NothingInCommon,
+        rustls::Error::AlertReceived(alert) => match alert {
+            AlertDescription::ProtocolVersion
+            | AlertDescription::HandshakeFailure
+            | AlertDescription::InsufficientSecurity
+            | AlertDescription::NoApplicationProtocol => TlsFault::NothingInCommon,
+            AlertDescription::CertificateRequired
+            | AlertDescription::NoCertificate
+            | AlertDescription::BadCertificate
+            | AlertDescription::UnsupportedCertificate
+            | AlertDescription::CertificateRevoked
+            | AlertDescription::CertificateExpired
+            | AlertDescription::CertificateUnknown
+            | AlertDescription::UnknownCA
+            | AlertDescription::AccessDenied
+            | AlertDescription::DecryptError => TlsFault::ClientCertificate,
+            _ => TlsFault::Other,
+        },
+        _ => TlsFault::Other,
+    }
+}
+
+/// Why there is no TLS, in words behind the name of the host.
+fn tls_reason(fault: TlsFault, error: &reqwest::Error) -> String {
+    let certificate = match tls_error(error) {
+        Some(rustls::Error::InvalidCertificate(certificate)) => Some(certificate),
+        _ => None,
+    };
+    match (fault, certificate) {
+        (TlsFault::Expired, Some(CertificateError::ExpiredContext { not_after, .. })) => {
+            format!("its certificate expired on {}", day(*not_after))
+        }
+        (TlsFault::Expired, _) => "its certificate has expired".to_owned(),
+        (TlsFault::NotYetValid, Some(CertificateError::NotValidYetContext { not_before, .. })) => {
+            format!("its certificate is not valid before {}", day(*not_before))
+        }
+        (TlsFault::NotYetValid, _) => "its certificate is not valid yet".to_owned(),
+        (TlsFault::WrongName, Some(CertificateError::NotValidForNameContext { presented, .. })) => {
+            format!("its certificate is for {}", names(presented))
+        }
+        (TlsFault::WrongName, _) => "its certificate is for another name".to_owned(),
+        (TlsFault::UnknownIssuer, _) => {
+            "nobody vouches for its certificate whom this machine trusts (it is self-signed, or of an unknown authority)"
+                .to_owned()
+        }
+        (TlsFault::BadCertificate, _) => format!("its certificate cannot be trusted: {}", root(error)),
+        (TlsFault::NotSpoken, _) => "what answers there does not speak TLS".to_owned(),
+        (TlsFault::NothingInCommon, _) => {
+            format!("there is no version or cipher of TLS that both sides speak: {}", root(error))
+        }
+        (TlsFault::ClientCertificate, _) => {
+            format!("the server did not accept who asks by certificate: {}", root(error))
+        }
+        (TlsFault::Other, _) => root(error),
+    }
+}
+
+fn day(at: UnixTime) -> String {
+    let at = i64::try_from(at.as_secs()).ok().and_then(|seconds| DateTime::from_timestamp(seconds, 0));
+    at.map_or_else(|| "a day that no calendar has".to_owned(), |at| at.format("%Y-%m-%d %H:%M UTC").to_string())
+}
+
+/// The names that a certificate is for, as rustls writes them: `DnsName("a.example")`. They are whatever the server likes.
+fn names(presented: &[String]) -> String {
+    let shown: Vec<String> = presented
+        .iter()
+        .take(limits::LISTED_MAX)
+        .map(|name| {
+            let bare = name.strip_prefix("DnsName(\"").and_then(|name| name.strip_suffix("\")"));
+            let bare: String = bare.unwrap_or(name).chars().take(limits::QUOTED_CHARS_MAX).collect();
+            format!("`{}`", bare.escape_debug())
+        })
+        .collect();
+    match presented.len() - shown.len() {
+        _ if shown.is_empty() => "no name at all".to_owned(),
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
 }
 
 /// The fault in one fragment. It may quote what the server said: redact it.
@@ -58,8 +163,13 @@ pub(super) fn reason(fault: TransportFault, error: &reqwest::Error, url: &Url, c
         TransportFault::ConnectTimeout => {
             format!("no connection to `{host}`, port {port}, within {:?}", connection.timeout_connect)
         }
-        TransportFault::Tls => format!("no TLS with `{host}`, port {port}: {}", root(error)),
+        TransportFault::Tls(fault) => format!("no TLS with `{host}`, port {port}: {}", tls_reason(fault, error)),
         TransportFault::Timeout => format!("no whole answer within {:?}", connection.timeout_request),
+        TransportFault::HeadTooLarge => format!(
+            "the head of the answer is too large: at most {} headers, over HTTP/2 of {} KiB in all",
+            limits::RESPONSE_HEADERS_MAX,
+            limits::RESPONSE_HEADER_BYTES_MAX >> 10
+        ),
         TransportFault::Truncated => "the answer ended before its end".to_owned(),
         TransportFault::BadEncoding => format!("the body is not what its `Content-Encoding` says: {}", root(error)),
         TransportFault::Broken => format!("the connection broke: {}", root(error)),
@@ -83,7 +193,7 @@ fn root(error: &(dyn StdError + 'static)) -> String {
 }
 
 /// The error and its causes, outermost first. Bounded: an error chain that long is a loop.
-fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+pub(super) fn chain<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
     let next = |cause: &&'a (dyn StdError + 'static)| -> Option<&'a (dyn StdError + 'static)> {
         // the `source` of an `io::Error` skips the error it is wrapped around
         match (*cause).downcast_ref::<io::Error>().and_then(io::Error::get_ref) {

@@ -50,6 +50,8 @@ pub struct ProviderSpec {
     /// Origins besides that of `base_url` that may get credentials: `https://files.example.com`.
     #[serde(default)]
     pub trusted_origins: Vec<String>,
+    /// Where requests may go besides what is written out: without TLS, and into private networks.
+    pub network: Option<NetworkSpec>,
     /// A request that succeeds if a connection's credentials work.
     pub verify: Option<RequestSpec>,
     /// Requests right after connecting, whose answers are kept as settings.
@@ -189,6 +191,19 @@ pub struct TimeoutSpec {
     pub request: Option<String>,
 }
 
+/// Where requests may go. The origins of `trusted_origins` and of a base URL whose scheme, host and port are written out may be asked
+/// anyway. A host that comes from a setting, a next link or an answer must have TLS and a public address, unless this says otherwise.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkSpec {
+    /// Whether such a host may be asked without TLS: `http://…`.
+    #[serde(default)]
+    pub allow_http: bool,
+    /// Whether such a host may have an address of this machine, of a private network, or any other that is not public.
+    #[serde(default)]
+    pub allow_private: bool,
+}
+
 /// A request right after connecting, and what is kept of its answer.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -204,13 +219,14 @@ pub struct LearnSpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsSpec {
-    /// The client's certificate, PEM.
+    /// The client's certificate, PEM; those that lead from it to its authority may follow it. Line ends may be written as `\n`, as
+    /// environment variables often have them.
     #[schemars(with = "TemplateText")]
     pub client_certificate: String,
     /// The certificate's private key, PEM; without it the key stands in the same text as the certificate.
     #[schemars(with = "Option<TemplateText>")]
     pub client_key: Option<String>,
-    /// A certificate authority to trust besides the usual ones, PEM.
+    /// A certificate authority to trust besides the usual ones, PEM: for the origins that get the certificate, and no others.
     #[schemars(with = "Option<TemplateText>")]
     pub authority: Option<String>,
 }

@@ -3,7 +3,9 @@
 mod api;
 mod engine;
 mod project;
+mod tls;
 
 pub use api::{Api, Reply, Request};
 pub use engine::Run;
 pub use project::{Output, Project};
+pub use tls::{Asks, Authority, Certified, TlsApi};

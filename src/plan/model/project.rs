@@ -47,6 +47,10 @@ pub struct ConnectionPlan {
     pub trusted_origins: Vec<String>,
     /// which of the provider's ways in, by its name there; none = the provider has none
     pub auth_name: Option<String>,
+    /// whether a person wrote scheme, host and port of the base URL: then that origin may be asked wherever it is
+    pub base_url_is_literal: bool,
+    /// where other requests may go
+    pub network: NetworkPlan,
     /// how a request proves who asks
     pub auth: AuthPlan,
     /// what is asked for when a person agrees: the scopes of the way in, and those of the syncs that run
@@ -75,6 +79,15 @@ pub struct ConnectionPlan {
     pub webhooks: Option<WebhooksPlan>,
     /// mutual TLS
     pub tls: Option<TlsPlan>,
+}
+
+/// Where requests may go whose origin no person wrote out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct NetworkPlan {
+    /// without TLS
+    pub allow_http: bool,
+    /// to addresses that are not public
+    pub allow_private: bool,
 }
 
 /// Where one credential comes from. Its value is read by `remote`, never by the plan.

@@ -8,8 +8,8 @@ use proptest::prelude::*;
 
 use crate::plan::{
     AuthPlan, BodyPlan, Budget, ColumnPlan, ColumnSource, ColumnType, ConnectionPlan, DeletePlan, Format, ListPlan,
-    Method, ModelPlan, OnInvalid, PagePlan, Path, RatePlan, RequestPlan, ResponsePlan, RetryPlan, Schedule, SyncId,
-    SyncPlan, Template, TimeFormat,
+    Method, ModelPlan, NetworkPlan, OnInvalid, PagePlan, Path, RatePlan, RequestPlan, ResponsePlan, RetryPlan,
+    Schedule, SyncId, SyncPlan, Template, TimeFormat,
 };
 use crate::record::Json;
 
@@ -52,6 +52,8 @@ fn connection() -> ConnectionPlan {
         provider: "acme".into(),
         base_url: "https://api.acme.example".parse().expect("a URL"),
         trusted_origins: Vec::new(),
+        base_url_is_literal: true,
+        network: NetworkPlan::default(),
         auth: AuthPlan::None,
         credentials: BTreeMap::new(),
         config: serde_json::json!({}),

@@ -14,10 +14,10 @@ use super::super::draft::{Draft, render};
 use super::super::random;
 use super::super::request::HeaderValue;
 use super::super::sign::{jwt, timed};
+use super::super::sockets::{NoRoute, Routes};
 use super::super::token::{self, ClientParts, Grant, Granted, RefusedKind, Signing, TokenRequest};
 use super::super::transport;
 use super::proof;
-use super::session::variables;
 use crate::plan::{
     Algorithm, ClientPlan, ConnectionPlan, JwtPlan, MadeAuth, Method, Path, RequestPlan, Template, TokenPlan, limits,
 };
@@ -48,7 +48,7 @@ pub(in crate::remote) enum Fault {
 /// What tokens are made with.
 pub(in crate::remote) struct Maker<'a> {
     pub connection: &'a ConnectionPlan,
-    pub http: &'a reqwest::Client,
+    pub routes: &'a Routes,
     pub credentials: &'a Credentials,
     pub now: DateTime<Utc>,
 }
@@ -100,7 +100,7 @@ impl Maker<'_> {
 
     /// Asks a token endpoint.
     pub async fn grant(&self, plan: &TokenPlan, client: Option<&ClientPlan>, grant: &Grant) -> Result<Made, Fault> {
-        let variables = variables(self.connection, self.credentials);
+        let variables = self.credentials.with_settings(self.connection);
         let parts = client.map(|client| ClientParts::new(client, plan.client_auth, &variables));
         let parts = parts.transpose().map_err(Fault::Refused)?;
         let signing = Signing { now: self.now, jti: &random::text::<16>() };
@@ -123,7 +123,7 @@ impl Maker<'_> {
 
     /// A token that is signed here. `jti` tells an assertion from every other (RFC 7519, 4.1.7).
     fn signed(&self, plan: &JwtPlan, has_id: bool) -> Result<SecretString, Fault> {
-        let variables = variables(self.connection, self.credentials);
+        let variables = self.credentials.with_settings(self.connection);
         let JwtPlan { algorithm, key, header, claims, lifetime } = plan;
         let key = proof::render("jwt", key, &variables).map_err(Fault::Refused)?;
         let mut members = Vec::with_capacity(header.len());
@@ -143,7 +143,7 @@ impl Maker<'_> {
     /// The token of an installation of a GitHub App
     /// (<https://docs.github.com/en/apps/creating-github-apps/authenticating-with-a-github-app/generating-an-installation-access-token-for-a-github-app>).
     async fn installation(&self, app_id: &Template, installation: &Template, key: &Template) -> Result<Made, Fault> {
-        let variables = variables(self.connection, self.credentials);
+        let variables = self.credentials.with_settings(self.connection);
         let text = |template| proof::render("github_app", template, &variables).map_err(Fault::Refused);
         let claims = Map::from_iter([("iss".to_owned(), Json::from(text(app_id)?))]);
         let claims = timed(claims, self.now, APP_TOKEN_LIFETIME, None);
@@ -176,7 +176,7 @@ impl Maker<'_> {
         save: &[(String, Path)],
         made: &mut BTreeMap<String, SecretString>,
     ) -> Result<(), Fault> {
-        let variables = variables(self.connection, &self.credentials.and(made));
+        let variables = self.credentials.and(made).with_settings(self.connection);
         let refused = |error: String| Fault::Refused(error);
         let draft = Draft::new(&self.connection.base_url, plan, &variables).map_err(|error| refused(error.to_string()))?;
         let request = draft.finish(None);
@@ -234,7 +234,14 @@ impl Maker<'_> {
             let parsed = proof::header_name(name).map_err(Fault::Refused)?;
             map.insert(parsed, proof::secret_value(name, value.expose_secret()).map_err(Fault::Refused)?);
         }
-        let mut builder = self.http.request(client::method(method), url.clone()).headers(map);
+        // where credentials are asked for, the certificate may be too (RFC 8705)
+        let http = self.routes.to(&url, true).map_err(|none| {
+            Fault::Refused(match none {
+                NoRoute::Refused(refusal) => format!("{shown}: {refusal}"),
+                NoRoute::Broken(error) => format!("{shown}: {}", transport::in_words(&error.without_url())),
+            })
+        })?;
+        let mut builder = http.request(client::method(method), url.clone()).headers(map);
         if let Some(body) = body {
             builder = builder.body(body);
         }

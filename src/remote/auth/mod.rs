@@ -7,4 +7,4 @@ mod signer;
 
 pub(super) use maker::{Fault, Made, Maker, Sent, answer};
 pub(super) use proof::{Proof, header_name, plain_value, secret_value};
-pub(super) use session::{Keys, Session, variables};
+pub(super) use session::{Keys, Session};

@@ -17,8 +17,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use minijinja::context;
-use minijinja::value::Serde;
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
@@ -27,6 +25,7 @@ use super::super::credential_store::{CredentialStore, Entry, Secrets, StoreError
 use super::super::credentials::Credentials;
 use super::super::error::Error;
 use super::super::redact::Redactor;
+use super::super::sockets::Routes;
 use super::maker::{Fault, Made, Maker};
 use super::proof::Proof;
 use crate::plan::{AuthPlan, ConnectionPlan, MadeAuth, limits};
@@ -55,7 +54,7 @@ struct Inner {
     given: Credentials,
     kept: Option<(CredentialStore, Entry)>,
     clock: Clock,
-    http: reqwest::Client,
+    routes: Arc<Routes>,
     /// held by who makes a token
     turn: Arc<tokio::sync::Mutex<()>>,
     /// tokens that were tried to make, and how the last one failed
@@ -71,12 +70,12 @@ impl Session {
     ///
     /// # Errors
     /// [`Error::Connection`] when the templates of `auth` yield nothing that can be sent.
-    pub fn new(connection: Arc<ConnectionPlan>, access: Access, http: reqwest::Client) -> Result<Self, Error> {
+    pub fn new(connection: Arc<ConnectionPlan>, access: Access, routes: Arc<Routes>) -> Result<Self, Error> {
         let Access { credentials: given, kept, clock } = access;
         let redactor = Redactor::new(given.values());
         let proof = match &connection.auth {
             AuthPlan::Made(made) if is_renewed(made) => Ok(Proof::to_come(made)),
-            plan => Proof::new(plan, &variables(&connection, &given)),
+            plan => Proof::new(plan, &given.with_settings(&connection)),
         };
         let proof = proof.map_err(|reason| Error::Connection {
             connection: connection.name.clone(),
@@ -106,7 +105,7 @@ impl Session {
             given,
             kept,
             clock,
-            http,
+            routes,
             turn: Arc::default(),
             attempts: AtomicU64::new(0),
             failure: Mutex::new(None),
@@ -239,7 +238,7 @@ impl From<Fault> for Unmade {
 
 impl Inner {
     fn maker(&self) -> Maker<'_> {
-        Maker { connection: &self.connection, http: &self.http, credentials: &self.given, now: (self.clock)() }
+        Maker { connection: &self.connection, routes: &self.routes, credentials: &self.given, now: (self.clock)() }
     }
 
     async fn make(&self, keys: &Keys) -> Result<Arc<Keys>, Unmade> {
@@ -310,7 +309,7 @@ impl Inner {
         for secret in recent.iter().flat_map(BTreeMap::values) {
             redactor.add(secret.expose_secret());
         }
-        let proof = Proof::new(&self.connection.auth, &variables(&self.connection, &credentials));
+        let proof = Proof::new(&self.connection.auth, &credentials.with_settings(&self.connection));
         let proof = proof.map_err(|reason| Error::Token {
             connection: self.connection.name.clone(),
             reason: redactor.redact(&reason).into_owned(),
@@ -363,15 +362,6 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-}
-
-/// The variables of the templates of `auth`.
-pub(in crate::remote) fn variables(connection: &ConnectionPlan, credentials: &Credentials) -> minijinja::Value {
-    context! {
-        config => minijinja::Value::from(Serde(&connection.config)),
-        connection => context! { name => connection.name.as_str() },
-        credentials => credentials.variable(),
-    }
 }
 
 /// Whether a way in has a token that is made again.

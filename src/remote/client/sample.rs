@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
-use crate::plan::{AuthPlan, ConnectionPlan, Method, RatePlan, RetryPlan};
+use crate::plan::{AuthPlan, ConnectionPlan, Method, NetworkPlan, RatePlan, RetryPlan};
 use crate::remote::{HeaderValue, Request};
 
 /// A connection without auth, credentials and quotas.
@@ -18,6 +18,8 @@ pub fn connection(base_url: &str) -> ConnectionPlan {
         provider: "sample".to_owned(),
         base_url: Url::parse(base_url).expect("a URL"),
         trusted_origins: Vec::new(),
+        base_url_is_literal: true,
+        network: NetworkPlan::default(),
         auth: AuthPlan::None,
         credentials: BTreeMap::new(),
         config: serde_json::json!({ "region": "eu" }),
@@ -37,6 +39,9 @@ pub fn connection(base_url: &str) -> ConnectionPlan {
         tls: None,
     }
 }
+
+/// Lets a connection go anywhere: all servers of tests are on this machine and have no TLS.
+pub const ANYWHERE: NetworkPlan = NetworkPlan { allow_http: true, allow_private: true };
 
 /// A GET without anything else.
 pub fn get(url: &str) -> Request {

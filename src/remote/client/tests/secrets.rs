@@ -203,6 +203,7 @@ async fn credentials_never_go_to_a_foreign_origin() {
         let plan = ConnectionPlan {
             auth,
             trusted_origins: vec![trusted.url.clone()],
+            network: sample::ANYWHERE,
             ..sample::connection(&format!("{}/v2", home.url))
         };
         let client = client(plan);
