@@ -3,6 +3,7 @@
 mod amend;
 mod changes;
 mod check;
+mod connect;
 mod demo;
 mod describe;
 mod dry_run;
@@ -51,6 +52,8 @@ const EXIT_CODES: &str = "Exit codes:
 enum Command {
     /// Make a new project here, with an example to change.
     Init(init::Arguments),
+    /// Connect an account: ask for what its API needs, agree in the browser, look whether it works, and keep the secrets encrypted.
+    Connect(connect::Arguments),
     /// Find every mistake in the YAML files, with its place and the likely fix.
     Check(check::Arguments),
     /// Show what a sync would ask and keep: requests, paging, columns, state.
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
     let done = match command {
         Command::Init(arguments) => init::run(&project, &arguments),
         Command::Check(arguments) => check::run(&project, &arguments),
+        Command::Connect(arguments) => connect::run(&project, &arguments),
         Command::Explain(arguments) => explain::run(&project, &arguments),
         Command::DryRun(arguments) => dry_run::run(&project, &arguments),
         Command::Plan(arguments) => plan::run(&project, &arguments),

@@ -17,12 +17,12 @@ use super::answer::{Mapped, Reader, Rows, item_key};
 use super::commit::{Message, PassEnd};
 use super::fetch::Fetcher;
 use super::lane::{Asked, Ended, Lanes, Partition, unexplained};
-use super::render::{Variables, render};
+use super::render::Variables;
 use super::sync::first_mark;
 use super::writer::Writer;
 use crate::plan::{LevelPlan, LevelSource, ModelPlan, Predicate, SyncId, SyncPlan, limits};
 use crate::record::{matches, parse};
-use crate::remote::{self, Client};
+use crate::remote::{self, Client, render};
 use crate::scan::{Begin, Pass, ScanState, Step, begin_partition, seen_by};
 use crate::store::{self, ReadStore};
 

@@ -32,7 +32,7 @@ pub(super) fn connection(
         credentials.entry(name.clone()).or_insert(CredentialSource::Kept);
     }
     let auth = pick_auth(sink, place, auth.as_ref(), draft);
-    for (_, auth) in &auth {
+    if let Some((_, auth)) = &auth {
         what_the_provider_names_is_given(sink, place, auth, draft, &credentials);
         for name in auth::credentials(auth) {
             credentials.entry(name).or_insert(CredentialSource::Kept);

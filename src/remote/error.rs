@@ -189,26 +189,27 @@ impl TlsFault {
     }
 }
 
+impl TransportFault {
+    /// Whether the same request may work later.
+    pub fn is_temporary(self) -> bool {
+        match self {
+            Self::UnknownHost | Self::Tls(_) | Self::HeadTooLarge | Self::BadEncoding => false,
+            Self::Dns
+            | Self::ConnectionRefused
+            | Self::Connect
+            | Self::ConnectTimeout
+            | Self::Timeout
+            | Self::Truncated
+            | Self::Broken => true,
+        }
+    }
+}
+
 impl Error {
     /// Whether the same request may work later.
     pub fn is_temporary(&self) -> bool {
         match self {
-            Self::Transport { fault, .. } => {
-                let is_final = match fault {
-                    TransportFault::UnknownHost
-                    | TransportFault::Tls(_)
-                    | TransportFault::HeadTooLarge
-                    | TransportFault::BadEncoding => true,
-                    TransportFault::Dns
-                    | TransportFault::ConnectionRefused
-                    | TransportFault::Connect
-                    | TransportFault::ConnectTimeout
-                    | TransportFault::Timeout
-                    | TransportFault::Truncated
-                    | TransportFault::Broken => false,
-                };
-                !is_final
-            }
+            Self::Transport { fault, .. } => fault.is_temporary(),
             Self::Token { temporary, .. } => *temporary,
             Self::Credentials { .. }
             | Self::NotConnected { .. }

@@ -4,8 +4,8 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
-use axum::extract::{OriginalUri, State};
-use axum::http::{StatusCode, header};
+use axum::extract::State;
+use axum::http::{StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
@@ -61,7 +61,7 @@ impl Loopback {
     }
 }
 
-async fn arrived(State(shared): State<Arc<Shared>>, OriginalUri(uri): OriginalUri) -> impl IntoResponse {
+async fn arrived(State(shared): State<Arc<Shared>>, uri: Uri) -> impl IntoResponse {
     let mut url = shared.base.clone();
     url.set_query(uri.query());
     let page = (StatusCode::OK, [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::REFERRER_POLICY, "no-referrer")], PAGE);

@@ -152,7 +152,7 @@ impl Maker<'_> {
         let installation = text(installation)?;
         match url.path_segments_mut() {
             Ok(mut path) => drop(path.pop_if_empty().extend(["app", "installations", &installation, "access_tokens"])),
-            Err(()) => return Err(Fault::Refused(format!("`{url}` takes no path"))),
+            Err(()) => return Err(Fault::Refused("the base URL takes no path".to_owned())),
         }
         let bearer = SecretString::from(format!("Bearer {}", own.expose_secret()));
         let headers = vec![
@@ -227,7 +227,7 @@ impl Maker<'_> {
             let error = error.without_url();
             let fault = transport::fault(&error);
             let reason = format!("{shown}: {}", transport::reason(fault, &error, &url, self.connection));
-            if transport::is_temporary(fault) { Fault::Transient(reason) } else { Fault::Refused(reason) }
+            if fault.is_temporary() { Fault::Transient(reason) } else { Fault::Refused(reason) }
         };
         let mut map = reqwest::header::HeaderMap::new();
         for (name, value) in &headers {

@@ -21,7 +21,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::super::access::{Access, Clock, Kept};
-use super::super::credential_store::{CredentialStore, Entry, Secrets, StoreError};
+use super::super::credential_store::{CredentialStore, Entry, StoreError};
 use super::super::credentials::Credentials;
 use super::super::error::Error;
 use super::super::redact::Redactor;
