@@ -196,6 +196,7 @@ impl Context<'_, '_> {
                 ClientAuthSpec::Body => ClientAuth::Body,
                 ClientAuthSpec::Basic => ClientAuth::Basic,
                 ClientAuthSpec::PrivateKeyJwt => ClientAuth::PrivateKeyJwt,
+                ClientAuthSpec::None => ClientAuth::None,
             },
             access_token: access_token?,
             refresh_token: refresh_token?,
@@ -421,8 +422,9 @@ fn made_credentials<'p>(plan: &'p MadeAuth, templates: &mut Vec<&'p Template>, m
         MadeAuth::AuthorizationCode { client, token: endpoint, send, .. }
         | MadeAuth::ClientCredentials { client, token: endpoint, send } => {
             templates.extend([&client.id, &send.value]);
-            if endpoint.client_auth != ClientAuth::PrivateKeyJwt {
-                templates.push(&client.secret);
+            match endpoint.client_auth {
+                ClientAuth::Body | ClientAuth::Basic => templates.push(&client.secret),
+                ClientAuth::PrivateKeyJwt | ClientAuth::None => {}
             }
             token(endpoint, templates);
         }

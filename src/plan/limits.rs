@@ -51,6 +51,15 @@ pub const RETRY_ATTEMPTS_MAX: u32 = 100;
 /// The longest a run sleeps for one `Retry-After`; a longer one fails the run with the time at which to come back.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 
+/// Bytes of the answer of a token endpoint.
+pub const TOKEN_ANSWER_BYTES_MAX: usize = 1 << 20;
+/// Bytes of a token, of a code that is exchanged for one, and of a value that is kept with it.
+pub const TOKEN_BYTES_MAX: usize = 64 << 10;
+/// Characters of what a server says when it gives no token.
+pub const REFUSAL_CHARS_MAX: usize = 500;
+/// How long the assertion lasts by which an application proves who it is at a token endpoint.
+pub const CLIENT_ASSERTION_LASTS: Duration = Duration::from_secs(5 * 60);
+
 /// Nested arrays and objects in a response.
 pub const JSON_DEPTH_MAX: usize = 128;
 /// Bytes of one record as JSON; a longer one goes to quarantine.

@@ -10,6 +10,7 @@ mod outgoing;
 mod rate;
 mod redact;
 pub(crate) mod sign;
+pub(crate) mod token;
 mod transport;
 
 pub use client::{Client, Sockets};

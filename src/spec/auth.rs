@@ -202,6 +202,8 @@ pub enum ClientAuthSpec {
     Basic,
     /// By an assertion signed with `credentials.private_key` (RFC 7523 section 2.2).
     PrivateKeyJwt,
+    /// Not at all: it has no secret and says only its `client_id` (a public client, RFC 6749 section 2.1).
+    None,
 }
 
 /// Where the answer of a token endpoint has the token and what belongs to it.
@@ -217,7 +219,7 @@ pub struct TokenPathsSpec {
     /// In how many seconds the token ends.
     #[schemars(with = "Option<PathText>", extend("default" = "$.expires_in"))]
     pub expires_in: Option<String>,
-    /// When the token ends, in RFC 3339 or seconds since 1970.
+    /// When the token ends: RFC 3339, or seconds or milliseconds since 1970.
     #[schemars(with = "Option<PathText>")]
     pub expires_at: Option<String>,
 }

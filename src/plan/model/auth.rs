@@ -205,6 +205,8 @@ pub enum ClientAuth {
     Basic,
     /// RFC 7523 section 2.2
     PrivateKeyJwt,
+    /// not at all: a public client says its id
+    None,
 }
 
 /// A token that is signed here.
