@@ -29,6 +29,7 @@ mod fanout;
 mod gone;
 mod guides;
 mod history;
+mod hostile;
 mod incremental;
 mod inheritance;
 mod kill;

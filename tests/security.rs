@@ -11,11 +11,12 @@ const SECRET: &str =
     "sk/live+0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ\"0123456789abcdefghijklmnopqrstuvwxyz&=end";
 
 /// The ways to hand it over.
-const AUTH: [(&str, &str); 6] = [
+const AUTH: [(&str, &str); 7] = [
     ("header", "auth: { key: { api_key: { header: X-Key, value: \"{{ credentials.api_key }}\" } } }"),
     ("query", "auth: { key: { api_key: { query: key } } }"),
     ("basic", "auth: { key: { basic: { username: me, password: \"{{ credentials.api_key }}\" } } }"),
     ("bearer", "auth: { key: { bearer: { token: \"{{ credentials.api_key }}\" } } }"),
+    ("cookie", "auth: { key: { api_key: { cookie: sid, value: \"{{ credentials.api_key }}\" } } }"),
     ("own header", "headers: { X-Signed: \"v1 {{ credentials.api_key }}\" }"),
     ("own query", "query: { signature: \"{{ credentials.api_key }}\" }"),
 ];
@@ -191,12 +192,17 @@ fn a_token_is_shown_and_kept_nowhere() {
 
 #[test]
 fn a_secret_in_a_header_of_ones_own_is_shown_and_kept_nowhere() {
+    no_secret_is_shown_or_kept(5);
+}
+
+#[test]
+fn a_key_in_a_cookie_is_shown_and_kept_nowhere() {
     no_secret_is_shown_or_kept(4);
 }
 
 #[test]
 fn a_secret_in_a_parameter_of_ones_own_is_shown_and_kept_nowhere() {
-    no_secret_is_shown_or_kept(5);
+    no_secret_is_shown_or_kept(6);
 }
 
 /// One sync with credentials `id` (not much of a secret, but nobody can tell) and `api_key`.

@@ -340,10 +340,10 @@ fn connection(plan: &ConnectionPlan) -> Vec<(&'static str, String)> {
         facts.push(("tls", format!("with a client certificate{trusted}")));
     }
     let NetworkPlan { allow_http, allow_private } = plan.network;
-    let allowed = [(allow_http, "without TLS"), (allow_private, "into private networks")];
+    let allowed = [(allow_http, "without TLS"), (allow_private, "in private networks")];
     let allowed: Vec<String> = allowed.iter().filter(|(is, _)| *is).map(|(_, what)| (*what).to_owned()).collect();
     if !allowed.is_empty() {
-        facts.push(("network", format!("may be led to other hosts {}", and(&allowed))));
+        facts.push(("network", format!("hosts that are not written out may be asked {}", and(&allowed))));
     }
     facts
 }

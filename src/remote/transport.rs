@@ -38,16 +38,17 @@ pub(super) fn fault(error: &reqwest::Error) -> TransportFault {
             let text = cause.to_string();
             text.contains("end of file before message length") || text.contains("unexpected EOF during chunk")
         });
+        // else the wire was fine, and what came over it was not
+        let is_of_wire = chain(error).any(|cause| cause.to_string() == "error reading a body from connection");
         return if is_cut || has(io::ErrorKind::UnexpectedEof) || has(io::ErrorKind::ConnectionReset) {
             TransportFault::Truncated
-        } else if error.is_decode() && !kinds.is_empty() {
+        } else if error.is_decode() && !is_of_wire && !kinds.is_empty() {
             TransportFault::BadEncoding
         } else {
             TransportFault::Broken
         };
     }
-    let is_large = |text: String| text.contains("message head is too large") || text.contains("header list too large");
-    if chain(error).any(|cause| is_large(cause.to_string())) {
+    if chain(error).any(|cause| cause.to_string().contains("message head is too large")) {
         return TransportFault::HeadTooLarge;
     }
     TransportFault::Broken

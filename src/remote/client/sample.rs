@@ -80,6 +80,8 @@ pub enum Reply {
     Bytes(Vec<u8>),
     /// writes the first bytes, then the second over and over until the other side has enough
     Endless(Vec<u8>, Vec<u8>),
+    /// writes the first bytes, then the second again and again, each a moment after the last, and never ends
+    Drip(Vec<u8>, Vec<u8>),
     /// writes these bytes, then nothing more, and keeps the connection open
     Stall(Vec<u8>),
 }
@@ -150,6 +152,15 @@ async fn serve(
             stream.write_all(&head).await?;
             loop {
                 stream.write_all(&part).await?;
+            }
+        }
+        Reply::Drip(head, part) => {
+            stream.write_all(&head).await?;
+            let mut moments = tokio::time::interval(Duration::from_millis(5));
+            loop {
+                moments.tick().await;
+                stream.write_all(&part).await?;
+                stream.flush().await?;
             }
         }
         Reply::Stall(bytes) => {
