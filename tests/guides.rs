@@ -124,7 +124,8 @@ impl Files {
     fn diagnostics(&self) -> Vec<Diagnostic> {
         let project = Project::empty();
         self.write(&project);
-        compile(&files::read_project(project.path()).expect("the files are read"), project.path(), &Known::default()).diagnostics
+        compile(&files::read_project(project.path()).expect("the files are read"), project.path(), &Known::default())
+            .diagnostics
     }
 
     fn write(&self, project: &Project) {

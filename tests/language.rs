@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use headwater::diagnostic::{Diagnostic, Severity, Source};
 use headwater::files;
-use headwater::plan::{Known, Compiled, Input, compile};
+use headwater::plan::{Compiled, Input, Known, compile};
 use headwater::spec::schema::Kind;
 
 use crate::support::Project;

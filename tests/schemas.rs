@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use headwater::plan::{Known, Input, compile};
+use headwater::plan::{Input, Known, compile};
 use headwater::spec::schema::Kind;
 use headwater::{files, spec};
 use serde_json::Value;

@@ -165,7 +165,10 @@ async fn connect(
     }
     let written = store.write(name, &entry, &secrets)?;
     if let Some(key) = &written.new_key {
-        anstream::eprintln!("made a key for the credential store: {} {DIM}(keep a copy: without it the store cannot be opened){DIM:#}", key.display());
+        anstream::eprintln!(
+            "made a key for the credential store: {} {DIM}(keep a copy: without it the store cannot be opened){DIM:#}",
+            key.display()
+        );
     }
     match prove(folder, name, store, &clock).await {
         Ok(verified) => tell(folder, name, store, verified, arguments.json),
@@ -221,7 +224,10 @@ async fn agreement(connecting: &Connecting, arguments: &Arguments) -> Result<New
     if arguments.paste || uri.is_some_and(|uri| !is_here(uri)) {
         let redirect_uri = uri.map_or("http://127.0.0.1:8085/callback", Url::as_str);
         let authorization = connecting.authorize(redirect_uri)?;
-        anstream::eprintln!("open this address, agree, and copy the address that the browser ends at:\n\n{}\n", authorization.url);
+        anstream::eprintln!(
+            "open this address, agree, and copy the address that the browser ends at:\n\n{}\n",
+            authorization.url
+        );
         let pasted = ask::line("the address")?;
         let hint = || Some("paste the whole address, with everything behind the `?`".to_owned());
         let redirected = Url::parse(&pasted).map_err(|_| Failure::user("that is no address", hint()))?;

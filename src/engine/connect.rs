@@ -36,7 +36,9 @@ pub async fn learn(client: &Client, at: DateTime<Utc>) -> Result<Map<String, ser
         for (name, path) in save {
             let found = first(path, &answer).filter(|value| !value.is_null());
             let Some(value) = found else {
-                return Err(Error::Learn { reason: format!("the answer has nothing at `{}` for `{name}`", path.text()) });
+                return Err(Error::Learn {
+                    reason: format!("the answer has nothing at `{}` for `{name}`", path.text()),
+                });
             };
             facts.insert(name.clone(), value.to_serde());
         }

@@ -149,14 +149,15 @@ pub(super) fn request(plan: &SyncPlan, list: &ListPlan, variables: &Value, scan:
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::sync::LazyLock;
+    use std::sync::{Arc, LazyLock};
 
     use proptest::prelude::*;
-    use serde_json::json;
+    use serde_json::{Value as Json, json};
 
     use super::*;
     use crate::diagnostic::Source;
-    use crate::plan::{Input, Known, compile};
+    use crate::plan::{BodyPlan, Input, Known, Template, ValuePlan, compile};
+    use crate::remote::HeaderValue;
     use crate::spec::schema::Kind;
 
     /// A sync that puts the same value everywhere a value can be put, but into secrets.

@@ -73,13 +73,11 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
     let mut running = JoinSet::new();
     let mut reports: Vec<Option<SyncReport>> = vec![None; syncs.len()];
     for ((position, plan), queued) in syncs.iter().enumerate().zip(queue(syncs)) {
-        let connected = clients
-            .entry(plan.id.connection.clone())
-            .or_insert_with(|| {
-                let access = Access::of(&plan.connection, &credential_store, Arc::clone(&clock));
-                let client = access.and_then(|access| Client::sharing(Arc::clone(&plan.connection), access, &mut sockets));
-                client.map_err(Arc::new)
-            });
+        let connected = clients.entry(plan.id.connection.clone()).or_insert_with(|| {
+            let access = Access::of(&plan.connection, &credential_store, Arc::clone(&clock));
+            let client = access.and_then(|access| Client::sharing(Arc::clone(&plan.connection), access, &mut sockets));
+            client.map_err(Arc::new)
+        });
         let task = Task {
             plan: Arc::clone(plan),
             client: connected.clone(),

@@ -426,7 +426,15 @@ fn assemble(
         let hint = "give the copy a path of its own".to_owned();
         sink.error("E049", &place.key("publish").key("path"), "the copy would replace the database", Some(hint));
     }
-    Plan { folder: folder.to_owned(), database: resolve(folder, database), publish, connections: all, syncs: plans, actions, notify }
+    Plan {
+        folder: folder.to_owned(),
+        database: resolve(folder, database),
+        publish,
+        connections: all,
+        syncs: plans,
+        actions,
+        notify,
+    }
 }
 
 /// The scopes of the syncs that run on a connection, each once.

@@ -126,9 +126,8 @@ pub(super) fn provider(sink: &mut Sink, words: &ProviderWords<'_>, extended: boo
     let timeouts = timeouts(sink, &place.key("timeout"), timeout.as_ref());
     let open = words.variables(&REQUEST_VARIABLES);
     let errors = error_rules(sink, &place.key("errors"), errors, open);
-    let verify = words::optional(verify.as_ref(), |spec| {
-        request::request(sink, &place.key("verify"), spec, words, open)
-    });
+    let verify =
+        words::optional(verify.as_ref(), |spec| request::request(sink, &place.key("verify"), spec, words, open));
     let on_connect = on_connect_plans(sink, &place.key("on_connect"), on_connect, words);
     let webhooks =
         words::optional(webhooks.as_ref(), |spec| webhook::webhooks(sink, &place.key("webhooks"), spec, words));

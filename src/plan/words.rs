@@ -302,8 +302,10 @@ pub(super) fn json_schema(sink: &mut Sink, place: &Place<'_>, key: &str, schema:
 }
 
 /// The codes that `allow` can name.
-pub(super) const WARNINGS: [&str; 15] =
-    ["W080", "W081", "W082", "W083", "W084", "W085", "W091", "W092", "W093", "W094", "W095", "W096", "W097", "W098", "W099"];
+pub(super) const WARNINGS: [&str; 15] = [
+    "W080", "W081", "W082", "W083", "W084", "W085", "W091", "W092", "W093", "W094", "W095", "W096", "W097", "W098",
+    "W099",
+];
 
 /// Warnings that no `allow` can take away, and what to do instead.
 const NEVER_ALLOWED: [(&str, &str); 2] =

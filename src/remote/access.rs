@@ -62,11 +62,7 @@ impl Access {
     ///
     /// # Errors
     /// As [`Access::of`], less what connecting brings.
-    pub fn while_connecting(
-        connection: &ConnectionPlan,
-        store: &CredentialStore,
-        clock: Clock,
-    ) -> Result<Self, Error> {
+    pub fn while_connecting(connection: &ConnectionPlan, store: &CredentialStore, clock: Clock) -> Result<Self, Error> {
         let is_kept = connection.credentials.values().any(|source| matches!(source, CredentialSource::Kept));
         let found = if is_kept || needs_a_person(connection) { store.read(&connection.name)? } else { None };
         let own = |(entry, _): &(Entry, _)| entry.provider == connection.provider && entry.auth == connection.auth_name;

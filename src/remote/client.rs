@@ -47,11 +47,7 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::new`].
-    pub fn sharing(
-        connection: Arc<ConnectionPlan>,
-        access: Access,
-        sockets: &mut Sockets,
-    ) -> Result<Self, Error> {
+    pub fn sharing(connection: Arc<ConnectionPlan>, access: Access, sockets: &mut Sockets) -> Result<Self, Error> {
         let routes = Arc::new(routes(&connection, &access.credentials, sockets)?);
         let identity = Identity::new(&connection, access, Arc::clone(&routes))?;
         let rate = Rate::new(&connection.rate_limit);

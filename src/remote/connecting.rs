@@ -62,7 +62,8 @@ pub struct NewToken {
 
 impl From<Made> for NewToken {
     fn from(Made { token, expires_at, save, scope }: Made) -> Self {
-        let scopes = scope.map(|scope| scope.split([' ', ',']).filter(|one| !one.is_empty()).map(str::to_owned).collect());
+        let scopes =
+            scope.map(|scope| scope.split([' ', ',']).filter(|one| !one.is_empty()).map(str::to_owned).collect());
         Self { token, expires_at, facts: save, scopes }
     }
 }
@@ -165,7 +166,9 @@ impl Connecting {
             let lacks = |name: &str| Fault::Refused(format!("the answer has no `{name}`"));
             let ends = Duration::from_secs(seconds("expires_in", 600)).min(limits::CONNECT_WAIT_MAX);
             Ok(Device {
-                url: text("verification_uri").or_else(|| text("verification_url")).ok_or_else(|| lacks("verification_uri"))?,
+                url: text("verification_uri")
+                    .or_else(|| text("verification_url"))
+                    .ok_or_else(|| lacks("verification_uri"))?,
                 user_code: text("user_code").ok_or_else(|| lacks("user_code"))?,
                 complete_url: text("verification_uri_complete"),
                 device_code: text("device_code").ok_or_else(|| lacks("device_code"))?.into(),

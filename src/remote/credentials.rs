@@ -22,10 +22,7 @@ impl Credentials {
     /// # Errors
     /// [`Error::Credentials`] with every environment variable that is not set, empty, or no UTF-8; [`Error::NotConnected`] with all that
     /// should be kept and are not.
-    pub(super) fn resolve(
-        connection: &ConnectionPlan,
-        kept: &BTreeMap<String, SecretString>,
-    ) -> Result<Self, Error> {
+    pub(super) fn resolve(connection: &ConnectionPlan, kept: &BTreeMap<String, SecretString>) -> Result<Self, Error> {
         Self::resolve_with(connection, kept, read_environment)
     }
 
@@ -181,9 +178,13 @@ mod tests {
 
     #[test]
     fn the_process_environment_is_read() {
-        let found = Credentials::resolve(&connection(&[("path", environment("PATH"))]), &BTreeMap::new()).expect("PATH is set");
+        let found =
+            Credentials::resolve(&connection(&[("path", environment("PATH"))]), &BTreeMap::new()).expect("PATH is set");
         assert_eq!(found.values().count(), 1);
-        assert!(Credentials::resolve(&connection(&[("key", environment("HEADWATER_NO_SUCH_VARIABLE"))]), &BTreeMap::new()).is_err());
+        assert!(
+            Credentials::resolve(&connection(&[("key", environment("HEADWATER_NO_SUCH_VARIABLE"))]), &BTreeMap::new())
+                .is_err()
+        );
     }
 
     #[test]

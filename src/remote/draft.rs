@@ -54,13 +54,12 @@ impl Draft {
     /// # Errors
     /// A template that fails, or a URL that is none.
     pub fn new(base_url: &Url, request: &RequestPlan, variables: &Value) -> Result<Self, DraftError> {
-        let path =
-            request.path.render_path(variables).map_err(|error| DraftError::Template { place: "request path", error })?;
-        let text = if path.starts_with('/') {
-            format!("{}{path}", base_url.as_str().trim_end_matches('/'))
-        } else {
-            path
-        };
+        let path = request
+            .path
+            .render_path(variables)
+            .map_err(|error| DraftError::Template { place: "request path", error })?;
+        let text =
+            if path.starts_with('/') { format!("{}{path}", base_url.as_str().trim_end_matches('/')) } else { path };
         let url = Url::parse(&text).map_err(|_| DraftError::Url { url: text })?;
         let secret =
             |template: &Template| Secret { template: Arc::new(template.clone()), variables: variables.clone() };
@@ -218,7 +217,9 @@ fn multipart(fields: &[(String, String)]) -> (String, String) {
 pub fn render(value: &ValuePlan, variables: &Value, place: &'static str) -> Result<Option<Json>, DraftError> {
     Ok(match value {
         ValuePlan::Fixed(value) => Some(value.clone()),
-        ValuePlan::Template(template) => template.value(variables).map_err(|error| DraftError::Template { place, error })?,
+        ValuePlan::Template(template) => {
+            template.value(variables).map_err(|error| DraftError::Template { place, error })?
+        }
         ValuePlan::List(items) => {
             let mut list = Vec::with_capacity(items.len());
             for item in items {

@@ -233,7 +233,9 @@ impl Error {
             | Self::Connection { .. }
             | Self::Request { .. } => true,
             Self::Network { by_settings, .. } => *by_settings,
-            Self::Token { .. } | Self::Redirect { .. } | Self::ResponseTooLarge { .. } | Self::Transport { .. } => false,
+            Self::Token { .. } | Self::Redirect { .. } | Self::ResponseTooLarge { .. } | Self::Transport { .. } => {
+                false
+            }
         }
     }
 

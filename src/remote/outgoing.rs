@@ -141,7 +141,7 @@ impl Identity {
             }
             if let Proof::Signed(signer) = &keys.proof {
                 let body = request.body.as_ref().map_or(&[][..], |(_, body)| body);
-                let signed = signer.sign(request.method.as_str(), &url, &mut headers, body, self.session.now());
+                let signed = signer.sign(request.method.as_str(), &mut url, &mut headers, body, self.session.now());
                 signed.map_err(|reason| fail(reason, &redactor))?;
             }
         }

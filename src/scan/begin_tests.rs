@@ -4,7 +4,7 @@ use std::sync::Arc;
 use super::super::{Lane, OpenWindow, Range};
 use super::*;
 use crate::diagnostic::Source;
-use crate::plan::{Known, Input, compile};
+use crate::plan::{Input, Known, compile};
 use crate::spec::schema::Kind;
 
 const LIST: &str = "{ request: { get: /other }, response: { records: \"$.items[*]\" }, key: { id: $.id }";

@@ -6,7 +6,7 @@ mod forms;
 use std::sync::Arc;
 
 use headwater::diagnostic::{Segment, Source};
-use headwater::plan::{Known, Compiled, Input, compile};
+use headwater::plan::{Compiled, Input, Known, compile};
 use headwater::spec::finding;
 use headwater::spec::mend::mend;
 use headwater::spec::schema::Kind;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use headwater::diagnostic::{Severity, Source};
-use headwater::plan::{Known, Compiled, Input, SyncPlan, compile};
+use headwater::plan::{Compiled, Input, Known, SyncPlan, compile};
 use headwater::spec::schema::Kind;
 
 /// Seconds that windows keep away from now.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use headwater::engine::{self, Event};
-use headwater::plan::{Known, Budget, compile, limits};
+use headwater::plan::{Budget, Known, compile, limits};
 use headwater::remote::CredentialStore;
 use headwater::scan::Wish;
 use headwater::{files, plan};

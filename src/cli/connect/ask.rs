@@ -29,7 +29,9 @@ pub(super) fn given(file: Option<&PathBuf>) -> Result<BTreeMap<String, SecretStr
     // the parser's own message would quote what it stumbled over
     let Ok(Value::Object(members)) = serde_json::from_str(&text) else { return Err(wrong("is no JSON object")) };
     for (name, value) in members {
-        let Value::String(text) = value else { return Err(wrong(&format!("has something else than a text for `{name}`"))) };
+        let Value::String(text) = value else {
+            return Err(wrong(&format!("has something else than a text for `{name}`")));
+        };
         given.insert(name, text.into());
     }
     Ok(given)
@@ -39,8 +41,10 @@ const PREFIX: &str = "HEADWATER_CREDENTIAL_";
 
 #[expect(clippy::disallowed_methods, reason = "credentials may be given in the environment")]
 fn from_environment() -> BTreeMap<String, SecretString> {
-    let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let own = all.filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?.to_lowercase(), SecretString::from(value))));
+    let all =
+        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let own =
+        all.filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?.to_lowercase(), SecretString::from(value))));
     own.collect()
 }
 
@@ -64,7 +68,10 @@ pub(super) fn secret(name: &str) -> Result<SecretString, Failure> {
             "set `{PREFIX}{}`, or name a file with `--credentials FILE` (`-` is standard input)",
             name.to_uppercase()
         );
-        return Err(Failure::user(format!("the credential `{name}` is missing, and nobody is there to ask"), Some(hint)));
+        return Err(Failure::user(
+            format!("the credential `{name}` is missing, and nobody is there to ask"),
+            Some(hint),
+        ));
     }
     let typed = rpassword::prompt_password(format!("{name} (not shown; `@file` reads a file): "))?;
     let typed = match typed.trim().strip_prefix('@') {
@@ -124,7 +131,10 @@ pub(super) fn settings(schema: Option<&Value>, given: &[String]) -> Result<Map<S
         if !is_interactive() {
             if needed && default.is_none() {
                 let hint = Some(format!("give it with `--set {name}=…`"));
-                return Err(Failure::user(format!("the setting `{name}` is missing, and nobody is there to ask"), hint));
+                return Err(Failure::user(
+                    format!("the setting `{name}` is missing, and nobody is there to ask"),
+                    hint,
+                ));
             }
             continue;
         }

@@ -64,7 +64,11 @@ impl Loopback {
 async fn arrived(State(shared): State<Arc<Shared>>, uri: Uri) -> impl IntoResponse {
     let mut url = shared.base.clone();
     url.set_query(uri.query());
-    let page = (StatusCode::OK, [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::REFERRER_POLICY, "no-referrer")], PAGE);
+    let page = (
+        StatusCode::OK,
+        [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::REFERRER_POLICY, "no-referrer")],
+        PAGE,
+    );
     // browsers ask ahead and again: only what is an answer counts, and the first one of these
     let is_answer = url.query_pairs().any(|(name, _)| name == "code" || name == "error");
     if is_answer && let Some(tell) = shared.tell.lock().unwrap_or_else(PoisonError::into_inner).take() {

@@ -67,7 +67,9 @@ pub(super) fn with_connection(text: &str, entry: &Entry<'_>) -> Result<String, F
 
 fn inserted(text: &str, entry: &Entry<'_>) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
-    let is_key = |line: &String| line.strip_prefix("connections:").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '#']));
+    let is_key = |line: &String| {
+        line.strip_prefix("connections:").is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '#']))
+    };
     let Some(at) = lines.iter().position(is_key) else {
         while lines.last().is_some_and(|line| line.trim().is_empty()) {
             lines.pop();
@@ -120,7 +122,12 @@ mod tests {
                 "    ",
                 "\n# who is told\nnotify: []\ndatabase: d\n",
             ),
-            ("database: d\nconnections:\n  b: { provider: p }", "database: d\nconnections:\n  b: { provider: p }\n", "  ", ""),
+            (
+                "database: d\nconnections:\n  b: { provider: p }",
+                "database: d\nconnections:\n  b: { provider: p }\n",
+                "  ",
+                "",
+            ),
         ];
         for (text, before, indent, after) in table {
             assert_eq!(added(text).expect(text), format!("{before}{}{after}", block(indent)), "{text}");

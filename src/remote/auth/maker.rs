@@ -104,7 +104,8 @@ impl Maker<'_> {
         let parts = client.map(|client| ClientParts::new(client, plan.client_auth, &variables));
         let parts = parts.transpose().map_err(Fault::Refused)?;
         let signing = Signing { now: self.now, jti: &random::text::<16>() };
-        let request = token::token_request(plan, parts.as_ref(), grant, &variables, &signing).map_err(Fault::Refused)?;
+        let request =
+            token::token_request(plan, parts.as_ref(), grant, &variables, &signing).map_err(Fault::Refused)?;
         let (status, body) = self.send(request.into()).await?;
         match token::read(plan, status, &body, self.now) {
             Ok(Granted { access_token, refresh_token, expires_at, scope, save }) => {
@@ -178,7 +179,8 @@ impl Maker<'_> {
     ) -> Result<(), Fault> {
         let variables = self.credentials.and(made).with_settings(self.connection);
         let refused = |error: String| Fault::Refused(error);
-        let draft = Draft::new(&self.connection.base_url, plan, &variables).map_err(|error| refused(error.to_string()))?;
+        let draft =
+            Draft::new(&self.connection.base_url, plan, &variables).map_err(|error| refused(error.to_string()))?;
         let request = draft.finish(None);
         let mut url = request.url;
         for (name, secret) in &request.secret_query {
@@ -278,8 +280,9 @@ impl From<TokenRequest> for Sent {
 pub(in crate::remote) fn answer(status: u16, body: &[u8]) -> Result<Json, Fault> {
     let excerpt = || token::shown(&String::from_utf8_lossy(body.get(..limits::ERROR_BODY_BYTES_MAX).unwrap_or(body)));
     match status {
-        200..=299 => serde_json::from_slice(body)
-            .map_err(|_| Fault::Refused(format!("the answer is no JSON: {}", excerpt()))),
+        200..=299 => {
+            serde_json::from_slice(body).map_err(|_| Fault::Refused(format!("the answer is no JSON: {}", excerpt())))
+        }
         408 | 425 | 429 | 500..=599 => Err(Fault::Transient(format!("the API answered {status}: {}", excerpt()))),
         status => Err(Fault::Refused(format!("the API answered {status}: {}", excerpt()))),
     }

@@ -106,8 +106,9 @@ impl Proof {
     /// The proof that a token will be put into, before there is one: its place is known, and nothing of it is ever sent.
     pub fn to_come(made: &MadeAuth) -> Self {
         let masked = |place: &KeyPlace| match place {
-            KeyPlace::Header(name) => header_name(name)
-                .map_or(Self::None, |name| Self::Header(name, HeaderValue::from_static(MASK))),
+            KeyPlace::Header(name) => {
+                header_name(name).map_or(Self::None, |name| Self::Header(name, HeaderValue::from_static(MASK)))
+            }
             KeyPlace::Query(name) => Self::Query(name.clone(), MASK.into()),
             KeyPlace::Cookie(name) => Self::Cookie(name.clone(), MASK.into()),
         };

@@ -297,7 +297,11 @@ impl Inner {
     }
 
     /// Uses a token from now on.
-    fn take(&self, token: BTreeMap<String, SecretString>, expires_at: Option<DateTime<Utc>>) -> Result<Arc<Keys>, Error> {
+    fn take(
+        &self,
+        token: BTreeMap<String, SecretString>,
+        expires_at: Option<DateTime<Utc>>,
+    ) -> Result<Arc<Keys>, Error> {
         let now = (self.clock)();
         let credentials = self.given.and(&token);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -352,7 +356,9 @@ impl Inner {
             Fault::Revoked(reason) => Error::NeedsReconnect { connection, reason: masked(reason) },
             Fault::Refused(reason) => Error::Token { connection, reason: masked(reason), temporary: false },
             Fault::Transient(reason) => Error::Token { connection, reason: masked(reason), temporary: true },
-            Fault::Pending(_) => Error::Token { connection, reason: "nobody has agreed to it yet".to_owned(), temporary: false },
+            Fault::Pending(_) => {
+                Error::Token { connection, reason: "nobody has agreed to it yet".to_owned(), temporary: false }
+            }
         }
     }
 }
@@ -378,7 +384,8 @@ fn is_renewed(made: &MadeAuth) -> bool {
 }
 
 fn is_same(one: &BTreeMap<String, SecretString>, other: &BTreeMap<String, SecretString>) -> bool {
-    let token = |of: &BTreeMap<String, SecretString>| of.get(ACCESS_TOKEN).map(|token| token.expose_secret().to_owned());
+    let token =
+        |of: &BTreeMap<String, SecretString>| of.get(ACCESS_TOKEN).map(|token| token.expose_secret().to_owned());
     token(one) == token(other)
 }
 
@@ -388,7 +395,3 @@ fn stale_from(now: DateTime<Utc>, expires_at: Option<DateTime<Utc>>) -> Option<D
     let margin = (end - now).max(TimeDelta::zero()) / 10;
     Some(end - margin.min(limits::REFRESH_AHEAD_MAX))
 }
-
-#[cfg(test)]
-#[path = "session_tests.rs"]
-mod tests;

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::super::random;
-use super::super::sign::{Oauth1Keys, Sigv4Keys, authorization, headers};
+use super::super::sign::{Oauth1Keys, Sigv4Keys, authorization, headers, with_spaces_encoded};
 use super::proof::{render, secret_value};
 use crate::plan::{MadeAuth, Signature};
 
@@ -67,11 +67,14 @@ impl Signer {
         }
     }
 
-    /// Adds the signature of the request as it will be sent.
+    /// Adds the signature of the request as it will be sent. The URL is changed where its spelling is signed.
+    ///
+    /// # Errors
+    /// A header that cannot be sent. The text may quote a secret: redact it.
     pub fn sign(
         &self,
         method: &str,
-        url: &Url,
+        url: &mut Url,
         sent: &mut HeaderMap,
         body: &[u8],
         at: DateTime<Utc>,
@@ -87,9 +90,9 @@ impl Signer {
                     realm: realm.as_deref(),
                 };
                 // RFC 5849, 3.4.1.3.1: the parameters of a form are signed, those of other bodies are not
-                let is_form = sent.get(CONTENT_TYPE).is_some_and(|kind| {
-                    kind.as_bytes().starts_with(b"application/x-www-form-urlencoded")
-                });
+                let is_form = sent
+                    .get(CONTENT_TYPE)
+                    .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
                 let header =
                     authorization(&keys, method, url, is_form.then_some(body), at.timestamp(), &random::text::<16>());
                 sent.insert(AUTHORIZATION, secret_value("authorization", &header)?);
@@ -102,12 +105,12 @@ impl Signer {
                     region,
                     service,
                 };
+                *url = with_spaces_encoded(url);
                 // what a proxy or the client itself may change is left out of the signature
                 let is_signed = |name: &HeaderName| name == CONTENT_TYPE || name.as_str().starts_with("x-amz-");
                 let signed = sent.iter().filter(|(name, _)| is_signed(name));
                 let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-                let signed: Vec<_> =
-                    signed.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
+                let signed: Vec<_> = signed.map(|(name, value)| (name.as_str().to_owned(), text(value))).collect();
                 for (name, value) in headers(&keys, method, url, &signed, body, at) {
                     sent.insert(HeaderName::from_static(name), secret_value(name, &value)?);
                 }

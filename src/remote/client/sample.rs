@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use chrono::DateTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
 use crate::plan::{AuthPlan, ConnectionPlan, Method, NetworkPlan, RatePlan, RetryPlan};
-use crate::remote::{HeaderValue, Request};
+use crate::remote::{Access, Credentials, HeaderValue, Request};
 
 /// A connection without auth, credentials and quotas.
 pub fn connection(base_url: &str) -> ConnectionPlan {
@@ -20,7 +21,10 @@ pub fn connection(base_url: &str) -> ConnectionPlan {
         trusted_origins: Vec::new(),
         base_url_is_literal: true,
         network: NetworkPlan::default(),
+        auth_name: None,
         auth: AuthPlan::None,
+        scopes: Vec::new(),
+        unknown: Vec::new(),
         credentials: BTreeMap::new(),
         config: serde_json::json!({ "region": "eu" }),
         rate_limit: RatePlan { quotas: Vec::new(), concurrency: 4, headers: None },
@@ -42,6 +46,12 @@ pub fn connection(base_url: &str) -> ConnectionPlan {
 
 /// Lets a connection go anywhere: all servers of tests are on this machine and have no TLS.
 pub const ANYWHERE: NetworkPlan = NetworkPlan { allow_http: true, allow_private: true };
+
+/// What a connection with these credentials gets in with, at a time that stands still.
+pub fn access(credentials: Credentials) -> Access {
+    let at = DateTime::from_timestamp(1_700_000_000, 0).expect("a time");
+    Access::with(credentials, Arc::new(move || at))
+}
 
 /// A GET without anything else.
 pub fn get(url: &str) -> Request {

@@ -1,5 +1,4 @@
 //! Signatures: JSON Web Tokens, OAuth 1.0a, AWS Signature Version 4. The time, nonces and keys are arguments.
-#![allow(dead_code, unused_imports, reason = "wired by the client")]
 
 mod jwt;
 mod oauth1;

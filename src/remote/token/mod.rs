@@ -1,13 +1,12 @@
 //! Token requests and their answers (RFC 6749). How they are sent and kept is not decided here; the time and random texts are
 //! arguments.
-#![allow(dead_code, unused_imports, reason = "wired by the client")]
 
 mod answer;
 mod authorize;
 mod path;
 mod request;
 
-pub(crate) use answer::{Granted, Refused, RefusedKind, read};
-pub(crate) use authorize::{Authorize, authorize_url, challenge, redirected, shown};
+pub(crate) use answer::{Granted, RefusedKind, read};
+pub(crate) use authorize::{Authorize, authorize_url, redirected, shown};
 pub(crate) use path::first;
 pub(crate) use request::{ClientParts, Grant, Signing, TokenRequest, token_request};

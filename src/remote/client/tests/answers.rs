@@ -9,7 +9,7 @@ use crate::plan::{AuthPlan, ConnectionPlan, Method, Quota, RatePlan, Template, l
 use crate::remote::{Client, Credentials, Error, Request, Sockets, TlsFault, TransportFault};
 
 fn client(plan: ConnectionPlan) -> Client {
-    Client::new(Arc::new(plan), Credentials::default()).expect("a client")
+    Client::new(Arc::new(plan), sample::access(Credentials::default())).expect("a client")
 }
 
 async fn error_from(reply: impl Fn() -> Reply + Send + Sync + 'static) -> Error {
@@ -31,7 +31,8 @@ async fn connections_with_the_same_settings_share_their_sockets_and_nothing_else
     let mut share = |name: &str, timeout: Duration| {
         let plan =
             ConnectionPlan { name: name.to_owned(), timeout_request: timeout, ..sample::connection(&server.url) };
-        let client = Client::sharing(Arc::new(plan), Credentials::default(), &mut sockets).expect("a client");
+        let client =
+            Client::sharing(Arc::new(plan), sample::access(Credentials::default()), &mut sockets).expect("a client");
         (client, sockets.len())
     };
     let minute = Duration::from_secs(60);
@@ -122,7 +123,11 @@ fn no_redirect_leaves_tls_or_hides_its_host() {
     };
     let client = client(plan);
     let request = get("https://api.example.com/a/b?c=1");
-    let outgoing = client.0.identity.fill_in(&request, &request.url).expect("nothing to fill in");
+    let outgoing = client
+        .0
+        .identity
+        .fill_in(&request, &request.url, &client.0.identity.session().current())
+        .expect("nothing to fill in");
     let follow = |location: &str| {
         client.follow(&request, &request.url, &outgoing, request.url.join(location).map_err(|_| location.to_owned()))
     };

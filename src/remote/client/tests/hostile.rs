@@ -12,7 +12,7 @@ use crate::plan::{ConnectionPlan, NetworkPlan, limits};
 use crate::remote::{Client, Credentials, Error, Request, Response, TransportFault};
 
 fn client(plan: ConnectionPlan) -> Client {
-    Client::new(Arc::new(plan), Credentials::default()).expect("a client")
+    Client::new(Arc::new(plan), sample::access(Credentials::default())).expect("a client")
 }
 
 async fn answer_to(reply: impl Fn() -> Reply + Send + Sync + 'static) -> Result<Response, Error> {
@@ -236,7 +236,8 @@ async fn a_name_that_leads_to_this_machine_is_refused_when_it_is_resolved() {
     let guarded = client.0.routes.to(&url::Url::parse("https://files.example.com").expect("a URL"), false);
     let sent = guarded.expect("a way").get(url.clone()).send().await.expect_err("must be refused");
     let request = get(url.as_str());
-    let outgoing = client.0.identity.fill_in(&request, &url).expect("nothing to fill in");
+    let outgoing =
+        client.0.identity.fill_in(&request, &url, &client.0.identity.session().current()).expect("nothing to fill in");
     let error = client.transport_error(&request, &url, &outgoing, sent);
     assert_eq!((error.code(), error.is_temporary(), error.is_local()), ("network_refused", false, false));
     assert!(

@@ -25,7 +25,7 @@ fn with_auth(base_url: &str, auth: AuthPlan) -> ConnectionPlan {
 }
 
 fn client(plan: ConnectionPlan) -> Client {
-    Client::new(Arc::new(plan), credentials()).expect("a client")
+    Client::new(Arc::new(plan), sample::access(credentials())).expect("a client")
 }
 
 fn api_key(place: KeyPlace) -> AuthPlan {
@@ -145,12 +145,16 @@ async fn values_that_would_start_another_header_are_never_sent() {
             AuthPlan::Bearer { token: template("{{ credentials.key }}") },
         ] {
             let bad_key = Credentials::from_pairs([("key", bad)]);
-            let error = Client::new(Arc::new(with_auth(&server.url, auth)), bad_key).expect_err("must be refused");
+            let error = Client::new(Arc::new(with_auth(&server.url, auth)), sample::access(bad_key))
+                .expect_err("must be refused");
             assert!(matches!(error, Error::Connection { .. }) && error.is_local() && !error.is_temporary());
             let text = format!("{error} {error:?}");
             assert!(text.contains(wording) && !text.contains("abc") && !text.contains("Evil"), "{text}");
         }
-        let client = Client::new(Arc::new(sample::connection(&server.url)), Credentials::from_pairs([("key", bad)]));
+        let client = Client::new(
+            Arc::new(sample::connection(&server.url)),
+            sample::access(Credentials::from_pairs([("key", bad)])),
+        );
         let client = client.expect("nothing is wrong yet");
         for value in
             [HeaderValue::Plain(bad.to_owned()), HeaderValue::Secret(secret("{{ credentials.key }}", Value::UNDEFINED))]
@@ -189,7 +193,7 @@ fn auth_that_cannot_be_right_is_an_error_that_says_why_without_the_secret() {
     ];
     for (auth, wording) in table {
         let plan = Arc::new(with_auth("https://api.example.com", auth));
-        let error = Client::new(plan, credentials()).expect_err("must be refused");
+        let error = Client::new(plan, sample::access(credentials())).expect_err("must be refused");
         let text = format!("{error} {error:?}");
         assert!(text.contains(wording), "{text}");
         assert!(!text.contains("k3y") && !text.contains("ssw\u{f6}") && !text.contains("t0ken"), "{text}");
@@ -351,7 +355,7 @@ fn an_excerpt_does_not_cut_a_secret_in_two() {
     let client = client(sample::connection("https://api.example.com"));
     let excerpt = |body: String| {
         let url = "https://api.example.com/".parse().expect("a URL");
-        client.excerpt(&Response { status: 400, headers: Vec::new(), body: body.into(), url })
+        client.excerpt(&Response { status: 400, headers: Vec::new(), body: body.into(), url, token: 0 })
     };
     assert_eq!(excerpt(format!("short {KEY}")), "short ***");
     for before in 1_900..2_010 {
@@ -368,7 +372,8 @@ async fn a_redirect_error_does_not_even_show_a_short_key() {
     })
     .await;
     let plan = with_auth(&server.url, api_key(KeyPlace::Query("key".to_owned())));
-    let client = Client::new(Arc::new(plan), Credentials::from_pairs([("key", "q7")])).expect("a client");
+    let client =
+        Client::new(Arc::new(plan), sample::access(Credentials::from_pairs([("key", "q7")]))).expect("a client");
     let error = client.send(&get(&format!("{}/?a=1", server.url))).await.expect_err("must be refused");
     assert!(
         error.to_string().ends_with("redirected to another origin: `https://elsewhere.example.com/?a=1`"),
@@ -383,7 +388,7 @@ fn secrets_in_clear_are_noticed() {
             trusted_origins: trusted.iter().map(|origin| (*origin).to_owned()).collect(),
             ..with_auth(url, auth)
         };
-        Client::new(Arc::new(plan), credentials).expect("a client").sends_secrets_in_clear()
+        Client::new(Arc::new(plan), sample::access(credentials)).expect("a client").sends_secrets_in_clear()
     };
     let none = Credentials::default;
     assert!(clear("http://api.example.com", &[], bearer(), credentials()));
@@ -416,7 +421,7 @@ fn urls_that_no_connection_can_have_are_refused() {
             credentials: [("key".to_owned(), CredentialSource::Literal(KEY.into()))].into(),
             ..sample::connection(base_url)
         };
-        let error = Client::new(Arc::new(plan), Credentials::default()).expect_err("must be refused");
+        let error = Client::new(Arc::new(plan), sample::access(Credentials::default())).expect_err("must be refused");
         assert!(error.to_string().contains(wording), "{error}");
         assert!(!format!("{error:?}").contains("s3cr3t"), "{error:?}");
     }
