@@ -31,6 +31,7 @@ mod guides;
 mod history;
 mod incremental;
 mod inheritance;
+mod key;
 mod kill;
 mod language;
 mod model;
