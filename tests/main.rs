@@ -32,6 +32,7 @@ mod history;
 mod hostile;
 mod incremental;
 mod inheritance;
+mod key;
 mod kill;
 mod language;
 mod model;

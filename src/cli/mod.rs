@@ -9,6 +9,7 @@ mod describe;
 mod dry_run;
 mod explain;
 mod init;
+mod key;
 mod output;
 mod plan;
 mod progress;
@@ -76,6 +77,8 @@ enum Command {
     Changes(changes::Arguments),
     /// Answer a SQL query about the database.
     Query(query::Arguments),
+    /// Make and change the key of the credential store, and look whether it is there.
+    Key(key::Arguments),
     /// Sync a small sample API that runs inside this program, change its data, and sync again.
     Demo(demo::Arguments),
     /// Write the JSON Schemas of the YAML files.
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Status(arguments) => status::run(&project, &arguments),
         Command::Changes(arguments) => changes::run(&project, &arguments),
         Command::Query(arguments) => query::run(&project, &arguments),
+        Command::Key(arguments) => key::run(&project, &arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
     };

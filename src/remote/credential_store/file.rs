@@ -96,16 +96,25 @@ pub(super) fn remove(path: &Path) -> Result<(), StoreError> {
 /// Opens a file to lock it; it is made if it is not there.
 ///
 /// # Errors
-/// It is a symbolic link, or the system says no.
+/// It is a symbolic link, the folder belongs to somebody else, or the system says no.
 #[expect(clippy::disallowed_methods, reason = "the credential store owns its files")]
 pub(super) fn open_lock(path: &Path) -> Result<File, StoreError> {
     if std::fs::symlink_metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(no_file(path));
     }
     let mut options = OpenOptions::new();
-    private(options.read(true).write(true).create(true).truncate(false))
+    let file = private(options.read(true).write(true).create(true).truncate(false))
         .open(path)
-        .map_err(StoreError::io("open", path))
+        .map_err(StoreError::io("open", path))?;
+    if let (Some(folder), Ok(locked)) = (path.parent(), file.metadata()) {
+        let metadata = std::fs::metadata(folder).map_err(StoreError::io("look at", folder))?;
+        if let Err(error) = refuse_owner(folder, owner_of(&metadata), owner_of(&locked)) {
+            // root can make it, and then the folder's owner could not open it any more
+            drop(std::fs::remove_file(path));
+            return Err(error);
+        }
+    }
+    Ok(file)
 }
 
 /// Makes a folder that only its owner can enter, durably, if it is not there.

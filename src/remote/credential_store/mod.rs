@@ -18,4 +18,5 @@ pub use entry::{Entry, Secrets};
 pub use error::StoreError;
 pub use key::Key;
 pub use lock::RefreshLock;
+pub use source::Environment;
 pub use store::{CredentialStore, Rotated, Status, Written};

@@ -16,8 +16,8 @@ pub(super) const VARIABLE: &str = "HEADWATER_KEY";
 pub(super) const FILE: &str = "HEADWATER_KEY_FILE";
 pub(super) const COMMAND: &str = "HEADWATER_KEY_COMMAND";
 
-/// The value of an environment variable.
-pub(super) type Environment = Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
+/// Gives the value of an environment variable, if it is set.
+pub type Environment = Arc<dyn Fn(&str) -> Option<OsString> + Send + Sync>;
 
 /// The environment of this process.
 pub(super) fn process_environment() -> Environment {

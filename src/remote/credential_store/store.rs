@@ -77,7 +77,8 @@ impl CredentialStore {
         Self::with_environment(folder, process_environment())
     }
 
-    pub(super) fn with_environment(folder: &Path, environment: Environment) -> Self {
+    /// As [`CredentialStore::of_project`], with another environment than that of this process.
+    pub fn with_environment(folder: &Path, environment: Environment) -> Self {
         let folder = folder.join(".headwater");
         let path = folder.join("credentials.json");
         Self { folder: folder.into(), path: path.into(), source: Source::new(environment) }
