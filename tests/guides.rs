@@ -283,7 +283,7 @@ fn filters_give_what_the_page_says() {
 #[test]
 fn links_lead_somewhere() {
     let mut dead = Vec::new();
-    let others = ["language.md", "index.md", "changes.md", "credentials.md", "../README.md"].map(str::to_owned);
+    let others = ["language.md", "index.md", "changes.md", "credentials.md", "../README.md", "../SECURITY.md"].map(str::to_owned);
     for name in others.into_iter().chain(guides()) {
         let text = page(&name);
         for link in links(&text) {
@@ -298,6 +298,22 @@ fn links_lead_somewhere() {
         }
     }
     assert!(dead.is_empty(), "{dead:#?}");
+}
+
+#[test]
+fn the_tests_that_show_what_is_protected_exist() {
+    let sources: String = ["src", "tests"]
+        .iter()
+        .flat_map(|folder| files_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder)))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .map(|path| std::fs::read_to_string(path).expect("a source"))
+        .collect();
+    let page = page("../SECURITY.md");
+    let rows: Vec<&str> = page.lines().filter_map(|line| line.strip_suffix(" |")?.rsplit(" | ").next()).collect();
+    let named: Vec<&str> = rows.iter().flat_map(|row| row.split('`').skip(1).step_by(2)).collect();
+    assert!(named.len() > 40, "{named:?}");
+    let missing: Vec<_> = named.iter().filter(|name| !sources.contains(&format!("fn {name}("))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
 }
 
 /// Somebody who does what the pages say, in a folder of their own, with a shop of their own.

@@ -71,6 +71,25 @@ fn settings_reach_this_machine_only_where_a_person_wrote_it_out() {
     assert_eq!(api.requests().len(), 4);
 }
 
+#[test]
+fn where_a_proxy_takes_the_request_it_is_the_proxy_that_looks_the_name_up() {
+    let proxy = Api::start(|_| Reply::status(502, ""));
+    // by its name: it is no host that the request would lead to
+    let address = proxy.url().replace("127.0.0.1", "localhost");
+    let environment = [("HTTPS_PROXY", address.as_str()), ("https_proxy", &address), ("NO_PROXY", "kept.example")];
+    let run = |host: &str| {
+        let connection = format!(", config: {{ host: {host} }}");
+        let output = project("https://{{ config.host }}", &connection, "", SYNC)
+            .headwater_with(&["run", "--json"], &environment);
+        output.report()[0]["error"]["code"].as_str().expect("an error").to_owned()
+    };
+    assert_eq!(run("api.example"), "connect");
+    assert_eq!(run("10.0.0.1"), "network_refused");
+    assert_eq!(run("localhost"), "network_refused");
+    let asked = proxy.requests();
+    assert!(asked.len() == 2 && asked.iter().all(|one| one.line() == "CONNECT api.example:443"), "{asked:?}");
+}
+
 /// Where a server could lead a program that asks whatever it is told to.
 fn inward(port: &str) -> Vec<(String, &'static str)> {
     let local = |url: &str| url.replace("PORT", port);
