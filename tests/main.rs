@@ -40,6 +40,7 @@ mod paths;
 mod raw;
 mod reference;
 mod reset;
+mod rules;
 mod sarif;
 mod schema_changes;
 mod schemas;

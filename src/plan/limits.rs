@@ -48,7 +48,8 @@ pub const REDIRECTS_MAX: usize = 5;
 pub const RETRY_ATTEMPTS: u32 = 10;
 /// Attempts a provider may ask for.
 pub const RETRY_ATTEMPTS_MAX: u32 = 100;
-/// The longest a run sleeps for one `Retry-After`; a longer one fails the run with the time at which to come back.
+/// The longest a run sleeps for the budget of a connection, or because its server asks for it, where the provider names no `wait_max`. A
+/// longer one pauses the run.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Nested arrays and objects in a response.

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 use reqwest::header::{HeaderMap, LOCATION};
 use url::Url;
 
 use super::credentials::Credentials;
 use super::error::Error;
 use super::outgoing::{Identity, Outgoing, is_loopback, is_same_origin};
-use super::rate::Rate;
+use super::rate::{Parked, Rate};
 use super::request::{Request, Response};
 use super::transport;
 use crate::plan::{ConnectionPlan, Method, limits};
@@ -117,24 +118,55 @@ impl Client {
     /// # Errors
     /// See [`Error`]; `is_temporary` says whether another attempt makes sense.
     pub async fn send(&self, request: &Request) -> Result<Response, Error> {
-        let _place = self.0.rate.enter().await;
+        let mut place = self.0.rate.enter().await;
         let mut url = request.url.clone();
         for _ in 0..=limits::REDIRECTS_MAX {
             let outgoing = self.0.identity.fill_in(request, &url)?;
-            self.0.rate.ready().await;
+            self.0.rate.ready(&mut place).await.map_err(|parked| self.parked(request, &parked))?;
             let answer = self.open(request, &url, &outgoing).await?;
             match redirect_target(&answer, &url) {
                 Some(target) => url = self.follow(request, &url, &outgoing, target)?,
-                None => return self.read(request, &url, &outgoing, answer).await,
+                None => {
+                    let response = self.read(request, &url, &outgoing, answer).await?;
+                    self.0.rate.landed(place, response.status, |name| response.header(name));
+                    return Ok(response);
+                }
             }
         }
         let reason = format!("redirected more than {} times", limits::REDIRECTS_MAX);
         Err(Error::Redirect { request: self.masked(request), reason, hint: "is the URL right?".to_owned() })
     }
 
-    /// Lets no request of this connection go for this long, at most [`limits::RETRY_AFTER_MAX`].
+    /// Lets no request of this connection go for this long. Where that is longer than a run waits, [`Client::send`] fails with
+    /// [`Error::Parked`] until then.
     pub fn hold(&self, wait: Duration) {
         self.0.rate.hold(wait);
+    }
+
+    /// How long an answer's headers (`rate_limit.headers`) say that nothing is left of the budget; none where something is.
+    pub fn used_up_for(&self, response: &Response, now: DateTime<Utc>) -> Option<Duration> {
+        self.0.rate.used_up_for(|name| response.header(name), now)
+    }
+
+    /// Whether the connection has a token that can be renewed.
+    pub fn can_renew(&self) -> bool {
+        false
+    }
+
+    /// Renews the token that an answer says is not good any more; what another request has renewed meanwhile is not renewed again.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    #[expect(clippy::unused_async, reason = "the lead's: a token is asked for")]
+    pub async fn renew(&self, _refused: &Response) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// A person must connect again; why, without secrets.
+    pub fn needs_reconnect(&self, _reason: &str) {}
+
+    fn parked(&self, request: &Request, parked: &Parked) -> Error {
+        Error::Parked { request: self.masked(request), cause: parked.cause.to_string(), wait: parked.wait }
     }
 
     /// The request in one line, secrets masked: `GET https://api.example.com/v1/items?limit=100&key=***`.

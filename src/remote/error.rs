@@ -1,5 +1,7 @@
 //! What can go wrong on the way to an API. No text in here holds a secret: it went through the connection's `Redactor`.
 
+use std::time::Duration;
+
 use crate::plan::limits;
 
 /// Why there is no answer.
@@ -46,6 +48,16 @@ pub enum Error {
     ResponseTooLarge {
         /// the request, masked
         request: String,
+    },
+    /// the connection's budget is used up for longer than a run waits; the request was not sent
+    #[error("{request} is not sent: {cause}")]
+    Parked {
+        /// the request, masked
+        request: String,
+        /// why
+        cause: String,
+        /// until there is some again
+        wait: Duration,
     },
     /// no connection, or one that broke
     #[error("{request}: {reason}")]
@@ -106,7 +118,29 @@ impl Error {
             | Self::Connection { .. }
             | Self::Request { .. }
             | Self::Redirect { .. }
-            | Self::ResponseTooLarge { .. } => false,
+            | Self::ResponseTooLarge { .. }
+            | Self::Parked { .. } => false,
+        }
+    }
+
+    /// Whether the server surely never got the request.
+    pub fn was_never_sent(&self) -> bool {
+        match self {
+            Self::Transport { fault, .. } => match fault {
+                TransportFault::UnknownHost
+                | TransportFault::Dns
+                | TransportFault::ConnectionRefused
+                | TransportFault::Connect
+                | TransportFault::ConnectTimeout => true,
+                // a connection that was made can break with it too
+                TransportFault::Tls
+                | TransportFault::Timeout
+                | TransportFault::Truncated
+                | TransportFault::BadEncoding
+                | TransportFault::Broken => false,
+            },
+            Self::Credentials { .. } | Self::Connection { .. } | Self::Request { .. } | Self::Parked { .. } => true,
+            Self::Redirect { .. } | Self::ResponseTooLarge { .. } => false,
         }
     }
 
@@ -123,6 +157,7 @@ impl Error {
             Self::Request { .. } => "bad_request",
             Self::Redirect { .. } => "redirected",
             Self::ResponseTooLarge { .. } => "response_too_large",
+            Self::Parked { .. } => "rate_limited",
             Self::Transport { fault, .. } => match fault {
                 TransportFault::UnknownHost => "unknown_host",
                 TransportFault::Dns => "dns",
@@ -148,6 +183,7 @@ impl Error {
             Self::Connection { hint, .. } => return hint.clone(),
             Self::Redirect { hint, .. } => return Some(hint.clone()),
             Self::Request { .. } => return None,
+            Self::Parked { .. } => "`rate_limit.wait_max` of the provider says how long a run waits",
             Self::ResponseTooLarge { .. } => "ask for smaller pages (a `limit` or page size in the request)",
             Self::Transport { fault, .. } => match fault {
                 TransportFault::UnknownHost => "is the host in `base_url` spelled right?",
