@@ -263,7 +263,7 @@ fn connection() -> ConnectionPlan {
         unknown: Vec::new(),
         credentials: BTreeMap::new(),
         config: serde_json::Value::Null,
-        rate_limit: RatePlan { quotas: Vec::new(), concurrency: 1, headers: None },
+        rate_limit: RatePlan { concurrency: 1, ..RatePlan::DEFAULT },
         retry: RetryPlan { attempts: 1, statuses: Vec::new(), backoff_base: second, backoff_max: second },
         timeout_connect: second,
         timeout_request: second,

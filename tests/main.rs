@@ -42,6 +42,7 @@ mod paths;
 mod raw;
 mod reference;
 mod reset;
+mod rules;
 mod sarif;
 mod schema_changes;
 mod schemas;

@@ -271,7 +271,10 @@ fn error(rule: &ErrorRule) -> String {
         ErrorAction::Retry => "is tried again",
         ErrorAction::Fail => "fails the run",
         ErrorAction::Empty => "means no records",
+        ErrorAction::SkipPage => "skips the page",
         ErrorAction::SkipPartition => "skips the partition",
+        ErrorAction::RefreshAuth => "renews the token",
+        ErrorAction::Reset => "starts over",
         ErrorAction::Reconnect => "wants a person to connect again",
     };
     let after = if *after == 1 { String::new() } else { format!(", from the {} time on,", ordinal(*after)) };

@@ -43,12 +43,6 @@ impl From<crate::remote::Error> for Failure {
     }
 }
 
-impl From<crate::remote::StoreError> for Failure {
-    fn from(error: crate::remote::StoreError) -> Self {
-        crate::remote::Error::from(error).into()
-    }
-}
-
 impl From<crate::store::Error> for Failure {
     fn from(error: crate::store::Error) -> Self {
         crate::engine::Error::Store(error).into()

@@ -127,7 +127,8 @@ async fn interrupted() -> bool {
 
 /// The exit code of a run: the worst of all syncs decides.
 pub(super) fn code(report: &Report) -> u8 {
-    let kind = |sync: &SyncReport| sync.error.as_ref().map(|error| error.kind).or(sync.skipped_kind);
+    let kind =
+        |sync: &SyncReport| sync.error.as_ref().map(|error| error.kind).or(sync.skipped_kind.map(|(_, kind)| kind));
     let kinds: Vec<ErrorKind> = report.syncs.iter().filter_map(kind).collect();
     if let Some(kind) = worst(&kinds) {
         return exit_code(kind);
@@ -207,7 +208,21 @@ fn notes(sync: &SyncReport) {
             Some("the next run goes on with them; `headwater.partitions` says why each failed"),
         );
     }
-    if let Some(budget) = sync.paused_by {
+    if let Some(why) = &sync.pages_skipped_reason {
+        let pages = match sync.pages_skipped {
+            0 | 1 => "a page was left out: ".to_owned(),
+            pages => format!("{} pages were left out; the first: ", count(pages)),
+        };
+        print_error(
+            &format!("{id}: {pages}{why}"),
+            Some(
+                "the next run reads the same stretch again; nothing is deleted by absence before a run reads it whole",
+            ),
+        );
+    }
+    if let Some(why) = &sync.paused_reason {
+        anstream::println!("{yellow}note{yellow:#}: {id}: {why}; the next run goes on here");
+    } else if let Some(budget) = sync.paused_by {
         anstream::println!("{yellow}note{yellow:#}: {id}: `{budget}` is used up; the next run goes on here");
     }
     if sync.unreadable > 0 {

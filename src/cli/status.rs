@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::output::{DIM, count, json_line, print_error, table};
 use super::{Done, project};
-use crate::store::{ReadStore, SyncStatus};
+use crate::store::{ReadStore, RunState, SyncStatus};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -44,7 +44,12 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         );
     }
     for status in &known {
-        if let Some(message) = status.last_run.as_ref().and_then(|run| run.error.as_ref()) {
+        let Some((run, message)) = status.last_run.as_ref().and_then(|run| Some((run, run.error.as_ref()?))) else {
+            continue;
+        };
+        if run.state == RunState::Paused.as_str() {
+            anstream::println!("{}: {message}", status.id);
+        } else {
             print_error(&format!("{}: {message}", status.id), None);
         }
     }

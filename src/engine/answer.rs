@@ -235,6 +235,34 @@ impl Reader {
         response: &Response,
         body: Option<&Json<'_>>,
     ) -> Result<bool, Error> {
+        self.is_true(place, when, &self.with_response(response, body))
+    }
+
+    /// The first of these conditions that holds, by its number: one that there is none of always does. The body is read once for all.
+    pub(super) fn first_that_holds(
+        &self,
+        place: &'static str,
+        conditions: &[(usize, Option<&Template>)],
+        response: &Response,
+    ) -> Result<Option<usize>, Error> {
+        let mut variables = None;
+        for (number, when) in conditions {
+            let Some(when) = when else { return Ok(Some(*number)) };
+            let variables = variables.get_or_insert_with(|| self.with_response(response, None));
+            if self.is_true(place, when, variables)? {
+                return Ok(Some(*number));
+            }
+        }
+        Ok(None)
+    }
+
+    fn is_true(&self, place: &'static str, when: &Template, variables: &Value) -> Result<bool, Error> {
+        when.is_true(variables)
+            .map_err(|TemplateError(error)| Error::Template { place, error: TemplateError(self.client.redact(&error)) })
+    }
+
+    /// The variables of the request, and its answer.
+    fn with_response(&self, response: &Response, body: Option<&Json<'_>>) -> Value {
         let body = match body {
             Some(body) => body.to_value(),
             None => match parse(&response.body) {
@@ -244,9 +272,7 @@ impl Reader {
         };
         let headers = Value::from_pairs(response.headers.iter().cloned());
         let answer = [("body", body), ("headers", headers), ("status", response.status.into())];
-        let variables = self.variables.with("response", Value::from_pairs(answer));
-        when.is_true(&variables)
-            .map_err(|TemplateError(error)| Error::Template { place, error: TemplateError(self.client.redact(&error)) })
+        self.variables.with("response", Value::from_pairs(answer))
     }
 
     fn records<'j, 'a>(

@@ -1,6 +1,6 @@
 //! Pages gathered into groups and committed in order, with the checkpoint that becomes true by it.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +72,8 @@ pub(super) struct Commits<'t> {
     touched: BTreeSet<Arc<str>>,
     /// parts that are read
     ended: Vec<Arc<str>>,
+    /// parts of which a page was left out
+    short: HashSet<Arc<str>>,
     batches: Vec<Batch>,
     gone: Vec<Gone>,
     seen: Vec<(u64, arrow::array::RecordBatch)>,
@@ -90,6 +92,7 @@ impl<'t> Commits<'t> {
             touched: checkpoint.pass.iter().map(|_| "".into()).collect(),
             parts: HashMap::from([("".into(), checkpoint)]),
             ended: Vec::new(),
+            short: HashSet::new(),
             batches: Vec::new(),
             gone: Vec::new(),
             seen: Vec::new(),
@@ -147,8 +150,10 @@ impl<'t> Commits<'t> {
                 Ok(next) => drop(reply.send(Ok(next))),
             },
             Message::End => {
+                // one that lacks a page is not read, though it has had its turn
+                let complete = !self.short.remove(&partition);
                 if let Some(turn) = &mut self.part(&partition)?.turn {
-                    turn.complete = true;
+                    turn.complete = complete;
                 }
                 self.touch(&partition);
                 self.ended.push(partition);
@@ -183,7 +188,7 @@ impl<'t> Commits<'t> {
     }
 
     async fn page(&mut self, partition: &Arc<str>, page: Page, report: &mut SyncReport) -> Result<(), Error> {
-        let Page { lane, mapped, after, done } = page;
+        let Page { lane, mapped, after, done, left_out } = page;
         let mapped = match mapped.await {
             Ok(Some(Ok(mapped))) => mapped,
             Ok(Some(Err(error))) => {
@@ -193,6 +198,15 @@ impl<'t> Commits<'t> {
             Ok(None) => return Err(unexplained()),
             Err(error) => return Err(Error::Bug(error.to_string())),
         };
+        if let Some(why) = left_out {
+            report.skip_page(&why);
+        }
+        if after.left_out > 0 {
+            self.short.insert(Arc::clone(partition));
+            if done {
+                report.was_short();
+            }
+        }
         self.push(partition, lane, mapped, after, done, report)?;
         // the end of a partition waits for its neighbours
         let ends = done && partition.is_empty();

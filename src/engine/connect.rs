@@ -61,7 +61,7 @@ async fn ask(client: &Client, plan: &RequestPlan, variables: &Value) -> Result<R
     let request = Draft::new(&client.connection().base_url, plan, variables)?.finish(None);
     let mut response = client.send(&request).await?;
     if response.status == 401 && client.can_renew() {
-        client.renew(&response).await?;
+        client.refuse_token(&response);
         response = client.send(&request).await?;
     }
     if response.status < 300 {

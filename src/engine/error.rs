@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
+
 use crate::plan::TemplateError;
 use crate::record::MapError;
 use crate::remote::DraftError;
@@ -42,6 +44,28 @@ pub enum Error {
         reason: GiveUpReason,
         /// the beginning of the answer
         excerpt: String,
+    },
+    /// an answer that a rule of `errors` fits
+    #[error("{request} answered {status}{}{}; {end}{}", status_text(*status), quoted(message), quoted(excerpt))]
+    Rule {
+        /// the request, masked
+        request: String,
+        /// HTTP status
+        status: u16,
+        /// what the rule says about it
+        message: String,
+        /// what follows
+        end: RuleEnd,
+        /// the beginning of the answer
+        excerpt: String,
+    },
+    /// the connection's budget is used up for longer than a run waits
+    #[error("{what}; nothing more is sent before {}", at.format("%Y-%m-%d %H:%M:%S UTC"))]
+    Parked {
+        /// what happened, without secrets
+        what: String,
+        /// when there is some again
+        at: DateTime<Utc>,
     },
     /// a body that is not what `format` says
     #[error("{request}: {problem}")]
@@ -178,6 +202,35 @@ pub enum Error {
     Bug(String),
 }
 
+/// Why a rule of `errors` ends a request. `Display` is a fragment for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum RuleEnd {
+    /// `fail`
+    #[error("a rule of `errors` says `fail`")]
+    Fail,
+    /// `skip_page`, which works only where pages are counted
+    #[error("`skip_page` cannot leave it out, because only this answer would tell the next page")]
+    PageNeeded,
+    /// `skip_page`: the page is left out
+    #[error("the page is left out")]
+    PageLeftOut,
+    /// `skip_partition`: the partition is left out
+    #[error("the partition is left out")]
+    PartitionLeftOut,
+    /// `skip_partition`, of a list that belongs to no partition
+    #[error("`skip_partition` cannot leave out a partition, because this list belongs to none")]
+    NoPartition,
+    /// `refresh_auth`, with a token that was renewed
+    #[error("it is so with a new token too")]
+    NewTokenRefused,
+    /// `reset`: what is remembered is to be forgotten, once
+    #[error("it is so without anything that was remembered too")]
+    Reset,
+    /// `reconnect`
+    #[error("a person must connect again")]
+    Reconnect,
+}
+
 impl From<remote::Error> for Error {
     fn from(error: remote::Error) -> Self {
         Self::Remote(Arc::new(error))
@@ -198,7 +251,13 @@ impl Error {
     pub fn kind(&self) -> ErrorKind {
         match self {
             Self::Remote(error) if error.is_local() => ErrorKind::User,
-            Self::Remote(_) | Self::Status { .. } | Self::FailedBody { .. } | Self::TokenExpired => ErrorKind::Remote,
+            Self::Rule { end: RuleEnd::PageNeeded | RuleEnd::NoPartition | RuleEnd::Reconnect, .. } => ErrorKind::User,
+            Self::Remote(_)
+            | Self::Status { .. }
+            | Self::Rule { .. }
+            | Self::Parked { .. }
+            | Self::FailedBody { .. }
+            | Self::TokenExpired => ErrorKind::Remote,
             Self::Template { .. }
             | Self::Url { .. }
             | Self::Items { .. }
@@ -233,10 +292,16 @@ impl Error {
     /// Whether what else the sync would ask would fail too.
     pub fn concerns_all(&self) -> bool {
         match self {
-            Self::Remote(_) | Self::Store(_) | Self::Bug(_) | Self::Template { .. } => true,
-            Self::Status { status, reason, .. } => {
-                matches!(status, 401 | 403) || matches!(reason, GiveUpReason::ComeBack { .. })
-            }
+            Self::Remote(_) | Self::Store(_) | Self::Bug(_) | Self::Template { .. } | Self::Parked { .. } => true,
+            Self::Status { status, .. } => matches!(status, 401 | 403),
+            Self::Rule { end, .. } => match end {
+                RuleEnd::Fail
+                | RuleEnd::NoPartition
+                | RuleEnd::NewTokenRefused
+                | RuleEnd::Reset
+                | RuleEnd::Reconnect => true,
+                RuleEnd::PageNeeded | RuleEnd::PageLeftOut | RuleEnd::PartitionLeftOut => false,
+            },
             _ => false,
         }
     }
@@ -245,10 +310,24 @@ impl Error {
     pub fn concerns_all_partitions(&self) -> bool {
         match self {
             // what is forbidden of one item, or missing in it, need not be so of another
-            Self::Status { status: 403, reason, .. } => matches!(reason, GiveUpReason::ComeBack { .. }),
-            Self::Template { .. } => false,
+            Self::Status { status: 403, .. } | Self::Template { .. } => false,
+            // each partition remembers for itself
+            Self::Rule { end: RuleEnd::Reset, .. } => false,
             _ => self.concerns_all(),
         }
+    }
+
+    /// Whether a rule of `errors` ended it so.
+    pub(super) fn is_rule(&self, which: RuleEnd) -> bool {
+        matches!(self, Self::Rule { end, .. } if *end == which)
+    }
+
+    /// The same rule, with another end.
+    pub(super) fn instead(mut self, of: RuleEnd) -> Self {
+        if let Self::Rule { end, .. } = &mut self {
+            *end = of;
+        }
+        self
     }
 
     /// The stable name of the error, as `headwater.runs.error_code` keeps it.
@@ -256,6 +335,9 @@ impl Error {
         match self {
             Self::Remote(error) => error.code(),
             Self::Status { .. } => "http_status",
+            Self::Rule { end: RuleEnd::Reconnect, .. } => "needs_reconnect",
+            Self::Rule { .. } => "error_rule",
+            Self::Parked { .. } => "rate_limited",
             Self::Decode { .. } => "not_decodable",
             Self::FailedBody { .. } => "error_in_body",
             Self::NoRecords { .. } => "no_records",
@@ -288,9 +370,19 @@ impl Error {
         Some(match self {
             Self::Remote(error) => return error.hint(),
             // said first: a 403 can be a used-up rate limit as well as a lack of rights
-            Self::Status { reason: GiveUpReason::ComeBack { .. } | GiveUpReason::AttemptsUsed { .. }, .. } => {
+            Self::Status { reason: GiveUpReason::AttemptsUsed { .. }, .. } => {
                 "the next run goes on behind the last committed page".into()
             }
+            Self::Parked { .. } => {
+                "the next run goes on behind the last committed page; `rate_limit.wait_max` says how long a run waits".into()
+            }
+            Self::Rule { end, .. } => match end {
+                RuleEnd::PageNeeded => "say `skip_page` where `pagination` counts (`page`, `offset`)".into(),
+                RuleEnd::NoPartition => "say `skip_page` or `empty` for lists of a sync without `for_each`".into(),
+                RuleEnd::NewTokenRefused => "check what the credentials of the connection are allowed to do".into(),
+                RuleEnd::Reconnect => "connect again with credentials that are valid".into(),
+                RuleEnd::Fail | RuleEnd::PageLeftOut | RuleEnd::PartitionLeftOut | RuleEnd::Reset => return None,
+            },
             Self::Status { status: 401 | 403, .. } => {
                 "check the credentials of the connection and what they are allowed to do".into()
             }

@@ -12,18 +12,18 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::Error;
 use super::answer::{Mapped, Reader, Rows, item_key};
 use super::commit::{Message, PassEnd};
 use super::fetch::Fetcher;
 use super::lane::{Asked, Ended, Lanes, Partition, unexplained};
 use super::render::Variables;
-use super::sync::first_mark;
+use super::sync::{RESET, first_mark};
 use super::writer::Writer;
+use super::{Error, Event, RuleEnd};
 use crate::plan::{LevelPlan, LevelSource, ModelPlan, Predicate, SyncId, SyncPlan, limits};
 use crate::record::{matches, parse};
 use crate::remote::{self, Client, render};
-use crate::scan::{Begin, Pass, ScanState, Step, begin_partition, seen_by};
+use crate::scan::{Begin, Checkpoint, Pass, ScanState, Step, begin_partition, seen_by};
 use crate::store::{self, ReadStore};
 
 /// One item of the innermost level.
@@ -71,7 +71,7 @@ impl Lanes {
                     }
                     continue;
                 };
-                reading.spawn(self.clone().read_partition(due));
+                reading.spawn(self.clone().read_partition(due, pass.clone()));
             }
             // lists of items of which one could not be read
             for (level, error) in items.failures.drain(..) {
@@ -114,7 +114,8 @@ impl Lanes {
         skip: fn(Box<Error>) -> Message,
         failed: &mut Option<Error>,
     ) -> Result<(), Error> {
-        if fails || error.concerns_all_partitions() {
+        let by_rule = error.is_rule(RuleEnd::PartitionLeftOut);
+        if !by_rule && (fails || error.concerns_all_partitions()) {
             failed.get_or_insert(error);
             return Ok(());
         }
@@ -191,19 +192,44 @@ impl Lanes {
         Ok(Some(all))
     }
 
-    async fn read_partition(self, due: Due) -> (Partition, Result<Ended, Error>) {
+    async fn read_partition(self, due: Due, pass: Pass) -> (Partition, Result<Ended, Error>) {
         let Due { partition, begin, before } = due;
         let lanes = self.of(partition.clone());
-        let read = async {
-            lanes.send(Message::Begin(Box::new(begin.checkpoint.clone()), before)).await?;
-            let ended = lanes.task.read_lists(begin, lanes.clone()).await?;
-            if ended == Ended::Complete {
-                lanes.send(Message::End).await?;
-            }
-            Ok(ended)
-        };
-        let read = read.await;
+        let known = begin.checkpoint.clone();
+        let mut read = lanes.read_from(begin, before).await;
+        if read.as_ref().is_err_and(|error| error.is_rule(RuleEnd::Reset)) {
+            read = match self.anew(&partition, known, &pass) {
+                Ok((begin, before)) => {
+                    let restarted = Some(RESET.to_owned());
+                    (self.task.observer)(Some(&self.task.plan.id), Event::Started { resumed: false, restarted });
+                    lanes.read_from(begin, before).await
+                }
+                Err(error) => Err(error),
+            };
+        }
         (partition, read)
+    }
+
+    async fn read_from(&self, begin: Begin, before: Option<u64>) -> Result<Ended, Error> {
+        self.send(Message::Begin(Box::new(begin.checkpoint.clone()), before)).await?;
+        let ended = self.task.read_lists(begin, self.clone()).await?;
+        if ended == Ended::Complete {
+            self.send(Message::End).await?;
+        }
+        Ok(ended)
+    }
+
+    /// Where a partition begins that a rule of `errors` forgets, and the scan that noted keys for it.
+    fn anew(&self, partition: &Partition, known: Checkpoint, pass: &Pass) -> Result<(Begin, Option<u64>), Error> {
+        let (task, at) = (&self.task, (self.task.clock)());
+        let (before, turn) = (seen_by(&task.plan, &known), known.turn);
+        let start = first_mark(&task.plan, partition.parent.as_ref(), at)?;
+        let known = Checkpoint { feed: known.feed, ..Checkpoint::new(task.plan.fingerprint) };
+        let change = turn.and_then(|turn| turn.change);
+        let id = task.new_id(&partition.key, u64::MAX);
+        begin_partition(&task.plan, Some(known), (pass, change), (task.wish, start.as_ref()), id, at)
+            .map(|begin| (begin, before))
+            .ok_or_else(|| Error::Bug("a partition that nobody has read is read".into()))
     }
 }
 
@@ -404,11 +430,13 @@ impl Items {
                 Ok(rows.ready.pop_front())
             }
             Source::List { reader, scan, ready, ended } => {
+                let mut left_out = Vec::new();
                 while ready.is_empty() && !*ended {
                     let Some(asked) = Asked::ask(&self.origin.fetcher, reader, scan).await? else {
                         return Err(unexplained());
                     };
                     *ended = asked.step == Step::Done;
+                    left_out.extend(asked.left_out);
                     match asked.mapped.await.map_err(|error| Error::Bug(error.to_string()))? {
                         Some(Ok(Mapped::Items(items))) => {
                             let entry = |(key, item)| Entry { key: vec![key], item, change: None };
@@ -418,7 +446,13 @@ impl Items {
                         Some(Ok(Mapped::Rows(_) | Mapped::Keys(_))) | None => return Err(unexplained()),
                     }
                 }
-                Ok(ready.pop_front())
+                let next = ready.pop_front();
+                if !left_out.is_empty() {
+                    self.is_whole = false;
+                    let level = self.partition();
+                    self.failures.extend(left_out.into_iter().map(|why| (level.clone(), why)));
+                }
+                Ok(next)
             }
         }
     }

@@ -3,11 +3,14 @@
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use super::answer::Reader;
+use super::rules::{Rules, Ruling};
 use super::{Clock, Error, Event, Observer};
 use crate::plan::SyncPlan;
 use crate::remote::{self, Client, Request, Response};
-use crate::scan::retry::{Decision, Failure, GiveUpReason, decide};
+use crate::scan::retry::{Attempt, Decision, Failure, GiveUpReason, after, decide};
 use crate::store::RequestRecord;
 
 /// What came of a request.
@@ -18,6 +21,20 @@ pub(super) enum Fetched {
     NoSuchPage,
     /// an answer that the sync's own words explain
     Verdict(Verdict),
+    /// an answer that a rule of `errors` takes for the end of the list
+    Empty,
+    /// an answer that a rule of `errors` leaves out, and why
+    LeftOut(Error),
+}
+
+/// What follows an attempt.
+enum Next {
+    /// the request is through
+    Done(Fetched),
+    /// at once once more: the token is another one
+    Renewed,
+    /// it has failed, and is perhaps tried again; whether a rule of `errors` says so
+    Failed(Failure, bool),
 }
 
 /// What the words of a sync make of an answer, whatever its status.
@@ -28,9 +45,6 @@ pub(super) enum Verdict {
     /// the window holds more than the API gives
     Split,
 }
-
-/// Gives a verdict on an answer, or leaves it to its status.
-pub(super) type Judge<'j> = dyn Fn(&Response) -> Result<Option<Verdict>, Error> + Sync + 'j;
 
 /// Sends the requests of one sync, counts them, and keeps a log of them if it is wanted.
 pub(super) struct Fetcher {
@@ -58,47 +72,112 @@ impl Fetcher {
         log.map(|mut log| std::mem::take(&mut *log)).unwrap_or_default()
     }
 
-    /// Sends a request, waits and sends it again as the plan allows.
+    /// Sends a request, waits and sends it again as the plan allows. `by_token`: it carries the token of a delta feed.
     pub(super) async fn fetch(
         &self,
-        client: &Client,
+        reader: &Arc<Reader>,
         request: &Request,
         may_be_past_end: bool,
-        judge: &Judge<'_>,
+        by_token: bool,
     ) -> Result<Fetched, Error> {
-        let mut attempt = 1;
+        let client = &reader.client;
+        let mut rules = Rules::new(reader, request);
+        let mut number = 1;
         loop {
-            let sent = self.send(client, request, attempt).await;
-            if let Ok(response) = &sent
-                && let Some(verdict) = judge(response)?
-            {
-                return Ok(Fetched::Verdict(verdict));
-            }
-            let failure = match &sent {
-                Ok(response) if response.status < 300 => return Ok(Fetched::Answer(sent?)),
-                Ok(response) if response.status == 404 && may_be_past_end => return Ok(Fetched::NoSuchPage),
-                Ok(response) => Failure::from_answer(response.status, |name| response.header(name)),
-                Err(error) => Failure::Transport { temporary: error.is_temporary() },
+            let sent = self.send(client, request, number).await;
+            let next = match &sent {
+                Ok(response) => {
+                    let verdict = reader.judge(response, by_token)?.map(Fetched::Verdict);
+                    self.answered(&mut rules, response, (verdict, may_be_past_end)).await?
+                }
+                Err(error @ remote::Error::Parked { wait, .. }) => return Err(self.parked(error.to_string(), *wait)),
+                Err(error) => {
+                    let (temporary, sent) = (error.is_temporary(), !error.was_never_sent());
+                    Next::Failed(Failure::Transport { temporary, sent }, false)
+                }
             };
-            let now = (self.clock)();
-            match decide(&self.plan.connection.retry, attempt, &failure, now, RandomState::new().hash_one(attempt)) {
+            let (failure, wanted) = match next {
+                Next::Done(fetched) => return Ok(fetched),
+                Next::Renewed => continue,
+                Next::Failed(failure, wanted) => (failure, wanted),
+            };
+            let attempt = Attempt { number, repeatable: request.method.repeats_as_read(), wanted };
+            let (plan, now) = (&self.plan.connection, (self.clock)());
+            let random = RandomState::new().hash_one(number);
+            match decide(&plan.retry, plan.rate_limit.wait_max, attempt, &failure, now, random) {
                 Decision::GiveUp(reason) => return Err(failed(client, request, sent, reason)),
+                Decision::Park(wait) => {
+                    // every request of the connection stops, instead of being told the same
+                    client.hold(wait);
+                    return Err(self.parked(told(client, request, &sent), wait));
+                }
                 Decision::Wait(wait) => {
-                    let reason = match &sent {
-                        Ok(response) => format!("{} answered {}", client.masked(request), response.status),
-                        Err(error) => error.to_string(),
-                    };
-                    (self.observer)(Some(&self.plan.id), Event::Waiting { reason, wait });
-                    if failure.wait_asked(now).is_some() {
-                        // the server speaks of the account, so every request of the connection waits, this one too
-                        client.hold(wait);
-                    } else {
-                        tokio::time::sleep(wait).await;
-                    }
-                    attempt += 1;
+                    self.wait(client, request, &sent, (wait, failure.wait_asked(now).is_some())).await;
+                    number += 1;
                 }
             }
         }
+    }
+
+    /// What follows an answer: the words of the sync come first, then the rules of `errors`, then its status.
+    async fn answered(
+        &self,
+        rules: &mut Rules<'_>,
+        response: &Response,
+        (verdict, may_be_past_end): (Option<Fetched>, bool),
+    ) -> Result<Next, Error> {
+        if let Some(verdict) = verdict {
+            return Ok(Next::Done(verdict));
+        }
+        let client = rules.client();
+        let failure = || {
+            let failure = Failure::from_answer(response.status, |name| response.header(name));
+            failure.limited(client.used_up_for(response, (self.clock)()))
+        };
+        match rules.rule(response).await? {
+            Ruling::None => {}
+            Ruling::Again => return Ok(Next::Failed(failure(), true)),
+            Ruling::Empty => return Ok(Next::Done(Fetched::Empty)),
+            Ruling::LeftOut(why) => return Ok(Next::Done(Fetched::LeftOut(why))),
+            Ruling::Renew => {
+                client.refuse_token(response);
+                return Ok(Next::Renewed);
+            }
+        }
+        Ok(match response.status {
+            ..300 => Next::Done(Fetched::Answer(response.clone())),
+            404 if may_be_past_end => Next::Done(Fetched::NoSuchPage),
+            401 if client.can_renew() && rules.may_renew() => {
+                client.refuse_token(response);
+                Next::Renewed
+            }
+            _ => Next::Failed(failure(), false),
+        })
+    }
+
+    /// Waits before the next attempt. `asked`: the server has said how long.
+    async fn wait(
+        &self,
+        client: &Client,
+        request: &Request,
+        sent: &Result<Response, remote::Error>,
+        (wait, asked): (Duration, bool),
+    ) {
+        let reason = match sent {
+            Ok(response) => format!("{} answered {}", client.masked(request), response.status),
+            Err(error) => error.to_string(),
+        };
+        (self.observer)(Some(&self.plan.id), Event::Waiting { reason, wait });
+        if asked {
+            // the server speaks of the account, so every request of the connection waits, this one too
+            client.hold(wait);
+        } else {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    fn parked(&self, what: String, wait: Duration) -> Error {
+        Error::Parked { what, at: after(wait, (self.clock)()) }
     }
 
     async fn send(&self, client: &Client, request: &Request, attempt: u32) -> Result<Response, remote::Error> {
@@ -119,6 +198,18 @@ impl Fetcher {
             log.lock().unwrap_or_else(PoisonError::into_inner).push(record);
         }
         sent
+    }
+}
+
+/// What was answered, for people.
+fn told(client: &Client, request: &Request, sent: &Result<Response, remote::Error>) -> String {
+    match sent {
+        Ok(response) => {
+            let excerpt = client.excerpt(response);
+            let excerpt = if excerpt.is_empty() { excerpt } else { format!(": {excerpt}") };
+            format!("{} answered {}{excerpt}", client.masked(request), response.status)
+        }
+        Err(error) => error.to_string(),
     }
 }
 

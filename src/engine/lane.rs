@@ -11,7 +11,7 @@ use super::commit::{Message, Next};
 use super::fetch::{Fetched, Fetcher, Verdict};
 use super::render::{self, Variables};
 use super::sync::Task;
-use super::{Error, Event};
+use super::{Error, Event, RuleEnd};
 use crate::plan::{DeletePlan, IncrementalPlan, ListPlan, MarkKind, PageKind, Scope, SyncPlan, WindowPlan, limits};
 use crate::record::{KeyReader, Mapper, MarkReader};
 use crate::remote::Client;
@@ -26,6 +26,8 @@ pub(super) struct Page {
     /// the scan behind it; marks and doubts of the mapping are added when it is committed
     pub(super) after: ScanState,
     pub(super) done: bool,
+    /// why a rule of `errors` leaves it out
+    pub(super) left_out: Option<Error>,
 }
 
 /// One page asked for.
@@ -35,6 +37,8 @@ pub(super) struct Asked {
     facts: PageFacts,
     pub(super) step: Step,
     pub(super) mapped: JoinHandle<Option<Result<Mapped, Error>>>,
+    /// why a rule of `errors` leaves the page out
+    pub(super) left_out: Option<Error>,
 }
 
 impl Asked {
@@ -47,16 +51,22 @@ impl Asked {
         let request = render::request(&reader.plan, &reader.list, &reader.shared, scan)?;
         let masked = reader.plan.token.is_some().then(|| reader.client.masked(&request));
         let counted = matches!(reader.list.pagination.kind, PageKind::Offset { .. } | PageKind::Page { .. });
-        let judge = |response: &_| reader.judge(response, scan.since_token.is_some());
-        let may_be_past_end = counted && scan.pages > 0;
-        let (facts, mapped) = match fetcher.fetch(&reader.client, &request, may_be_past_end, &judge).await? {
+        let nothing = |facts: PageFacts| {
+            let reader = Arc::clone(reader);
+            (facts, tokio::task::spawn_blocking(move || Some(reader.nothing())))
+        };
+        let mut left_out = None;
+        let (may_be_past_end, by_token) = (counted && scan.pages > 0, scan.since_token.is_some());
+        let (facts, mapped) = match fetcher.fetch(reader, &request, may_be_past_end, by_token).await? {
             Fetched::Verdict(Verdict::Expired) => return Err(Error::TokenExpired),
             Fetched::Verdict(Verdict::Split) => return Ok(None),
-            Fetched::NoSuchPage => {
-                let reader = Arc::clone(reader);
-                let mapped = tokio::task::spawn_blocking(move || Some(reader.nothing()));
-                (PageFacts { past_end: true, ..PageFacts::default() }, mapped)
+            Fetched::NoSuchPage => nothing(PageFacts { past_end: true, ..PageFacts::default() }),
+            Fetched::Empty => nothing(PageFacts { ended: true, ..PageFacts::default() }),
+            Fetched::LeftOut(why) if counted => {
+                left_out = Some(why);
+                nothing(PageFacts { left_out: true, ..PageFacts::default() })
             }
+            Fetched::LeftOut(why) => return Err(why.instead(RuleEnd::PageNeeded)),
             Fetched::Answer(response) => {
                 let (tell, told) = oneshot::channel();
                 let reader = Arc::clone(reader);
@@ -74,7 +84,7 @@ impl Asked {
             return Ok(None);
         }
         let step = reader.advance(scan, &facts)?;
-        Ok(Some(Self { request: masked, facts, step, mapped }))
+        Ok(Some(Self { request: masked, facts, step, mapped, left_out }))
     }
 }
 
@@ -244,7 +254,7 @@ impl Lanes {
             (self.task.observer)(Some(&self.task.plan.id), Event::Page { records, total });
         }
         let (mapped, done) = (fetched.mapped, fetched.step == Step::Done);
-        Ok(Some(Page { lane, mapped, after: scan.clone(), done }))
+        Ok(Some(Page { lane, mapped, after: scan.clone(), done, left_out: fetched.left_out }))
     }
 
     /// Reads window after window, several at once. One that fails does not keep the others from being read: only it is read again.
@@ -375,7 +385,8 @@ pub(super) fn needs_finish(plan: &SyncPlan, partition: &str, lane: Lane, scan: &
 pub(super) fn is_read_again(plan: &SyncPlan, partition: &str, lane: Lane, scan: &ScanState) -> bool {
     let counts_later = matches!(lane, Lane::Window(_)) || !partition.is_empty() && all_at_once(plan);
     let lacks = scan.by_position || scan.cut_short;
-    counts_later && lacks
+    // the next run reads it again anyway, and the page may be left out each time
+    counts_later && lacks && scan.left_out == 0
 }
 
 /// Whether the end of a list tells what is gone.

@@ -14,13 +14,14 @@ mod preview;
 mod remap;
 mod render;
 mod report;
+mod rules;
 mod run;
 mod sync;
 mod writer;
 
 pub use clock::{Clock, system_clock};
 pub use connect::{learn, verify};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, RuleEnd};
 pub use event::{Event, Observer};
 pub use preview::{Preview, PreviewRequest, preview};
 pub use remap::{Amend, AmendReport, RemapReport, RetryReport, remap, retry};

@@ -90,7 +90,7 @@ pub async fn preview(
     let mut preview = Preview { requests: Vec::new(), batches: Vec::new(), more: true };
     while preview.more && scan.pages < pages_max {
         let request = render::request(plan, &plan.list, &reader.shared, &scan)?;
-        let Fetched::Answer(response) = fetcher.fetch(&client, &request, false, &|_| Ok(None)).await? else { break };
+        let Fetched::Answer(response) = fetcher.fetch(&reader, &request, false, false).await? else { break };
         let mut shown = PreviewRequest {
             line: client.masked(&request),
             headers: client.masked_headers(&request),

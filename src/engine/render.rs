@@ -66,6 +66,11 @@ impl Variables {
         self
     }
 
+    /// Whether they are those of an item of a fan-out.
+    pub(super) fn has_parent(&self) -> bool {
+        self.pairs.iter().any(|(name, _)| *name == "parent")
+    }
+
     pub(super) fn value(&self) -> Value {
         Value::from_pairs(self.pairs.iter().cloned())
     }

@@ -69,8 +69,12 @@ pub struct SyncReport {
     pub unreadable: u64,
     /// why the first of them could not
     pub unreadable_reason: Option<String>,
-    /// the budget that is used up: `max_runtime`, `max_requests` or `max_records`
+    /// the budget that is used up: `max_runtime`, `max_requests`, `max_records`, or `rate_limit`, the API's own
     pub paused_by: Option<&'static str>,
+    /// when there is some of the API's again
+    pub paused_until: Option<DateTime<Utc>>,
+    /// what used it up
+    pub paused_reason: Option<String>,
     /// rows were missing in a list that is read by position, so that it was read once more
     pub read_twice: bool,
     /// why nothing was deleted although the scan came to its end
@@ -79,9 +83,13 @@ pub struct SyncReport {
     pub skipped: u64,
     /// the first of them, and why
     pub skipped_reason: Option<String>,
-    /// who can do something about that
+    /// pages that a rule of `errors` left out
+    pub pages_skipped: u64,
+    /// the first of them, and why
+    pub pages_skipped_reason: Option<String>,
+    /// stable name of what the first of all these failed with, and who can do something about it
     #[serde(skip)]
-    pub skipped_kind: Option<ErrorKind>,
+    pub skipped_kind: Option<(&'static str, ErrorKind)>,
     /// why it failed
     pub error: Option<Failed>,
 }
@@ -132,10 +140,14 @@ impl SyncReport {
             unreadable: 0,
             unreadable_reason: None,
             paused_by: None,
+            paused_until: None,
+            paused_reason: None,
             read_twice: false,
             deletes_skipped: None,
             skipped: 0,
             skipped_reason: None,
+            pages_skipped: 0,
+            pages_skipped_reason: None,
             skipped_kind: None,
             error: None,
         }
@@ -164,17 +176,37 @@ impl SyncReport {
 
     pub(super) fn skip(&mut self, partition: &str, error: &Error) {
         self.skipped += 1;
-        self.skipped_kind.get_or_insert_with(|| error.kind());
+        self.skipped_kind.get_or_insert_with(|| (error.code(), error.kind()));
         self.skipped_reason.get_or_insert_with(|| format!("`{partition}`: {error}"));
     }
 
+    pub(super) fn skip_page(&mut self, error: &Error) {
+        self.pages_skipped += 1;
+        self.skipped_kind.get_or_insert_with(|| (error.code(), error.kind()));
+        self.pages_skipped_reason.get_or_insert_with(|| error.to_string());
+    }
+
+    /// A scan comes to its end of which a run before left out pages.
+    pub(super) fn was_short(&mut self) {
+        if self.pages_skipped_reason.is_none() {
+            self.pages_skipped_reason = Some("a page was left out by the run before this one".to_owned());
+            self.skipped_kind.get_or_insert(("error_rule", ErrorKind::Remote));
+        }
+    }
+
     pub(super) fn end(&mut self, result: Result<Outcome, Error>) {
-        self.state = match result {
-            Ok(Outcome::Complete) if self.skipped > 0 => "partial",
+        self.state = match &result {
+            Ok(Outcome::Complete) if self.skipped > 0 || self.pages_skipped_reason.is_some() => "partial",
             Ok(Outcome::Complete) => "completed",
             Ok(Outcome::Paused) => "paused",
+            Err(Error::Parked { at, .. }) => {
+                self.paused_by = Some("rate_limit");
+                self.paused_until = Some(*at);
+                self.paused_reason = result.as_ref().err().map(ToString::to_string);
+                "paused"
+            }
             Err(error) => {
-                self.error = Some(Failed::new(&error));
+                self.error = Some(Failed::new(error));
                 "failed"
             }
         };
@@ -187,7 +219,11 @@ impl SyncReport {
             "partial" => RunState::Partial,
             _ => RunState::Failed,
         };
-        let error = self.error.as_ref().map(|error| (error.code.to_owned(), error.message.clone()));
+        let failed = self.error.as_ref().map(|error| (error.code, &error.message));
+        let paused = self.paused_reason.as_ref().map(|reason| ("rate_limited", reason));
+        let skipped = self.skipped_reason.as_ref().or(self.pages_skipped_reason.as_ref());
+        let skipped = self.skipped_kind.zip(skipped).map(|((code, _), reason)| (code, reason));
+        let error = failed.or(paused).or(skipped).map(|(code, message)| (code.to_owned(), message.clone()));
         RunEnd { state, ended_at, requests: self.requests, error }
     }
 }

@@ -19,13 +19,16 @@ use super::meter::Meter;
 use super::render::Variables;
 use super::report::{Outcome, SyncReport};
 use super::writer::Writer;
-use super::{Clock, Error, Event, Observer};
+use super::{Clock, Error, Event, Observer, RuleEnd};
 use crate::plan::{SyncPlan, TemplateError, limits};
 use crate::record::json::Json;
 use crate::record::map::read_start;
 use crate::remote::{self, Client};
 use crate::scan::{Begin, Checkpoint, Lane, Mark, Part, Wish, all_at_once, begin};
 use crate::store::{RunRecord, Seen};
+
+/// Why a sync starts over that a rule of `errors` resets.
+pub(super) const RESET: &str = "a rule of `errors` says `reset`";
 
 /// What a sync runs with.
 pub(super) struct Task {
@@ -52,10 +55,7 @@ impl Task {
         self.meter.begin();
         let task = Arc::new(self);
         let mut report = SyncReport::new(task.plan.id.clone());
-        let result = match task.begin(&mut report).await {
-            Ok(begin) => task.read_all(begin, &mut report).await,
-            Err(error) => Err(error),
-        };
+        let result = task.read(&mut report).await;
         report.end(result);
         let (record, end) = (task.record(), report.run_end((task.clock)()));
         if let Err(error) = task.writer.call(move |store| store.end_run(&record, &end)).await {
@@ -65,22 +65,37 @@ impl Task {
         report
     }
 
-    /// Reads the checkpoint and decides where to go on.
-    async fn begin(&self, report: &mut SyncReport) -> Result<Begin, Error> {
+    /// Reads what is to be read, from the beginning if a rule of `errors` says so.
+    async fn read(self: &Arc<Self>, report: &mut SyncReport) -> Result<Outcome, Error> {
         let (plan, at) = (Arc::clone(&self.plan), (self.clock)());
         let (record, destructive) = (self.record(), self.allow_destructive);
-        let (changes, known) = self
-            .writer
-            .call(move |store| {
-                store.begin_run(&record)?;
-                let changes = store.prepare(&[Arc::clone(&plan.model)], destructive, &record.run_id, at)?;
-                Ok((changes, store.checkpoint(&plan.id)?))
-            })
-            .await?;
-        report.schema_changes = changes;
+        let prepared = self.writer.call(move |store| {
+            store.begin_run(&record)?;
+            store.prepare(&[Arc::clone(&plan.model)], destructive, &record.run_id, at)
+        });
+        report.schema_changes = prepared.await?;
+        let begin = self.begin(report, false).await?;
+        match self.read_all(begin, report).await {
+            Err(error) if error.is_rule(RuleEnd::Reset) => {
+                let begin = self.begin(report, true).await?;
+                self.read_all(begin, report).await
+            }
+            ended => ended,
+        }
+    }
+
+    /// Reads the checkpoint and decides where to go on; with `reset` what is remembered is forgotten.
+    async fn begin(&self, report: &mut SyncReport, reset: bool) -> Result<Begin, Error> {
+        let (id, at) = (self.plan.id.clone(), (self.clock)());
+        let known = self.writer.call(move |store| store.checkpoint(&id)).await?;
+        // scans have other names than those before
+        let (wish, nth) = if reset { (Wish { full: true, ..self.wish }, u64::MAX) } else { (self.wish, 0) };
         let part = if self.plan.partitions.is_some() { Part::Shared } else { Part::Whole };
         let start = if part == Part::Whole { first_mark(&self.plan, None, at)? } else { None };
-        let mut begin = begin(&self.plan, known, part, self.wish, start.as_ref(), self.new_id("", 0), at);
+        let mut begin = begin(&self.plan, known, part, wish, start.as_ref(), self.new_id("", nth), at);
+        if reset {
+            begin.restarted = Some(RESET.to_owned());
+        }
         if self.meter.is_bounded() {
             begin.spare();
         }

@@ -60,7 +60,8 @@ pub const REFRESH_LOCK_WAIT_MAX: Duration = Duration::from_secs(150);
 pub const CONNECT_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 /// Tokens of a connection that are still masked when newer ones have followed.
 pub const TOKENS_MASKED: usize = 4;
-/// The longest a run sleeps for one `Retry-After`; a longer one fails the run with the time at which to come back.
+/// The longest a run sleeps for the budget of a connection, or because its server asks for it, where the provider names no `wait_max`. A
+/// longer one pauses the run.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Bytes of the answer of a token endpoint.

@@ -204,16 +204,13 @@ fn timeouts(sink: &mut Sink, place: &Place<'_>, spec: Option<&TimeoutSpec>) -> O
     Some((connect?, request?))
 }
 
-/// Rules over answers that are no success, of a provider or a sync.
+/// Rules over answers that are not what was asked for, of a provider or a sync.
 pub(super) fn error_rules(
     sink: &mut Sink,
     place: &Place<'_>,
     specs: &[ErrorRuleSpec],
     variables: Variables<'_>,
 ) -> Option<Vec<ErrorRule>> {
-    if !specs.is_empty() {
-        sink.not_yet(place, "`errors`");
-    }
     let names = variables.and(&["response"]);
     let rules: Vec<_> = specs
         .iter()
@@ -235,7 +232,10 @@ pub(super) fn error_rules(
                 ErrorActionSpec::Retry => ErrorAction::Retry,
                 ErrorActionSpec::Fail => ErrorAction::Fail,
                 ErrorActionSpec::Empty => ErrorAction::Empty,
+                ErrorActionSpec::SkipPage => ErrorAction::SkipPage,
                 ErrorActionSpec::SkipPartition => ErrorAction::SkipPartition,
+                ErrorActionSpec::RefreshAuth => ErrorAction::RefreshAuth,
+                ErrorActionSpec::Reset => ErrorAction::Reset,
                 ErrorActionSpec::Reconnect => ErrorAction::Reconnect,
             };
             Some(ErrorRule { status: *status, when, then, after: after.unwrap_or(1), message: message.clone() })
@@ -322,8 +322,8 @@ fn origins(sink: &mut Sink, place: &Place<'_>, texts: &[String]) -> Vec<String> 
 }
 
 fn rate_plan(sink: &mut Sink, place: &Place<'_>, spec: Option<&RateLimitSpec>) -> Option<RatePlan> {
-    let Some(RateLimitSpec { quotas, concurrency, headers }) = spec else {
-        return Some(RatePlan { quotas: Vec::new(), concurrency: 4, headers: None });
+    let Some(RateLimitSpec { quotas, concurrency, headers, wait_max }) = spec else {
+        return Some(RatePlan::DEFAULT);
     };
     let parsed: Vec<_> = quotas
         .iter()
@@ -331,15 +331,18 @@ fn rate_plan(sink: &mut Sink, place: &Place<'_>, spec: Option<&RateLimitSpec>) -
         .map(|(index, text)| words::quota(sink, &place.key("quotas").index(index), text))
         .collect();
     let headers = words::optional(headers.as_ref(), |spec| rate_headers(sink, &place.key("headers"), spec));
+    let wait_max = wait_max
+        .as_ref()
+        .map_or(Some(RatePlan::DEFAULT.wait_max), |text| words::some_duration(sink, &place.key("wait_max"), text));
     Some(RatePlan {
         quotas: parsed.into_iter().collect::<Option<_>>()?,
-        concurrency: concurrency.unwrap_or(4),
+        concurrency: concurrency.unwrap_or(RatePlan::DEFAULT.concurrency),
         headers: headers?,
+        wait_max: wait_max?,
     })
 }
 
 fn rate_headers(sink: &mut Sink, place: &Place<'_>, spec: &RateHeadersSpec) -> Option<RateHeaders> {
-    sink.not_yet(place, "`rate_limit.headers`");
     let RateHeadersSpec { remaining, limit, reset } = spec;
     let mut name = |place: Place<'_>, name: Option<&String>| match name {
         None => Some(None),
@@ -354,7 +357,9 @@ fn rate_headers(sink: &mut Sink, place: &Place<'_>, spec: &RateHeadersSpec) -> O
                 ResetKindSpec::EpochS => ResetKind::EpochS,
                 ResetKindSpec::EpochMs => ResetKind::EpochMs,
                 ResetKindSpec::Seconds => ResetKind::Seconds,
+                ResetKindSpec::Milliseconds => ResetKind::Milliseconds,
                 ResetKindSpec::Rfc3339 => ResetKind::Rfc3339,
+                ResetKindSpec::HttpDate => ResetKind::HttpDate,
             };
             name(place.key("reset").key("name"), Some(text)).map(|name| name.map(|name| (name, kind)))
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use chrono::{DateTime, Utc};
 use reqwest::header::{HeaderMap, LOCATION};
 use url::Url;
 
@@ -14,7 +15,7 @@ use super::credentials::Credentials;
 use super::error::Error;
 use super::network;
 use super::outgoing::{Identity, Outgoing, is_same_origin};
-use super::rate::Rate;
+use super::rate::{Parked, Rate};
 use super::redact::Redactor;
 use super::request::{Request, Response};
 use super::sockets::{NoRoute, Routes, Sockets, USER_AGENT};
@@ -69,17 +70,18 @@ impl Client {
     /// # Errors
     /// See [`Error`]; `is_temporary` says whether another attempt makes sense.
     pub async fn send(&self, request: &Request) -> Result<Response, Error> {
-        let _place = self.0.rate.enter().await;
+        let mut place = self.0.rate.enter().await;
         let keys = self.0.identity.session().ready().await?;
         let mut url = request.url.clone();
         for _ in 0..=limits::REDIRECTS_MAX {
             let outgoing = self.0.identity.fill_in(request, &url, &keys)?;
-            self.0.rate.ready().await;
+            self.0.rate.ready(&mut place).await.map_err(|parked| self.parked(request, &parked))?;
             let answer = self.open(request, &url, &outgoing).await?;
             match redirect_target(&answer, &url) {
                 Some(target) => url = self.follow(request, &url, &outgoing, target)?,
                 None => {
                     let response = self.read(request, &url, &outgoing, answer).await?;
+                    self.0.rate.landed(place, response.status, |name| response.header(name));
                     return Ok(Response { token: keys.generation, ..response });
                 }
             }
@@ -88,9 +90,19 @@ impl Client {
         Err(Error::Redirect { request: self.masked(request), reason, hint: "is the URL right?".to_owned() })
     }
 
-    /// Lets no request of this connection go for this long, at most [`limits::RETRY_AFTER_MAX`].
+    /// Lets no request of this connection go for this long. Where that is longer than a run waits, [`Client::send`] fails with
+    /// [`Error::Parked`] until then.
     pub fn hold(&self, wait: Duration) {
         self.0.rate.hold(wait);
+    }
+
+    /// How long an answer's headers (`rate_limit.headers`) say that nothing is left of the budget; none where something is.
+    pub fn used_up_for(&self, response: &Response, now: DateTime<Utc>) -> Option<Duration> {
+        self.0.rate.used_up_for(|name| response.header(name), now)
+    }
+
+    fn parked(&self, request: &Request, parked: &Parked) -> Error {
+        Error::Parked { request: self.masked(request), cause: parked.cause.to_string(), wait: parked.wait }
     }
 
     /// The request in one line, secrets masked: `GET https://api.example.com/v1/items?limit=100&key=***`.
@@ -157,21 +169,17 @@ impl Client {
         self.0.identity.session().can_renew()
     }
 
-    /// Makes a new token, unless that with which `refused` was asked for has been followed by another already.
-    ///
-    /// # Errors
-    /// [`Error::NeedsReconnect`] if only a person can help; [`Error::Token`] if none was made.
-    pub async fn renew(&self, refused: &Response) -> Result<(), Error> {
-        self.0.identity.session().renew(refused.token).await.map(drop)
+    /// The API refuses the token with which `refused` was asked for: the next request is sent with a new one, unless there is one already.
+    pub fn refuse_token(&self, refused: &Response) {
+        self.0.identity.session().refused(refused.token);
     }
 
-    /// Keeps that a person must connect again, and gives the error that says so.
-    pub async fn needs_reconnect(&self, reason: &str) -> Error {
-        let reason = self.redact(reason);
-        match self.0.identity.session().needs_reconnect(&reason).await {
-            Ok(()) => Error::NeedsReconnect { connection: self.0.connection.name.clone(), reason },
-            Err(error) => error,
-        }
+    /// Keeps that a person must connect again, and why, if the credential store has the connection.
+    ///
+    /// # Errors
+    /// [`Error::Store`] if it cannot be kept.
+    pub async fn needs_reconnect(&self, reason: &str) -> Result<(), Error> {
+        self.0.identity.session().needs_reconnect(&self.redact(reason)).await
     }
 
     /// Returns when no token is being made: half of a refresh would lose the refresh token.

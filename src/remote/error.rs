@@ -1,5 +1,7 @@
 //! What can go wrong on the way to an API. No text in here holds a secret: it went through the connection's `Redactor`.
 
+use std::time::Duration;
+
 use super::credential_store::StoreError;
 use crate::plan::limits;
 
@@ -88,6 +90,16 @@ pub enum Error {
     ResponseTooLarge {
         /// the request, masked
         request: String,
+    },
+    /// the connection's budget is used up for longer than a run waits; the request was not sent
+    #[error("{request} is not sent: {cause}")]
+    Parked {
+        /// the request, masked
+        request: String,
+        /// why
+        cause: String,
+        /// until there is some again
+        wait: Duration,
     },
     /// no connection, or one that broke
     #[error("{request}: {reason}")]
@@ -219,7 +231,38 @@ impl Error {
             | Self::Request { .. }
             | Self::Redirect { .. }
             | Self::Network { .. }
-            | Self::ResponseTooLarge { .. } => false,
+            | Self::ResponseTooLarge { .. }
+            | Self::Parked { .. } => false,
+        }
+    }
+
+    /// Whether the server surely never got the request.
+    pub fn was_never_sent(&self) -> bool {
+        match self {
+            Self::Transport { fault, .. } => match fault {
+                TransportFault::UnknownHost
+                | TransportFault::Dns
+                | TransportFault::ConnectionRefused
+                | TransportFault::Connect
+                | TransportFault::ConnectTimeout => true,
+                // a connection that was made can break with it too
+                TransportFault::Tls(_)
+                | TransportFault::HeadTooLarge
+                | TransportFault::Timeout
+                | TransportFault::Truncated
+                | TransportFault::BadEncoding
+                | TransportFault::Broken => false,
+            },
+            Self::Credentials { .. }
+            | Self::NotConnected { .. }
+            | Self::NeedsReconnect { .. }
+            | Self::Token { .. }
+            | Self::Store(_)
+            | Self::Connection { .. }
+            | Self::Request { .. }
+            | Self::Network { .. }
+            | Self::Parked { .. } => true,
+            Self::Redirect { .. } | Self::ResponseTooLarge { .. } => false,
         }
     }
 
@@ -233,9 +276,11 @@ impl Error {
             | Self::Connection { .. }
             | Self::Request { .. } => true,
             Self::Network { by_settings, .. } => *by_settings,
-            Self::Token { .. } | Self::Redirect { .. } | Self::ResponseTooLarge { .. } | Self::Transport { .. } => {
-                false
-            }
+            Self::Token { .. }
+            | Self::Redirect { .. }
+            | Self::ResponseTooLarge { .. }
+            | Self::Parked { .. }
+            | Self::Transport { .. } => false,
         }
     }
 
@@ -252,6 +297,7 @@ impl Error {
             Self::Redirect { .. } => "redirected",
             Self::Network { .. } => "network_refused",
             Self::ResponseTooLarge { .. } => "response_too_large",
+            Self::Parked { .. } => "rate_limited",
             Self::Transport { fault, .. } => match fault {
                 TransportFault::UnknownHost => "unknown_host",
                 TransportFault::Dns => "dns",
@@ -286,6 +332,7 @@ impl Error {
             Self::Connection { hint, .. } => return hint.clone(),
             Self::Redirect { hint, .. } | Self::Network { hint, .. } => return Some(hint.clone()),
             Self::Request { .. } => return None,
+            Self::Parked { .. } => "`rate_limit.wait_max` of the provider says how long a run waits",
             Self::ResponseTooLarge { .. } => "ask for smaller pages (a `limit` or page size in the request)",
             Self::Transport { fault, .. } => match fault {
                 TransportFault::UnknownHost => "is the host in `base_url` spelled right?",

@@ -129,6 +129,9 @@ pub struct ScanState {
     /// the list may have been longer than what came
     #[serde(default)]
     pub cut_short: bool,
+    /// pages that were left out (`skip_page`)
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_out: u64,
     /// the number of all records as the API said it last
     #[serde(default)]
     pub total: Option<u64>,
@@ -238,9 +241,10 @@ impl Checkpoint {
     }
 
     /// The state after `scan` has come so far. A watermark moves with the pages only where the API lists the oldest first, keeps to that,
-    /// and is not read by position.
+    /// and is not read by position; never over a page that was left out.
     pub fn after_page(&mut self, lane: Lane, scan: ScanState, order: Order, zone: Zone) {
-        if lane == Lane::Main && order == Order::Ascending && !scan.unsorted && !scan.by_position {
+        let in_order = order == Order::Ascending && !scan.unsorted && !scan.by_position && scan.left_out == 0;
+        if lane == Lane::Main && in_order {
             self.main.watermark = self.main.watermark.take().max(scan.reached(zone));
         }
         match lane {
@@ -255,9 +259,11 @@ impl Checkpoint {
         }
     }
 
-    /// The state after the scan of a lane is complete. `order` is that of the main list, `zone` the one whose clock the API goes by.
+    /// The state after the scan of a lane is complete. `order` is that of the main list, `zone` the one whose clock the API goes by. One that
+    /// left out a page covers nothing: the next one reads the same stretch.
     pub fn after_scan(&mut self, lane: Lane, order: Order, zone: Zone) {
         match lane {
+            Lane::Main if self.main.is_short() => self.main.scan = None,
             Lane::Main => {
                 if let Some((token, settled)) =
                     self.main.scan.as_ref().and_then(|scan| Some((scan.token.clone()?, scan.is_settled(order, zone))))
@@ -271,6 +277,7 @@ impl Checkpoint {
             }
             Lane::Feed => self.feed.close(zone),
             Lane::Sweep => self.sweep.close(Order::None, zone),
+            Lane::Window(id) if self.scan(lane).is_some_and(|scan| scan.left_out > 0) => self.windows.give_up(id),
             Lane::Window(id) => {
                 let started_at = self.windows.close(id);
                 self.main.watermark = self.main.watermark.take().max(self.windows.covered());
@@ -314,10 +321,16 @@ impl Track {
         *self == Self::default()
     }
 
+    /// Whether the scan under way has left out a page.
+    fn is_short(&self) -> bool {
+        self.scan.as_ref().is_some_and(|scan| scan.left_out > 0)
+    }
+
     /// The scan is complete: everything up to the highest mark it saw is covered, if nothing can have slipped past it. Else that is so
     /// after the next scan, which reads the same stretch once more; what the scan before saw has now been read twice.
     fn close(&mut self, order: Order, zone: Zone) {
-        let Some(scan) = self.scan.take() else { return };
+        let is_short = self.is_short();
+        let Some(scan) = self.scan.take().filter(|_| !is_short) else { return };
         let ahead = self.ahead.take();
         self.watermark = self.watermark.take().max(ahead);
         let reached = scan.reached(zone);
@@ -328,6 +341,11 @@ impl Track {
         }
         self.completed_at = self.completed_at.max(Some(scan.started_at));
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl ScanState {
@@ -352,6 +370,7 @@ impl ScanState {
             previous: None,
             unproven: None,
             cut_short: false,
+            left_out: 0,
             total: None,
             moved: false,
             guarded: false,
@@ -371,6 +390,7 @@ impl ScanState {
             previous: Some((self.records, self.digest)),
             unproven: self.unproven.clone(),
             cut_short: self.cut_short,
+            left_out: self.left_out,
             ..Self::begin(self.id, self.started_at, self.since.clone())
         }
     }

@@ -29,6 +29,10 @@ pub struct PageFacts {
     pub stop: bool,
     /// the API has no such page (404 behind the last one)
     pub past_end: bool,
+    /// a rule of `errors` says that the list ends here
+    pub ended: bool,
+    /// a rule of `errors` leaves the page out
+    pub left_out: bool,
     /// the token of a delta feed, if the answer has one
     pub token: Option<Value>,
     /// a hash of what stands on it; none where it is not asked
@@ -130,8 +134,12 @@ impl ScanState {
             self.doubt("the API answered 404 behind the last page");
             self.cut_short = true;
             None
-        } else if page.reached {
+        } else if page.reached || page.ended {
             None
+        } else if page.left_out {
+            self.doubt("a page was left out");
+            self.left_out += 1;
+            Some(self.behind_left_out(&plan.kind).ok_or(Stuck::NoToken)?)
         } else {
             self.next_position(&plan.kind, page)?
         };
@@ -155,7 +163,7 @@ impl ScanState {
         self.watch_content(page.content)?;
         self.watch_cycle(&next)?;
         // behind a page that is not full there was nothing that could have slipped to it, unless the server gives less than it is asked for
-        self.by_position |= is_by_position(&next) && !is_short(&plan.kind, page);
+        self.by_position |= is_by_position(&next) && (page.left_out || !is_short(&plan.kind, page));
         self.position = next;
         Ok(Step::More)
     }
@@ -227,6 +235,17 @@ impl ScanState {
         }
         self.content = Some((content, times));
         Ok(())
+    }
+
+    /// Where the next page is when this one says nothing; none where only this one would tell.
+    fn behind_left_out(&self, kind: &PageKind) -> Option<Position> {
+        match (kind, &self.position) {
+            (PageKind::Page { .. }, Position::Page(number)) => Some(Position::Page(number + 1)),
+            (PageKind::Page { start, .. }, _) => Some(Position::Page(start + 1)),
+            (PageKind::Offset { limit, .. }, Position::Offset(offset)) => Some(Position::Offset(offset + limit)),
+            (PageKind::Offset { limit, start, .. }, _) => Some(Position::Offset(start + limit)),
+            _ => None,
+        }
     }
 
     fn next_position(&mut self, kind: &PageKind, page: &PageFacts) -> Result<Option<Position>, Stuck> {

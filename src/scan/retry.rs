@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::plan::{RetryPlan, limits};
+use crate::plan::RetryPlan;
 
 /// How one attempt failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,12 +21,27 @@ pub enum Failure {
         rate_reset: Option<String>,
         /// `Date`: the server's clock, against which its other times are read
         date: Option<String>,
+        /// how long the headers of the provider's budget (`rate_limit.headers`) say that nothing is left
+        used_up_for: Option<Duration>,
     },
     /// there was no whole answer
     Transport {
         /// it may work when tried again
         temporary: bool,
+        /// the server may have got the request
+        sent: bool,
     },
+}
+
+/// An attempt that has failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Attempt {
+    /// counts from 1
+    pub number: u32,
+    /// the request may be sent again though the server may have done what it asks
+    pub repeatable: bool,
+    /// a rule of `errors` says that it is tried again
+    pub wanted: bool,
 }
 
 /// What to do about a failed attempt.
@@ -34,6 +49,8 @@ pub enum Failure {
 pub enum Decision {
     /// try again after this long
     Wait(Duration),
+    /// the server wants a longer pause than a run makes: nothing of the connection is sent before
+    Park(Duration),
     /// the request has failed
     GiveUp(GiveUpReason),
 }
@@ -50,12 +67,9 @@ pub enum GiveUpReason {
         /// attempts made
         attempts: u32,
     },
-    /// the server wants a longer pause than a run makes
-    #[error("the server asks to come back at {}, later than a run waits", at.format("%Y-%m-%d %H:%M:%S UTC"))]
-    ComeBack {
-        /// when, by the clock of this machine
-        at: DateTime<Utc>,
-    },
+    /// it changes something, and may have been done
+    #[error("not tried again, because the API may have done it")]
+    NotRepeatable,
 }
 
 impl Failure {
@@ -68,23 +82,33 @@ impl Failure {
             rate_remaining: owned("x-ratelimit-remaining"),
             rate_reset: owned("x-ratelimit-reset"),
             date: owned("date"),
+            used_up_for: None,
         }
     }
 
+    /// The same, where the headers of the provider's budget say that nothing is left for so long.
+    #[must_use]
+    pub fn limited(mut self, by_headers: Option<Duration>) -> Self {
+        if let Self::Status { used_up_for, .. } = &mut self {
+            *used_up_for = by_headers;
+        }
+        self
+    }
+
     /// How long the server asks to wait, from `now`: `Retry-After` in either form of RFC 9110, 10.2.3, else the end of a used-up rate
-    /// limit (`X-RateLimit-Remaining: 0` with `X-RateLimit-Reset` on 403 and 429). `None` when it does not say, says something
-    /// unreadable, or names a moment that has passed.
+    /// limit (on 403 and 429: what the provider's headers say, or `X-RateLimit-Remaining: 0` with `X-RateLimit-Reset`). `None` when it does
+    /// not say, says something unreadable, or names a moment that has passed.
     ///
     /// Such a wait concerns all requests of the account, not only this one.
     pub fn wait_asked(&self, now: DateTime<Utc>) -> Option<Duration> {
-        let Self::Status { retry_after, rate_reset, date, .. } = self else { return None };
+        let Self::Status { status, retry_after, rate_reset, date, used_up_for, .. } = self else { return None };
         let server_now = date.as_deref().and_then(http_date).unwrap_or(now);
         let until = |at: DateTime<Utc>| at.signed_duration_since(server_now).to_std().ok();
         let wait = match retry_after.as_deref() {
             Some(text) => seconds(text).or_else(|| until(http_date(text)?)),
             None => None,
         };
-        let wait = wait.or_else(|| {
+        let wait = wait.or(used_up_for.filter(|_| matches!(status, 403 | 429))).or_else(|| {
             let at = seconds(rate_reset.as_deref().filter(|_| self.is_rate_limit_used_up())?)?;
             until(DateTime::from_timestamp(i64::try_from(at.as_secs()).ok()?, 0)?)
         });
@@ -97,34 +121,58 @@ impl Failure {
 
     fn is_retryable(&self, plan: &RetryPlan) -> bool {
         match self {
-            Self::Transport { temporary } => *temporary,
-            Self::Status { status, retry_after, rate_reset, .. } => {
+            Self::Transport { temporary, .. } => *temporary,
+            Self::Status { status, retry_after, rate_reset, used_up_for, .. } => {
                 // 403 is how GitHub and others say "too many": with the time to come back, never without
-                let limited =
-                    (*status == 403 && retry_after.is_some()) || (self.is_rate_limit_used_up() && rate_reset.is_some());
+                let limited = *status == 403 && (retry_after.is_some() || used_up_for.is_some())
+                    || self.is_rate_limit_used_up() && rate_reset.is_some();
                 plan.statuses.contains(status) || limited
             }
         }
     }
+
+    /// Whether the server surely has not done what was asked: it never got the request, or had no room for it.
+    fn is_unprocessed(&self) -> bool {
+        match self {
+            Self::Transport { sent, .. } => !sent,
+            Self::Status { status, retry_after, .. } => *status == 429 || *status == 503 && retry_after.is_some(),
+        }
+    }
 }
 
-/// Decides what follows a failed attempt. `attempt` counts from 1: the first one has just failed. `random` is uniform over all `u64`.
+/// Decides what follows an attempt that has just failed. `random` is uniform over all `u64`.
 ///
 /// The wait is what the server asks for, else exponential backoff with full jitter: uniform below
-/// `min(backoff_max, backoff_base * 2^(attempt - 1))`. A server that asks for more than [`limits::RETRY_AFTER_MAX`] is not waited for.
-pub fn decide(plan: &RetryPlan, attempt: u32, failure: &Failure, now: DateTime<Utc>, random: u64) -> Decision {
-    if !failure.is_retryable(plan) {
+/// `min(backoff_max, backoff_base * 2^(attempt - 1))`. A server that asks for more than `wait_max` is not waited for.
+pub fn decide(
+    plan: &RetryPlan,
+    wait_max: Duration,
+    attempt: Attempt,
+    failure: &Failure,
+    now: DateTime<Utc>,
+    random: u64,
+) -> Decision {
+    let Attempt { number, repeatable, wanted } = attempt;
+    if !wanted && !failure.is_retryable(plan) {
         return Decision::GiveUp(GiveUpReason::NotRetryable);
     }
+    if !repeatable && !failure.is_unprocessed() {
+        return Decision::GiveUp(GiveUpReason::NotRepeatable);
+    }
     let asked = failure.wait_asked(now);
-    if let Some(wait) = asked.filter(|wait| *wait > limits::RETRY_AFTER_MAX) {
-        let at = TimeDelta::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait));
-        return Decision::GiveUp(GiveUpReason::ComeBack { at: at.unwrap_or(DateTime::<Utc>::MAX_UTC) });
+    if let Some(wait) = asked.filter(|wait| *wait > wait_max) {
+        return Decision::Park(wait);
     }
-    if attempt >= plan.attempts {
-        return Decision::GiveUp(GiveUpReason::AttemptsUsed { attempts: attempt });
+    if number >= plan.attempts {
+        return Decision::GiveUp(GiveUpReason::AttemptsUsed { attempts: number });
     }
-    Decision::Wait(asked.unwrap_or_else(|| backoff(plan, attempt, random)))
+    Decision::Wait(asked.unwrap_or_else(|| backoff(plan, number, random)))
+}
+
+/// The moment so long after another; the last there is where that is later.
+pub fn after(wait: Duration, now: DateTime<Utc>) -> DateTime<Utc> {
+    let at = TimeDelta::from_std(wait).ok().and_then(|wait| now.checked_add_signed(wait));
+    at.unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 fn backoff(plan: &RetryPlan, attempt: u32, random: u64) -> Duration {

@@ -78,6 +78,9 @@ pub struct RateLimitSpec {
     pub concurrency: Option<usize>,
     /// Headers in which the API tells what is left.
     pub headers: Option<RateHeadersSpec>,
+    /// The longest that a run waits for the budget, or because the server asks for it. Where more is needed the run ends as `paused`, and the next one goes on.
+    #[schemars(with = "Option<DurationText>", extend("default" = "15m"))]
+    pub wait_max: Option<String>,
 }
 
 /// Headers in which an API tells what is left of its budget.
@@ -114,8 +117,12 @@ pub enum ResetKindSpec {
     EpochMs,
     /// Seconds from now: `30`.
     Seconds,
+    /// Milliseconds from now: `30000`.
+    Milliseconds,
     /// RFC 3339: `2024-06-10T06:13:20Z`.
     Rfc3339,
+    /// A date of HTTP: `Mon, 10 Jun 2024 06:13:20 GMT`.
+    HttpDate,
 }
 
 /// What is tried again, and how. `Retry-After` always wins.
@@ -169,12 +176,18 @@ pub struct ErrorRuleSpec {
 pub enum ErrorActionSpec {
     /// The request is tried again, as `retry` says.
     Retry,
-    /// The sync fails.
+    /// The sync fails, with the `message`.
     Fail,
-    /// The answer counts as one without records.
+    /// The answer counts as a page without records, and as the end of the list.
     Empty,
+    /// The page is left out, and the list goes on with the next one, which only works where pages are counted (`page`, `offset`). The run ends `partial`, deletes nothing by absence, and does not move the watermark.
+    SkipPage,
     /// The partition of `for_each` is left out; the run ends `partial`.
     SkipPartition,
+    /// The connection gets a new token, and the request is sent once more.
+    RefreshAuth,
+    /// What the sync remembers is forgotten, and it starts over from the beginning, once in a run.
+    Reset,
     /// The sync fails, and the connection waits for a person to connect again.
     Reconnect,
 }

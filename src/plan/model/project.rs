@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use url::Url;
 
-use crate::plan::{ActionPlan, AuthPlan, ErrorRule, Path, RequestPlan, SyncPlan, Template, WebhooksPlan};
+use crate::plan::{ActionPlan, AuthPlan, ErrorRule, Path, RequestPlan, SyncPlan, Template, WebhooksPlan, limits};
 
 /// A whole project, ready to run.
 #[derive(Debug, Clone)]
@@ -69,7 +69,7 @@ pub struct ConnectionPlan {
     pub timeout_connect: Duration,
     /// time for one request, body included
     pub timeout_request: Duration,
-    /// what an answer means that is no success; the first that fits decides
+    /// what an answer means that is not what was asked for; the first that fits decides
     pub errors: Vec<ErrorRule>,
     /// a request that proves that the credentials work
     pub verify: Option<RequestPlan>,
@@ -125,6 +125,14 @@ pub struct RatePlan {
     pub concurrency: usize,
     /// where the API tells what is left
     pub headers: Option<RateHeaders>,
+    /// the longest that a run waits for it, or because the server asks
+    pub wait_max: Duration,
+}
+
+impl RatePlan {
+    /// The budget of a provider that says nothing of one.
+    pub const DEFAULT: Self =
+        Self { quotas: Vec::new(), concurrency: 4, headers: None, wait_max: limits::RETRY_AFTER_MAX };
 }
 
 /// At most `requests` in any stretch of `per`.
@@ -169,8 +177,12 @@ pub enum ResetKind {
     EpochMs,
     /// seconds from now
     Seconds,
+    /// milliseconds from now
+    Milliseconds,
     /// RFC 3339
     Rfc3339,
+    /// RFC 9110, 5.6.7
+    HttpDate,
 }
 
 /// A request right after connecting, and what is kept of its answer as settings.

@@ -28,6 +28,15 @@ impl Method {
             Self::Delete => "DELETE",
         }
     }
+
+    /// Whether a request of a sync may be sent again though the API may have got it: those are reads, however they are spelled. A PATCH is
+    /// no read anywhere, and the one method that is not idempotent besides POST (RFC 9110, 9.2.2; RFC 5789).
+    pub fn repeats_as_read(self) -> bool {
+        match self {
+            Self::Get | Self::Post | Self::Put | Self::Delete => true,
+            Self::Patch => false,
+        }
+    }
 }
 
 /// A request with its templates. Provider defaults are merged in, the sync's own words win.
@@ -144,17 +153,23 @@ pub struct ErrorRule {
     pub message: Option<String>,
 }
 
-/// What follows an answer that is no success.
+/// What follows an answer that is not what was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorAction {
     /// it is tried again
     Retry,
     /// the sync fails
     Fail,
-    /// it counts as one without records
+    /// it counts as a page without records, and as the end of the list
     Empty,
+    /// the page is left out
+    SkipPage,
     /// the partition is left out
     SkipPartition,
+    /// the token is renewed, and the request sent once more
+    RefreshAuth,
+    /// the sync starts over
+    Reset,
     /// a person must connect again
     Reconnect,
 }

@@ -60,7 +60,7 @@ fn connection() -> ConnectionPlan {
         unknown: Vec::new(),
         credentials: BTreeMap::new(),
         config: serde_json::json!({}),
-        rate_limit: RatePlan { quotas: Vec::new(), concurrency: 1, headers: None },
+        rate_limit: RatePlan { concurrency: 1, ..RatePlan::DEFAULT },
         retry: RetryPlan {
             attempts: 1,
             statuses: Vec::new(),

@@ -57,6 +57,8 @@ struct Inner {
     routes: Arc<Routes>,
     /// held by who makes a token
     turn: Arc<tokio::sync::Mutex<()>>,
+    /// the token that the API refuses, by its generation
+    refused: AtomicU64,
     /// tokens that were tried to make, and how the last one failed
     attempts: AtomicU64,
     failure: Mutex<Option<Fault>>,
@@ -107,6 +109,7 @@ impl Session {
             clock,
             routes,
             turn: Arc::default(),
+            refused: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
             failure: Mutex::new(None),
             keys: RwLock::new(Arc::new(keys)),
@@ -134,10 +137,16 @@ impl Session {
     /// No token can be made.
     pub async fn ready(&self) -> Result<Arc<Keys>, Error> {
         let keys = self.current();
-        if !self.is_made() || (keys.generation > 0 && keys.stale_from.is_none_or(|from| self.now() < from)) {
+        let is_refused = self.0.refused.load(Ordering::SeqCst) >= keys.generation;
+        if !self.is_made() || (!is_refused && keys.stale_from.is_none_or(|from| self.now() < from)) {
             return Ok(keys);
         }
         self.renew(keys.generation).await
+    }
+
+    /// The API refuses the token of `generation`: no request is sent with it any more.
+    pub fn refused(&self, generation: u64) {
+        self.0.refused.fetch_max(generation, Ordering::SeqCst);
     }
 
     /// Whether a token that the API refuses can be followed by another.
@@ -149,13 +158,9 @@ impl Session {
         }
     }
 
-    /// Makes a token in place of that of `generation`, unless somebody has done so.
-    ///
-    /// It is made to its end even if the caller goes away: half of a refresh would lose the refresh token.
-    ///
-    /// # Errors
-    /// No token can be made. Callers that waited for one attempt share its failure.
-    pub async fn renew(&self, generation: u64) -> Result<Arc<Keys>, Error> {
+    /// Makes a token in place of that of `generation`, unless somebody has done so. It is made to its end even if the caller goes away:
+    /// half of a refresh would lose the refresh token. Callers that waited for one attempt share its failure.
+    async fn renew(&self, generation: u64) -> Result<Arc<Keys>, Error> {
         let inner = Arc::clone(&self.0);
         let seen = inner.attempts.load(Ordering::SeqCst);
         let task = tokio::task::spawn(async move {

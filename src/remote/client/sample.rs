@@ -27,7 +27,7 @@ pub fn connection(base_url: &str) -> ConnectionPlan {
         unknown: Vec::new(),
         credentials: BTreeMap::new(),
         config: serde_json::json!({ "region": "eu" }),
-        rate_limit: RatePlan { quotas: Vec::new(), concurrency: 4, headers: None },
+        rate_limit: RatePlan::DEFAULT,
         retry: RetryPlan {
             attempts: 1,
             statuses: vec![429],

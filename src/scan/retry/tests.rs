@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::plan::limits;
 
 fn plan() -> RetryPlan {
     RetryPlan {
@@ -24,7 +25,17 @@ fn answer(status: u16, headers: Headers) -> Failure {
 const HIGHEST: u64 = u64::MAX;
 
 fn decided(status: u16, headers: Headers) -> Decision {
-    decide(&plan(), 1, &answer(status, headers), now(), HIGHEST)
+    decided_at(1, &answer(status, headers), HIGHEST)
+}
+
+const WAIT_MAX: Duration = Duration::from_secs(900);
+
+fn nth(number: u32) -> Attempt {
+    Attempt { number, repeatable: true, wanted: false }
+}
+
+fn decided_at(number: u32, failure: &Failure, random: u64) -> Decision {
+    decide(&plan(), WAIT_MAX, nth(number), failure, now(), random)
 }
 
 fn wait(seconds: u64) -> Decision {
@@ -75,24 +86,54 @@ fn the_server_s_own_wait_wins_in_every_form() {
 #[test]
 fn a_pause_too_long_for_a_run_says_when_to_come_back() {
     assert_eq!(decided(429, &[("retry-after", "900")]), wait(900));
-    let Decision::GiveUp(reason) = decided(429, &[("retry-after", "901")]) else { panic!("must give up") };
-    assert_eq!(reason, GiveUpReason::ComeBack { at: now() + TimeDelta::seconds(901) });
-    assert_eq!(reason.to_string(), "the server asks to come back at 1994-11-06 09:04:38 UTC, later than a run waits");
+    assert_eq!(decided(429, &[("retry-after", "901")]), Decision::Park(Duration::from_secs(901)));
+    assert_eq!(after(Duration::from_secs(901), now()), now() + TimeDelta::seconds(901));
     for endless in ["99999999999999999999999999", "18446744073709551615", "9223372036854775807.5"] {
         let failure = Failure::from_answer(503, |name| (name == "retry-after").then_some(endless));
-        let decision = decide(&plan(), 1, &failure, now(), 0);
-        assert_eq!(decision, Decision::GiveUp(GiveUpReason::ComeBack { at: DateTime::<Utc>::MAX_UTC }), "{endless}");
+        let Decision::Park(wait) = decided_at(1, &failure, 0) else { panic!("must park") };
+        assert_eq!(after(wait, now()), DateTime::<Utc>::MAX_UTC, "{endless}");
     }
 }
 
 #[test]
 fn attempts_end_and_permanent_failures_end_at_once() {
-    let temporary = Failure::Transport { temporary: true };
-    assert!(matches!(decide(&plan(), 9, &temporary, now(), 1), Decision::Wait(_)));
-    let Decision::GiveUp(reason) = decide(&plan(), 10, &temporary, now(), 1) else { panic!("must give up") };
+    let temporary = Failure::Transport { temporary: true, sent: true };
+    assert!(matches!(decided_at(9, &temporary, 1), Decision::Wait(_)));
+    let Decision::GiveUp(reason) = decided_at(10, &temporary, 1) else { panic!("must give up") };
     assert_eq!(reason.to_string(), "still failing after 10 attempts");
-    let permanent = Failure::Transport { temporary: false };
-    assert_eq!(decide(&plan(), 1, &permanent, now(), 1), Decision::GiveUp(GiveUpReason::NotRetryable));
+    let permanent = Failure::Transport { temporary: false, sent: true };
+    assert_eq!(decided_at(1, &permanent, 1), Decision::GiveUp(GiveUpReason::NotRetryable));
+}
+
+#[test]
+fn what_is_not_safe_to_repeat_is_sent_again_only_if_it_was_not_done() {
+    let once = |failure: &Failure, wanted| {
+        let attempt = Attempt { number: 1, repeatable: false, wanted };
+        matches!(decide(&plan(), WAIT_MAX, attempt, failure, now(), 1), Decision::Wait(_))
+    };
+    assert!(once(&answer(429, &[]), false) && once(&answer(503, &[("retry-after", "1")]), false));
+    assert!(!once(&answer(503, &[]), false) && !once(&answer(500, &[]), false) && !once(&answer(500, &[]), true));
+    assert!(once(&Failure::Transport { temporary: true, sent: false }, false));
+    assert!(!once(&Failure::Transport { temporary: true, sent: true }, false));
+}
+
+#[test]
+fn a_rule_makes_any_answer_one_that_is_tried_again() {
+    for status in [200, 404] {
+        let attempt = Attempt { wanted: true, ..nth(1) };
+        let decision = decide(&plan(), WAIT_MAX, attempt, &answer(status, &[]), now(), 1);
+        assert!(matches!(decision, Decision::Wait(_)), "{status}");
+        assert_eq!(decided(status, &[]), Decision::GiveUp(GiveUpReason::NotRetryable), "{status}");
+    }
+}
+
+#[test]
+fn the_headers_of_the_provider_s_budget_say_how_long() {
+    let limited = |status, headers| answer(status, headers).limited(Some(Duration::from_secs(40)));
+    assert_eq!(decided_at(1, &limited(403, &[]), HIGHEST), wait(40));
+    assert_eq!(decided_at(1, &limited(429, &[]), HIGHEST), wait(40));
+    assert_eq!(decided_at(1, &limited(429, &[("retry-after", "5")]), HIGHEST), wait(5));
+    assert_eq!(limited(500, &[]).wait_asked(now()), None, "a failure of another kind");
 }
 
 #[test]
@@ -126,9 +167,13 @@ fn any_failure() -> impl Strategy<Value = Failure> {
             rate_remaining,
             rate_reset,
             date,
+            used_up_for: None,
         },
     );
-    prop_oneof![4 => status, 1 => any::<bool>().prop_map(|temporary| Failure::Transport { temporary })]
+    let limited = (status, prop::option::of(any::<u32>()))
+        .prop_map(|(status, seconds)| status.limited(seconds.map(|seconds| Duration::from_secs(seconds.into()))));
+    let transport = any::<(bool, bool)>().prop_map(|(temporary, sent)| Failure::Transport { temporary, sent });
+    prop_oneof![4 => limited, 1 => transport]
 }
 
 proptest! {
@@ -136,22 +181,25 @@ proptest! {
     fn no_wait_is_above_the_bounds_and_attempts_are_bounded(
         failure in any_failure(), attempt in 1_u32..120, attempts in 1_u32..=limits::RETRY_ATTEMPTS_MAX,
         base_ms in 0_u64..100_000, max_ms in 0_u64..1_000_000, random: u64, at in 0_i64..10_000_000_000,
+        (repeatable, wanted) in any::<(bool, bool)>(), wait_max in (0_u64..100_000).prop_map(Duration::from_secs),
     ) {
         let plan = RetryPlan {
             attempts, backoff_base: Duration::from_millis(base_ms), backoff_max: Duration::from_millis(max_ms), ..plan()
         };
         let now = DateTime::from_timestamp(at, 0).expect("in range");
-        match decide(&plan, attempt, &failure, now, random) {
+        let nth = Attempt { number: attempt, repeatable, wanted };
+        match decide(&plan, wait_max, nth, &failure, now, random) {
             Decision::Wait(wait) => {
-                prop_assert!(attempt < attempts);
+                prop_assert!(attempt < attempts && (repeatable || failure.is_unprocessed()));
                 match failure.wait_asked(now) {
-                    Some(asked) => prop_assert!(wait == asked && wait <= limits::RETRY_AFTER_MAX),
+                    Some(asked) => prop_assert!(wait == asked && wait <= wait_max),
                     None => prop_assert!(wait <= plan.backoff_max && wait <= plan.backoff_base.saturating_mul(1 << (attempt - 1).min(31))),
                 }
             }
             Decision::GiveUp(GiveUpReason::AttemptsUsed { .. }) => prop_assert!(attempt >= attempts),
-            Decision::GiveUp(GiveUpReason::ComeBack { at }) => prop_assert!(at > now),
-            Decision::GiveUp(GiveUpReason::NotRetryable) => prop_assert!(!failure.is_retryable(&plan)),
+            Decision::Park(wait) => prop_assert!(wait > wait_max && after(wait, now) > now),
+            Decision::GiveUp(GiveUpReason::NotRepeatable) => prop_assert!(!repeatable),
+            Decision::GiveUp(GiveUpReason::NotRetryable) => prop_assert!(!wanted && !failure.is_retryable(&plan)),
         }
     }
 }

@@ -321,7 +321,7 @@ async fn no_more_requests_are_in_flight_than_the_plan_allows() {
     let url = format!("http://{}", listener.local_addr().expect("bound"));
     tokio::spawn(async move { axum::serve(listener, app).await });
     let plan = ConnectionPlan {
-        rate_limit: RatePlan { quotas: Vec::new(), concurrency: ALLOWED, headers: None },
+        rate_limit: RatePlan { concurrency: ALLOWED, ..RatePlan::DEFAULT },
         ..sample::connection(&url)
     };
     let client = client(plan);
@@ -351,11 +351,32 @@ async fn a_hold_and_a_used_up_quota_stop_all_clones() {
 
     let hourly = Quota { requests: 1, per: Duration::from_hours(1) };
     let limited = client(ConnectionPlan {
-        rate_limit: RatePlan { quotas: vec![hourly], concurrency: 4, headers: None },
+        rate_limit: RatePlan { quotas: vec![hourly], wait_max: Duration::from_hours(2), ..RatePlan::DEFAULT },
         ..sample::connection(&server.url)
     });
     limited.send(&request).await.expect("the first one goes");
     assert!(is_waiting(&limited).await && is_waiting(&limited.clone()).await);
+    assert_eq!(server.received().len(), 1);
+}
+
+#[tokio::test]
+async fn a_wait_that_is_too_long_is_told_at_once_and_nothing_is_sent() {
+    let server = Server::fine().await;
+    let request = get(&server.url);
+    let hourly = Quota { requests: 1, per: Duration::from_hours(1) };
+    let limited = client(ConnectionPlan {
+        rate_limit: RatePlan { quotas: vec![hourly], ..RatePlan::DEFAULT },
+        ..sample::connection(&server.url)
+    });
+    limited.send(&request).await.expect("the first one goes");
+    let error = limited.send(&request).await.expect_err("the next one in an hour");
+    assert!(matches!(error, Error::Parked { wait, .. } if wait > Duration::from_mins(59)), "{error:?}");
+    assert!(error.to_string().ends_with("is not sent: the quota of 1 per 1h is used up"), "{error}");
+
+    let held = client(sample::connection(&server.url));
+    held.hold(Duration::from_mins(16));
+    let error = held.clone().send(&request).await.expect_err("the server said so");
+    assert!(error.to_string().ends_with("the server lets no more requests come for now"), "{error}");
     assert_eq!(server.received().len(), 1);
 }
 
