@@ -14,7 +14,8 @@ pub(super) const MASK: &str = "***";
 /// Shorter secrets are left alone: replacing them would garble every text and still not hide them.
 const CHARS_MIN: usize = 4;
 
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// What percent-encoding leaves as it is: `unreserved` of RFC 3986.
+pub(super) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Replaces secrets by `***`: as they stand, percent-encoded in any mix, form-encoded, escaped as in JSON, and in base64.
 #[derive(Clone, Default)]

@@ -105,6 +105,9 @@ impl Key {
             Algorithm::Rs256 => Ok(Self::Rsa(Box::new(PrivateKey::from_pem(text)?.rsa()?))),
             Algorithm::Es256 => Ok(Self::P256(PrivateKey::from_pem(text)?.p256()?)),
             Algorithm::Hs256 if text.is_empty() => Err("the secret for HS256 is empty".to_owned()),
+            Algorithm::Hs256 if text.ends_with(['\r', '\n']) => {
+                Err("the secret for HS256 ends with a line break; was it read from a file?".to_owned())
+            }
             Algorithm::Hs256 => Ok(Self::Secret(hmac::Key::new(hmac::HMAC_SHA256, text.as_bytes()))),
         }
     }

@@ -127,6 +127,8 @@ fn hs256_with_a_secret_that_is_text() {
          SflKxwRJSMeKKF2QT4fwpMeJf36POk6yJV_adQssw5c"
     );
     assert_eq!(refused(Algorithm::Hs256, ""), "the secret for HS256 is empty");
+    let error = refused(Algorithm::Hs256, "my-very-long-secret\n");
+    assert_eq!(error, "the secret for HS256 ends with a line break; was it read from a file?");
 }
 
 #[test]
@@ -268,6 +270,22 @@ fn a_whole_token_verifies() {
     public.verify(text.as_bytes(), &bytes(signature)).expect("it is signed");
     let payload = bytes(text.split_once('.').unwrap().1);
     assert_eq!(serde_json::from_slice::<Value>(&payload).unwrap(), claims);
+}
+
+proptest::proptest! {
+    /// Whatever is given as a key is refused with words, and none of them is the key.
+    #[test]
+    fn no_text_breaks_the_reading_of_keys(
+        label in "(RSA |EC |ENCRYPTED |X)?PRIVATE KEY|CERTIFICATE|[ -~é]{0,9}",
+        body in "[A-Za-z0-9+/=\\n é-]{0,200}",
+        end in "(-----END)?",
+    ) {
+        let key = format!("-----BEGIN {label}-----{body}{end}");
+        for algorithm in [Algorithm::Rs256, Algorithm::Es256] {
+            let error = jwt(algorithm, &key, &[], &Map::new()).expect_err("it is no key");
+            proptest::prop_assert!(body.trim().len() < 12 || !error.contains(body.trim()));
+        }
+    }
 }
 
 /// Made for this test with `openssl genrsa -traditional 1024`.

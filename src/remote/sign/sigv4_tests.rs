@@ -555,3 +555,22 @@ fn a_space_in_the_query_is_signed_and_sent_alike() {
     let without = Url::parse("https://api.example.com/a+b").unwrap();
     assert_eq!(with_spaces_encoded(&without), without);
 }
+
+proptest::proptest! {
+    /// A server sees the parameters in any order, and headers with any spaces around them.
+    #[test]
+    fn neither_the_order_of_parameters_nor_spaces_around_values_count(
+        mut pairs in proptest::collection::vec(("[a-cA-C%+ &=~é]{0,3}", "[a-c%+ &=/é]{0,3}"), 0..6),
+        spaces in "[ \t]{0,3}",
+    ) {
+        let url = |pairs: &[(String, String)]| {
+            let mut url = Url::parse("https://api.example.com/x").unwrap();
+            url.query_pairs_mut().extend_pairs(pairs);
+            url.to_string()
+        };
+        let forwards = signed(&url(&pairs), &[("x-a", "b c")]);
+        pairs.reverse();
+        let backwards = signed(&url(&pairs), &[("x-a", &format!("{spaces}b {spaces}c{spaces}"))]);
+        proptest::prop_assert_eq!(forwards, backwards);
+    }
+}

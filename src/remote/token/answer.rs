@@ -71,7 +71,7 @@ pub(crate) fn read(plan: &TokenPlan, status: u16, body: &[u8], now: DateTime<Utc
             &text,
         ));
     }
-    let answer = parsed(body);
+    let answer = parsed(plan, body);
     if (200..300).contains(&status)
         && let Some(answer) = &answer
         && let Some(token) = first(&plan.access_token, answer).and_then(text_of).filter(|token| !token.is_empty())
@@ -177,17 +177,18 @@ fn text_of(value: &Value) -> Option<String> {
     }
 }
 
-fn parsed(body: &[u8]) -> Option<Value> {
+/// JSON, or a form that has a token or an error: anything else could be the token itself, with `=` at its end.
+fn parsed(plan: &TokenPlan, body: &[u8]) -> Option<Value> {
     let text = std::str::from_utf8(body).ok()?.trim_start_matches('\u{feff}').trim();
-    match text.chars().next()? {
-        '{' | '[' => serde_json::from_str(text).ok(),
-        // a form has no spaces, and is not mistaken for a page
-        _ if text.contains('=') && !text.contains(|c: char| c.is_whitespace() || matches!(c, '<' | '"' | '{')) => {
-            let pairs = form_urlencoded::parse(text.as_bytes());
-            Some(Value::Object(pairs.map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect()))
-        }
-        _ => None,
+    if text.starts_with(['{', '[']) {
+        return serde_json::from_str(text).ok();
     }
+    if text.contains(|c: char| c.is_whitespace() || c == '<') {
+        return None;
+    }
+    let pairs = form_urlencoded::parse(text.as_bytes());
+    let form = Value::Object(pairs.map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect());
+    (first(&plan.access_token, &form).is_some() || form.get("error").is_some()).then_some(form)
 }
 
 /// An answer that could be read and has no token.

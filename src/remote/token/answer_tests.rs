@@ -324,6 +324,7 @@ fn errors_tell_what_can_be_done() {
         // answers of success without a token
         (200, "<html>Sign in</html>", Unreadable, "", "the answer is a page and not JSON"),
         (200, "", Unreadable, "", "the answer is empty"),
+        (200, "s3cr3t-in-base64==", Unreadable, "", "the answer is no JSON"),
         (200, "eyJhbGciOi.s3cr3t", Unreadable, "", "the answer is no JSON"),
         (200, r#"{"access_token":"s3cr3t"#, Unreadable, "", "the answer is no JSON"),
         (

@@ -1,4 +1,5 @@
-//! Paths applied to the answer of a token endpoint.
+//! Paths applied to the answer of a token endpoint. Queries are answered by the crate's own search, which compares numbers as
+//! doubles: an id beyond 2^53 in a filter can be taken for its neighbour.
 
 use jsonpath_rust::query::js_path_process;
 use serde_json::Value;
