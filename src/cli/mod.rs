@@ -4,6 +4,7 @@ mod amend;
 mod changes;
 mod check;
 mod connect;
+mod connections;
 mod demo;
 mod describe;
 mod dry_run;
@@ -55,6 +56,10 @@ enum Command {
     Init(init::Arguments),
     /// Connect an account: ask for what its API needs, agree in the browser, look whether it works, and keep the secrets encrypted.
     Connect(connect::Arguments),
+    /// Show each connection and how it is, or ask its API whether it still works.
+    Connections(connections::Arguments),
+    /// Forget the secrets of a connection. Its rows stay.
+    Disconnect(connections::DisconnectArguments),
     /// Find every mistake in the YAML files, with its place and the likely fix.
     Check(check::Arguments),
     /// Show what a sync would ask and keep: requests, paging, columns, state.
@@ -102,6 +107,8 @@ pub fn main() -> ExitCode {
         Command::Init(arguments) => init::run(&project, &arguments),
         Command::Check(arguments) => check::run(&project, &arguments),
         Command::Connect(arguments) => connect::run(&project, &arguments),
+        Command::Connections(arguments) => connections::run(&project, &arguments),
+        Command::Disconnect(arguments) => connections::disconnect(&project, &arguments),
         Command::Explain(arguments) => explain::run(&project, &arguments),
         Command::DryRun(arguments) => dry_run::run(&project, &arguments),
         Command::Plan(arguments) => plan::run(&project, &arguments),

@@ -105,11 +105,11 @@ async fn headers_secrets_and_bodies_of_the_request_arrive() {
                 "X-Sign".to_owned(),
                 HeaderValue::Secret(secret("{{ at }}.{{ credentials.token }}", context! { at => 7 })),
             ),
-            ("X-None".to_owned(), HeaderValue::Secret(secret("{{ credentials.nothing }}", Value::UNDEFINED))),
+            ("X-None".to_owned(), HeaderValue::Secret(secret("{{ nothing }}", Value::UNDEFINED))),
         ];
         request.secret_query = vec![
             ("b".to_owned(), secret("{{ credentials.token }}", Value::UNDEFINED)),
-            ("none".to_owned(), secret("{{ credentials.nothing }}", Value::UNDEFINED)),
+            ("none".to_owned(), secret("{{ nothing }}", Value::UNDEFINED)),
         ];
         request.body = Some(("application/json".to_owned(), "{\"a\":1}".into()));
     });
