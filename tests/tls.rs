@@ -145,6 +145,48 @@ fn a_server_that_wants_a_client_certificate_is_told() {
     assert!(api.asked().is_empty());
 }
 
+/// An answer over HTTP/2 (RFC 9113) whose one header line has so many bytes: settings, then headers in as many frames as it takes.
+fn http2_answer(value: usize) -> Vec<u8> {
+    let frame = |kind: u8, flags: u8, stream: u8, payload: &[u8]| {
+        let length = u32::try_from(payload.len()).expect("a frame").to_be_bytes();
+        [&length[1..], &[kind, flags, 0, 0, 0, stream], payload].concat()
+    };
+    // HPACK (RFC 7541): `:status: 200` by its index, then a literal with a new name; a number above 127 goes on in groups of seven bits
+    let mut block = [&[0x88, 0x00, 6][..], b"x-long", &[0x7f]].concat();
+    let mut rest = value - 127;
+    while rest >= 128 {
+        block.push(u8::try_from(rest % 128).expect("seven bits") | 128);
+        rest /= 128;
+    }
+    block.push(u8::try_from(rest).expect("seven bits"));
+    block.resize(block.len() + value, b'a');
+    let chunks: Vec<&[u8]> = block.chunks(16_384).collect();
+    let mut bytes = frame(4, 0, 0, &[]);
+    for (nth, chunk) in chunks.iter().enumerate() {
+        let ends = if nth + 1 == chunks.len() { 4 } else { 0 };
+        bytes.extend(if nth == 0 { frame(1, ends, 1, chunk) } else { frame(9, ends, 1, chunk) });
+    }
+    bytes.extend(frame(0, 1, 1, one_item().as_bytes()));
+    bytes
+}
+
+#[test]
+fn headers_over_http2_have_a_bound_too() {
+    let authority = Authority::new();
+    for (value, fits) in [(60 << 10, true), (66 << 10, false), (4 << 20, false)] {
+        let api = TlsApi::says(&authority.certify("localhost"), &Asks::Nobody, b"h2", http2_answer(value));
+        let project = Project::simple(&api.url(), SYNC, MODEL);
+        // the server answers once
+        let provider = format!("provider: api\nbase_url: {}\nretry: {{ attempts: 1 }}\n", api.url());
+        project.write("providers/api.yaml", provider);
+        let output = run(&project, &authority, &[]);
+        let report = output.report().remove(0);
+        assert_eq!(output.code, if fits { 0 } else { 3 }, "{value}: {report}");
+        // the layer below tells no more than that the server broke the protocol
+        assert!(fits || report["error"]["code"] == "broken_connection", "{value}: {report}");
+    }
+}
+
 /// A project that shows a certificate; `tls` and `provider` are further words of `tls` and of the provider.
 fn mutual(base_url: &str, tls: &str, provider: &str) -> Project {
     let project = Project::simple(base_url, SYNC, MODEL);

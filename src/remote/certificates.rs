@@ -33,7 +33,7 @@ impl Certificates {
             None => ("client_certificate", &certificate),
         };
         let chain = certificates("client_certificate", &certificate)?;
-        fits(chain, key_word, private_key(key_word, key)?)?;
+        fits(chain, key_word, &private_key(key_word, key)?)?;
         let both = match &given {
             Some(key) => format!("{}\n{}", certificate.expose_secret(), key.expose_secret()),
             None => certificate.expose_secret().to_owned(),
@@ -102,8 +102,8 @@ fn private_key(word: &str, text: &SecretString) -> Result<PrivateKeyDer<'static>
 }
 
 /// Whether the key is the one of the first certificate.
-fn fits(chain: Vec<CertificateDer<'static>>, key_word: &str, key: PrivateKeyDer<'static>) -> Result<(), String> {
-    let key = ring::sign::any_supported_type(&key)
+fn fits(chain: Vec<CertificateDer<'static>>, key_word: &str, key: &PrivateKeyDer<'static>) -> Result<(), String> {
+    let key = ring::sign::any_supported_type(key)
         .map_err(|_| format!("tls `{key_word}`: the private key is broken, or of a kind that TLS does not use"))?;
     match CertifiedKey::new(chain, key).keys_match() {
         Ok(()) => Ok(()),

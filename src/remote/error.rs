@@ -181,7 +181,7 @@ impl TlsFault {
             Self::NotYetValid => "is the clock of this machine right?",
             Self::WrongName => "is the host in `base_url` spelled as the API documents it?",
             Self::UnknownIssuer => {
-                "if it is the certificate of an authority of your own, `SSL_CERT_FILE` names a file with certificates to trust \
+                "if it is the certificate of an authority of your own, on Linux `SSL_CERT_FILE` names a file with the certificates to trust \
                  (so does `tls: { authority: … }` of the provider, where there is a client certificate); behind a proxy that reads \
                  along, that authority is the proxy's"
             }

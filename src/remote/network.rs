@@ -185,11 +185,11 @@ impl AddressKind {
             // 6to4 (RFC 3056)
             [0x2002, high, low, ..] => Self::of_v4(v4(high, low)),
             // NAT64 of one's own network (RFC 8215)
-            [0x64, 0xff9b, 1, ..] | [0xfc00..=0xfdff, ..] | [0xfec0..=0xfeff, ..] => Some(Self::Private),
+            [0x64, 0xff9b, 1, ..] | [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => Some(Self::Private),
             [0xfe80..=0xfebf, ..] => Some(Self::LinkLocal),
             [0xff00..=0xffff, ..] => Some(Self::Multicast),
             // protocols, Teredo among them (RFC 2928, RFC 4380); documentation (RFC 3849, RFC 9637)
-            [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Some(Self::Reserved),
+            [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => Some(Self::Reserved),
             // what is given out to be public (RFC 4291, 2.4)
             [0x2000..=0x3fff, ..] => None,
             _ => Some(Self::Reserved),

@@ -98,6 +98,15 @@ pub struct TlsApi {
 
 impl TlsApi {
     pub fn start(certified: &Certified, asks: &Asks<'_>, body: &str) -> Self {
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        Self::says(certified, asks, &[], format!("{head}{body}").into_bytes())
+    }
+
+    /// One that answers with these bytes in this protocol (ALPN, RFC 7301).
+    pub fn says(certified: &Certified, asks: &Asks<'_>, protocol: &[u8], bytes: Vec<u8>) -> Self {
         let provider = Arc::new(ring::default_provider());
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_safe_default_protocol_versions()
@@ -116,19 +125,21 @@ impl TlsApi {
             }
         };
         let key = PrivateKeyDer::try_from(certified.key_der.clone()).expect("a key");
-        let config = Arc::new(builder.with_single_cert(vec![certified.der.clone()], key).expect("a certificate"));
+        let mut config = builder.with_single_cert(vec![certified.der.clone()], key).expect("a certificate");
+        config.alpn_protocols = (!protocol.is_empty()).then(|| protocol.to_vec()).into_iter().collect();
+        let config = Arc::new(config);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a loopback port");
         let port = listener.local_addr().expect("bound").port();
         let (ended, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
-        let (stop, log, body) = (Arc::clone(&ended), Arc::clone(&asked), body.to_owned());
+        let (stop, log, bytes) = (Arc::clone(&ended), Arc::clone(&asked), Arc::new(bytes));
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if stop.load(Ordering::Relaxed) {
                     break;
                 }
                 let Ok(stream) = stream else { continue };
-                let (config, log, body) = (Arc::clone(&config), Arc::clone(&log), body.clone());
-                std::thread::spawn(move || serve(stream, config, &log, &body).ok());
+                let (config, log, bytes) = (Arc::clone(&config), Arc::clone(&log), Arc::clone(&bytes));
+                std::thread::spawn(move || serve(stream, config, &log, &bytes).ok());
             }
         });
         Self { port, ended, asked }
@@ -160,7 +171,7 @@ fn serve(
     stream: TcpStream,
     config: Arc<ServerConfig>,
     log: &Mutex<Vec<(String, bool)>>,
-    body: &str,
+    bytes: &[u8],
 ) -> std::io::Result<()> {
     let mut connection = ServerConnection::new(config).map_err(std::io::Error::other)?;
     let mut tcp = stream;
@@ -182,8 +193,22 @@ fn serve(
     }
     let line = String::from_utf8_lossy(&head).lines().next().unwrap_or_default().to_owned();
     log.lock().expect("not poisoned").push((line, certified));
-    write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n", body.len())?;
-    write!(stream, "connection: close\r\n\r\n{body}")?;
+    if stream.conn.alpn_protocol().is_some() {
+        // HTTP/2: the rest of the preface, then frames up to the one that is the request
+        stream.read_exact(&mut [0; 6])?;
+        let mut frame = [0; 9];
+        while frame[3] != 1 {
+            stream.read_exact(&mut frame)?;
+            let length = u64::from(u32::from_be_bytes([0, frame[0], frame[1], frame[2]]));
+            std::io::copy(&mut (&mut stream).take(length), &mut std::io::sink())?;
+        }
+    }
+    stream.write_all(bytes)?;
+    stream.flush()?;
+    if stream.conn.alpn_protocol().is_some() {
+        // the connection stays, and the other side ends it
+        return std::io::copy(&mut stream, &mut std::io::sink()).map(drop);
+    }
     stream.conn.send_close_notify();
     stream.flush()
 }
