@@ -246,13 +246,6 @@ fn too_many_requests_without_end() {
 }
 
 #[test]
-fn a_pause_longer_than_a_run_waits_names_the_time_to_come_back() {
-    let says = &[PAGE, "429 Too Many Requests", "come back at 20"];
-    Refusal { exit: 3, code: "http_status", attempts: 1, says }
-        .of(|| Reply::status(429, "{}").with("retry-after", "86400"));
-}
-
-#[test]
 fn a_server_that_fails_without_end() {
     let says = &[PAGE, "500 Internal Server Error", "3 attempts"];
     // a body that no terminal should obey

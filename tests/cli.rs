@@ -198,7 +198,7 @@ fn run_json_is_one_object_a_line_and_the_report_last() {
     {"event":"page","records":4,"total":null,"sync":"acme/items"}
     {"event":"committed","rows":3,"sync":"acme/items"}
     {"event":"finished","state":"completed","sync":"acme/items"}
-    {"event":"report","report":{"run_id":null,"syncs":[{"sync":"acme/items","state":"completed","resumed":false,"schema_changes":[],"requests":1,"pages":1,"records":4,"added":1,"updated":1,"deleted":0,"unchanged":1,"duplicates":0,"quarantined":1,"filtered":0,"nulled":0,"change_from":4,"change_to":5,"unreadable":0,"unreadable_reason":null,"paused_by":null,"read_twice":false,"deletes_skipped":null,"skipped":0,"skipped_reason":null,"error":null}],"publish_error":null}}
+    {"event":"report","report":{"run_id":null,"syncs":[{"sync":"acme/items","state":"completed","resumed":false,"schema_changes":[],"requests":1,"pages":1,"records":4,"added":1,"updated":1,"deleted":0,"unchanged":1,"duplicates":0,"quarantined":1,"filtered":0,"nulled":0,"change_from":4,"change_to":5,"unreadable":0,"unreadable_reason":null,"paused_by":null,"paused_until":null,"paused_reason":null,"read_twice":false,"deletes_skipped":null,"skipped":0,"skipped_reason":null,"pages_skipped":0,"pages_skipped_reason":null,"error":null}],"publish_error":null}}
     "#);
     let rows = project.rows("select run_id, records, added, updated, quarantined, requests, error from headwater.runs order by started_at desc limit 1");
     assert_eq!(

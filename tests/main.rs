@@ -39,6 +39,7 @@ mod model;
 mod newest_first;
 mod pages;
 mod paths;
+mod rate_limits;
 mod raw;
 mod reference;
 mod reset;

@@ -383,6 +383,17 @@ fn rules_hold_for_long_bodies_and_for_the_dry_run() {
 }
 
 #[test]
+fn a_condition_about_what_an_answer_does_not_have_does_not_hold() {
+    let api = Api::start(two);
+    for when in ["'limit' in response.body.message", "response.body.error.code == 5", "response.headers['x-a'] == 'b'", "response.body.items[0].x.y"] {
+        let rule = format!("errors: [{{ when: \"{{{{ {when} }}}}\", then: fail }}]");
+        let project = Project::simple(&api.url(), &one_page(&rule), MODEL);
+        let (_, report) = run(&project);
+        assert_eq!(report["state"], "completed", "{when}: {report}");
+    }
+}
+
+#[test]
 fn a_patch_is_not_sent_again_unless_it_was_refused() {
     let words = "request: { patch: /items, body: { json: { touch: true } } }\nresponse: { records: \"$.items[*]\" }\n";
     for (answer, requests) in [

@@ -10,7 +10,7 @@ use super::provider::ProviderWords;
 use super::variables::Variables;
 use super::{
     Budget, ColumnType, DeletePlan, DetailPlan, DownloadPlan, ErrorAction, ErrorRule, IncrementalPlan, JobPlan,
-    LevelSource, MarkKind, ModelPlan, OnWebhook, OutputPlan, PagePlan, PartitionPlan, Predicate, RequestPlan,
+    LevelSource, MarkKind, ModelPlan, OnWebhook, OutputPlan, PageKind, PagePlan, PartitionPlan, Predicate, RequestPlan,
     ResponsePlan, Schedule, Scope, Template, TokenFeed, ValuePlan, WalkPlan, WebhookAction, deletes, incremental, lint,
     paging, partition, provider, request, schedule, webhook, words,
 };
@@ -442,6 +442,30 @@ fn words_have_what_they_need(sink: &mut Sink, place: &Place<'_>, draft: &SyncDra
             sink.error("E110", &at, "`skip_partition` is about the partitions of `for_each`", Some(hint));
         }
     }
+    if !has_counted_pages(draft) {
+        let skips = draft.errors.iter().enumerate().filter(|(_, rule)| rule.then == ErrorAction::SkipPage);
+        for (index, _) in skips {
+            let hint = "say `then: fail`, or `empty` where the answer stands for the end of the list".to_owned();
+            let at = place.key("errors").index(index).key("then");
+            let message = "`skip_page` needs pages that are counted (`page`, `offset`): only the page itself would tell the next one";
+            sink.error("E110", &at, message, Some(hint));
+        }
+    }
+}
+
+/// Whether the sync may ask for a page without the one before it: of its records, or of another of its lists.
+fn has_counted_pages(draft: &SyncDraft) -> bool {
+    let lists = draft.partitions.iter().flat_map(|partitions| &partitions.levels).filter_map(|level| match &level.from {
+        LevelSource::List { list, .. } => Some(&list.pagination),
+        LevelSource::Values(_) | LevelSource::Rows { .. } => None,
+    });
+    let of_deletes = match &draft.deletes {
+        DeletePlan::Feed(feed) => Some(&feed.list.pagination),
+        DeletePlan::Sweep(sweep) => Some(&sweep.list.pagination),
+        DeletePlan::None | DeletePlan::Absence { .. } | DeletePlan::Flag { .. } | DeletePlan::Webhook => None,
+    };
+    let is_counted = |paging: &PagePlan| matches!(paging.kind, PageKind::Page { .. } | PageKind::Offset { .. });
+    lists.chain(of_deletes).chain([&draft.pagination]).any(is_counted)
 }
 
 /// Windows, tokens and lists that are read down to the watermark are three ways to do the same.
