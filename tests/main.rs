@@ -21,6 +21,7 @@ mod support;
 mod bad_input;
 mod budgets;
 mod cli;
+mod connect;
 mod deletes;
 mod delta;
 mod errors;

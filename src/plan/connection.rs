@@ -68,13 +68,15 @@ pub(super) fn connection(
         tls,
     } = draft;
     let (auth_name, auth) = auth?;
+    let base_url = base_url?;
+    let written = draft.base_url.as_ref().and_then(Template::written_origin);
     let mut scopes = scopes.to_vec();
     scopes.extend(auth::scopes(&auth).iter().filter(|scope| !scopes.contains(scope)).cloned().collect::<Vec<_>>());
     Some(ConnectionPlan {
         name: name.to_owned(),
         provider: provider.clone(),
-        base_url_is_literal: spec.base_url.is_some() || is_written_out(draft.base_url.as_ref(), base_url.as_ref()?),
-        base_url: base_url?,
+        base_url_is_literal: spec.base_url.is_some() || written.is_some_and(|written| written.origin() == base_url.origin()),
+        base_url,
         trusted_origins: trusted_origins.clone(),
         auth_name,
         auth,
@@ -154,14 +156,6 @@ fn learned(config: Value, provider: &ProviderSpec, known: Option<&KnownConnectio
     (Value::Object(config), unknown)
 }
 
-/// Whether scheme, host and port of the base URL stand in the provider's template, whatever the settings bring.
-fn is_written_out(template: Option<&Template>, base_url: &Url) -> bool {
-    // two digits fit into a host, a port and a path alike: what they change is not written out
-    ["1", "2"].into_iter().all(|stand_in| {
-        let sample = template.and_then(|template| Url::parse(&template.sample(stand_in)).ok());
-        sample.is_some_and(|sample| sample.origin() == base_url.origin())
-    })
-}
 /// The way in that a connection picks, with its name.
 fn pick_auth(
     sink: &mut Sink,
@@ -282,18 +276,17 @@ pub(super) fn credential_is_given(
         return;
     }
     let written = given.iter().filter(|(_, source)| !matches!(source, CredentialSource::Kept));
-    let written: Vec<&str> = written.map(|(name, _)| name.as_str()).collect();
-    let entry = format!("`credentials: {{ {name}: \"${{{}}}\" }}`", name.to_uppercase());
-    if written.is_empty() {
-        let hint = format!("keep it with `headwater connect`, or take it from the environment: {entry}");
-        sink.warning("W099", place, format!("the credential `{name}` is not kept yet"), Some(hint));
-        return;
+    match did_you_mean(name, written.map(|(name, _)| name.as_str())) {
+        Some(near) => {
+            let hint = format!("rename `{near}` to `{name}`");
+            sink.key_error("E047", place, format!("the credential `{name}` is not given"), Some(hint));
+        }
+        None => {
+            let entry = format!("`credentials: {{ {name}: \"${{{}}}\" }}`", name.to_uppercase());
+            let hint = format!("keep it with `headwater connect`, or take it from the environment: {entry}");
+            sink.warning("W099", place, format!("the credential `{name}` is not given yet"), Some(hint));
+        }
     }
-    let hint = match did_you_mean(name, written) {
-        Some(near) => format!("rename `{near}` to `{name}`"),
-        None => format!("add {entry}"),
-    };
-    sink.key_error("E047", place, format!("the credential `{name}` is not given"), Some(hint));
 }
 
 /// `${NAME}` is read under `credentials` alone; elsewhere it would be sent as it stands.

@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use super::outgoing::is_same_origin;
 use super::transport::chain;
-use crate::plan::{ConnectionPlan, NetworkPlan};
+use crate::plan::{AuthPlan, ConnectionPlan, MadeAuth, NetworkPlan, Template};
 
 /// What a connection's requests may reach.
 #[derive(Debug)]
@@ -25,7 +25,8 @@ impl Network {
     pub fn new(connection: &ConnectionPlan) -> Self {
         let base_url = connection.base_url.clone();
         let trusted = connection.trusted_origins.iter().filter_map(|origin| Url::parse(origin).ok());
-        let written_out = connection.base_url_is_literal.then(|| base_url.clone()).into_iter().chain(trusted).collect();
+        let own = connection.base_url_is_literal.then(|| base_url.clone());
+        let written_out = own.into_iter().chain(trusted).chain(token_origins(&connection.auth)).collect();
         Self { written_out, base_url, plan: connection.network }
     }
 
@@ -78,6 +79,21 @@ impl Network {
             format!("a template, a link or a redirect leads there and no one wrote it out; if it is meant, {allow}")
         }
     }
+}
+
+/// Where tokens come from, as far as scheme, host and port are written out in the provider file.
+fn token_origins(auth: &AuthPlan) -> Vec<Url> {
+    let AuthPlan::Made(made) = auth else { return Vec::new() };
+    let (token, device_url) = match made.as_ref() {
+        MadeAuth::AuthorizationCode { token, device_url, .. } => (token, device_url.as_ref()),
+        MadeAuth::ClientCredentials { token, .. } | MadeAuth::JwtBearer { token, .. } => (token, None),
+        MadeAuth::Jwt { .. }
+        | MadeAuth::GithubApp { .. }
+        | MadeAuth::TokenRequest { .. }
+        | MadeAuth::Oauth1 { .. }
+        | MadeAuth::Sigv4 { .. } => return Vec::new(),
+    };
+    [&token.url, &token.refresh_url].into_iter().chain(device_url).filter_map(Template::written_origin).collect()
 }
 
 /// Why a URL is not asked.

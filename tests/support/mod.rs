@@ -2,10 +2,12 @@
 
 mod api;
 mod engine;
+mod oauth;
 mod project;
 mod tls;
 
 pub use api::{Api, Reply, Request};
 pub use engine::Run;
+pub use oauth::{CLIENT_SECRET, OAuth, Seen};
 pub use project::{Output, Project};
 pub use tls::{Asks, Authority, Certified, TlsApi};

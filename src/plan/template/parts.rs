@@ -7,6 +7,7 @@ use std::sync::Arc;
 use minijinja::value::Value;
 use minijinja::{ErrorKind, Expression};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use url::Url;
 
 use super::TemplateError;
 use super::budget::Budget;
@@ -99,6 +100,13 @@ impl Template {
     /// Whether it is plain text without any expression.
     pub fn is_fixed(&self) -> bool {
         self.0.parts.iter().all(|part| matches!(part, Part::Text(_)))
+    }
+
+    /// The origin of a URL whose scheme, host and port stand in the text, whatever the expressions bring.
+    pub fn written_origin(&self) -> Option<Url> {
+        // two digits fit into a host, a port and a path alike: what they change is not written out
+        let [one, other] = ["1", "2"].map(|stand_in| Url::parse(&self.sample(stand_in)).ok());
+        one.filter(|one| other.is_some_and(|other| other.origin() == one.origin() && one.origin().is_tuple()))
     }
 
     /// Evaluates to a typed value; `None` when a template of one expression yields none or undefined.

@@ -65,12 +65,13 @@ impl Maker<'_> {
                 self.grant(token, Some(client), &Grant::ClientCredentials { scopes }).await
             }
             MadeAuth::JwtBearer { assertion, token, .. } => {
-                let assertion = self.signed(assertion, true)?;
+                let (assertion, _) = self.signed(assertion, true)?;
                 self.grant(token, None, &Grant::JwtBearer { assertion }).await
             }
             MadeAuth::Jwt { jwt, .. } => {
-                let token = BTreeMap::from([("access_token".to_owned(), self.signed(jwt, false)?)]);
-                Ok(Made { token, expires_at: Some(self.now + jwt.lifetime), save: Vec::new(), scope: None })
+                let (token, expires_at) = self.signed(jwt, false)?;
+                let token = BTreeMap::from([("access_token".to_owned(), token)]);
+                Ok(Made { token, expires_at, save: Vec::new(), scope: None })
             }
             MadeAuth::GithubApp { app_id, installation_id, private_key } => {
                 self.installation(app_id, installation_id, private_key).await
@@ -122,8 +123,8 @@ impl Maker<'_> {
         }
     }
 
-    /// A token that is signed here. `jti` tells an assertion from every other (RFC 7519, 4.1.7).
-    fn signed(&self, plan: &JwtPlan, has_id: bool) -> Result<SecretString, Fault> {
+    /// A token that is signed here, and when it ends. `jti` tells an assertion from every other (RFC 7519, 4.1.7).
+    fn signed(&self, plan: &JwtPlan, has_id: bool) -> Result<(SecretString, Option<DateTime<Utc>>), Fault> {
         let variables = self.credentials.with_settings(self.connection);
         let JwtPlan { algorithm, key, header, claims, lifetime } = plan;
         let key = proof::render("jwt", key, &variables).map_err(Fault::Refused)?;
@@ -138,7 +139,8 @@ impl Maker<'_> {
         }
         let id = has_id.then(random::text::<16>);
         let claims = timed(filled, self.now, *lifetime, id.as_deref());
-        jwt(*algorithm, &key, &members, &claims).map_err(Fault::Refused)
+        let ends = claims.get("exp").and_then(Json::as_i64).and_then(|at| DateTime::from_timestamp(at, 0));
+        Ok((jwt(*algorithm, &key, &members, &claims).map_err(Fault::Refused)?, ends))
     }
 
     /// The token of an installation of a GitHub App
