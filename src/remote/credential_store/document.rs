@@ -155,7 +155,7 @@ impl Document {
         // JSON does not hold everything that Rust does (any depth): what is put is read again, as deep as in the file, before it counts
         let alone = Self { entries: [(name.to_owned(), kept)].into(), ..Self::empty(key) };
         let again = serde_json::to_vec(&alone).ok().and_then(|bytes| Self::parse(&bytes, Path::new("")).ok());
-        if !again.is_some_and(|again| again.open(key, Path::new("")).is_ok()) {
+        if again.is_none_or(|again| again.open(key, Path::new("")).is_err()) {
             let detail = "its facts are not the same after they were written and read";
             return Err(StoreError::Unfit { connection: name.to_owned(), detail });
         }

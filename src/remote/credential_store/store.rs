@@ -143,8 +143,7 @@ impl CredentialStore {
             self.save(&document)
         });
         if let Err(error) = written {
-            // it seals nothing; where it stays it does no harm
-            drop(new_key.as_deref().map(file::remove));
+            self.discard(&new, new_key.as_deref());
             return Err(error);
         }
         Ok(Written { new_key })
@@ -236,7 +235,7 @@ impl CredentialStore {
         let document = match sealed {
             Ok(document) => document,
             Err(error) => {
-                drop(new_key.as_deref().map(file::remove));
+                self.discard(&new, new_key.as_deref());
                 return Err(error);
             }
         };
@@ -323,6 +322,15 @@ impl CredentialStore {
                 let path = save(&folder, &key)?;
                 Ok((Arc::new(key), Some(path)))
             }
+        }
+    }
+
+    /// Removes the file of a key that was made in vain: only when it is sure that nothing is sealed with it. A write can fail after its file is
+    /// in place, when the folder cannot be synced. A key that stays does no harm.
+    pub(super) fn discard(&self, key: &Key, path: Option<&Path>) {
+        let Some(path) = path else { return };
+        if self.load().is_ok_and(|document| document.is_none_or(|document| document.key != key.id())) {
+            drop(file::remove(path));
         }
     }
 

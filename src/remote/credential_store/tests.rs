@@ -186,7 +186,7 @@ fn an_entry_is_marked_and_removed() {
 }
 
 #[test]
-fn writers_do_not_lose_what_others_write() {
+fn writers_wait_for_each_other_and_lose_nothing() {
     let place = Place::new();
     std::thread::scope(|scope| {
         for writer in 0..2 {
@@ -267,18 +267,6 @@ fn the_refresh_lock_is_one_at_a_time() {
     store.write("acme", &entry("api"), &secrets("a")).expect("written");
     drop((lock, other));
     drop(store.lock("acme", Duration::ZERO).expect("it is free again"));
-}
-
-#[test]
-fn a_lock_is_waited_for() {
-    let place = Place::new();
-    let (store, other) = (place.store(), place.store());
-    let lock = store.lock("acme", Duration::ZERO).expect("it is free");
-    std::thread::scope(|scope| {
-        let waiting = scope.spawn(move || other.lock("acme", Duration::from_secs(60)).map(drop));
-        drop(lock);
-        waiting.join().expect("no panic").expect("it got it");
-    });
 }
 
 /// Not a test of its own: the process that `a_process_that_dies_lets_go` starts.

@@ -32,7 +32,7 @@ fn a_key_of_the_folder_is_replaced_by_a_new_one() {
     let rotated = place.store().rotate().expect("rotated").expect("a store");
     assert_eq!((rotated.entries, rotated.left), (3, None));
     assert_eq!(old, [rotated.from]);
-    assert_eq!(place.kept_keys(), [rotated.to.clone()], "the old key is gone");
+    assert_eq!(place.kept_keys(), [rotated.to.as_str()], "the old key is gone");
     assert_eq!(rotated.new_key, Some(place.keys().join(&rotated.to)));
     opens(&place);
     // each entry was sealed again
@@ -151,4 +151,25 @@ fn readers_are_not_disturbed_by_rotations() {
         reader.join().expect("no read failed");
     });
     assert_eq!(place.kept_keys().len(), 1);
+}
+
+#[test]
+fn a_key_is_discarded_only_if_nothing_is_sealed_with_it() {
+    let place = Place::new();
+    filled(&place);
+    let store = place.store();
+    let [id] = place.kept_keys().try_into().expect("one key");
+    let path = place.keys().join(&id);
+    let key = Key::parse(std::fs::read_to_string(&path).expect("a key").trim()).expect("a key");
+    store.discard(&key, Some(&path));
+    assert!(path.exists(), "the store needs it");
+    // nor if that cannot be told
+    let whole = place.bytes();
+    place.put(b"{");
+    store.discard(&key, Some(&path));
+    place.put(&whole);
+    opens(&place);
+    std::fs::remove_file(place.path()).expect("removed");
+    store.discard(&key, Some(&path));
+    assert!(!path.exists());
 }
