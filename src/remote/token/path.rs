@@ -1,7 +1,7 @@
 //! Paths applied to the answer of a token endpoint. Queries are answered by the crate's own search, which compares numbers as
 //! doubles: an id beyond 2^53 in a filter can be taken for its neighbour.
 
-use jsonpath_rust::query::js_path_process;
+use jsonpath_rust::query::{QueryRef, js_path_process};
 use serde_json::Value;
 
 use crate::plan::{Path, PathForm, Step};
@@ -15,7 +15,7 @@ pub(crate) fn first<'v>(path: &Path, root: &'v Value) -> Option<&'v Value> {
             Value::Object(members) => members.values().next(),
             _ => None,
         },
-        PathForm::Query(query) => js_path_process(query, root).ok()?.into_iter().next().map(|found| found.val()),
+        PathForm::Query(query) => js_path_process(query, root).ok()?.into_iter().next().map(QueryRef::val),
     };
     found.filter(|value| !value.is_null())
 }
