@@ -1,7 +1,8 @@
 //! Getting in and staying in: `connect`, the tokens of a run, and what a kill may not lose.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
@@ -175,26 +176,77 @@ fn a_token_that_ends_in_the_middle_of_a_run_is_followed_by_one_other() {
     assert!(seen.refreshed == seen.ended || seen.refreshed + 1 == seen.ended, "one refresh for each end: {seen:?}");
 }
 
+/// A process that somebody else may kill.
+type Victim = Arc<Mutex<Option<Child>>>;
+
+fn spawn(project: &Project, arguments: &[&str]) -> Child {
+    let mut command = project.command(arguments);
+    command.env("HEADWATER_KEY", KEY).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("the program runs")
+}
+
 #[test]
-fn kills_and_others_at_work_lose_no_token() {
+fn processes_that_find_the_token_ended_refresh_it_once() {
+    let server = OAuth::start(1_000, 2);
+    let project = project(&server, &["people"]);
+    assert_eq!(connect(&project, &[]).code, 0);
+    for round in 1..=12 {
+        server.end_token();
+        let all = [["connections", "verify"].as_slice(); 4].map(|arguments| spawn(&project, arguments));
+        for mut one in all {
+            assert!(one.wait().expect("it ends").success(), "round {round}");
+        }
+        let seen = server.seen();
+        assert_eq!((seen.refreshed, seen.refused), (round, 0));
+    }
+}
+
+#[test]
+fn a_kill_at_the_first_use_of_a_new_token_loses_nothing() {
     let server = OAuth::start(5, 8);
-    let names = ["a", "b", "c", "d"];
-    let project = project(&server, &names);
+    let project = project(&server, &["a", "b", "c", "d"]);
+    assert_eq!(connect(&project, &[]).code, 0);
+    let victim: Victim = Arc::default();
+    let target = Arc::clone(&victim);
+    // the server is paid to be evil: from here on it knows the new token, and will take the old one no more
+    server.at_first_use(move || {
+        if let Some(child) = target.lock().expect("not poisoned").as_mut() {
+            child.kill().expect("killed");
+        }
+    });
+    let mut kills = 0;
+    for round in 0..25 {
+        *victim.lock().expect("not poisoned") = Some(spawn(&project, &["run", "--full"]));
+        let ended = loop {
+            let mut held = victim.lock().expect("not poisoned");
+            if let Some(status) = held.as_mut().and_then(|child| child.try_wait().expect("a child")) {
+                *held = None;
+                break status;
+            }
+            drop(held);
+            std::thread::yield_now();
+        };
+        kills += usize::from(!ended.success());
+        assert_eq!(server.seen().refused, 0, "round {round}: the new refresh token was lost");
+    }
+    assert!(kills >= 10, "{kills} kills");
+    server.at_first_use(|| {});
+    let run = headwater(&project, &["run", "--json"]);
+    assert_eq!(run.code, 0, "{run:?}");
+    assert!(!server.seen().revoked);
+}
+
+#[test]
+fn a_kill_anywhere_leaves_a_token_that_works() {
+    let server = OAuth::start(5, 8);
+    let project = project(&server, &["a", "b", "c", "d"]);
     assert_eq!(connect(&project, &[]).code, 0);
     let mut kills = 0;
-    for round in 0_u64..30 {
-        let mut command = project.command(&["run", "--full"]);
-        command.env("HEADWATER_KEY", KEY).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut child = command.spawn().expect("the program runs");
-        let mut other = project.command(&["connections", "verify"]);
-        other.env("HEADWATER_KEY", KEY).stdout(Stdio::null()).stderr(Stdio::null());
-        let mut other = other.spawn().expect("the program runs");
+    for round in 0..30 {
+        let mut child = spawn(&project, &["run", "--full"]);
+        let mut other = spawn(&project, &["connections", "verify"]);
         // after a number of requests that grows, wherever these are
         let (from, until) = (server.api.requests().len(), 1 + (round * 7) % 23);
-        while server.api.requests().len() < from + usize::try_from(until).expect("small") {
-            if child.try_wait().expect("a child").is_some() {
-                break;
-            }
+        while server.api.requests().len() < from + until && child.try_wait().expect("a child").is_none() {
             std::thread::yield_now();
         }
         if round % 3 != 2 && child.kill().is_ok() {
@@ -207,7 +259,7 @@ fn kills_and_others_at_work_lose_no_token() {
     let run = headwater(&project, &["run", "--json"]);
     assert_eq!(run.code, 0, "{run:?}");
     let seen = server.seen();
-    assert!(!seen.revoked && seen.refused == 0 && kills >= 10, "{seen:?}");
+    assert!(!seen.revoked && kills >= 10, "{kills} kills, {seen:?}");
     // a kill between the answer and the disk makes the next process ask once more with the token it has
     assert!(seen.refreshed <= seen.ended + kills, "{seen:?}");
 }

@@ -42,7 +42,11 @@ pub struct Seen {
 pub struct OAuth {
     pub api: Arc<Api>,
     seen: Arc<Mutex<Seen>>,
+    at_first_use: Arc<Mutex<Option<Hook>>>,
 }
+
+/// What the test does when a new token is used for the first time, before that is answered.
+type Hook = Box<dyn FnMut() + Send>;
 
 pub const CLIENT_SECRET: &str = "cl1ent-s3cret-of-the-app";
 
@@ -50,9 +54,22 @@ impl OAuth {
     /// Each token is good for `uses` requests to the API, which has lists of `pages` pages of two records.
     pub fn start(uses: usize, pages: usize) -> Self {
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let shared = Arc::clone(&seen);
-        let api = Api::start(move |request| answer(&shared, request, uses, pages));
-        Self { api: Arc::new(api), seen }
+        let at_first_use: Arc<Mutex<Option<Hook>>> = Arc::default();
+        let (shared, hook) = (Arc::clone(&seen), Arc::clone(&at_first_use));
+        let api = Api::start(move |request| answer((&shared, &hook), request, uses, pages));
+        Self { api: Arc::new(api), seen, at_first_use }
+    }
+
+    /// From now on this is done when a new token is used for the first time, before that is answered.
+    pub fn at_first_use(&self, hook: impl FnMut() + Send + 'static) {
+        *self.at_first_use.lock().expect("not poisoned") = Some(Box::new(hook));
+    }
+
+    /// The token is good for nothing any more.
+    pub fn end_token(&self) {
+        let mut seen = self.seen();
+        seen.uses_left = 0;
+        seen.ended += 1;
     }
 
     pub fn seen(&self) -> MutexGuard<'_, Seen> {
@@ -60,7 +77,7 @@ impl OAuth {
     }
 }
 
-fn answer(seen: &Mutex<Seen>, request: &Request, uses: usize, pages: usize) -> Reply {
+fn answer((seen, hook): (&Mutex<Seen>, &Mutex<Option<Hook>>), request: &Request, uses: usize, pages: usize) -> Reply {
     let mut seen = seen.lock().expect("not poisoned");
     match (request.method.as_str(), request.path.as_str()) {
         ("GET", "/authorize") => authorize(&mut seen, request),
@@ -76,6 +93,11 @@ fn answer(seen: &Mutex<Seen>, request: &Request, uses: usize, pages: usize) -> R
             }
             if seen.uses_left == 0 {
                 return Reply::status(401, "{\"error\":\"token_expired\"}");
+            }
+            if seen.uses_left == uses
+                && let Some(hook) = hook.lock().expect("not poisoned").as_mut()
+            {
+                hook();
             }
             seen.uses_left -= 1;
             if seen.uses_left == 0 {
