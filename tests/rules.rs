@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
-use crate::support::{Api, Project, Reply, Request};
+use crate::support::{Api, Project, Reply, Request, Run};
 
 const MODEL: &str = "key: [id]\ncolumns: { id: { path: $.id, type: bigint }, name: $.name, at: { path: $.at, type: timestamptz } }";
 
@@ -190,14 +190,80 @@ fn a_skipped_page_keeps_the_watermark_where_it_was() {
         let mark = since(&api);
         assert!(mark.as_deref().is_some_and(|mark| mark.starts_with("2024-01-05")), "{mark:?}");
         api.becomes(pages(9, |request| (request.param("page") == Some("4")).then(|| Reply::status(500, ""))));
-        let report = project.run_at("2024-03-04", crate::support::Run::default());
+        let report = project.run_at("2024-03-04", Run::default());
         assert_eq!((&report["state"], &report["pages_skipped"]), (&json!("partial"), &json!(1)), "{report}");
         api.becomes(pages(9, |_| None));
         api.asked();
-        let report = project.run_at("2024-03-05", crate::support::Run::default());
+        let report = project.run_at("2024-03-05", Run::default());
         assert_eq!((since(&api), &report["state"]), (mark, &json!("completed")), "{order}");
         assert_eq!(ids(&project).len(), 9);
     }
+}
+
+#[test]
+fn a_window_with_a_skipped_page_is_read_again() {
+    let words = counted(
+        "incremental: { field: $.at, start: 2024-01-01, window: { size: 1 month } }\nerrors: [{ status: 500, then: skip_page }]",
+    )
+    .replace("get: /items", "get: /items, query: { from: \"{{ window.start | date('%Y-%m') }}\" }");
+    let january = |instead: fn(&Request) -> Option<Reply>| {
+        let january = pages(6, instead);
+        move |request: &Request| match request.param("from") {
+            Some("2024-01") => january(request),
+            _ => Reply::json(&json!({ "items": [] })),
+        }
+    };
+    let api = Api::start(january(|request| (request.param("page") == Some("2")).then(|| Reply::status(500, ""))));
+    let project = Project::simple(&api.url(), &words, MODEL);
+    let report = project.run_at("2024-03-10", Run::default());
+    assert_eq!((&report["state"], &report["pages_skipped"]), (&json!("partial"), &json!(1)), "{report}");
+    assert_eq!(ids(&project), [1, 2, 5, 6]);
+    api.becomes(january(|_| None));
+    api.asked();
+    project.done_at("2024-03-10");
+    assert!(api.asked().iter().any(|line| line.contains("from=2024-01")), "January is a gap");
+    assert_eq!(ids(&project), [1, 2, 3, 4, 5, 6]);
+    api.asked();
+    project.done_at("2024-03-10");
+    assert!(!api.asked().iter().any(|line| line.contains("from=2024-01")), "and is closed now");
+}
+
+#[test]
+fn a_page_that_the_run_before_skipped_still_counts_at_the_end_of_its_scan() {
+    let broken = |request: &Request| (request.param("page") == Some("1")).then(|| Reply::status(500, ""));
+    let api = Api::start(pages(6, broken));
+    let words = counted("deletes: { absence: {} }\nerrors: [{ status: 500, then: skip_page }]");
+    let project = Project::simple(&api.url(), &words, MODEL);
+    assert_eq!(project.run_at("2024-03-10", Run::requests(2))["state"], "paused");
+    let report = project.run_at("2024-03-11", Run::default());
+    assert_eq!((&report["state"], &report["deletes_skipped"]), (&json!("partial"), &json!("a page was left out")), "{report}");
+    assert_eq!(report["pages_skipped_reason"], "a page was left out by the run before this one");
+}
+
+#[test]
+fn a_list_of_items_without_a_page_lets_no_partition_go() {
+    let all = |request: &Request| match request.path.as_str() {
+        "/boxes" => {
+            let page = request.number("page", 1);
+            let boxes: Vec<Value> = (1..=6).skip((page - 1) * 2).take(2).map(|id| json!({ "id": id })).collect();
+            Reply::json(&json!({ "items": boxes }))
+        }
+        path => Reply::json(&json!({ "items": [{ "id": path.rsplit('/').next().and_then(|id| id.parse::<u64>().ok()) }] })),
+    };
+    let words = "for_each:\n  - as: box\n    from:\n      list:\n        request: { get: /boxes }\n        response: { records: \"$.items[*]\" }\n        \
+                 pagination: { page: { query: page, size: 2 } }\n        key: $.id\n\
+                 request: { get: \"/items/{{ parent.box.id }}\" }\nresponse: { records: \"$.items[*]\" }\n\
+                 deletes: { absence: { scope: all, gone_partitions: delete, guard: { max_fraction: 1.0 } } }\nerrors: [{ status: 500, then: skip_page }]";
+    let api = Api::start(all);
+    let project = Project::simple(&api.url(), words, MODEL);
+    assert_eq!(run(&project).1["state"], "completed");
+    api.becomes(move |request| {
+        let broken = request.path == "/boxes" && request.param("page") == Some("2");
+        if broken { Reply::status(500, "{}") } else { all(request) }
+    });
+    let (code, report) = run(&project);
+    assert_eq!((code, &report["state"], &report["skipped"], &report["deleted"]), (3, &json!("partial"), &json!(1), &json!(0)), "{report}");
+    assert_eq!(ids(&project), [1, 2, 3, 4, 5, 6]);
 }
 
 #[test]
