@@ -44,7 +44,11 @@ fn main() {
             let most = quotas.iter().map(|quota| share(quota, *time)).fold(f64::INFINITY, f64::min);
             let names: Vec<String> =
                 quotas.iter().map(|quota| format!("{} per {:?}", quota.requests, quota.per)).collect();
-            println!("| {} | {places} | {let_in} | {:.1} % | {refused} |", names.join(", "), f64::from(let_in) / most * 100.0);
+            println!(
+                "| {} | {places} | {let_in} | {:.1} % | {refused} |",
+                names.join(", "),
+                f64::from(let_in) / most * 100.0
+            );
         }
     }
 }

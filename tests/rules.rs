@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Api, Project, Reply, Request, Run};
 
-const MODEL: &str = "key: [id]\ncolumns: { id: { path: $.id, type: bigint }, name: $.name, at: { path: $.at, type: timestamptz } }";
+const MODEL: &str =
+    "key: [id]\ncolumns: { id: { path: $.id, type: bigint }, name: $.name, at: { path: $.at, type: timestamptz } }";
 
 /// Pages of two by number, with more words.
 fn counted(more: &str) -> String {
@@ -29,8 +30,8 @@ fn record(id: usize) -> Value {
 fn pages(count: usize, instead: impl Fn(&Request) -> Option<Reply>) -> impl Fn(&Request) -> Reply {
     move |request| {
         instead(request).unwrap_or_else(|| {
-            let page = request.number("page", 1);
-            let items: Vec<Value> = (1..=count).skip((page - 1) * 2).take(2).map(record).collect();
+            let skip = request.number("skip", (request.number("page", 1) - 1) * 2);
+            let items: Vec<Value> = (1..=count).skip(skip).take(2).map(record).collect();
             Reply::json(&json!({ "items": items }))
         })
     }
@@ -58,7 +59,8 @@ fn ids(project: &Project) -> Vec<Value> {
 
 /// Code and message of the last run.
 fn told(project: &Project) -> (Value, String) {
-    let row = project.rows("select state, error_code, error from headwater.runs order by started_at desc limit 1").remove(0);
+    let row =
+        project.rows("select state, error_code, error from headwater.runs order by started_at desc limit 1").remove(0);
     (row["error_code"].clone(), row["error"].as_str().unwrap_or_default().to_owned())
 }
 
@@ -68,12 +70,19 @@ fn retry_sends_any_answer_again() {
         ("{ status: 404, then: retry }", Reply::status(404, "{}")),
         ("{ when: \"{{ response.body.error == 'busy' }}\", then: retry }", Reply::json(&json!({ "error": "busy" }))),
         ("{ status: 200, when: \"{{ response.body == 'wait' }}\", then: retry }", Reply::text("text/plain", "wait")),
-        ("{ when: \"{{ response.headers['x-busy'] == 'yes' }}\", then: retry }", Reply::status(400, "").with("X-Busy", "yes")),
+        (
+            "{ when: \"{{ response.headers['x-busy'] == 'yes' }}\", then: retry }",
+            Reply::status(400, "").with("X-Busy", "yes"),
+        ),
     ] {
         let api = first(2, move || answer.clone());
         let project = Project::simple(&api.url(), &one_page(&format!("errors: [{rule}]")), MODEL);
         let (code, report) = run(&project);
-        assert_eq!((code, &report["state"], &report["requests"]), (0, &json!("completed"), &json!(3)), "{rule} {report}");
+        assert_eq!(
+            (code, &report["state"], &report["requests"]),
+            (0, &json!("completed"), &json!(3)),
+            "{rule} {report}"
+        );
         assert_eq!(ids(&project), [1, 2]);
     }
 }
@@ -96,7 +105,10 @@ fn fail_tells_the_message_and_the_answer_without_secrets() {
         Reply::json(&json!({ "error": "plan too small", "you": key }))
     });
     let project = Project::simple(&api.url(), &one_page(""), MODEL);
-    project.write("headwater.yaml", "database: test.duckdb\nconnections:\n  acme: { provider: api, credentials: { api_key: \"${KEY}\" } }\n");
+    project.write(
+        "headwater.yaml",
+        "database: test.duckdb\nconnections:\n  acme: { provider: api, credentials: { api_key: \"${KEY}\" } }\n",
+    );
     project.write(
         "providers/api.yaml",
         format!(
@@ -109,7 +121,10 @@ fn fail_tells_the_message_and_the_answer_without_secrets() {
     let report = output.report().remove(0);
     assert_eq!((output.code, &report["error"]["code"], &report["requests"]), (3, &json!("error_rule"), &json!(1)));
     let message = report["error"]["message"].as_str().expect("a message").to_owned();
-    assert!(message.contains("answered 200 OK: the API needs the plan Pro; a rule of `errors` says `fail`"), "{message}");
+    assert!(
+        message.contains("answered 200 OK: the API needs the plan Pro; a rule of `errors` says `fail`"),
+        "{message}"
+    );
     assert!(message.ends_with("{\"error\":\"plan too small\",\"you\":\"***\"}"), "{message}");
     assert_eq!(told(&project), (json!("error_rule"), message));
 }
@@ -123,7 +138,11 @@ fn empty_is_the_proven_end_of_the_list() {
     api.becomes(|_| Reply::status(404, "{\"code\":\"NO_DATA\"}"));
     let output = project.headwater(&["run", "--json", "--accept-deletes"]);
     let report = output.report().remove(0);
-    assert_eq!((&report["state"], &report["deleted"], &report["deletes_skipped"]), (&json!("completed"), &json!(2), &Value::Null), "{report}");
+    assert_eq!(
+        (&report["state"], &report["deleted"], &report["deletes_skipped"]),
+        (&json!("completed"), &json!(2), &Value::Null),
+        "{report}"
+    );
     api.becomes(|_| Reply::status(404, "{\"code\":\"NO_LIST\"}"));
     assert_eq!(run(&project).0, 3, "the rule is about another answer");
 }
@@ -133,7 +152,10 @@ fn the_first_rule_that_fits_decides_and_those_of_the_sync_come_first() {
     let api = Api::start(|_| Reply::status(404, "{}"));
     let rules = "errors:\n  - { status: 404, when: \"{{ response.body.x }}\", then: fail }\n  - { status: 404, then: empty }\n  - { status: 404, then: fail }";
     let project = Project::simple(&api.url(), &one_page(rules), MODEL);
-    project.write("providers/api.yaml", format!("provider: api\nbase_url: {}\nerrors: [{{ status: 404, then: fail }}]\n", api.url()));
+    project.write(
+        "providers/api.yaml",
+        format!("provider: api\nbase_url: {}\nerrors: [{{ status: 404, then: fail }}]\n", api.url()),
+    );
     assert_eq!(run(&project).1["state"], "completed");
 }
 
@@ -143,7 +165,10 @@ fn a_rule_with_after_holds_from_that_time_on() {
     let api = Api::start(|_| Reply::status(404, "{}"));
     let project = Project::simple(&api.url(), &one_page(rule), MODEL);
     let (_, report) = run(&project);
-    assert_eq!((&report["state"], &report["requests"], &report["records"]), (&json!("completed"), &json!(3), &json!(0)));
+    assert_eq!(
+        (&report["state"], &report["requests"], &report["records"]),
+        (&json!("completed"), &json!(3), &json!(0))
+    );
     let api = first(2, || Reply::status(404, "{}"));
     let project = Project::simple(&api.url(), &one_page(rule), MODEL);
     assert_eq!(run(&project).1["records"], 2);
@@ -151,10 +176,15 @@ fn a_rule_with_after_holds_from_that_time_on() {
 
 #[test]
 fn a_page_that_is_skipped_is_told_and_nothing_is_concluded_from_its_scan() {
-    let broken = |request: &Request| (request.param("page") == Some("2")).then(|| Reply::status(500, "{\"error\":\"row 3 is broken\"}"));
-    for (paging, deletes) in [("page: { query: page, size: 2 }", "absence: {}")] {
+    let broken = |request: &Request| {
+        let second = request.param("page") == Some("2") || request.param("skip") == Some("2");
+        second.then(|| Reply::status(500, "{\"error\":\"row 3 is broken\"}"))
+    };
+    for (paging, second) in
+        [("page: { query: page, size: 2 }", "page=2"), ("offset: { query: skip, limit: 2 }", "skip=2")]
+    {
         let words = format!(
-            "request: {{ get: /items }}\nresponse: {{ records: \"$.items[*]\" }}\npagination: {{ {paging} }}\ndeletes: {{ {deletes} }}\n\
+            "request: {{ get: /items }}\nresponse: {{ records: \"$.items[*]\" }}\npagination: {{ {paging} }}\ndeletes: {{ absence: {{}} }}\n\
              errors: [{{ status: 500, then: skip_page, message: known to happen }}]"
         );
         let api = Api::start(pages(6, |_| None));
@@ -165,7 +195,7 @@ fn a_page_that_is_skipped_is_told_and_nothing_is_concluded_from_its_scan() {
         assert_eq!((code, &report["state"], &report["pages_skipped"]), (3, &json!("partial"), &json!(1)), "{report}");
         assert_eq!((&report["deleted"], &report["deletes_skipped"]), (&json!(0), &json!("a page was left out")));
         let why = report["pages_skipped_reason"].as_str().expect("why");
-        assert!(why.contains("page=2") && why.contains("answered 500 Internal Server Error: known to happen; the page is left out: {\"error\":\"row 3 is broken\"}"), "{why}");
+        assert!(why.contains(second) && why.contains("answered 500 Internal Server Error: known to happen; the page is left out: {\"error\":\"row 3 is broken\"}"), "{why}");
         assert_eq!(told(&project), (json!("error_rule"), why.to_owned()));
         assert_eq!(ids(&project), [1, 2, 3, 4, 5, 6]);
         api.becomes(pages(5, |_| None));
@@ -236,7 +266,11 @@ fn a_page_that_the_run_before_skipped_still_counts_at_the_end_of_its_scan() {
     let project = Project::simple(&api.url(), &words, MODEL);
     assert_eq!(project.run_at("2024-03-10", Run::requests(2))["state"], "paused");
     let report = project.run_at("2024-03-11", Run::default());
-    assert_eq!((&report["state"], &report["deletes_skipped"]), (&json!("partial"), &json!("a page was left out")), "{report}");
+    assert_eq!(
+        (&report["state"], &report["deletes_skipped"]),
+        (&json!("partial"), &json!("a page was left out")),
+        "{report}"
+    );
     assert_eq!(report["pages_skipped_reason"], "a page was left out by the run before this one");
 }
 
@@ -248,7 +282,9 @@ fn a_list_of_items_without_a_page_lets_no_partition_go() {
             let boxes: Vec<Value> = (1..=6).skip((page - 1) * 2).take(2).map(|id| json!({ "id": id })).collect();
             Reply::json(&json!({ "items": boxes }))
         }
-        path => Reply::json(&json!({ "items": [{ "id": path.rsplit('/').next().and_then(|id| id.parse::<u64>().ok()) }] })),
+        path => {
+            Reply::json(&json!({ "items": [{ "id": path.rsplit('/').next().and_then(|id| id.parse::<u64>().ok()) }] }))
+        }
     };
     let words = "for_each:\n  - as: box\n    from:\n      list:\n        request: { get: /boxes }\n        response: { records: \"$.items[*]\" }\n        \
                  pagination: { page: { query: page, size: 2 } }\n        key: $.id\n\
@@ -262,7 +298,11 @@ fn a_list_of_items_without_a_page_lets_no_partition_go() {
         if broken { Reply::status(500, "{}") } else { all(request) }
     });
     let (code, report) = run(&project);
-    assert_eq!((code, &report["state"], &report["skipped"], &report["deleted"]), (3, &json!("partial"), &json!(1), &json!(0)), "{report}");
+    assert_eq!(
+        (code, &report["state"], &report["skipped"], &report["deleted"]),
+        (3, &json!("partial"), &json!(1), &json!(0)),
+        "{report}"
+    );
     assert_eq!(ids(&project), [1, 2, 3, 4, 5, 6]);
 }
 
@@ -274,7 +314,10 @@ fn skip_page_fails_where_only_the_answer_would_tell_the_next_page() {
     });
     let words = "request: { get: /items }\nresponse: { records: \"$.items[*]\" }\npagination: { cursor: { from: $.next, query: page } }\n";
     let project = Project::simple(&api.url(), words, MODEL);
-    project.write("providers/api.yaml", format!("provider: api\nbase_url: {}\nerrors: [{{ status: 500, then: skip_page }}]\n", api.url()));
+    project.write(
+        "providers/api.yaml",
+        format!("provider: api\nbase_url: {}\nerrors: [{{ status: 500, then: skip_page }}]\n", api.url()),
+    );
     let (code, report) = run(&project);
     assert_eq!((code, &report["state"], &report["records"]), (2, &json!("failed"), &json!(1)));
     let message = report["error"]["message"].as_str().expect("a message");
@@ -290,9 +333,18 @@ fn a_partition_is_skipped_by_a_rule_whatever_on_error_says() {
                  response: { records: \"$.items[*]\" }\nerrors: [{ status: 404, then: skip_partition, message: taken down }]";
     let project = Project::simple(&api.url(), words, MODEL);
     let (code, report) = run(&project);
-    assert_eq!((code, &report["state"], &report["skipped"], &report["records"]), (3, &json!("partial"), &json!(1), &json!(4)), "{report}");
+    assert_eq!(
+        (code, &report["state"], &report["skipped"], &report["records"]),
+        (3, &json!("partial"), &json!(1), &json!(4)),
+        "{report}"
+    );
     let why = report["skipped_reason"].as_str().expect("why");
-    assert!(why.starts_with("`b`: GET ") && why.ends_with("answered 404 Not Found: taken down; the partition is left out: {\"error\":\"b is gone\"}"), "{why}");
+    assert!(
+        why.starts_with("`b`: GET ")
+            && why
+                .ends_with("answered 404 Not Found: taken down; the partition is left out: {\"error\":\"b is gone\"}"),
+        "{why}"
+    );
     assert_eq!(told(&project), (json!("error_rule"), why.to_owned()));
     let noted = project.rows("select error from headwater.partitions where error is not null");
     assert!(noted[0]["error"].as_str().is_some_and(|text| text.contains("b is gone")), "{noted:?}");
@@ -302,11 +354,17 @@ fn a_partition_is_skipped_by_a_rule_whatever_on_error_says() {
 fn skip_partition_of_a_provider_fails_a_sync_without_partitions() {
     let api = Api::start(|_| Reply::status(404, "{}"));
     let project = Project::simple(&api.url(), &one_page(""), MODEL);
-    project.write("providers/api.yaml", format!("provider: api\nbase_url: {}\nerrors: [{{ status: 404, then: skip_partition }}]\n", api.url()));
+    project.write(
+        "providers/api.yaml",
+        format!("provider: api\nbase_url: {}\nerrors: [{{ status: 404, then: skip_partition }}]\n", api.url()),
+    );
     let (code, report) = run(&project);
     assert_eq!((code, &report["state"]), (2, &json!("failed")));
     let message = report["error"]["message"].as_str().expect("a message");
-    assert!(message.contains("`skip_partition` cannot leave out a partition, because this list belongs to none"), "{message}");
+    assert!(
+        message.contains("`skip_partition` cannot leave out a partition, because this list belongs to none"),
+        "{message}"
+    );
 }
 
 #[test]
@@ -326,7 +384,10 @@ fn reset_forgets_what_is_remembered_once_in_a_run() {
     let report = project.done_at("2024-03-03");
     assert_eq!((&report["records"], &report["unchanged"]), (&json!(3), &json!(3)));
     let asked = api.asked();
-    assert!(asked[0].contains("since=2024-01-03") && asked[1..].iter().all(|line| line.contains("since=2024-01-01")), "{asked:?}");
+    assert!(
+        asked[0].contains("since=2024-01-03") && asked[1..].iter().all(|line| line.contains("since=2024-01-01")),
+        "{asked:?}"
+    );
 
     api.becomes(|_| Reply::status(410, "{\"error\":\"no\"}"));
     let report = project.fails_at("2024-03-04", "error_rule");
@@ -355,7 +416,10 @@ fn reset_is_about_the_partition_where_there_are_some() {
     let mut asked = api.asked();
     asked.sort();
     assert_eq!(asked.len(), 3, "{asked:?}");
-    assert!(asked[1].contains("/items/b?since=2024-01-01") && asked[2].contains("/items/b?since=2024-01-06"), "{asked:?}");
+    assert!(
+        asked[1].contains("/items/b?since=2024-01-01") && asked[2].contains("/items/b?since=2024-01-06"),
+        "{asked:?}"
+    );
 }
 
 #[test]
@@ -400,7 +464,12 @@ fn rules_hold_for_long_bodies_and_for_the_dry_run() {
 #[test]
 fn a_condition_about_what_an_answer_does_not_have_does_not_hold() {
     let api = Api::start(two);
-    for when in ["'limit' in response.body.message", "response.body.error.code == 5", "response.headers['x-a'] == 'b'", "response.body.items[0].x.y"] {
+    for when in [
+        "'limit' in response.body.message",
+        "response.body.error.code == 5",
+        "response.headers['x-a'] == 'b'",
+        "response.body.items[0].x.y",
+    ] {
         let rule = format!("errors: [{{ when: \"{{{{ {when} }}}}\", then: fail }}]");
         let project = Project::simple(&api.url(), &one_page(&rule), MODEL);
         let (_, report) = run(&project);

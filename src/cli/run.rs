@@ -125,7 +125,8 @@ async fn interrupted() -> bool {
 
 /// The exit code of a run: the worst of all syncs decides.
 pub(super) fn code(report: &Report) -> u8 {
-    let kind = |sync: &SyncReport| sync.error.as_ref().map(|error| error.kind).or(sync.skipped_kind.map(|(_, kind)| kind));
+    let kind =
+        |sync: &SyncReport| sync.error.as_ref().map(|error| error.kind).or(sync.skipped_kind.map(|(_, kind)| kind));
     let kinds: Vec<ErrorKind> = report.syncs.iter().filter_map(kind).collect();
     if let Some(kind) = worst(&kinds) {
         return exit_code(kind);
@@ -212,7 +213,9 @@ fn notes(sync: &SyncReport) {
         };
         print_error(
             &format!("{id}: {pages}{why}"),
-            Some("the next run reads the same stretch again; nothing is deleted by absence before a run reads it whole"),
+            Some(
+                "the next run reads the same stretch again; nothing is deleted by absence before a run reads it whole",
+            ),
         );
     }
     if let Some(why) = &sync.paused_reason {

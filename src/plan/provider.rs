@@ -329,9 +329,9 @@ fn rate_plan(sink: &mut Sink, place: &Place<'_>, spec: Option<&RateLimitSpec>) -
         .map(|(index, text)| words::quota(sink, &place.key("quotas").index(index), text))
         .collect();
     let headers = words::optional(headers.as_ref(), |spec| rate_headers(sink, &place.key("headers"), spec));
-    let wait_max = wait_max.as_ref().map_or(Some(RatePlan::DEFAULT.wait_max), |text| {
-        words::some_duration(sink, &place.key("wait_max"), text)
-    });
+    let wait_max = wait_max
+        .as_ref()
+        .map_or(Some(RatePlan::DEFAULT.wait_max), |text| words::some_duration(sink, &place.key("wait_max"), text));
     Some(RatePlan {
         quotas: parsed.into_iter().collect::<Option<_>>()?,
         concurrency: concurrency.unwrap_or(RatePlan::DEFAULT.concurrency),

@@ -284,7 +284,10 @@ mod tests {
         assert_eq!(take(&budget), Ok(()));
         for _ in 0..100 {
             let Err(Wait::For(asked, Cause::Quota(quota))) = budget.take(&mut None) else { panic!("it waits") };
-            assert!(quota == slow && asked.abs_diff(wait) < Duration::from_secs(100), "{asked:?}: asking does not move it");
+            assert!(
+                quota == slow && asked.abs_diff(wait) < Duration::from_secs(100),
+                "{asked:?}: asking does not move it"
+            );
         }
         clock.advance(wait + Duration::from_secs(100));
         assert_eq!(take(&budget), Ok(()));

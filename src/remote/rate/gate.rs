@@ -88,6 +88,8 @@ impl Rate {
         if let (Some(headers), Some(sent)) = (&self.headers, place.sent) {
             self.budget.told(sent, &told(headers, header, wall_clock()));
         }
+        // the next request may have it now that the budget knows
+        drop(place);
     }
 
     /// How long an answer's headers say that there is nothing left; none where something is, or they do not say.
@@ -112,7 +114,10 @@ impl Drop for Place<'_> {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a server that tells the end of its stretch by the clock, and not what its clock says")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a server that tells the end of its stretch by the clock, and not what its clock says"
+)]
 fn wall_clock() -> DateTime<Utc> {
     Utc::now()
 }

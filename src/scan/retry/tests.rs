@@ -170,9 +170,8 @@ fn any_failure() -> impl Strategy<Value = Failure> {
             used_up_for: None,
         },
     );
-    let limited = (status, prop::option::of(any::<u32>())).prop_map(|(status, seconds)| {
-        status.limited(seconds.map(|seconds| Duration::from_secs(seconds.into())))
-    });
+    let limited = (status, prop::option::of(any::<u32>()))
+        .prop_map(|(status, seconds)| status.limited(seconds.map(|seconds| Duration::from_secs(seconds.into()))));
     let transport = any::<(bool, bool)>().prop_map(|(temporary, sent)| Failure::Transport { temporary, sent });
     prop_oneof![4 => limited, 1 => transport]
 }
