@@ -360,4 +360,19 @@ mod tests {
         clock.advance(Duration::from_secs(10));
         assert_eq!(take(&learned), Ok(()));
     }
+
+    #[test]
+    fn what_only_an_answer_can_tell_is_waited_for() {
+        let clock = FakeRelativeClock::default();
+        let budget = Budget::new(&[], &clock);
+        assert_eq!(budget.take(&mut None), Ok(()));
+        let told = Told { remaining: Some(0), limit: Some(1), reset: Some(Duration::from_secs(10)), relative: true };
+        budget.told(0, &told);
+        budget.landed();
+        clock.advance(Duration::from_secs(10));
+        assert_eq!(budget.take(&mut None), Ok(()));
+        assert_eq!(budget.take(&mut None), Err(Wait::ForAnswer));
+        budget.landed();
+        assert_eq!(budget.take(&mut None), Ok(()));
+    }
 }
