@@ -90,10 +90,17 @@ fn a_person_agrees_in_the_browser_and_what_the_api_tells_is_kept() {
     let server = OAuth::start(1_000, 2);
     let project = project(&server, &["people"]);
     let before = headwater(&project, &["check"]);
-    assert!(before.stderr.contains("warning[W099]: the connection cannot run: nobody has agreed to it yet"), "{}", before.stderr);
+    assert!(
+        before.stderr.contains("warning[W099]: the connection cannot run: nobody has agreed to it yet"),
+        "{}",
+        before.stderr
+    );
     let refused = headwater(&project, &["run"]);
     assert_eq!(refused.code, 2, "{}", refused.stderr);
-    assert!(refused.stdout.contains("headwater connect crm") || refused.stderr.contains("headwater connect crm"), "{refused:?}");
+    assert!(
+        refused.stdout.contains("headwater connect crm") || refused.stderr.contains("headwater connect crm"),
+        "{refused:?}"
+    );
     assert!(server.api.requests().is_empty(), "nothing is asked before");
 
     let output = connect(&project, &[]);
@@ -279,7 +286,11 @@ fn what_is_revoked_waits_for_a_person_and_asks_nobody_meanwhile() {
     assert_eq!((&again.report()[0]["error"]["code"], again.code), (&json!("needs_reconnect"), 2));
     assert_eq!(server.api.requests().len(), asked, "nobody is asked before a person has been there");
     let listed = headwater(&project, &["connections", "--json"]).json().remove(0);
-    assert_eq!((&listed["state"], &listed["last_error"]), (&json!("needs reconnect"), &json!("needs_reconnect")), "{listed}");
+    assert_eq!(
+        (&listed["state"], &listed["last_error"]),
+        (&json!("needs reconnect"), &json!("needs_reconnect")),
+        "{listed}"
+    );
 
     assert_eq!(connect(&project, &[]).code, 0, "the person has been there");
     assert_eq!(headwater(&project, &["run"]).code, 0);

@@ -57,15 +57,25 @@ fn a_server_that_asks_for_more_than_a_run_waits_parks_it() {
     let before = Utc::now();
     let output = project.headwater(&["run"]);
     assert_eq!(output.code, 0, "{}", output.stderr);
-    assert!(output.stdout.contains("answered 429: {\"error\":\"daily limit\"}; nothing more is sent before 20"), "{}", output.stdout);
+    assert!(
+        output.stdout.contains("answered 429: {\"error\":\"daily limit\"}; nothing more is sent before 20"),
+        "{}",
+        output.stdout
+    );
     assert_eq!(ids(&project), [1], "what was read before stays");
     let row = project.rows("select state, error_code, error, pages from headwater.runs").remove(0);
-    assert_eq!((&row["state"], &row["error_code"], &row["pages"]), (&json!("paused"), &json!("rate_limited"), &json!(1)));
+    assert_eq!(
+        (&row["state"], &row["error_code"], &row["pages"]),
+        (&json!("paused"), &json!("rate_limited"), &json!(1))
+    );
     let status = project.headwater(&["status"]);
     assert!(status.stdout.contains("nothing more is sent before 20") && status.stderr.is_empty(), "{status:?}");
 
     let report = run(&project).1;
-    assert_eq!((&report["state"], &report["paused_by"], &report["error"]), (&json!("paused"), &json!("rate_limit"), &Value::Null));
+    assert_eq!(
+        (&report["state"], &report["paused_by"], &report["error"]),
+        (&json!("paused"), &json!("rate_limit"), &Value::Null)
+    );
     let wait = until(&report) - before;
     assert!((86_400..86_500).contains(&wait.num_seconds()), "{wait}");
     assert_eq!(api.asked(), ["GET /items", "GET /items?page=2", "GET /items?page=2"]);
@@ -89,10 +99,9 @@ fn each_kind_of_reset_holds_the_next_request() {
         ("rfc3339", "2024-06-10T07:13:20Z"),
         ("http_date", "Mon, 10 Jun 2024 07:13:20 GMT"),
     ] {
-        let api = Api::start(move |request| {
-            page(request).with("X-Left", "0").with("X-Reset", text).with("Date", DATE)
-        });
-        let words = format!("rate_limit: {{ headers: {{ remaining: X-Left, reset: {{ name: X-Reset, as: {kind} }} }} }}");
+        let api = Api::start(move |request| page(request).with("X-Left", "0").with("X-Reset", text).with("Date", DATE));
+        let words =
+            format!("rate_limit: {{ headers: {{ remaining: X-Left, reset: {{ name: X-Reset, as: {kind} }} }} }}");
         let project = project(&api, &words);
         let report = project.run_at("2025-01-01", Run::default());
         assert_eq!((&report["state"], &report["requests"]), (&json!("paused"), &json!(2)), "{kind} {report}");
@@ -115,16 +124,26 @@ fn a_short_reset_is_waited_for_and_the_server_never_has_to_refuse() {
         }
         page(request).with("X-Left", "0").with("X-Limit", "1").with("X-Reset", "150")
     });
-    let words = "rate_limit: { headers: { remaining: X-Left, limit: X-Limit, reset: { name: X-Reset, as: milliseconds } } }";
+    let words =
+        "rate_limit: { headers: { remaining: X-Left, limit: X-Limit, reset: { name: X-Reset, as: milliseconds } } }";
     let (code, report) = run(&project(&api, words));
     assert_eq!((code, &report["state"], &report["requests"]), (0, &json!("completed"), &json!(3)));
 }
 
 #[test]
 fn what_is_absurd_in_the_headers_does_no_harm() {
-    for (left, reset) in [("-1", "-1"), ("many", "soon"), ("", ""), ("5", "1e99"), ("0", "-3600"), ("0", ""), ("99999999999999999999", "1.5")] {
+    for (left, reset) in [
+        ("-1", "-1"),
+        ("many", "soon"),
+        ("", ""),
+        ("5", "1e99"),
+        ("0", "-3600"),
+        ("0", ""),
+        ("99999999999999999999", "1.5"),
+    ] {
         let api = Api::start(move |request| page(request).with("X-Left", left).with("X-Reset", reset));
-        let words = "rate_limit: { headers: { remaining: X-Left, limit: X-Left, reset: { name: X-Reset, as: seconds } } }";
+        let words =
+            "rate_limit: { headers: { remaining: X-Left, limit: X-Left, reset: { name: X-Reset, as: seconds } } }";
         let report = run(&project(&api, words)).1;
         assert_eq!((&report["state"], &report["requests"]), (&json!("completed"), &json!(3)), "{left} {reset}");
     }
@@ -175,7 +194,11 @@ fn a_parked_partition_is_not_skipped_and_the_others_are_not_asked_for() {
     });
     let project = Project::simple(&api.url(), &format!("{BOXES}concurrency: 1"), MODEL);
     let (code, report) = run(&project);
-    assert_eq!((code, &report["state"], &report["skipped"], &report["error"]), (0, &json!("paused"), &json!(0), &Value::Null), "{report}");
+    assert_eq!(
+        (code, &report["state"], &report["skipped"], &report["error"]),
+        (0, &json!("paused"), &json!(0), &Value::Null),
+        "{report}"
+    );
     assert_eq!(api.asked(), ["GET /items/a", "GET /items/b"]);
     api.becomes(of_box);
     assert_eq!(run(&project).1["state"], "completed");

@@ -57,7 +57,9 @@ pub(super) fn disconnect(folder: &Path, arguments: &DisconnectArguments) -> Done
         ));
     }
     anstream::println!("disconnected `{name}`: its secrets are gone from here");
-    anstream::eprintln!("{DIM}the API still knows them: revoke them there too; rows and headwater.yaml are as they were{DIM:#}");
+    anstream::eprintln!(
+        "{DIM}the API still knows them: revoke them there too; rows and headwater.yaml are as they were{DIM:#}"
+    );
     Ok(0)
 }
 
@@ -126,7 +128,9 @@ fn list(plan: &Plan, store: &CredentialStore, as_json: bool) -> Done {
         let orphans: Vec<_> =
             entries.keys().filter(|name| !plan.connections.iter().any(|one| one.name == **name)).collect();
         for name in orphans {
-            anstream::eprintln!("`{name}` is kept, and headwater.yaml has no such connection: {DIM}headwater disconnect {name}{DIM:#}");
+            anstream::eprintln!(
+                "`{name}` is kept, and headwater.yaml has no such connection: {DIM}headwater disconnect {name}{DIM:#}"
+            );
         }
     }
     Ok(0)

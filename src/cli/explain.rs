@@ -8,7 +8,7 @@ use crate::diagnostic::did_you_mean;
 use crate::diagnostic::page::{self, Page};
 use crate::plan::{
     BodyPlan, ColumnSource, CursorSource, Fact, IncrementalPlan, MarkKind, OnInvalid, Order, PageKind, PagePlan,
-    Path as JsonPath, Predicate, SyncId, SyncPlan, Target, TimeFormat, ValuePlan, is_secret_name, limits,
+    Path as JsonPath, Predicate, RatePlan, SyncId, SyncPlan, Target, TimeFormat, ValuePlan, is_secret_name, limits,
 };
 use crate::scan::{Checkpoint, ScanState};
 
@@ -370,7 +370,13 @@ fn budget(sync: &SyncPlan) -> String {
         .iter()
         .map(|quota| format!("{} requests per {}", quota.requests, describe::time(quota.per)))
         .collect();
+    if rate.headers.is_some() {
+        parts.push("what its headers say is left".to_owned());
+    }
     parts.push(format!("{} at once", rate.concurrency));
+    if rate.wait_max != RatePlan::DEFAULT.wait_max {
+        parts.push(format!("waits of {} at most", describe::time(rate.wait_max)));
+    }
     parts.push(format!("{} attempts", sync.connection.retry.attempts));
     parts.join(", ")
 }

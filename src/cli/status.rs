@@ -47,10 +47,10 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         let Some((run, message)) = status.last_run.as_ref().and_then(|run| Some((run, run.error.as_ref()?))) else {
             continue;
         };
-        if run.state == RunState::Paused.as_str() {
-            anstream::println!("{}: {message}", status.id);
-        } else {
+        if run.state == RunState::Failed.as_str() {
             print_error(&format!("{}: {message}", status.id), None);
+        } else {
+            anstream::println!("{}: {message}", status.id);
         }
     }
     Ok(0)

@@ -29,7 +29,9 @@ pub(super) enum Fetched {
 
 /// What follows an attempt.
 enum Next {
-    /// the request is through
+    /// it is what was asked for
+    Answered,
+    /// it is something else, and no failure
     Done(Fetched),
     /// at once once more: the token is another one
     Renewed,
@@ -97,6 +99,7 @@ impl Fetcher {
                 }
             };
             let (failure, wanted) = match next {
+                Next::Answered => return Ok(Fetched::Answer(sent?)),
                 Next::Done(fetched) => return Ok(fetched),
                 Next::Renewed => continue,
                 Next::Failed(failure, wanted) => (failure, wanted),
@@ -145,9 +148,9 @@ impl Fetcher {
             }
         }
         Ok(match response.status {
-            ..300 => Next::Done(Fetched::Answer(response.clone())),
+            ..300 => Next::Answered,
             404 if may_be_past_end => Next::Done(Fetched::NoSuchPage),
-            401 if client.can_renew() && rules.may_renew() => {
+            401 if client.can_renew() && rules.may_renew(response) => {
                 client.refuse_token(response);
                 Next::Renewed
             }

@@ -195,19 +195,20 @@ impl SyncReport {
     }
 
     pub(super) fn end(&mut self, result: Result<Outcome, Error>) {
-        self.state = match &result {
+        self.state = match result {
             Ok(Outcome::Complete) if self.skipped > 0 || self.pages_skipped_reason.is_some() => "partial",
             Ok(Outcome::Complete) => "completed",
             Ok(Outcome::Paused) => "paused",
-            Err(Error::Parked { at, .. }) => {
-                self.paused_by = Some("rate_limit");
-                self.paused_until = Some(*at);
-                self.paused_reason = result.as_ref().err().map(ToString::to_string);
-                "paused"
-            }
             Err(error) => {
-                self.error = Some(Failed::new(error));
-                "failed"
+                if let Error::Parked { at, .. } = error {
+                    self.paused_by = Some("rate_limit");
+                    self.paused_until = Some(at);
+                    self.paused_reason = Some(error.to_string());
+                    "paused"
+                } else {
+                    self.error = Some(Failed::new(&error));
+                    "failed"
+                }
             }
         };
     }

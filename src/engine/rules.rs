@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::answer::Reader;
 use super::error::{Error, RuleEnd};
-use crate::plan::{ErrorAction, ErrorRule};
+use crate::plan::{ErrorAction, ErrorRule, limits};
 use crate::remote::{Client, Request, Response};
 
 /// Bodies up to this long are looked at where they come in; longer ones on a thread that may take its time.
@@ -31,12 +31,12 @@ pub(super) struct Rules<'r> {
     request: &'r Request,
     /// how often each rule has fitted
     times: HashMap<usize, u32>,
-    renewed: bool,
+    renewed: u32,
 }
 
 impl<'r> Rules<'r> {
     pub(super) fn new(reader: &'r Arc<Reader>, request: &'r Request) -> Self {
-        Self { reader, request, times: HashMap::new(), renewed: false }
+        Self { reader, request, times: HashMap::new(), renewed: 0 }
     }
 
     /// The way to the API.
@@ -60,7 +60,7 @@ impl<'r> Rules<'r> {
             ErrorAction::Retry => return Ok(Ruling::Again),
             ErrorAction::Empty => return Ok(Ruling::Empty),
             ErrorAction::SkipPage => return Ok(Ruling::LeftOut(self.end(response, rule, RuleEnd::PageLeftOut))),
-            ErrorAction::RefreshAuth if self.may_renew() => return Ok(Ruling::Renew),
+            ErrorAction::RefreshAuth if self.may_renew(response) => return Ok(Ruling::Renew),
             ErrorAction::RefreshAuth => RuleEnd::NewTokenRefused,
             ErrorAction::Fail => RuleEnd::Fail,
             ErrorAction::SkipPartition if self.reader.variables.has_parent() => RuleEnd::PartitionLeftOut,
@@ -75,9 +75,12 @@ impl<'r> Rules<'r> {
         Err(error)
     }
 
-    /// Whether the token was not renewed for this request before; it is now.
-    pub(super) fn may_renew(&mut self) -> bool {
-        !std::mem::replace(&mut self.renewed, true)
+    /// Whether a token that was refused is followed by another one for this request: once, and again only if others had got in with the
+    /// refused one, so that it may have ended since.
+    pub(super) fn may_renew(&mut self, refused: &Response) -> bool {
+        let may = self.renewed == 0 || (self.renewed < limits::RENEWALS_MAX && self.client().has_got_in(refused));
+        self.renewed += u32::from(may);
+        may
     }
 
     fn end(&self, response: &Response, rule: &ErrorRule, end: RuleEnd) -> Error {

@@ -75,7 +75,8 @@ pub(super) fn connection(
     Some(ConnectionPlan {
         name: name.to_owned(),
         provider: provider.clone(),
-        base_url_is_literal: spec.base_url.is_some() || written.is_some_and(|written| written.origin() == base_url.origin()),
+        base_url_is_literal: spec.base_url.is_some()
+            || written.is_some_and(|written| written.origin() == base_url.origin()),
         base_url,
         trusted_origins: trusted_origins.clone(),
         auth_name,

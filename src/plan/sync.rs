@@ -455,10 +455,11 @@ fn words_have_what_they_need(sink: &mut Sink, place: &Place<'_>, draft: &SyncDra
 
 /// Whether the sync may ask for a page without the one before it: of its records, or of another of its lists.
 fn has_counted_pages(draft: &SyncDraft) -> bool {
-    let lists = draft.partitions.iter().flat_map(|partitions| &partitions.levels).filter_map(|level| match &level.from {
-        LevelSource::List { list, .. } => Some(&list.pagination),
-        LevelSource::Values(_) | LevelSource::Rows { .. } => None,
-    });
+    let lists =
+        draft.partitions.iter().flat_map(|partitions| &partitions.levels).filter_map(|level| match &level.from {
+            LevelSource::List { list, .. } => Some(&list.pagination),
+            LevelSource::Values(_) | LevelSource::Rows { .. } => None,
+        });
     let of_deletes = match &draft.deletes {
         DeletePlan::Feed(feed) => Some(&feed.list.pagination),
         DeletePlan::Sweep(sweep) => Some(&sweep.list.pagination),

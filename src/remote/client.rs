@@ -82,6 +82,9 @@ impl Client {
                 None => {
                     let response = self.read(request, &url, &outgoing, answer).await?;
                     self.0.rate.landed(place, response.status, |name| response.header(name));
+                    if response.status < 400 {
+                        self.0.identity.session().got_in(keys.generation);
+                    }
                     return Ok(Response { token: keys.generation, ..response });
                 }
             }
@@ -167,6 +170,11 @@ impl Client {
     /// Whether a token that the API refuses can be followed by another.
     pub fn can_renew(&self) -> bool {
         self.0.identity.session().can_renew()
+    }
+
+    /// Whether a request has got in with the token with which `refused` was asked for.
+    pub fn has_got_in(&self, refused: &Response) -> bool {
+        self.0.identity.session().has_got_in(refused.token)
     }
 
     /// The API refuses the token with which `refused` was asked for: the next request is sent with a new one, unless there is one already.

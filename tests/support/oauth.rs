@@ -141,7 +141,9 @@ fn token(seen: &mut Seen, request: &Request, uses: usize) -> Reply {
     }
     match member("grant_type").as_str() {
         "authorization_code" => {
-            let Some((challenge, redirect_uri)) = seen.codes.remove(&member("code")) else { return invalid("invalid_grant") };
+            let Some((challenge, redirect_uri)) = seen.codes.remove(&member("code")) else {
+                return invalid("invalid_grant");
+            };
             let digest = ring::digest::digest(&ring::digest::SHA256, member("code_verifier").as_bytes());
             if URL_SAFE_NO_PAD.encode(digest) != challenge || member("redirect_uri") != redirect_uri {
                 return invalid("invalid_grant");
@@ -170,7 +172,8 @@ fn token(seen: &mut Seen, request: &Request, uses: usize) -> Reply {
     seen.given += 1;
     seen.uses_left = uses;
     seen.refresh_token = format!("refresh-t0ken-{}", seen.given);
-    let mut answer = json!({ "access_token": format!("access-t0ken-{}", seen.given), "token_type": "Bearer", "team": "t-9" });
+    let mut answer =
+        json!({ "access_token": format!("access-t0ken-{}", seen.given), "token_type": "Bearer", "team": "t-9" });
     if member("grant_type") != "client_credentials" {
         answer["refresh_token"] = seen.refresh_token.clone().into();
     }

@@ -59,6 +59,8 @@ struct Inner {
     turn: Arc<tokio::sync::Mutex<()>>,
     /// the token that the API refuses, by its generation
     refused: AtomicU64,
+    /// the newest token that a request has got in with
+    got_in: AtomicU64,
     /// tokens that were tried to make, and how the last one failed
     attempts: AtomicU64,
     failure: Mutex<Option<Fault>>,
@@ -110,6 +112,7 @@ impl Session {
             routes,
             turn: Arc::default(),
             refused: AtomicU64::new(0),
+            got_in: AtomicU64::new(0),
             attempts: AtomicU64::new(0),
             failure: Mutex::new(None),
             keys: RwLock::new(Arc::new(keys)),
@@ -156,6 +159,16 @@ impl Session {
             MadeAuth::AuthorizationCode { .. } => self.current().token.contains_key(REFRESH_TOKEN),
             made => is_renewed(made),
         }
+    }
+
+    /// A request has got in with the token of `generation`.
+    pub fn got_in(&self, generation: u64) {
+        self.0.got_in.fetch_max(generation, Ordering::SeqCst);
+    }
+
+    /// Whether a request has got in with the token of `generation`.
+    pub fn has_got_in(&self, generation: u64) -> bool {
+        self.0.got_in.load(Ordering::SeqCst) >= generation
     }
 
     /// Makes a token in place of that of `generation`, unless somebody has done so. It is made to its end even if the caller goes away:

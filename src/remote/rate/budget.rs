@@ -1,9 +1,9 @@
 //! The quotas of a connection, what its server says is left, and the pauses it asks for.
 //!
-//! A quota of N per T is kept by a GCRA (governor) with a burst of b and one further request each (T+J)/(N-b+1), rounded up. Any half-open
-//! stretch of length T+J then holds at most b + (N-b) = N requests. (A burst of N, the usual choice, lets nearly 2N through: N saved up and N
-//! earned meanwhile.) J allows for the way: where one request takes J longer than those behind it, the server sees those of T+J in a stretch
-//! of T. b is as large as it may be so that 95 % of N can be used, at least 1.
+//! A quota of N per T is kept by a GCRA (governor): one request each i, and up to τ too early. Any half-open stretch of length T+J then holds
+//! at most (T+J+τ)/i = N requests. (A burst of N, the usual choice, lets nearly 2N through: N saved up and N earned meanwhile.) J allows
+//! for the way: where one request takes J longer than those behind it, the server sees those of T+J in a stretch of T. τ lets a request that
+//! goes late, because a timer is coarse or nothing was to be asked, be made up for. Together they cost 4 % of the quota.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,9 +22,13 @@ use crate::plan::{Quota, limits};
 /// Longer stretches than a century are read as one, so that no sum overflows.
 const PER_MAX: Duration = Duration::from_hours(100 * 366 * 24);
 
-/// The most that the ways of two requests to the server are allowed to differ by, and the part of the quota's stretch that it is at most.
+/// J at most, and in parts of the quota's stretch.
 const JITTER_MAX: Duration = Duration::from_millis(250);
-const JITTER_PERCENT: u32 = 3;
+const JITTER_PER_MILLE: u32 = 25;
+/// What can be used of a quota.
+const USED_PERCENT: u128 = 96;
+/// Cells of governor's that a request is, where so many are told apart by the clock: parts of a request are what τ is counted in.
+const CELLS: u32 = 1_000;
 
 type Limiter<C> = RateLimiter<NotKeyed, Arrival, C, NoOpMiddleware<<C as Clock>::Instant>>;
 
@@ -32,8 +36,32 @@ type Limiter<C> = RateLimiter<NotKeyed, Arrival, C, NoOpMiddleware<<C as Clock>:
 pub(super) struct Budget<C: Clock> {
     clock: C,
     began: C::Instant,
-    quotas: Vec<(Limiter<C>, Arrival, Quota)>,
+    quotas: Vec<Kept<C>>,
     state: Mutex<State>,
+}
+
+/// A quota, and how it is kept.
+struct Kept<C: Clock> {
+    quota: Quota,
+    limiter: Limiter<C>,
+    arrival: Arrival,
+    /// that a request is
+    cells: NonZeroU32,
+}
+
+impl<C: Clock + Clone> Kept<C> {
+    fn new(quota: Quota, clock: &C) -> Self {
+        let (arrival, (gcra, cells)) = (Arrival::default(), gcra(quota));
+        Self { quota, limiter: RateLimiter::new(gcra, arrival.clone(), clock.clone()), arrival, cells }
+    }
+
+    /// Takes one request, or says how long to wait.
+    fn take(&self, now: C::Instant) -> Result<(), Duration> {
+        match self.limiter.check_n(self.cells).expect("a burst is at least one request") {
+            Ok(()) => Ok(()),
+            Err(until) => Err(until.wait_time_from(now).max(Duration::from_nanos(1))),
+        }
+    }
 }
 
 /// What the server has a say in. Times are since the budget began.
@@ -65,12 +93,8 @@ pub(in crate::remote) enum Cause {
 
 impl<C: Clock + Clone> Budget<C> {
     pub fn new(quotas: &[Quota], clock: &C) -> Self {
-        let limiter = |quota: &Quota| {
-            let arrival = Arrival::default();
-            (RateLimiter::new(gcra(*quota), arrival.clone(), clock.clone()), arrival, *quota)
-        };
         Self {
-            quotas: quotas.iter().map(limiter).collect(),
+            quotas: quotas.iter().map(|quota| Kept::new(*quota, clock)).collect(),
             state: Mutex::default(),
             began: clock.now(),
             clock: clock.clone(),
@@ -91,16 +115,12 @@ impl<C: Clock + Clone> Budget<C> {
             Err(Until::Answer) => for_answer = true,
         }
         let mut taken = Vec::with_capacity(self.quotas.len());
-        for (limiter, arrival, quota) in &self.quotas {
-            let before = arrival.get();
-            match limiter.check() {
-                Ok(()) => taken.push((arrival, before)),
-                Err(until) => {
-                    let time = until.wait_time_from(now).max(Duration::from_nanos(1));
-                    if time > wait.0 {
-                        wait = (time, Cause::Quota(*quota));
-                    }
-                }
+        for kept in &self.quotas {
+            let before = kept.arrival.get();
+            match kept.take(now) {
+                Ok(()) => taken.push((&kept.arrival, before)),
+                Err(time) if time > wait.0 => wait = (time, Cause::Quota(kept.quota)),
+                Err(_) => {}
             }
         }
         if wait.0.is_zero() && !for_answer {
@@ -168,17 +188,20 @@ impl StateStore for Arrival {
     }
 }
 
-fn gcra(quota: Quota) -> Gcra {
+/// The quota for governor, and how many of its cells a request is.
+fn gcra(quota: Quota) -> (Gcra, NonZeroU32) {
     let (requests, per) = (quota.requests.max(1), quota.per.min(PER_MAX));
-    let spread = per + (per / 100 * JITTER_PERCENT).min(JITTER_MAX);
-    // N-b+1 requests in a stretch of T+J are 95 % of N in one of T
-    let needed = (u128::from(requests) * 95 * spread.as_nanos()).div_ceil((100 * per.as_nanos()).max(1));
-    let burst = u32::try_from((u128::from(requests) + 1).saturating_sub(needed)).unwrap_or(1);
-    let burst = NonZeroU32::new(burst.min(requests)).unwrap_or(NonZeroU32::MIN);
-    let steps = u128::from(requests - burst.get() + 1);
-    let nanos = spread.as_nanos().div_ceil(steps).max(1);
-    let interval = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
-    Gcra::with_period(interval).expect("the interval is at least 1 ns").allow_burst(burst)
+    let jitter = (per / 1_000 * JITTER_PER_MILLE).min(JITTER_MAX).as_nanos();
+    let spread = (per.as_nanos() * 100).div_ceil(USED_PERCENT).max(1);
+    let early = spread - per.as_nanos() - jitter.min(spread - per.as_nanos());
+    let interval = spread.div_ceil(u128::from(requests));
+    let cells = if interval >= 1_000 * u128::from(CELLS) { CELLS } else { 1 };
+    let cell = interval.div_ceil(u128::from(cells));
+    let burst = u32::try_from(u128::from(cells) + early / cell).unwrap_or(u32::MAX);
+    let cell = Duration::from_nanos(u64::try_from(cell).unwrap_or(u64::MAX));
+    let at_least_one = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
+    let quota = Gcra::with_period(cell).expect("the interval is at least 1 ns").allow_burst(at_least_one(burst));
+    (quota, at_least_one(cells))
 }
 
 #[cfg(test)]
@@ -255,13 +278,18 @@ mod tests {
         let day = 24 * HOUR;
         let clock = FakeRelativeClock::default();
         let slow = quota(1, day);
+        // a day and 4 %, less what may be too early
+        let wait = day + JITTER_MAX;
         let budget = Budget::new(&[quota(60, Duration::from_secs(60)), slow], &clock);
         assert_eq!(take(&budget), Ok(()));
         for _ in 0..100 {
-            let wait = Err(Wait::For(day + JITTER_MAX, Cause::Quota(slow)));
-            assert_eq!(budget.take(&mut None), wait, "the wait is for the slow quota, and asking does not move it");
+            let Err(Wait::For(asked, Cause::Quota(quota))) = budget.take(&mut None) else { panic!("it waits") };
+            assert!(
+                quota == slow && asked.abs_diff(wait) < Duration::from_secs(100),
+                "{asked:?}: asking does not move it"
+            );
         }
-        clock.advance(day + JITTER_MAX);
+        clock.advance(wait + Duration::from_secs(100));
         assert_eq!(take(&budget), Ok(()));
     }
 
@@ -271,9 +299,9 @@ mod tests {
         let clock = FakeRelativeClock::default();
         let budget = Budget::new(&[slow, fast], &clock);
         assert_eq!(take(&budget), Ok(()));
-        // the first quota has a burst of 4, and one more in a bit over an hour: it must still have its second
+        // the first quota lets a request go three hours early: it must still have its second
         let wait = take(&budget).expect_err("the fast quota has one an hour");
-        assert_eq!(wait, HOUR + JITTER_MAX);
+        assert!(wait.abs_diff(HOUR) < Duration::from_secs(5), "{wait:?}");
         clock.advance(wait);
         assert_eq!(take(&budget), Ok(()));
     }
@@ -331,5 +359,20 @@ mod tests {
         assert_eq!(learned.take(&mut None), Err(Wait::For(Duration::from_secs(10), Cause::Server)));
         clock.advance(Duration::from_secs(10));
         assert_eq!(take(&learned), Ok(()));
+    }
+
+    #[test]
+    fn what_only_an_answer_can_tell_is_waited_for() {
+        let clock = FakeRelativeClock::default();
+        let budget = Budget::new(&[], &clock);
+        assert_eq!(budget.take(&mut None), Ok(()));
+        let told = Told { remaining: Some(0), limit: Some(1), reset: Some(Duration::from_secs(10)), relative: true };
+        budget.told(0, &told);
+        budget.landed();
+        clock.advance(Duration::from_secs(10));
+        assert_eq!(budget.take(&mut None), Ok(()));
+        assert_eq!(budget.take(&mut None), Err(Wait::ForAnswer));
+        budget.landed();
+        assert_eq!(budget.take(&mut None), Ok(()));
     }
 }

@@ -88,6 +88,8 @@ impl Rate {
         if let (Some(headers), Some(sent)) = (&self.headers, place.sent) {
             self.budget.told(sent, &told(headers, header, wall_clock()));
         }
+        // the next request may have it now that the budget knows
+        drop(place);
     }
 
     /// How long an answer's headers say that there is nothing left; none where something is, or they do not say.
