@@ -23,8 +23,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use headwater::plan::{AuthPlan, ConnectionPlan, Method, Quota, RatePlan, RetryPlan};
-use headwater::remote::{Client, Credentials, Request};
+use headwater::engine::system_clock;
+use headwater::plan::{AuthPlan, ConnectionPlan, Method, NetworkPlan, Quota, RatePlan, RetryPlan};
+use headwater::remote::{Access, Client, Credentials, Request};
 use url::Url;
 
 fn main() {
@@ -63,8 +64,8 @@ fn measure(url: &str, quotas: &[Quota], places: usize, time: Duration) -> (u32, 
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");
     runtime.block_on(async {
         let connection = Arc::new(connection(url, quotas, places));
-        let credentials = Credentials::resolve(&connection).expect("none are needed");
-        let client = Client::new(connection, credentials).expect("a client");
+        let access = Access::with(Credentials::default(), system_clock());
+        let client = Client::new(connection, access).expect("a client");
         let until = tokio::time::Instant::now() + time;
         let mut sending = tokio::task::JoinSet::new();
         for _ in 0..places {
@@ -91,7 +92,12 @@ fn connection(url: &str, quotas: &[Quota], places: usize) -> ConnectionPlan {
         provider: "bench".to_owned(),
         base_url: Url::parse(url).expect("a URL"),
         trusted_origins: Vec::new(),
+        base_url_is_literal: true,
+        network: NetworkPlan::default(),
+        auth_name: None,
         auth: AuthPlan::None,
+        scopes: Vec::new(),
+        unknown: Vec::new(),
         credentials: BTreeMap::new(),
         config: serde_json::json!({}),
         rate_limit: RatePlan { quotas: quotas.to_vec(), concurrency: places, ..RatePlan::DEFAULT },
