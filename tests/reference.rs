@@ -106,7 +106,9 @@ fn every_example_is_a_project_without_mistakes() {
         let inputs = files::read_project(&project).expect("a project");
         assert!(inputs.iter().all(|input| !input.stray), "a file of {} is read in no folder", project.display());
         let compiled = compile(&inputs, &project, &Known::default());
-        found.extend(compiled.diagnostics.into_iter().filter(|diagnostic| diagnostic.code != NOT_YET));
+        // an example is connected to nothing
+        let is_meant = |diagnostic: &Diagnostic| [NOT_YET, "W099"].contains(&diagnostic.code);
+        found.extend(compiled.diagnostics.into_iter().filter(|diagnostic| !is_meant(diagnostic)));
         assert!(
             compiled.plan.is_some() || !found.is_empty(),
             "{}: nothing says why there is no plan",

@@ -387,6 +387,24 @@ pub(super) fn needs_a_person(plan: &AuthPlan) -> bool {
     matches!(plan, AuthPlan::Made(made) if matches!(made.as_ref(), MadeAuth::AuthorizationCode { .. }))
 }
 
+/// The settings that the API tells with a token.
+pub(super) fn told(plan: &AuthPlan) -> impl Iterator<Item = &str> {
+    let token = match plan {
+        AuthPlan::Made(made) => match made.as_ref() {
+            MadeAuth::AuthorizationCode { token, .. }
+            | MadeAuth::ClientCredentials { token, .. }
+            | MadeAuth::JwtBearer { token, .. } => Some(token),
+            MadeAuth::Jwt { .. }
+            | MadeAuth::GithubApp { .. }
+            | MadeAuth::TokenRequest { .. }
+            | MadeAuth::Oauth1 { .. }
+            | MadeAuth::Sigv4 { .. } => None,
+        },
+        AuthPlan::None | AuthPlan::ApiKey { .. } | AuthPlan::Basic { .. } | AuthPlan::Bearer { .. } => None,
+    };
+    token.into_iter().flat_map(|token| token.save.iter().map(|(name, _)| name.as_str()))
+}
+
 /// The scopes that a person is asked for, whatever is synced.
 pub(super) fn scopes(plan: &AuthPlan) -> &[String] {
     match plan {

@@ -39,7 +39,9 @@ pub(super) fn connection(
         }
     }
     let config = settings(sink, &place.key("config"), config, provider_spec.config.as_ref(), "E045");
-    let (config, unknown) = learned(config?, provider_spec, known);
+    let told = auth.iter().flat_map(|(_, auth)| auth::told(auth));
+    let told = told.chain(draft.on_connect.iter().flat_map(|learn| learn.save.iter().map(|(name, _)| name.as_str())));
+    let (config, unknown) = learned(config?, told, known);
     let agrees = auth.as_ref().is_some_and(|(_, auth)| auth::needs_a_person(auth));
     if known.is_none() && (agrees || !unknown.is_empty()) {
         let why = if agrees { "nobody has agreed to it yet" } else { "the API has not been asked about it yet" };
@@ -143,10 +145,14 @@ fn base_url_of(
 const NOT_CONNECTED: &str = "https://not-connected.invalid/";
 
 /// The settings with what the API told, and the names of what it has not told. What a person has written wins.
-fn learned(config: Value, provider: &ProviderSpec, known: Option<&KnownConnection>) -> (Value, Vec<String>) {
+fn learned<'n>(
+    config: Value,
+    told: impl Iterator<Item = &'n str>,
+    known: Option<&KnownConnection>,
+) -> (Value, Vec<String>) {
     let Value::Object(mut config) = config else { return (config, Vec::new()) };
     let mut unknown = Vec::new();
-    for name in saved(provider) {
+    for name in told {
         let told = known.and_then(|known| known.facts.get(name));
         match (config.contains_key(name), told) {
             (true, _) => {}
@@ -283,8 +289,10 @@ pub(super) fn credential_is_given(
             sink.key_error("E047", place, format!("the credential `{name}` is not given"), Some(hint));
         }
         None => {
+            let connection = place.name().unwrap_or_default();
             let entry = format!("`credentials: {{ {name}: \"${{{}}}\" }}`", name.to_uppercase());
-            let hint = format!("keep it with `headwater connect`, or take it from the environment: {entry}");
+            let hint =
+                format!("keep it with `headwater connect {connection}`, or take it from the environment: {entry}");
             sink.warning("W099", place, format!("the credential `{name}` is not given yet"), Some(hint));
         }
     }

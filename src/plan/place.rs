@@ -70,6 +70,14 @@ pub(super) struct Place<'a> {
 }
 
 impl<'a> Place<'a> {
+    /// The key that it stands under.
+    pub(super) fn name(&self) -> Option<&str> {
+        match self.path.last()? {
+            Segment::Key(name) => Some(name),
+            Segment::Index(_) => None,
+        }
+    }
+
     pub(super) fn top(document: &'a Arc<Document>) -> Self {
         Self { document, path: Vec::new() }
     }
