@@ -13,7 +13,7 @@ use crate::spec::schema::Kind;
 
 /// Compiles the project in `folder`.
 pub(super) fn compiled(folder: &Path) -> Result<Compiled, Failure> {
-    compiled_with(folder, files::read_project(folder)?)
+    compiled_with(folder, &files::read_project(folder)?)
 }
 
 /// Looks whether the project would have mistakes with another text of its project file, and tells them.
@@ -22,16 +22,16 @@ pub(super) fn check_with(folder: &Path, text: &str) -> Result<(), Failure> {
     for input in inputs.iter_mut().filter(|input| input.kind == Kind::Project) {
         input.source = Arc::new(Source::new(input.source.name.clone(), text));
     }
-    let compiled = compiled_with(folder, inputs)?;
+    let compiled = compiled_with(folder, &inputs)?;
     if compiled.has_errors() { refuse(&compiled).map(drop) } else { Ok(()) }
 }
 
-fn compiled_with(folder: &Path, inputs: Vec<Input>) -> Result<Compiled, Failure> {
+fn compiled_with(folder: &Path, inputs: &[Input]) -> Result<Compiled, Failure> {
     let entries = CredentialStore::of_project(folder).entries()?;
     let known = entries.into_iter().map(|(name, Entry { provider, facts, credentials, .. })| {
         (name, KnownConnection { provider, facts, credentials: credentials.into_iter().collect() })
     });
-    Ok(compile(&inputs, folder, &Known(known.collect())))
+    Ok(compile(inputs, folder, &Known(known.collect())))
 }
 
 /// The plan of the project in `folder`, to be shown and not to be run: it may hold what cannot be run yet, which is told.

@@ -73,11 +73,9 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
     let mut running = JoinSet::new();
     let mut reports: Vec<Option<SyncReport>> = vec![None; syncs.len()];
     for ((position, plan), queued) in syncs.iter().enumerate().zip(queue(syncs)) {
-        let connected = clients.entry(plan.id.connection.clone()).or_insert_with(|| {
-            let access = Access::of(&plan.connection, &credential_store, Arc::clone(&clock));
-            let client = access.and_then(|access| Client::sharing(Arc::clone(&plan.connection), access, &mut sockets));
-            client.map_err(Arc::new)
-        });
+        let connected = clients
+            .entry(plan.id.connection.clone())
+            .or_insert_with(|| connect(plan, &credential_store, &clock, &mut sockets).map_err(Arc::new));
         let task = Task {
             plan: Arc::clone(plan),
             client: connected.clone(),
@@ -113,15 +111,30 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
             () = tokio::time::sleep(every) => drop(publish_now(&writer, publish.as_ref()).await),
         }
     }
-    for client in clients.values().flatten() {
-        client.settled().await;
-    }
+    settled(clients.values().flatten()).await;
     let publish_error = publish_now(&writer, publish.as_ref()).await.err().map(|error| error.to_string());
     drop(writer);
     if thread.join().is_err() {
         return Err(Error::Bug("the store's thread panicked".into()));
     }
     Ok(Report { run_id, syncs: reports.into_iter().flatten().collect(), publish_error })
+}
+
+/// Waits for the tokens that are being made: nobody may be left with half of one.
+async fn settled(clients: impl Iterator<Item = &Client>) {
+    for client in clients {
+        client.settled().await;
+    }
+}
+
+fn connect(
+    plan: &SyncPlan,
+    store: &CredentialStore,
+    clock: &Clock,
+    sockets: &mut Sockets,
+) -> Result<Client, crate::remote::Error> {
+    let access = Access::of(&plan.connection, store, Arc::clone(clock))?;
+    Client::sharing(Arc::clone(&plan.connection), access, sockets)
 }
 
 /// When a sync of a run begins.

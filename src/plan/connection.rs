@@ -39,15 +39,8 @@ pub(super) fn connection(
         }
     }
     let config = settings(sink, &place.key("config"), config, provider_spec.config.as_ref(), "E045");
-    let told = auth.iter().flat_map(|(_, auth)| auth::told(auth));
-    let told = told.chain(draft.on_connect.iter().flat_map(|learn| learn.save.iter().map(|(name, _)| name.as_str())));
-    let (config, unknown) = learned(config?, told, known);
-    let agrees = auth.as_ref().is_some_and(|(_, auth)| auth::needs_a_person(auth));
-    if known.is_none() && (agrees || !unknown.is_empty()) {
-        let why = if agrees { "nobody has agreed to it yet" } else { "the API has not been asked about it yet" };
-        let hint = format!("run `headwater connect {name}`");
-        sink.warning("W099", place, format!("the connection cannot run: {why}"), Some(hint));
-    }
+    let (config, unknown) = learned(config?, auth.as_ref().map(|(_, auth)| auth), draft, known);
+    not_connected(sink, place, auth.as_ref().map(|(_, auth)| auth), known, &unknown);
     let config = Some(config);
     let variables = context! {
         config => minijinja::Value::from(minijinja::value::Serde(config.as_ref()?)),
@@ -144,12 +137,34 @@ fn base_url_of(
 /// Stands for a base URL that is not known yet: a name that never leads anywhere (RFC 2606).
 const NOT_CONNECTED: &str = "https://not-connected.invalid/";
 
+/// Tells that nothing can run before somebody has connected the account.
+fn not_connected(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    auth: Option<&AuthPlan>,
+    known: Option<&KnownConnection>,
+    unknown: &[String],
+) {
+    let why = if known.is_none() && auth.is_some_and(auth::needs_a_person) {
+        "nobody has agreed to it yet".to_owned()
+    } else if let Some(name) = unknown.first() {
+        format!("the API has not told `{name}` yet")
+    } else {
+        return;
+    };
+    let hint = format!("run `headwater connect {}`", place.name().unwrap_or_default());
+    sink.warning("W099", place, format!("the connection cannot run: {why}"), Some(hint));
+}
+
 /// The settings with what the API told, and the names of what it has not told. What a person has written wins.
-fn learned<'n>(
+fn learned(
     config: Value,
-    told: impl Iterator<Item = &'n str>,
+    auth: Option<&AuthPlan>,
+    draft: &ProviderDraft,
     known: Option<&KnownConnection>,
 ) -> (Value, Vec<String>) {
+    let asked = draft.on_connect.iter().flat_map(|learn| learn.save.iter().map(|(name, _)| name.as_str()));
+    let told = auth.into_iter().flat_map(auth::told).chain(asked);
     let Value::Object(mut config) = config else { return (config, Vec::new()) };
     let mut unknown = Vec::new();
     for name in told {

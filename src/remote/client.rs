@@ -82,9 +82,6 @@ impl Client {
                 None => {
                     let response = self.read(request, &url, &outgoing, answer).await?;
                     self.0.rate.landed(place, response.status, |name| response.header(name));
-                    if response.status < 400 {
-                        self.0.identity.session().got_in(keys.generation);
-                    }
                     return Ok(Response { token: keys.generation, ..response });
                 }
             }
@@ -170,6 +167,11 @@ impl Client {
     /// Whether a token that the API refuses can be followed by another.
     pub fn can_renew(&self) -> bool {
         self.0.identity.session().can_renew()
+    }
+
+    /// The API has accepted the token with which `answer` was asked for.
+    pub fn got_in(&self, answer: &Response) {
+        self.0.identity.session().got_in(answer.token);
     }
 
     /// Whether a request has got in with the token with which `refused` was asked for.

@@ -100,7 +100,7 @@ impl Session {
         let (kept, token) = match kept {
             None => (None, None),
             Some(Kept { store, entry, token }) => {
-                let held = (!token.is_empty()).then(|| (token, entry.expires_at));
+                let held = (!token.is_empty()).then_some((token, entry.expires_at));
                 (Some((store, entry)), held)
             }
         };
@@ -168,7 +168,7 @@ impl Session {
 
     /// Whether a request has got in with the token of `generation`.
     pub fn has_got_in(&self, generation: u64) -> bool {
-        self.0.got_in.load(Ordering::SeqCst) >= generation
+        generation > 0 && self.0.got_in.load(Ordering::SeqCst) >= generation
     }
 
     /// Makes a token in place of that of `generation`, unless somebody has done so. It is made to its end even if the caller goes away:
