@@ -21,6 +21,7 @@ mod support;
 mod bad_input;
 mod budgets;
 mod cli;
+mod columns_from;
 mod connect;
 mod deletes;
 mod delta;

@@ -17,7 +17,7 @@ use super::sync::{self, Beside, SyncDraft};
 use super::table::Filled;
 use super::{
     ActionPlan, ConnectionPlan, DeletePlan, IncrementalPlan, Known, ListPlan, ModelPlan, NotifyPlan, Plan, PublishPlan,
-    Schedule, SyncId, SyncPlan, Zone, connection, lint, schedule, table, test, words,
+    Schedule, SyncId, SyncPlan, Zone, columns_from, connection, lint, schedule, table, test, words,
 };
 use crate::diagnostic::{Diagnostic, Severity, Source, suggest};
 use crate::spec::inherit::inherit;
@@ -389,6 +389,7 @@ fn assemble(
     lint::database(sink, &place, database, &used);
     let notify = notify_plans(sink, &place.key("notify"), notify);
     let (mut all, mut plans, mut actions) = (Vec::new(), Vec::new(), Vec::new());
+    let mut made = columns_from::Made::new();
     if connections.is_empty() {
         let hint = "name an account under `connections:`".to_owned();
         sink.warning(
@@ -418,9 +419,10 @@ fn assemble(
             connection::connection(sink, &place, name, spec, provider, draft, (known, &scopes)).map(Arc::new)
         });
         all.extend(connection.clone());
-        plans.extend(connection_syncs(sink, &place, spec, documents, connection.as_ref(), &drafts.syncs));
+        plans.extend(connection_syncs(sink, &place, spec, documents, connection.as_ref(), (&drafts.syncs, &mut made)));
         actions.extend(connection_actions(sink, &place, spec, connection.as_ref(), &drafts.actions));
     }
+    columns_from::share(sink, &place.key("connections"), &mut plans, &made);
     let publish = publish.as_ref().and_then(|spec| publish_plan(sink, &place.key("publish"), spec, folder));
     if publish.as_ref().is_some_and(|plan| plan.path == resolve(folder, database)) {
         let hint = "give the copy a path of its own".to_owned();
@@ -515,7 +517,7 @@ fn connection_syncs(
     spec: &ConnectionSpec,
     documents: &Documents,
     connection: Option<&Arc<ConnectionPlan>>,
-    drafts: &BTreeMap<(&str, &str), SyncDraft>,
+    (drafts, made): (&BTreeMap<(&str, &str), SyncDraft>, &mut columns_from::Made),
 ) -> Vec<Arc<SyncPlan>> {
     let provider = spec.provider.as_str();
     let available: Vec<&str> =
@@ -580,6 +582,8 @@ fn connection_syncs(
             let Some(input) = input else { continue };
             let (provider, sync) = (provider.to_owned(), name.to_owned());
             let id = SyncId { connection: connection.name.clone(), provider, sync, variant };
+            let columns = columns_from::columns(sink, &place, &draft.model, (&id, connection, &input));
+            made.extend(columns.map(|columns| (id.clone(), columns)));
             let zone = zone_of(sink, connection_place, draft, (&id, connection, &input), documents);
             plans.extend(zone.map(|zone| Arc::new(instance(id, draft, connection, (input, zone), own_schedule))));
         }

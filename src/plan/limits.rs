@@ -101,6 +101,8 @@ pub const WINDOW_FAILURES_MAX: u32 = 3;
 /// Entries of a list of deletions that are remembered because they are read again.
 pub const FEED_APPLIED_MAX: usize = 2_000;
 
+/// Columns that the input of a connection may make in one table.
+pub const COLUMNS_MAX: usize = 500;
 /// Rows of one commit group.
 pub const GROUP_ROWS_MAX: usize = 20_000;
 /// Times that a list is read, if it may have moved under the reader each time, before it is left for the next run.

@@ -6,6 +6,7 @@ pub mod limits;
 mod action;
 mod auth;
 mod column_type;
+mod columns_from;
 mod compile;
 mod connection;
 mod deletes;

@@ -180,7 +180,7 @@ fn base_url_template(
     let template = template(sink, &place, text, words.variables(&["config", "connection"]))?;
     // what the settings bring is seen where there is a connection; the rest of the URL is judged here
     let sample = template.sample("x");
-    if sample != "x" {
+    if sample != "x" && !sample.starts_with("x/") {
         as_base_url(sink, &place, &sample)?;
     }
     Some(Some(template))

@@ -177,7 +177,6 @@ fn columns_from_plan(
     config: Option<&Value>,
 ) -> Option<ColumnsFrom> {
     let ColumnsFromSpec { each, name, path, column_type } = spec;
-    sink.not_yet(place, "`columns_from`");
     let outside = Variables::new(&["config", "input", "variant", "connection"], config);
     let each = template(sink, &place.key("each"), each, outside);
     let inside = outside.with(&["item", "config", "input", "variant", "connection"]);

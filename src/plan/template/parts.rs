@@ -164,6 +164,34 @@ impl Template {
         }
     }
 
+    /// Evaluates to a path into a record (RFC 9535): each value is the name of one member, whatever stands in it. Within quotes it is
+    /// escaped; outside it must be a plain name.
+    ///
+    /// # Errors
+    /// As [`Template::render`]; also a value outside quotes that is no plain name.
+    pub fn render_member_path(&self, variables: &Value) -> Result<String, TemplateError> {
+        let parts = self.0.parts.as_slice();
+        if let [Part::Expression(_)] = parts {
+            return self.render(variables)?.ok_or_else(|| TemplateError(format!("`{}` has no value", self.text())));
+        }
+        let quote_at = |at: usize| {
+            let texts = parts.iter().take(at).filter_map(|part| match part {
+                Part::Text(text) => Some(text.chars()),
+                Part::Expression(_) => None,
+            });
+            texts.flatten().fold(None, |open, c| match open {
+                None if c == '\'' || c == '"' => Some(c),
+                Some(quote) if c == quote => None,
+                open => open,
+            })
+        };
+        self.text_with(variables, |at, value| match quote_at(at) {
+            Some(quote) => Ok(value.replace('\\', "\\\\").replace(quote, &format!("\\{quote}"))),
+            None if !value.is_empty() && value.chars().all(|c| c == '_' || c.is_alphanumeric()) => Ok(value),
+            None => Err(format!("`{value}` is no plain name: put the template in quotes, `['{{{{ … }}}}']`")),
+        })
+    }
+
     /// Evaluates to yes or no: none, false, 0 and empty mean no.
     ///
     /// # Errors
