@@ -148,7 +148,10 @@ impl Fetcher {
             }
         }
         Ok(match response.status {
-            ..300 => Next::Answered,
+            ..300 => {
+                client.got_in(response);
+                Next::Answered
+            }
             404 if may_be_past_end => Next::Done(Fetched::NoSuchPage),
             401 if client.can_renew() && rules.may_renew(response) => {
                 client.refuse_token(response);
