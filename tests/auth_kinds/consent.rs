@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::TcpListener;
+use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use base64::Engine;
@@ -285,4 +286,83 @@ fn nobody_agrees_to_what_could_not_be_kept() {
     let output = project.headwater_with(&["connect", "crm", "--no-browser"], &environment);
     assert_ne!(output.code, 0, "{output:?}");
     assert!(output.stderr.contains("`HEADWATER_KEY`") && !output.stderr.contains("http://"), "{output:?}");
+}
+
+/// A project whose token is refreshed by a run, and what is done while the server has been asked and has not answered.
+fn during_a_refresh(meanwhile: impl FnOnce(&Arc<Project>, &Api) + Send + 'static) -> (Arc<Project>, Arc<Api>) {
+    type Hook = Box<dyn FnOnce() + Send>;
+    let hook: Arc<Mutex<Option<Hook>>> = Arc::default();
+    let at_refresh = Arc::clone(&hook);
+    let codes = Mutex::new(0);
+    let api = Arc::new(server(
+        |token| token == "access-of-refresh" || token == "access-of-code-2",
+        move |grant, _| {
+            if grant == "refresh_token" {
+                if let Some(hook) = at_refresh.lock().unwrap().take() {
+                    hook();
+                }
+                return Reply::json(&json!({ "access_token": "access-of-refresh", "refresh_token": "r3fresh-again" }));
+            }
+            let mut codes = codes.lock().unwrap();
+            *codes += 1;
+            Reply::json(
+                &json!({ "access_token": format!("access-of-code-{codes}"), "refresh_token": "r3fresh-of-code" }),
+            )
+        },
+    ));
+    let project = Arc::new(project(&api, "", "", ""));
+    assert_eq!(connect(&project, &[]).code, 0);
+    let (theirs, served) = (Arc::clone(&project), Arc::clone(&api));
+    *hook.lock().unwrap() = Some(Box::new(move || meanwhile(&theirs, &served)));
+    let (code, report) = run(&project);
+    assert_eq!(code, 0, "{report}");
+    (project, api)
+}
+
+/// As long as a command takes, or twice.
+fn a_while(project: &Project) {
+    for _ in 0..2 {
+        assert_eq!(headwater(project, &["connections"]).code, 0);
+    }
+}
+
+#[test]
+fn what_is_disconnected_while_its_token_is_refreshed_stays_disconnected() {
+    let child = Arc::new(Mutex::new(None));
+    let started = Arc::clone(&child);
+    let (project, _) = during_a_refresh(move |project, _| {
+        let mut command = project.command(&["disconnect", "crm"]);
+        *started.lock().unwrap() = Some(
+            command
+                .env("HEADWATER_KEY", KEY)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("the program runs"),
+        );
+        a_while(project);
+    });
+    let mut child = child.lock().unwrap().take().expect("it was started");
+    assert!(child.wait().expect("it ends").success());
+    assert_eq!(state(&project), "not connected", "a refresh that was under way has not kept it again");
+}
+
+#[test]
+fn an_agreement_while_the_old_token_is_refreshed_is_the_one_that_counts() {
+    let thread = Arc::new(Mutex::new(None));
+    let started = Arc::clone(&thread);
+    let (project, api) = during_a_refresh(move |project, api| {
+        let theirs = Arc::clone(project);
+        *started.lock().unwrap() = Some(std::thread::spawn(move || connect(&theirs, &[])));
+        while asked(api).iter().filter(|(_, form)| member(form, "code").is_some()).count() < 2 {
+            std::thread::yield_now();
+        }
+        a_while(project);
+    });
+    let output = thread.lock().unwrap().take().expect("it was started").join().expect("it ends");
+    assert_eq!(output.code, 0, "{output:?}");
+    api.asked();
+    assert_eq!(run(&project).0, 0);
+    let tokens: Vec<_> = api.requests().iter().map(super::bearer).collect();
+    assert!(tokens.iter().all(|token| token.as_deref() == Some("access-of-code-2")), "{tokens:?}");
 }

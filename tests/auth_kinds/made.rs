@@ -107,29 +107,21 @@ fn the_answer_may_have_its_token_anywhere_and_the_request_too() {
 
 #[test]
 fn a_length_that_says_nothing_makes_no_token_for_each_request() {
-    for more in [
-        json!({}),
-        json!({ "expires_in": 3600 }),
-        json!({ "expires_in": "3600" }),
-        json!({ "expires_in": "3600.0" }),
-        json!({ "expires_in": 0 }),
-        json!({ "expires_in": "0" }),
-        json!({ "expires_in": -5 }),
-        json!({ "expires_in": "soon" }),
-        json!({ "expires_in": null }),
-        json!({ "expires_in": 1e300 }),
-        json!({ "ends": 1_000_000_000, "expires_in": 0 }),
-        json!({ "ends": "4102444800" }),
+    // how each is read is in the tests of the reader
+    for (more, lasts) in [
+        (json!({}), ""),
+        (json!({ "expires_in": "3600" }), ""),
+        (json!({ "expires_in": 0 }), ""),
+        (json!({ "expires_in": -5 }), "expires_in: 1h,"),
+        (json!({ "ends": 1_000_000_000, "expires_in": null }), ""),
     ] {
         let service = giving(5, more.clone());
-        for lasts in ["", "expires_in: 1h,"] {
-            let auth = format!(
-                "client_credentials: {{ token: {{ url: {}/token, {lasts} paths: {{ expires_at: $.ends }} }} }}",
-                service.url()
-            );
-            runs(&project(&service.url(), &auth, "", &["client_id", "client_secret"]), &CLIENT, 5);
-            assert_eq!(service.asked().1.len(), 1, "{more} {lasts}");
-        }
+        let auth = format!(
+            "client_credentials: {{ token: {{ url: {}/token, {lasts} paths: {{ expires_at: $.ends }} }} }}",
+            service.url()
+        );
+        runs(&project(&service.url(), &auth, "", &["client_id", "client_secret"]), &CLIENT, 5);
+        assert_eq!(service.asked().1.len(), 1, "{more} {lasts}");
     }
 }
 

@@ -8,6 +8,6 @@ mod tls;
 
 pub use api::{Api, Reply, Request};
 pub use engine::Run;
-pub use oauth::{CLIENT_SECRET, OAuth, Seen};
+pub use oauth::{CLIENT_SECRET, OAuth};
 pub use project::{Output, Project};
 pub use tls::{Asks, Authority, Certified, TlsApi};
