@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::support::{CLIENT_SECRET, OAuth, Output, Project};
 
 /// A key for the store: 32 bytes in base64.
-const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
+pub const KEY: &str = "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=";
 
 /// A project whose one connection a person must agree to, with as many syncs as there are names.
 fn project(server: &OAuth, syncs: &[&str]) -> Project {
@@ -51,7 +51,7 @@ fn headwater(project: &Project, arguments: &[&str]) -> Output {
 }
 
 /// Connects as a person does whose browser follows where it is sent.
-fn connect(project: &Project, more: &[&str]) -> Output {
+pub fn connect(project: &Project, more: &[&str]) -> Output {
     let mut command = project.command(&[&["connect", "crm", "--no-browser"], more].concat());
     command.env("HEADWATER_KEY", KEY).env("HEADWATER_CREDENTIAL_CLIENT_SECRET", CLIENT_SECRET);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program runs");
@@ -76,7 +76,7 @@ fn connect(project: &Project, more: &[&str]) -> Output {
 }
 
 /// Opens an address and follows where it leads; gives the last page.
-fn browse(url: &str) -> String {
+pub fn browse(url: &str) -> String {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let _ = rustls::crypto::ring::default_provider().install_default();

@@ -18,6 +18,7 @@
 
 mod support;
 
+mod auth_kinds;
 mod bad_input;
 mod budgets;
 mod cli;

@@ -3,7 +3,9 @@ mod loopback;
 mod project_file;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -52,10 +54,37 @@ pub(super) struct Arguments {
     port: u16,
     /// Where the API sends the browser back to, as it is registered there; without it `http://127.0.0.1:<port>/callback`.
     #[arg(long, value_name = "URL")]
-    redirect_uri: Option<Url>,
+    redirect_uri: Option<RedirectUri>,
     /// The report as JSON.
     #[arg(long)]
     json: bool,
+}
+
+/// A redirect URI as it was given, since APIs compare it letter by letter (RFC 6749, 3.1.2.3), and as a URL.
+#[derive(Debug, Clone)]
+struct RedirectUri {
+    text: String,
+    url: Url,
+}
+
+impl FromStr for RedirectUri {
+    type Err = url::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self { text: text.to_owned(), url: Url::parse(text)? })
+    }
+}
+
+impl RedirectUri {
+    /// Whether it leads to where this program can listen: this machine, without TLS (RFC 8252, 7.3).
+    fn is_here(&self) -> bool {
+        let is_here = match self.url.host() {
+            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Ipv4(address)) => address == Ipv4Addr::LOCALHOST,
+            Some(Host::Ipv6(_)) | None => false,
+        };
+        is_here && self.url.scheme() == "http"
+    }
 }
 
 pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
@@ -142,6 +171,10 @@ async fn connect(
 ) -> Done {
     let clock = engine::system_clock();
     let name = &connection.name;
+    // before anybody is asked: what cannot be kept would be lost
+    if let Some(problem) = store.status().problem {
+        return Err(problem.into());
+    }
     let before = store.read(name)?.filter(|(entry, _)| is_of(entry, connection));
     let mut secrets = before.clone().map(|(_, secrets)| secrets).unwrap_or_default();
     secrets.credentials.extend(typed);
@@ -163,7 +196,11 @@ async fn connect(
             secrets.token = token;
         }
     }
-    let written = store.write(name, &entry, &secrets)?;
+    let written = {
+        // a process that refreshes the token of before would write it over this one
+        let _lock = store.lock(name, limits::REFRESH_LOCK_WAIT_MAX)?;
+        store.write(name, &entry, &secrets)?
+    };
     if let Some(key) = &written.new_key {
         anstream::eprintln!(
             "made a key for the credential store: {} {DIM}(keep a copy: without it the store cannot be opened){DIM:#}",
@@ -215,14 +252,9 @@ async fn agreement(connecting: &Connecting, arguments: &Arguments) -> Result<New
         }
         return Ok(connecting.agreed(device).await?);
     }
-    let is_here = |uri: &Url| match uri.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(_)) | None => false,
-    };
     let uri = arguments.redirect_uri.as_ref();
-    if arguments.paste || uri.is_some_and(|uri| !is_here(uri)) {
-        let redirect_uri = uri.map_or("http://127.0.0.1:8085/callback", Url::as_str);
+    if arguments.paste || uri.is_some_and(|uri| !uri.is_here()) {
+        let redirect_uri = uri.map_or("http://127.0.0.1:8085/callback", |uri| &uri.text);
         let authorization = connecting.authorize(redirect_uri)?;
         anstream::eprintln!(
             "open this address, agree, and copy the address that the browser ends at:\n\n{}\n",
@@ -233,7 +265,7 @@ async fn agreement(connecting: &Connecting, arguments: &Arguments) -> Result<New
         let redirected = Url::parse(&pasted).map_err(|_| Failure::user("that is no address", hint()))?;
         return Ok(connecting.exchange(authorization, &redirected).await?);
     }
-    let port = uri.and_then(Url::port_or_known_default).unwrap_or(arguments.port);
+    let port = uri.and_then(|uri| uri.url.port_or_known_default()).unwrap_or(arguments.port);
     let loopback = loopback::Loopback::listen(port, uri).await?;
     let authorization = connecting.authorize(&loopback.redirect_uri)?;
     anstream::eprintln!("waiting for you to agree in the browser:\n\n{}\n", authorization.url);

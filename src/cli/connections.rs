@@ -8,7 +8,7 @@ use serde_json::json;
 use super::output::{DIM, Failure, json_line, table};
 use super::{Done, connect, project, status};
 use crate::engine;
-use crate::plan::{ConnectionPlan, Plan};
+use crate::plan::{ConnectionPlan, Plan, limits};
 use crate::remote::{Access, CredentialStore, Entry, Error};
 use crate::store::{RunSummary, SyncStatus};
 
@@ -50,7 +50,11 @@ pub(super) struct DisconnectArguments {
 /// Forgets what is kept of a connection. Its rows and its words in the project file stay.
 pub(super) fn disconnect(folder: &Path, arguments: &DisconnectArguments) -> Done {
     let name = &arguments.connection;
-    if !CredentialStore::of_project(folder).remove(name)? {
+    let store = CredentialStore::of_project(folder);
+    // who refreshes its token just now would keep it again
+    let is_kept = store.entries()?.contains_key(name);
+    let _lock = is_kept.then(|| store.lock(name, limits::REFRESH_LOCK_WAIT_MAX)).transpose()?;
+    if !store.remove(name)? {
         return Err(Failure::user(
             format!("nothing is kept of a connection `{name}`"),
             Some("`headwater connections` lists what there is".to_owned()),

@@ -90,7 +90,7 @@ impl Access {
 }
 
 /// Whether there is a token only once a person has agreed.
-fn needs_a_person(connection: &ConnectionPlan) -> bool {
+pub(super) fn needs_a_person(connection: &ConnectionPlan) -> bool {
     match &connection.auth {
         AuthPlan::Made(made) => matches!(made.as_ref(), MadeAuth::AuthorizationCode { .. }),
         AuthPlan::None | AuthPlan::ApiKey { .. } | AuthPlan::Basic { .. } | AuthPlan::Bearer { .. } => false,

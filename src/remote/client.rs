@@ -71,11 +71,14 @@ impl Client {
     /// See [`Error`]; `is_temporary` says whether another attempt makes sense.
     pub async fn send(&self, request: &Request) -> Result<Response, Error> {
         let mut place = self.0.rate.enter().await;
-        let keys = self.0.identity.session().ready().await?;
+        // a connection without a token takes nothing of its budget
+        self.0.identity.session().ready().await?;
         let mut url = request.url.clone();
         for _ in 0..=limits::REDIRECTS_MAX {
-            let outgoing = self.0.identity.fill_in(request, &url, &keys)?;
             self.0.rate.ready(&mut place).await.map_err(|parked| self.parked(request, &parked))?;
+            // the wait may have been longer than a token or a signature is good for
+            let keys = self.0.identity.session().ready().await?;
+            let outgoing = self.0.identity.fill_in(request, &url, &keys)?;
             let answer = self.open(request, &url, &outgoing).await?;
             match redirect_target(&answer, &url) {
                 Some(target) => url = self.follow(request, &url, &outgoing, target)?,
@@ -169,9 +172,9 @@ impl Client {
         self.0.identity.session().can_renew()
     }
 
-    /// The API has accepted the token with which `answer` was asked for.
-    pub fn got_in(&self, answer: &Response) {
-        self.0.identity.session().got_in(answer.token);
+    /// The API has taken the token with which `answered` was asked for: its answer is what was asked for.
+    pub fn got_in(&self, answered: &Response) {
+        self.0.identity.session().got_in(answered.token);
     }
 
     /// Whether a request has got in with the token with which `refused` was asked for.

@@ -1,5 +1,6 @@
 //! What can go wrong on the way to an API. No text in here holds a secret: it went through the connection's `Redactor`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::credential_store::StoreError;
@@ -44,7 +45,7 @@ pub enum Error {
     },
     /// the credential store cannot be used
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(#[from] Arc<StoreError>),
     /// the connection cannot be used as it is written
     #[error("connection `{connection}`: {reason}")]
     Connection {
@@ -214,6 +215,12 @@ impl TransportFault {
             | Self::Truncated
             | Self::Broken => true,
         }
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        Self::Store(Arc::new(error))
     }
 }
 

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderName, Method, StatusCode, Uri, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use url::Url;
 
+use super::RedirectUri;
 use crate::cli::output::Failure;
 
 /// A listener for one redirect.
@@ -31,26 +31,34 @@ const PAGE: &str = "<!doctype html><meta charset=utf-8><meta name=viewport conte
     @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}}</style>\
     <h1>Back to the terminal</h1><p>headwater has what it was waiting for. You can close this window.";
 
+/// What is said to whoever asks for something else.
+const NOTHING: &str = "<!doctype html><meta charset=utf-8><title>headwater</title><p>headwater waits for the answer of an API here, \
+    and this is none.";
+
+const HEADERS: [(HeaderName, &str); 2] =
+    [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::REFERRER_POLICY, "no-referrer")];
+
 impl Loopback {
     /// Listens on this machine only; `redirect_uri` is what the API knows, or else `http://127.0.0.1:<port>/callback` with a port that is
     /// free.
     ///
     /// # Errors
     /// The port is taken.
-    pub(super) async fn listen(port: u16, redirect_uri: Option<&Url>) -> Result<Self, Failure> {
+    pub(super) async fn listen(port: u16, redirect_uri: Option<&RedirectUri>) -> Result<Self, Failure> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await.map_err(|error| {
             let hint = "name another with `--port`, or use `--paste`, which needs none".to_owned();
             Failure::user(format!("port {port} of this machine cannot be listened on: {error}"), Some(hint))
         })?;
         let port = listener.local_addr()?.port();
         let own = Url::parse(&format!("http://127.0.0.1:{port}/callback")).expect("it is a URL");
-        let base = redirect_uri.unwrap_or(&own).clone();
-        let path = base.path().to_owned();
-        // the text that was given, since an API compares it letter by letter
-        let redirect_uri = base.as_str().to_owned();
+        let (redirect_uri, base) = match redirect_uri {
+            Some(RedirectUri { text, url }) => (text.clone(), url.clone()),
+            None => (own.as_str().to_owned(), own),
+        };
         let (tell, arrives) = oneshot::channel();
         let shared = Arc::new(Shared { base, tell: Mutex::new(Some(tell)) });
-        let routes = Router::new().route(&path, get(arrived)).with_state(shared);
+        // a path may have what a route takes for a pattern
+        let routes = Router::new().fallback(arrived).with_state(shared);
         tokio::task::spawn(async move { axum::serve(listener, routes).await });
         Ok(Self { redirect_uri, arrives })
     }
@@ -61,19 +69,20 @@ impl Loopback {
     }
 }
 
-async fn arrived(State(shared): State<Arc<Shared>>, uri: Uri) -> impl IntoResponse {
+async fn arrived(State(shared): State<Arc<Shared>>, method: Method, uri: Uri) -> impl IntoResponse {
+    if method != Method::GET || uri.path() != shared.base.path() {
+        return (StatusCode::NOT_FOUND, HEADERS, NOTHING);
+    }
     let mut url = shared.base.clone();
     url.set_query(uri.query());
-    let page = (
-        StatusCode::OK,
-        [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::REFERRER_POLICY, "no-referrer")],
-        PAGE,
-    );
     // browsers ask ahead and again: only what is an answer counts, and the first one of these
     let is_answer = url.query_pairs().any(|(name, _)| name == "code" || name == "error");
-    if is_answer && let Some(tell) = shared.tell.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    if !is_answer {
+        return (StatusCode::BAD_REQUEST, HEADERS, NOTHING);
+    }
+    if let Some(tell) = shared.tell.lock().unwrap_or_else(PoisonError::into_inner).take() {
         // whoever waited may have gone
         drop(tell.send(url));
     }
-    page
+    (StatusCode::OK, HEADERS, PAGE)
 }

@@ -11,7 +11,9 @@ use url::Url;
 use super::super::client;
 use super::super::credentials::Credentials;
 use super::super::draft::{Draft, render};
+use super::super::network;
 use super::super::random;
+use super::super::redact::Redactor;
 use super::super::request::HeaderValue;
 use super::super::sign::{jwt, timed};
 use super::super::sockets::{NoRoute, Routes};
@@ -45,6 +47,27 @@ pub(in crate::remote) enum Fault {
     Pending(bool),
 }
 
+impl Fault {
+    /// The same of a way in that no person agrees to: what the API takes back there is what it was asked with.
+    fn of_credentials(self) -> Self {
+        match self {
+            Self::Revoked(reason) => Self::Refused(reason),
+            Self::Refused(_) | Self::Transient(_) | Self::Pending(_) => self,
+        }
+    }
+
+    /// The same without the secrets of the request that it answers.
+    fn without(self, redactor: &Redactor) -> Self {
+        let redacted = |reason: String| redactor.redact(&reason).into_owned();
+        match self {
+            Self::Revoked(reason) => Self::Revoked(redacted(reason)),
+            Self::Refused(reason) => Self::Refused(redacted(reason)),
+            Self::Transient(reason) => Self::Transient(redacted(reason)),
+            Self::Pending(_) => self,
+        }
+    }
+}
+
 /// What tokens are made with.
 pub(in crate::remote) struct Maker<'a> {
     pub connection: &'a ConnectionPlan,
@@ -62,11 +85,13 @@ impl Maker<'_> {
         match plan {
             MadeAuth::ClientCredentials { client, token, .. } => {
                 let scopes = client.scopes.join(&client.scope_separator);
-                self.grant(token, Some(client), &Grant::ClientCredentials { scopes }).await
+                self.grant(token, Some(client), &Grant::ClientCredentials { scopes })
+                    .await
+                    .map_err(Fault::of_credentials)
             }
             MadeAuth::JwtBearer { assertion, token, .. } => {
                 let (assertion, _) = self.signed(assertion, true)?;
-                self.grant(token, None, &Grant::JwtBearer { assertion }).await
+                self.grant(token, None, &Grant::JwtBearer { assertion }).await.map_err(Fault::of_credentials)
             }
             MadeAuth::Jwt { jwt, .. } => {
                 let (token, expires_at) = self.signed(jwt, false)?;
@@ -79,7 +104,9 @@ impl Maker<'_> {
             MadeAuth::TokenRequest { requests, expires_in, .. } => {
                 let mut made = BTreeMap::new();
                 for (request, save) in requests {
-                    self.log_in(request, save, &mut made).await?;
+                    if let Err(fault) = self.log_in(request, save, &mut made).await {
+                        return Err(fault.without(&Redactor::new(made.values().map(ExposeSecret::expose_secret))));
+                    }
                 }
                 let expires_at = expires_in.map(|lasts| self.now + lasts);
                 Ok(Made { token: made, expires_at, save: Vec::new(), scope: None })
@@ -107,8 +134,10 @@ impl Maker<'_> {
         let signing = Signing { now: self.now, jti: &random::text::<16>() };
         let request =
             token::token_request(plan, parts.as_ref(), grant, &variables, &signing).map_err(Fault::Refused)?;
-        let (status, body) = self.send(request.into()).await?;
-        match token::read(plan, status, &body, self.now) {
+        // a server may quote in an error what it was asked with
+        let redactor = request.redactor();
+        let sent = self.send(request.into()).await.map_err(|fault| fault.without(&redactor))?;
+        match token::read(plan, sent.0, &sent.1, self.now) {
             Ok(Granted { access_token, refresh_token, expires_at, scope, save }) => {
                 let mut token = BTreeMap::from([("access_token".to_owned(), access_token)]);
                 token.extend(refresh_token.map(|token| ("refresh_token".to_owned(), token)));
@@ -119,7 +148,8 @@ impl Maker<'_> {
                 RefusedKind::Misconfigured | RefusedKind::Unreadable => Fault::Refused(refused.text),
                 RefusedKind::Transient => Fault::Transient(refused.text),
                 RefusedKind::Pending => Fault::Pending(refused.error.as_deref() == Some("slow_down")),
-            }),
+            }
+            .without(&redactor)),
         }
     }
 
@@ -163,13 +193,16 @@ impl Maker<'_> {
             ("authorization".to_owned(), bearer),
         ];
         let request = Sent { method: Method::Post, url, headers, body: None };
+        let redactor = Redactor::new([own.expose_secret()]);
         let (status, body) = self.send(request).await?;
-        let answer = answer(status, &body)?;
+        let answer = answer(status, &body).map_err(|fault| fault.without(&redactor))?;
         let (token, ends) = (answer.get("token").and_then(Json::as_str), answer.get("expires_at"));
         let Some(token) = token else { return Err(Fault::Refused("the answer has no `token`".to_owned())) };
         let ends = ends.and_then(Json::as_str).and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+        // by a clock that is wrong it may be over: then it is good until the API refuses it
+        let ends = ends.map(|at| at.to_utc()).filter(|at| *at > self.now);
         let token = BTreeMap::from([("access_token".to_owned(), SecretString::from(token))]);
-        Ok(Made { token, expires_at: ends.map(|at| at.to_utc()), save: Vec::new(), scope: None })
+        Ok(Made { token, expires_at: ends, save: Vec::new(), scope: None })
     }
 
     /// Sends one request of a log-in, and keeps what it answers among the credentials that the next one may name.
@@ -229,6 +262,9 @@ impl Maker<'_> {
         let shown = format!("{} {}", method.as_str(), without_query(&url));
         let failed = |error: reqwest::Error| {
             let error = error.without_url();
+            if let Some(refusal) = network::refusal(&error) {
+                return Fault::Refused(format!("{shown}: {refusal}"));
+            }
             let fault = transport::fault(&error);
             let reason = format!("{shown}: {}", transport::reason(fault, &error, &url, self.connection));
             if fault.is_temporary() { Fault::Transient(reason) } else { Fault::Refused(reason) }
@@ -271,7 +307,7 @@ pub(in crate::remote) struct Sent {
 }
 
 impl From<TokenRequest> for Sent {
-    fn from(TokenRequest { url, mut headers, content_type, body }: TokenRequest) -> Self {
+    fn from(TokenRequest { url, mut headers, content_type, body, secrets: _ }: TokenRequest) -> Self {
         headers.extend(content_type.map(|kind| ("Content-Type".to_owned(), SecretString::from(kind))));
         let body = content_type.map(|_| Bytes::from(body.expose_secret().to_owned()));
         Self { method: Method::Post, url, headers, body }
@@ -283,7 +319,8 @@ pub(in crate::remote) fn answer(status: u16, body: &[u8]) -> Result<Json, Fault>
     let excerpt = || token::shown(&String::from_utf8_lossy(body.get(..limits::ERROR_BODY_BYTES_MAX).unwrap_or(body)));
     match status {
         200..=299 => {
-            serde_json::from_slice(body).map_err(|_| Fault::Refused(format!("the answer is no JSON: {}", excerpt())))
+            // it is not shown: it can be the token itself
+            serde_json::from_slice(body).map_err(|_| Fault::Refused("the answer is no JSON".to_owned()))
         }
         408 | 425 | 429 | 500..=599 => Err(Fault::Transient(format!("the API answered {status}: {}", excerpt()))),
         status => Err(Fault::Refused(format!("the API answered {status}: {}", excerpt()))),

@@ -18,9 +18,9 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::super::access::{Access, Clock, Kept};
+use super::super::access::{Access, Clock, Kept, needs_a_person};
 use super::super::credential_store::{CredentialStore, Entry, StoreError};
 use super::super::credentials::Credentials;
 use super::super::error::Error;
@@ -52,7 +52,7 @@ pub(in crate::remote) struct Session(Arc<Inner>);
 struct Inner {
     connection: Arc<ConnectionPlan>,
     given: Credentials,
-    kept: Option<(CredentialStore, Entry)>,
+    kept: Option<(CredentialStore, Mutex<Known>)>,
     clock: Clock,
     routes: Arc<Routes>,
     /// held by who makes a token
@@ -63,10 +63,23 @@ struct Inner {
     got_in: AtomicU64,
     /// tokens that were tried to make, and how the last one failed
     attempts: AtomicU64,
-    failure: Mutex<Option<Fault>>,
+    failure: Mutex<Option<Unmade>>,
     keys: RwLock<Arc<Keys>>,
     /// the secrets of the last tokens, newest last
     recent: Mutex<VecDeque<BTreeMap<String, SecretString>>>,
+}
+
+/// What this process knows of the entry in the store.
+struct Known {
+    /// since when a person's agreement is what the token is of
+    connected_at: DateTime<Utc>,
+    facts: Map<String, Value>,
+}
+
+impl From<&Entry> for Known {
+    fn from(Entry { connected_at, facts, .. }: &Entry) -> Self {
+        Self { connected_at: *connected_at, facts: facts.clone() }
+    }
 }
 
 impl Session {
@@ -101,7 +114,7 @@ impl Session {
             None => (None, None),
             Some(Kept { store, entry, token }) => {
                 let held = (!token.is_empty()).then_some((token, entry.expires_at));
-                (Some((store, entry)), held)
+                (Some((store, Mutex::new(Known::from(&entry)))), held)
             }
         };
         let session = Self(Arc::new(Inner {
@@ -119,7 +132,7 @@ impl Session {
             recent: Mutex::default(),
         }));
         if let Some((token, expires_at)) = token {
-            session.0.take(token, expires_at)?;
+            session.0.take(token, expires_at).map_err(|unmade| session.0.error(unmade))?;
         }
         Ok(session)
     }
@@ -172,32 +185,28 @@ impl Session {
     }
 
     /// Makes a token in place of that of `generation`, unless somebody has done so. It is made to its end even if the caller goes away:
-    /// half of a refresh would lose the refresh token. Callers that waited for one attempt share its failure.
+    /// half of a refresh would lose the refresh token. Callers that waited for one attempt share its failure; those that go away while
+    /// they wait make none.
     async fn renew(&self, generation: u64) -> Result<Arc<Keys>, Error> {
         let inner = Arc::clone(&self.0);
         let seen = inner.attempts.load(Ordering::SeqCst);
+        // from here to the task nothing waits: who asks whether a token is being made sees the turn taken
+        let turn = Arc::clone(&inner.turn).lock_owned().await;
+        let keys = self.current();
+        if keys.generation > generation {
+            return Ok(keys);
+        }
+        if inner.attempts.load(Ordering::SeqCst) > seen
+            && let Some(unmade) = inner.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        {
+            return Err(inner.error(unmade));
+        }
         let task = tokio::task::spawn(async move {
-            let _turn = Arc::clone(&inner.turn).lock_owned().await;
-            let keys = Arc::clone(&inner.keys.read().unwrap_or_else(PoisonError::into_inner));
-            if keys.generation > generation {
-                return Ok(keys);
-            }
-            if inner.attempts.load(Ordering::SeqCst) > seen
-                && let Some(fault) = inner.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
-            {
-                return Err(inner.error(fault));
-            }
+            let _turn = turn;
             let made = inner.make(&keys).await;
             inner.attempts.fetch_add(1, Ordering::SeqCst);
-            let fault = made.as_ref().err().and_then(|error| match error {
-                Unmade::Fault(fault) => Some(fault.clone()),
-                Unmade::Error(_) => None,
-            });
-            *inner.failure.lock().unwrap_or_else(PoisonError::into_inner) = fault;
-            made.map_err(|unmade| match unmade {
-                Unmade::Fault(fault) => inner.error(fault),
-                Unmade::Error(error) => error,
-            })
+            *inner.failure.lock().unwrap_or_else(PoisonError::into_inner) = made.as_ref().err().cloned();
+            made.map_err(|unmade| inner.error(unmade))
         });
         let ended = task.await;
         ended.unwrap_or_else(|error| {
@@ -229,22 +238,17 @@ const ACCESS_TOKEN: &str = "access_token";
 const REFRESH_TOKEN: &str = "refresh_token";
 
 /// Why no token was made.
+#[derive(Clone)]
 enum Unmade {
     /// the API or the way to it
     Fault(Fault),
-    /// the store, or a token that cannot be sent
-    Error(Error),
-}
-
-impl From<Error> for Unmade {
-    fn from(error: Error) -> Self {
-        Self::Error(error)
-    }
+    /// the credential store
+    Store(Arc<StoreError>),
 }
 
 impl From<StoreError> for Unmade {
     fn from(error: StoreError) -> Self {
-        Self::Error(error.into())
+        Self::Store(Arc::new(error))
     }
 }
 
@@ -266,9 +270,9 @@ impl Inner {
         let MadeAuth::AuthorizationCode { client, token, .. } = plan.as_ref() else {
             let Made { token, expires_at, save, .. } = self.maker().make(plan).await?;
             self.keep_facts(save).await?;
-            return Ok(self.take(token, expires_at)?);
+            return self.take(token, expires_at);
         };
-        let Some((store, _)) = &self.kept else {
+        let Some((store, known)) = &self.kept else {
             return Err(Fault::Revoked("nobody has agreed to it yet".to_owned()).into());
         };
         let name = self.connection.name.clone();
@@ -281,13 +285,15 @@ impl Inner {
         let Some((mut entry, mut secrets)) = found else {
             return Err(Fault::Revoked("it was disconnected meanwhile".to_owned()).into());
         };
+        *known.lock().unwrap_or_else(PoisonError::into_inner) = Known::from(&entry);
         if let Some(reason) = entry.needs_reconnect {
             return Err(Fault::Revoked(reason).into());
         }
         let now = (self.clock)();
-        if !is_same(&secrets.token, &keys.token) && stale_from(now, entry.expires_at).is_none_or(|from| now < from) {
+        let is_good = self.stale_from(now, &secrets.token, entry.expires_at).is_none_or(|from| now < from);
+        if is_good && !is_same(&secrets.token, &keys.token) {
             // another process has made one
-            return Ok(self.take(secrets.token, entry.expires_at)?);
+            return self.take(secrets.token, entry.expires_at);
         }
         let Some(refresh_token) = secrets.token.get(REFRESH_TOKEN).cloned() else {
             let reason = "the token has ended, and the API gave none to refresh it with".to_owned();
@@ -304,7 +310,7 @@ impl Inner {
                 let (token, expires_at) = (secrets.token.clone(), entry.expires_at);
                 let store = store.clone();
                 blocking(move || store.write(&name, &entry, &secrets)).await?;
-                Ok(self.take(token, expires_at)?)
+                self.take(token, expires_at)
             }
             Err(Fault::Revoked(reason)) => {
                 self.mark_revoked(reason.clone()).await?;
@@ -319,7 +325,7 @@ impl Inner {
         &self,
         token: BTreeMap<String, SecretString>,
         expires_at: Option<DateTime<Utc>>,
-    ) -> Result<Arc<Keys>, Error> {
+    ) -> Result<Arc<Keys>, Unmade> {
         let now = (self.clock)();
         let credentials = self.given.and(&token);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
@@ -332,41 +338,63 @@ impl Inner {
             redactor.add(secret.expose_secret());
         }
         let proof = Proof::new(&self.connection.auth, &credentials.with_settings(&self.connection));
-        let proof = proof.map_err(|reason| Error::Token {
-            connection: self.connection.name.clone(),
-            reason: redactor.redact(&reason).into_owned(),
-            temporary: false,
-        })?;
+        let proof = proof.map_err(|reason| Fault::Refused(redactor.redact(&reason).into_owned()))?;
         for secret in proof.secrets() {
             redactor.add(secret);
         }
         let mut current = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         let generation = current.generation + 1;
-        let stale_from = stale_from(now, expires_at);
+        let stale_from = self.stale_from(now, &token, expires_at);
         let keys = Arc::new(Keys { generation, proof, credentials, redactor, stale_from, token });
         *current = Arc::clone(&keys);
         Ok(keys)
     }
 
     /// Keeps what the API told with a token, if that is new and the connection is kept at all.
-    async fn keep_facts(&self, save: Vec<(String, Value)>) -> Result<(), Error> {
-        let Some((store, entry)) = &self.kept else { return Ok(()) };
-        if save.iter().all(|(name, value)| entry.facts.get(name) == Some(value)) {
+    async fn keep_facts(&self, save: Vec<(String, Value)>) -> Result<(), StoreError> {
+        let Some((store, known)) = &self.kept else { return Ok(()) };
+        let is_told = |known: &Known| save.iter().all(|(name, value)| known.facts.get(name) == Some(value));
+        if is_told(&known.lock().unwrap_or_else(PoisonError::into_inner)) {
             return Ok(());
         }
-        let (store, name) = (store.clone(), self.connection.name.clone());
-        blocking(move || store.mark(&name, |entry| entry.facts.extend(save))).await?;
+        let (store, name, told) = (store.clone(), self.connection.name.clone(), save.clone());
+        blocking(move || store.mark(&name, |entry| entry.facts.extend(told))).await?;
+        known.lock().unwrap_or_else(PoisonError::into_inner).facts.extend(save);
         Ok(())
     }
 
+    /// Notes that a person must connect again, unless one has done so since: then it is the old agreement that is over.
     async fn mark_revoked(&self, reason: String) -> Result<(), StoreError> {
-        let Some((store, _)) = &self.kept else { return Ok(()) };
+        let Some((store, known)) = &self.kept else { return Ok(()) };
         let (store, name) = (store.clone(), self.connection.name.clone());
-        blocking(move || store.mark(&name, |entry| entry.needs_reconnect = Some(reason))).await?;
+        let connected_at = known.lock().unwrap_or_else(PoisonError::into_inner).connected_at;
+        let change = move |entry: &mut Entry| {
+            if entry.connected_at == connected_at {
+                entry.needs_reconnect = Some(reason);
+            }
+        };
+        blocking(move || store.mark(&name, change)).await?;
         Ok(())
     }
 
-    fn error(&self, fault: Fault) -> Error {
+    /// From when on a token is made anew. One that can only be followed by another agreement is good to its end.
+    fn stale_from(
+        &self,
+        now: DateTime<Utc>,
+        token: &BTreeMap<String, SecretString>,
+        expires_at: Option<DateTime<Utc>>,
+    ) -> Option<DateTime<Utc>> {
+        if needs_a_person(&self.connection) && !token.contains_key(REFRESH_TOKEN) {
+            return expires_at;
+        }
+        stale_from(now, expires_at)
+    }
+
+    fn error(&self, unmade: Unmade) -> Error {
+        let fault = match unmade {
+            Unmade::Fault(fault) => fault,
+            Unmade::Store(error) => return Error::Store(error),
+        };
         let connection = self.connection.name.clone();
         let keys = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
         let masked = |reason: String| keys.redactor.redact(&reason).into_owned();
@@ -413,3 +441,7 @@ fn stale_from(now: DateTime<Utc>, expires_at: Option<DateTime<Utc>>) -> Option<D
     let margin = (end - now).max(TimeDelta::zero()) / 10;
     Some(end - margin.min(limits::REFRESH_AHEAD_MAX))
 }
+
+#[cfg(test)]
+#[path = "session_tests.rs"]
+mod tests;

@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use url::{Url, form_urlencoded};
 
+use super::super::redact::Redactor;
 use super::super::sign::{fitting_algorithm, jwt, percent_encoded, timed};
 use crate::plan::{ClientAuth, ClientPlan, Template, TokenBody, TokenPlan, limits};
 
@@ -21,6 +22,24 @@ pub(crate) struct TokenRequest {
     pub content_type: Option<&'static str>,
     /// empty where the parameters are in the query
     pub body: SecretString,
+    /// those of them that prove something
+    pub secrets: Vec<SecretString>,
+}
+
+/// The parameters that are secrets.
+const SECRETS: [&str; 7] =
+    ["assertion", "client_assertion", "client_secret", "code", "code_verifier", "device_code", "refresh_token"];
+
+impl TokenRequest {
+    /// Takes the secrets of this request out of what its server says.
+    pub fn redactor(&self) -> Redactor {
+        let headers = self.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("accept"));
+        let headers = headers.flat_map(|(_, value)| {
+            let whole = value.expose_secret();
+            std::iter::once(whole).chain(whole.split_once(' ').map(|(_, secret)| secret))
+        });
+        Redactor::new(self.secrets.iter().map(ExposeSecret::expose_secret).chain(headers))
+    }
 }
 
 /// Who the application is. Not printable.
@@ -142,6 +161,10 @@ pub(crate) fn token_request(
             add_header(&mut headers, name, value.into())?;
         }
     }
+    let is_secret = |(name, value): &(String, Value)| {
+        SECRETS.contains(&name.as_str()).then(|| value.as_str().map(SecretString::from)).flatten()
+    };
+    let secrets = parameters.iter().filter_map(is_secret).collect();
     let (content_type, body) = match plan.body {
         TokenBody::Form => (Some("application/x-www-form-urlencoded"), form(&parameters)),
         TokenBody::Json => {
@@ -154,7 +177,7 @@ pub(crate) fn token_request(
             (None, String::new())
         }
     };
-    Ok(TokenRequest { url, headers, content_type, body: body.into() })
+    Ok(TokenRequest { url, headers, content_type, body: body.into(), secrets })
 }
 
 fn endpoint(plan: &TokenPlan, grant: &Grant, variables: &Variables) -> Result<Url, String> {
