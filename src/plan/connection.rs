@@ -142,6 +142,13 @@ fn base_url_of(
 /// Stands for a base URL that is not known yet: a name that never leads anywhere (RFC 2606).
 const NOT_CONNECTED: &str = "https://not-connected.invalid/";
 
+impl ConnectionPlan {
+    /// Whether the base URL is known. One that holds what only the API can tell is not, before the connection is connected.
+    pub fn knows_its_address(&self) -> bool {
+        self.base_url.as_str() != NOT_CONNECTED
+    }
+}
+
 /// The settings with what the API told, and the names of what it has not told. What a person has written wins.
 fn learned(config: Value, provider: &ProviderSpec, known: Option<&KnownConnection>) -> (Value, Vec<String>) {
     let Value::Object(mut config) = config else { return (config, Vec::new()) };
