@@ -387,6 +387,21 @@ pub(super) fn needs_a_person(plan: &AuthPlan) -> bool {
     matches!(plan, AuthPlan::Made(made) if matches!(made.as_ref(), MadeAuth::AuthorizationCode { .. }))
 }
 
+/// The settings that are told with a token.
+pub(super) fn told(plan: &AuthPlan) -> Vec<String> {
+    let AuthPlan::Made(made) = plan else { return Vec::new() };
+    match made.as_ref() {
+        MadeAuth::AuthorizationCode { token, .. }
+        | MadeAuth::ClientCredentials { token, .. }
+        | MadeAuth::JwtBearer { token, .. } => token.save.iter().map(|(name, _)| name.clone()).collect(),
+        MadeAuth::Jwt { .. }
+        | MadeAuth::GithubApp { .. }
+        | MadeAuth::TokenRequest { .. }
+        | MadeAuth::Oauth1 { .. }
+        | MadeAuth::Sigv4 { .. } => Vec::new(),
+    }
+}
+
 /// The scopes that a person is asked for, whatever is synced.
 pub(super) fn scopes(plan: &AuthPlan) -> &[String] {
     match plan {

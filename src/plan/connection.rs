@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::place::{Place, Sink};
-use super::provider::{ProviderDraft, as_base_url, saved};
+use super::provider::{ProviderDraft, as_base_url};
 use super::{
     AuthPlan, ConnectionPlan, CredentialSource, KnownConnection, RequestPlan, Template, TlsPlan, auth, request, words,
 };
@@ -39,7 +39,8 @@ pub(super) fn connection(
         }
     }
     let config = settings(sink, &place.key("config"), config, provider_spec.config.as_ref(), "E045");
-    let (config, unknown) = learned(config?, provider_spec, known);
+    let told = auth.as_ref().map(|(_, auth)| auth::told(auth)).unwrap_or_default();
+    let (config, unknown) = learned(config?, (provider_spec, &told), known);
     let agrees = auth.as_ref().is_some_and(|(_, auth)| auth::needs_a_person(auth));
     if known.is_none() && (agrees || !unknown.is_empty()) {
         let why = if agrees { "nobody has agreed to it yet" } else { "the API has not been asked about it yet" };
@@ -51,7 +52,7 @@ pub(super) fn connection(
         config => minijinja::Value::from(minijinja::value::Serde(config.as_ref()?)),
         connection => context! { name },
     };
-    let base_url = base_url_of(sink, place, spec, provider_spec, draft, (config.as_ref()?, &variables));
+    let base_url = base_url_of(sink, place, spec, draft, (&unknown, &variables));
     let ProviderDraft {
         base_url: _,
         auth: _,
@@ -104,9 +105,8 @@ fn base_url_of(
     sink: &mut Sink,
     place: &Place<'_>,
     spec: &ConnectionSpec,
-    provider_spec: &ProviderSpec,
     draft: &ProviderDraft,
-    (settings, variables): (&Value, &minijinja::Value),
+    (unknown, variables): (&[String], &minijinja::Value),
 ) -> Option<Url> {
     let ConnectionSpec { provider, base_url, .. } = spec;
     let (url_place, rendered) = match base_url {
@@ -123,7 +123,7 @@ fn base_url_of(
             };
             // the API tells it when the connection is made; nothing runs before
             let mut named = template.variables().iter().filter_map(|name| name.strip_prefix("config."));
-            if named.any(|name| settings.get(name).is_none() && saved(provider_spec).any(|saved| saved == name)) {
+            if named.any(|name| unknown.iter().any(|unknown| unknown == name)) {
                 return Some(Url::parse(NOT_CONNECTED).expect("it is a URL"));
             }
             (place.clone(), template.render_path(variables))
@@ -149,16 +149,23 @@ impl ConnectionPlan {
     }
 }
 
-/// The settings with what the API told, and the names of what it has not told. What a person has written wins.
-fn learned(config: Value, provider: &ProviderSpec, known: Option<&KnownConnection>) -> (Value, Vec<String>) {
+/// The settings with what the API told, and the names of what it has not told: in `on_connect`, or with a token of the way in. What a
+/// person has written wins.
+fn learned(
+    config: Value,
+    (provider, told): (&ProviderSpec, &[String]),
+    known: Option<&KnownConnection>,
+) -> (Value, Vec<String>) {
     let Value::Object(mut config) = config else { return (config, Vec::new()) };
     let mut unknown = Vec::new();
-    for name in saved(provider) {
+    let learned = provider.on_connect.iter().flat_map(|learn| learn.save.keys());
+    for name in learned.chain(told) {
         let told = known.and_then(|known| known.facts.get(name));
         match (config.contains_key(name), told) {
             (true, _) => {}
-            (false, Some(value)) => drop(config.insert(name.to_owned(), value.clone())),
-            (false, None) => unknown.push(name.to_owned()),
+            (false, Some(value)) => drop(config.insert(name.clone(), value.clone())),
+            (false, None) if unknown.contains(name) => {}
+            (false, None) => unknown.push(name.clone()),
         }
     }
     (Value::Object(config), unknown)
