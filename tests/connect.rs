@@ -363,10 +363,9 @@ fn what_comes_with_the_token_of_another_way_in_is_not_waited_for() {
     let server = OAuth::start(1_000, 2);
     let project = project(&server, &["people"]);
     let provider = std::fs::read_to_string(project.path().join("providers/api.yaml")).expect("the provider");
-    let provider = provider.replace("auth:\n", "auth:\n  token: { bearer: {} }\n").replace(
-        "on_connect:\n  - { request: { get: /me }, save: { account: $.id } }\n",
-        "",
-    );
+    let provider = provider
+        .replace("auth:\n", "auth:\n  token: { bearer: {} }\n")
+        .replace("on_connect:\n  - { request: { get: /me }, save: { account: $.id } }\n", "");
     project.write("providers/api.yaml", provider);
     let connection = |auth: &str| {
         project.write(
@@ -378,6 +377,7 @@ fn what_comes_with_the_token_of_another_way_in_is_not_waited_for() {
         );
         headwater(&project, &["check"]).stderr
     };
-    assert!(connection("oauth").contains("warning[W099]: the connection cannot run"), "`team` comes with this token");
+    let told = connection("oauth");
+    assert!(told.contains("warning[W099]: the connection cannot run"), "`team` comes with this token: {told}");
     assert!(!connection("token").contains("W099"), "{}", connection("token"));
 }

@@ -216,11 +216,7 @@ async fn agreement(connecting: &Connecting, arguments: &Arguments) -> Result<New
             return Err(Failure::user("the provider names no `device_url`", Some(hint)));
         }
         let device = connecting.device().await?;
-        anstream::eprintln!(
-            "open this address on any device, and enter the code {}:\n\n{}\n",
-            device.user_code,
-            device.url
-        );
+        anstream::eprintln!("open {} and enter {}", device.url, device.user_code);
         if let Some(url) = &device.complete_url {
             anstream::eprintln!("{DIM}or open this one, which has the code in it: {url}{DIM:#}");
         }
