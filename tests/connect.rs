@@ -364,7 +364,7 @@ fn what_comes_with_the_token_of_another_way_in_is_not_waited_for() {
     let project = project(&server, &["people"]);
     let provider = std::fs::read_to_string(project.path().join("providers/api.yaml")).expect("the provider");
     let provider = provider
-        .replace("auth:\n", "auth:\n  token: { bearer: {} }\n")
+        .replace("auth:\n  oauth:\n", "auth:\n  token: { bearer: {} }\n  oauth:\n")
         .replace("on_connect:\n  - { request: { get: /me }, save: { account: $.id } }\n", "");
     project.write("providers/api.yaml", provider);
     let connection = |auth: &str| {
