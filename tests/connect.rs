@@ -357,3 +357,27 @@ fn a_new_connection_is_added_to_the_project_and_a_refused_key_is_not_kept() {
     let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!((&report["verified"], &report["credentials"]), (&json!(true), &json!(["api_key"])), "{report}");
 }
+
+#[test]
+fn what_comes_with_the_token_of_another_way_in_is_not_waited_for() {
+    let server = OAuth::start(1_000, 2);
+    let project = project(&server, &["people"]);
+    let provider = std::fs::read_to_string(project.path().join("providers/api.yaml")).expect("the provider");
+    let provider = provider
+        .replace("auth:\n  oauth:\n", "auth:\n  token: { bearer: {} }\n  oauth:\n")
+        .replace("on_connect:\n  - { request: { get: /me }, save: { account: $.id } }\n", "");
+    project.write("providers/api.yaml", provider);
+    let connection = |auth: &str| {
+        project.write(
+            "headwater.yaml",
+            format!(
+                "database: test.duckdb\nconnections:\n  crm:\n    provider: api\n    auth: {auth}\n    \
+                 credentials: {{ client_id: \"${{A}}\", client_secret: \"${{B}}\", token: \"${{C}}\" }}\n"
+            ),
+        );
+        headwater(&project, &["check"]).stderr
+    };
+    let told = connection("oauth");
+    assert!(told.contains("warning[W099]: the connection cannot run"), "`team` comes with this token: {told}");
+    assert!(!connection("token").contains("W099"), "{}", connection("token"));
+}

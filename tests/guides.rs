@@ -24,6 +24,9 @@ use crate::support::Project;
 const NOT_YET: &str = "E090";
 const LIST: &str = "#what-cannot-be-run-yet";
 
+/// The code of a connection that cannot run before somebody has connected it.
+const NOT_CONNECTED: &str = "W099";
+
 const LANGUAGE: &str = "language.md";
 
 /// The address in the pages, which is that of `headwater demo --serve`.
@@ -163,7 +166,9 @@ fn small_project() -> Files {
 fn mistake(page: &str, example: &[&Block]) -> Option<String> {
     let mut files = small_project();
     example.iter().for_each(|block| files.lay(block.file().unwrap(), &block.text));
-    let (not_yet, others): (Vec<_>, Vec<_>) = files.diagnostics().into_iter().partition(|found| found.code == NOT_YET);
+    // nobody connects the accounts of the examples
+    let found = files.diagnostics().into_iter().filter(|found| found.code != NOT_CONNECTED);
+    let (not_yet, others): (Vec<_>, Vec<_>) = found.partition(|found| found.code == NOT_YET);
     let (line, says) = (example[0].line, example[0].above.contains(LIST));
     match (others.is_empty(), not_yet.is_empty()) {
         (false, _) => Some(format!("{page}:{line}:\n{}", rendered(&others))),
@@ -336,7 +341,10 @@ impl Reader {
         let server = runtime.block_on(Server::start(options)).expect("a loopback port");
         let project = Project::empty();
         let folder = project.path().to_owned();
-        Self { project, server, _runtime: runtime, folder, environment: Vec::new(), files: Files::default() }
+        // keys that are made are not for the home of who runs the tests
+        let keys = folder.join("keys").display().to_string();
+        let environment = vec![("XDG_CONFIG_HOME".to_owned(), keys)];
+        Self { project, server, _runtime: runtime, folder, environment, files: Files::default() }
     }
 
     /// Does all that the page says, from its first line to its last.
@@ -347,7 +355,10 @@ impl Reader {
             let place = format!("docs/{name}:{}", block.line);
             match block.file() {
                 // examples of another project
-                Some(file) if file.contains("acme") => {}
+                Some(file) if file.contains("acme") || block.text.contains("acme") => {}
+                None if block.language == "console" && block.text.contains("acme") => {
+                    commands += self.exist(&place, &block.text);
+                }
                 Some(file) => self.write(file, &block.text),
                 None if block.language == "console" => commands += self.console(&place, &block.text),
                 None => assert!(!block.text.contains("headwater "), "{place}: commands stand in a block of `console`"),
@@ -378,6 +389,20 @@ impl Reader {
                 );
             }
         }
+        commands.len()
+    }
+
+    /// Sees whether there are such commands, with such options; they are not run.
+    fn exist(&self, place: &str, text: &str) -> usize {
+        let commands = text.lines().filter_map(|line| line.strip_prefix("$ ")?.split_once("headwater "));
+        let commands: Vec<&str> = commands.map(|(_, arguments)| arguments).collect();
+        for arguments in &commands {
+            // an option that is not known is told of before the help is shown
+            let arguments: Vec<&str> = arguments.split(' ').chain(["--help"]).collect();
+            let output = self.project.headwater(&arguments);
+            assert_eq!(output.code, 0, "{place}: `headwater {}`: {}", arguments.join(" "), output.stderr);
+        }
+        assert!(!commands.is_empty(), "{place}: no commands");
         commands.len()
     }
 
@@ -503,6 +528,14 @@ fn a_reader_can_add_a_provider_and_meet_the_guard() {
     let mut reader = Reader::new();
     reader.follow("guides/add-a-provider.md");
     reader.follow("guides/deletes.md");
+}
+
+#[test]
+fn a_reader_can_connect_an_account() {
+    let mut reader = Reader::new();
+    reader.follow("guides/connecting.md");
+    let store = reader.project.path().join("my-project/.headwater/credentials.json");
+    assert!(!std::fs::read_to_string(store).expect("the store").contains("shop-demo-key"));
 }
 
 #[test]

@@ -181,9 +181,9 @@ async fn connect(
     let access = Access::connecting(connection, &secrets, Arc::clone(&clock))?;
     let connecting = Connecting::new(Arc::clone(connection), access)?;
     let token = if connecting.needs_a_person() {
-        Some(agreement(&connecting, arguments).await?)
+        Some(agreement(&connecting, arguments).await.map_err(|failure| again(name, failure))?)
     } else {
-        connecting.token().await?
+        connecting.token().await.map_err(|error| again(name, error.into()))?
     };
     let now = clock();
     let mut entry = entry(connection, &secrets, now);
@@ -216,7 +216,7 @@ async fn connect(
                     Some((entry, secrets)) => drop(store.write(name, &entry, &secrets)?),
                     None => drop(store.remove(name)?),
                 }
-                anstream::eprintln!("nothing new was kept");
+                anstream::eprintln!("nothing new was kept; {DIM}headwater connect {name}{DIM:#} tries again");
             }
             Err(failure)
         }
@@ -238,6 +238,13 @@ fn entry(connection: &ConnectionPlan, secrets: &Secrets, now: DateTime<Utc>) -> 
     }
 }
 
+/// Nothing is kept yet that another command could try.
+fn again(name: &str, failure: Failure) -> Failure {
+    let elsewhere = failure.hint.as_ref().is_some_and(|hint| hint.contains("headwater connections verify"));
+    let hint = if elsewhere { Some(format!("run `headwater connect {name}` again")) } else { failure.hint };
+    Failure { hint, ..failure }
+}
+
 /// A person agrees: here, on another device, or wherever a browser is.
 async fn agreement(connecting: &Connecting, arguments: &Arguments) -> Result<NewToken, Failure> {
     if arguments.device {
@@ -248,8 +255,9 @@ async fn agreement(connecting: &Connecting, arguments: &Arguments) -> Result<New
         let device = connecting.device().await?;
         anstream::eprintln!("open {} and enter {}", device.url, device.user_code);
         if let Some(url) = &device.complete_url {
-            anstream::eprintln!("{DIM}or open {url}{DIM:#}");
+            anstream::eprintln!("{DIM}or open this one, which has the code in it: {url}{DIM:#}");
         }
+        anstream::eprintln!("waiting for you to agree");
         return Ok(connecting.agreed(device).await?);
     }
     let uri = arguments.redirect_uri.as_ref();
@@ -257,9 +265,10 @@ async fn agreement(connecting: &Connecting, arguments: &Arguments) -> Result<New
         let redirect_uri = uri.map_or("http://127.0.0.1:8085/callback", |uri| &uri.text);
         let authorization = connecting.authorize(redirect_uri)?;
         anstream::eprintln!(
-            "open this address, agree, and copy the address that the browser ends at:\n\n{}\n",
+            "open this address, agree, and copy the address that the browser ends at (it may show an error there):\n\n{}\n",
             authorization.url
         );
+        anstream::eprintln!("{DIM}it ends at {redirect_uri}, which the application must be registered with{DIM:#}");
         let pasted = ask::line("the address")?;
         let hint = || Some("paste the whole address, with everything behind the `?`".to_owned());
         let redirected = Url::parse(&pasted).map_err(|_| Failure::user("that is no address", hint()))?;
@@ -269,6 +278,10 @@ async fn agreement(connecting: &Connecting, arguments: &Arguments) -> Result<New
     let loopback = loopback::Loopback::listen(port, uri).await?;
     let authorization = connecting.authorize(&loopback.redirect_uri)?;
     anstream::eprintln!("waiting for you to agree in the browser:\n\n{}\n", authorization.url);
+    anstream::eprintln!(
+        "{DIM}it comes back to {}, which the application must be registered with{DIM:#}",
+        loopback.redirect_uri
+    );
     if !arguments.no_browser && open::that_detached(authorization.url.as_str()).is_err() {
         anstream::eprintln!("{DIM}no browser could be opened here: open the address yourself, or use `--paste`{DIM:#}");
     }
@@ -313,7 +326,11 @@ fn tell(folder: &Path, name: &str, store: &CredentialStore, verified: bool, as_j
         return Ok(0);
     }
     let list = |names: &[String]| names.join(", ");
-    anstream::println!("connected `{name}`{}", if verified { ", and its API accepts it" } else { "" });
+    let proof = if verified { ", and its API accepts it" } else { "; whether its API accepts it is not known" };
+    anstream::println!("connected `{name}`{proof}");
+    if !verified {
+        anstream::eprintln!("{DIM}the provider names no request to `verify` it with: the first run tells{DIM:#}");
+    }
     let mut rows = Vec::new();
     if !entry.credentials.is_empty() {
         rows.push(("credentials", list(&entry.credentials)));
@@ -327,6 +344,8 @@ fn tell(folder: &Path, name: &str, store: &CredentialStore, verified: bool, as_j
     if let Some(at) = entry.expires_at {
         let renewed = if entry.renewable { ", and is renewed before that" } else { "" };
         rows.push(("token", format!("ends at {}{renewed}", at.format("%Y-%m-%d %H:%M:%S UTC"))));
+    } else if entry.renewable {
+        rows.push(("token", "is renewed when the API ends it".to_owned()));
     }
     for (what, text) in rows {
         anstream::println!("  {what:16} {text}");
@@ -335,7 +354,7 @@ fn tell(folder: &Path, name: &str, store: &CredentialStore, verified: bool, as_j
     let granted: BTreeSet<&str> = entry.scopes.iter().map(String::as_str).collect();
     let missing: Vec<&str> = missing.difference(&granted).copied().collect();
     if !entry.scopes.is_empty() && !missing.is_empty() {
-        anstream::eprintln!("the person did not grant: {}", missing.join(", "));
+        anstream::eprintln!("note: asked for and not granted: {}", missing.join(", "));
     }
     Ok(0)
 }

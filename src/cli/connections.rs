@@ -67,9 +67,12 @@ pub(super) fn disconnect(folder: &Path, arguments: &DisconnectArguments) -> Done
     Ok(0)
 }
 
+const NEEDS_RECONNECT: &str = "needs reconnect";
+const NOT_CONNECTED: &str = "not connected";
+
 /// How a connection is.
 struct Health {
-    /// `ok`, `expires`, `needs reconnect`, `not connected`
+    /// `ok`, `expires`, `needs reconnect`, `not connected`, `not usable`
     state: &'static str,
     /// why, or until when
     detail: String,
@@ -80,14 +83,14 @@ fn health(connection: &ConnectionPlan, store: &CredentialStore, entry: Option<&E
     let clock: engine::Clock = Arc::new(move || now);
     match Access::of(connection, store, clock) {
         Ok(_) => {}
-        Err(Error::NeedsReconnect { reason, .. }) => return Health { state: "needs reconnect", detail: reason },
-        Err(Error::NotConnected { reason, .. }) => return Health { state: "not connected", detail: reason },
+        Err(Error::NeedsReconnect { reason, .. }) => return Health { state: NEEDS_RECONNECT, detail: reason },
+        Err(Error::NotConnected { reason, .. }) => return Health { state: NOT_CONNECTED, detail: reason },
         Err(error) => return Health { state: "not usable", detail: error.to_string() },
     }
     match entry.and_then(|entry| entry.expires_at.filter(|_| !entry.renewable)) {
         None => Health { state: "ok", detail: String::new() },
         Some(at) if at <= now => {
-            Health { state: "needs reconnect", detail: format!("its token ended at {}", moment(at)) }
+            Health { state: NEEDS_RECONNECT, detail: format!("its token ended at {}", moment(at)) }
         }
         Some(at) => Health { state: "expires", detail: moment(at) },
     }
@@ -105,7 +108,7 @@ fn list(plan: &Plan, store: &CredentialStore, as_json: bool) -> Done {
         Err(error) => return Err(error.into()),
     };
     let now = (engine::system_clock())();
-    let mut rows = Vec::new();
+    let (mut rows, mut waiting) = (Vec::new(), Vec::new());
     for connection in &plan.connections {
         let entry = entries.get(&connection.name).filter(|entry| entry.provider == connection.provider);
         let Health { state, detail } = health(connection, store, entry, now);
@@ -123,17 +126,25 @@ fn list(plan: &Plan, store: &CredentialStore, as_json: bool) -> Done {
         }
         let auth = connection.auth_name.clone().unwrap_or_default();
         let last = last.map(moment).unwrap_or_default();
-        let row = [&connection.name, &connection.provider, &auth, &state.to_owned(), &detail, &last, &error];
+        if state == NOT_CONNECTED || state == NEEDS_RECONNECT {
+            waiting.push(connection.name.as_str());
+        }
+        let row = [&connection.name, &connection.provider, &auth, &state.to_owned(), &last, &error, &detail];
         rows.push(row.map(Clone::clone).to_vec());
     }
     if !as_json {
-        let headings = ["connection", "provider", "auth", "state", "", "last run", "last error"];
+        let headings = ["connection", "provider", "auth", "state", "last run", "last error", "detail"];
         anstream::println!("{}", table(&headings, &rows, &[]));
+        if let Some(first) = waiting.first() {
+            let others = if waiting.len() > 1 { ", and so on" } else { "" };
+            anstream::eprintln!("{DIM}to connect: headwater connect {first}{others}{DIM:#}");
+        }
         let orphans: Vec<_> =
             entries.keys().filter(|name| !plan.connections.iter().any(|one| one.name == **name)).collect();
         for name in orphans {
             anstream::eprintln!(
-                "`{name}` is kept, and headwater.yaml has no such connection: {DIM}headwater disconnect {name}{DIM:#}"
+                "note: secrets of `{name}` are kept, and headwater.yaml has no such connection; {DIM}headwater disconnect {name}{DIM:#} \
+                 forgets them"
             );
         }
     }
@@ -170,7 +181,11 @@ fn verify(folder: &Path, plan: &Plan, store: &CredentialStore, wanted: &[String]
             Ok(false) => ("not asked", "the provider has no `verify`".to_owned()),
             Err(failure) => {
                 worst = worst.max(failure.code);
-                ("failed", failure.message)
+                let entry = store.entries()?.remove(&connection.name);
+                match health(connection, store, entry.as_ref(), clock()) {
+                    Health { state, detail } if state == NOT_CONNECTED || state == NEEDS_RECONNECT => (state, detail),
+                    Health { .. } => ("failed", failure.message),
+                }
             }
         };
         let waits = store.entries()?.get(&connection.name).is_some_and(|entry| entry.needs_reconnect.is_some());
@@ -184,7 +199,7 @@ fn verify(folder: &Path, plan: &Plan, store: &CredentialStore, wanted: &[String]
         }
     }
     if !as_json {
-        anstream::println!("{}", table(&["connection", "provider", "state", ""], &rows, &[]));
+        anstream::println!("{}", table(&["connection", "provider", "state", "detail"], &rows, &[]));
     }
     Ok(worst)
 }

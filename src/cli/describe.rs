@@ -431,9 +431,10 @@ fn algorithm_name(algorithm: Algorithm) -> &'static str {
 /// How a request proves who asks, where that is made first.
 pub(super) fn made(plan: &MadeAuth) -> String {
     match plan {
-        MadeAuth::AuthorizationCode { authorize_url, client, token, send, .. } => {
-            let asked = scopes(client);
-            format!("a person agrees at {}{asked}; {}; {}", authorize_url.text(), endpoint(token), sent(send))
+        MadeAuth::AuthorizationCode { authorize_url, device_url, token, send, .. } => {
+            let device =
+                device_url.as_ref().map(|url| format!(", or enters a code of {}", url.text())).unwrap_or_default();
+            format!("a person agrees at {}{device}; {}; {}", authorize_url.text(), endpoint(token), sent(send))
         }
         MadeAuth::ClientCredentials { client, token, send } => {
             format!("{}{}; {}", endpoint(token), scopes(client), sent(send))
@@ -503,6 +504,45 @@ pub(super) fn auth(plan: &AuthPlan) -> String {
         AuthPlan::Bearer { token } => format!("bearer {}", secret(token)),
         AuthPlan::Made(plan) => made(plan),
     }
+}
+
+/// What belongs to how a request proves who asks: the scopes that a person is asked for, what becomes of a token, and what only the API can
+/// tell.
+pub(super) fn session(connection: &ConnectionPlan) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if let AuthPlan::Made(made) = &connection.auth {
+        match made.as_ref() {
+            MadeAuth::AuthorizationCode { token, .. } => {
+                if !connection.scopes.is_empty() {
+                    facts.push(("scopes", format!("{}: what the person is asked for", and(&connection.scopes))));
+                }
+                facts.extend(kept(token));
+            }
+            MadeAuth::ClientCredentials { token, .. } | MadeAuth::JwtBearer { token, .. } => facts.extend(kept(token)),
+            MadeAuth::Jwt { .. }
+            | MadeAuth::GithubApp { .. }
+            | MadeAuth::TokenRequest { .. }
+            | MadeAuth::Oauth1 { .. }
+            | MadeAuth::Sigv4 { .. } => {}
+        }
+    }
+    if !connection.unknown.is_empty() {
+        let names: Vec<String> = connection.unknown.iter().map(|name| format!("config.{name}")).collect();
+        facts.push(("not known", format!("{}, before `headwater connect {}`", and(&names), connection.name)));
+    }
+    facts
+}
+
+/// What the answer of a token endpoint is read for besides the token.
+fn kept(plan: &TokenPlan) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    facts.extend(plan.lasts.map(|lasts| ("token lasts", format!("{}, where the answer does not say it", time(lasts)))));
+    if !plan.save.is_empty() {
+        let saved: Vec<String> =
+            plan.save.iter().map(|(name, path)| format!("config.{name} from {}", path.text())).collect();
+        facts.push(("token tells", and(&saved)));
+    }
+    facts
 }
 
 /// What tells that a record is gone.

@@ -169,7 +169,9 @@ fn columns(sync: &SyncPlan) -> Vec<Vec<String>> {
 fn facts(sync: &SyncPlan, checkpoint: Option<&Checkpoint>) -> Vec<(&'static str, String)> {
     let connection = &sync.connection;
     let path = sync.list.request.path.text();
-    let url = if path.starts_with('/') {
+    let url = if path.starts_with('/') && !connection.knows_its_address() {
+        format!("{path}, at an address that the API tells when it is connected")
+    } else if path.starts_with('/') {
         format!("{}{path}", connection.base_url.as_str().trim_end_matches('/'))
     } else {
         path.to_owned()
@@ -203,6 +205,7 @@ fn facts(sync: &SyncPlan, checkpoint: Option<&Checkpoint>) -> Vec<(&'static str,
         }
     }
     facts.push(("auth", describe::auth(&connection.auth)));
+    facts.extend(describe::session(connection));
     let records: Vec<&str> = sync.list.response.records.iter().map(JsonPath::text).collect();
     let optional = if sync.list.response.optional { ", where there are any" } else { "" };
     facts.push(("records", records.join(" and ") + optional));

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::place::{Place, Sink};
-use super::provider::{ProviderDraft, as_base_url, saved};
+use super::provider::{ProviderDraft, as_base_url};
 use super::{
     AuthPlan, ConnectionPlan, CredentialSource, KnownConnection, RequestPlan, Template, TlsPlan, auth, request, words,
 };
@@ -46,7 +46,7 @@ pub(super) fn connection(
         config => minijinja::Value::from(minijinja::value::Serde(config.as_ref()?)),
         connection => context! { name },
     };
-    let base_url = base_url_of(sink, place, spec, provider_spec, draft, (config.as_ref()?, &variables));
+    let base_url = base_url_of(sink, place, spec, draft, (&unknown, &variables));
     let ProviderDraft {
         base_url: _,
         auth: _,
@@ -99,9 +99,8 @@ fn base_url_of(
     sink: &mut Sink,
     place: &Place<'_>,
     spec: &ConnectionSpec,
-    provider_spec: &ProviderSpec,
     draft: &ProviderDraft,
-    (settings, variables): (&Value, &minijinja::Value),
+    (unknown, variables): (&[String], &minijinja::Value),
 ) -> Option<Url> {
     let ConnectionSpec { provider, base_url, .. } = spec;
     let (url_place, rendered) = match base_url {
@@ -118,7 +117,7 @@ fn base_url_of(
             };
             // the API tells it when the connection is made; nothing runs before
             let mut named = template.variables().iter().filter_map(|name| name.strip_prefix("config."));
-            if named.any(|name| settings.get(name).is_none() && saved(provider_spec).any(|saved| saved == name)) {
+            if named.any(|name| unknown.iter().any(|unknown| unknown == name)) {
                 return Some(Url::parse(NOT_CONNECTED).expect("it is a URL"));
             }
             (place.clone(), template.render_path(variables))
@@ -136,6 +135,13 @@ fn base_url_of(
 
 /// Stands for a base URL that is not known yet: a name that never leads anywhere (RFC 2606).
 const NOT_CONNECTED: &str = "https://not-connected.invalid/";
+
+impl ConnectionPlan {
+    /// Whether the base URL is known. One that holds what only the API can tell is not, before the connection is connected.
+    pub fn knows_its_address(&self) -> bool {
+        self.base_url.as_str() != NOT_CONNECTED
+    }
+}
 
 /// Tells that nothing can run before somebody has connected the account.
 fn not_connected(
@@ -172,6 +178,7 @@ fn learned(
         match (config.contains_key(name), told) {
             (true, _) => {}
             (false, Some(value)) => drop(config.insert(name.to_owned(), value.clone())),
+            (false, None) if unknown.iter().any(|known| known == name) => {}
             (false, None) => unknown.push(name.to_owned()),
         }
     }

@@ -400,7 +400,7 @@ class GitHub:
         return found
 
     def yaml(self):
-        lines = [f"  {self.connection}:", "    provider: github", f"    base_url: {self.base}",
+        lines = [f"  {self.connection}:", "    provider: github", "    auth: token", f"    base_url: {self.base}",
                  "    credentials: { token: \"${REAL_GITHUB_TOKEN}\" }", "    syncs:"]
         for table in self.tables:
             inputs = {}

@@ -87,7 +87,7 @@ pub(super) fn secret(name: &str) -> Result<SecretString, Failure> {
 /// A line from the person.
 pub(super) fn line(prompt: &str) -> Result<String, Failure> {
     if !is_interactive() {
-        return Err(Failure::user("nobody is there to ask", None));
+        return Err(Failure::user("nobody is there to ask", Some("run it in a terminal".to_owned())));
     }
     anstream::eprint!("{prompt}: ");
     std::io::stderr().flush()?;

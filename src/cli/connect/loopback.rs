@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Router;
 use axum::extract::State;
-use axum::http::{HeaderName, Method, StatusCode, Uri, header};
+use axum::http::{Method, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -26,17 +26,18 @@ struct Shared {
     tell: Mutex<Option<oneshot::Sender<Url>>>,
 }
 
-const PAGE: &str = "<!doctype html><meta charset=utf-8><meta name=viewport content=\"width=device-width\"><title>headwater</title>\
-    <style>body{font:1.1rem/1.6 system-ui,sans-serif;max-width:32rem;margin:20vh auto;padding:0 1.5rem;color:#222;background:#fff}\
-    @media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}}</style>\
-    <h1>Back to the terminal</h1><p>headwater has what it was waiting for. You can close this window.";
-
-/// What is said to whoever asks for something else.
-const NOTHING: &str = "<!doctype html><meta charset=utf-8><title>headwater</title><p>headwater waits for the answer of an API here, \
-    and this is none.";
-
-const HEADERS: [(HeaderName, &str); 2] =
-    [(header::CONTENT_TYPE, "text/html; charset=utf-8"), (header::REFERRER_POLICY, "no-referrer")];
+/// The page that the browser ends at: a heading and what follows it.
+fn page(title: &str, text: &str) -> String {
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8>\
+         <meta name=viewport content=\"width=device-width,initial-scale=1\"><title>{title} - headwater</title><style>\
+         :root{{color-scheme:light dark}}\
+         body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:18vh auto 2rem;padding:0 1.5rem;color:#222;background:#fff}}\
+         h1{{font-size:1.7rem;line-height:1.2;margin:0 0 .6rem}}p{{margin:0}}\
+         @media(prefers-color-scheme:dark){{body{{color:#ddd;background:#181818}}}}\
+         </style><h1>{title}</h1><p>{text}</p></html>"
+    )
+}
 
 impl Loopback {
     /// Listens on this machine only; `redirect_uri` is what the API knows, or else `http://127.0.0.1:<port>/callback` with a port that is
@@ -70,19 +71,39 @@ impl Loopback {
 }
 
 async fn arrived(State(shared): State<Arc<Shared>>, method: Method, uri: Uri) -> impl IntoResponse {
-    if method != Method::GET || uri.path() != shared.base.path() {
-        return (StatusCode::NOT_FOUND, HEADERS, NOTHING);
-    }
     let mut url = shared.base.clone();
     url.set_query(uri.query());
     // browsers ask ahead and again: only what is an answer counts, and the first one of these
-    let is_answer = url.query_pairs().any(|(name, _)| name == "code" || name == "error");
-    if !is_answer {
-        return (StatusCode::BAD_REQUEST, HEADERS, NOTHING);
-    }
-    if let Some(tell) = shared.tell.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    let has = |wanted: &str| url.query_pairs().any(|(name, _)| name == wanted);
+    // a page that the browser asks for by itself, or somebody else's POST, is no answer of the API
+    let is_here = method == Method::GET && uri.path() == shared.base.path();
+    let (agreed, refused) = (is_here && has("code"), is_here && has("error"));
+    if (agreed || refused)
+        && let Some(tell) = shared.tell.lock().unwrap_or_else(PoisonError::into_inner).take()
+    {
         // whoever waited may have gone
         drop(tell.send(url));
     }
-    (StatusCode::OK, HEADERS, PAGE)
+    // nothing of the query is shown: anybody can have written it
+    let (status, page) = match (agreed, refused) {
+        (_, true) => (StatusCode::OK, page("Not connected", "The API did not agree. The terminal says why.")),
+        (true, false) => {
+            let text = "The terminal goes on from here, and says whether it worked. You can close this window.";
+            (StatusCode::OK, page("Back to the terminal", text))
+        }
+        (false, false) if !is_here => {
+            (StatusCode::NOT_FOUND, page("Nothing to see here", "headwater waits for an API's answer elsewhere."))
+        }
+        (false, false) => {
+            let text = "This address waits for an API's answer, and this is none. headwater goes on waiting.";
+            (StatusCode::BAD_REQUEST, page("Nothing to see here", text))
+        }
+    };
+    let headers = [
+        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"),
+    ];
+    (status, headers, page)
 }
