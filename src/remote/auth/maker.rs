@@ -45,6 +45,17 @@ pub(in crate::remote) enum Fault {
     Pending(bool),
 }
 
+impl Fault {
+    /// Where nobody has agreed to anything, nothing was taken back: what is refused are the credentials (RFC 7521, 4.1.1 has
+    /// `invalid_grant` for an assertion too).
+    fn of_credentials(self) -> Self {
+        match self {
+            Self::Revoked(reason) => Self::Refused(reason),
+            Self::Refused(_) | Self::Transient(_) | Self::Pending(_) => self,
+        }
+    }
+}
+
 /// What tokens are made with.
 pub(in crate::remote) struct Maker<'a> {
     pub connection: &'a ConnectionPlan,
@@ -62,11 +73,13 @@ impl Maker<'_> {
         match plan {
             MadeAuth::ClientCredentials { client, token, .. } => {
                 let scopes = client.scopes.join(&client.scope_separator);
-                self.grant(token, Some(client), &Grant::ClientCredentials { scopes }).await
+                let grant = Grant::ClientCredentials { scopes };
+                self.grant(token, Some(client), &grant).await.map_err(Fault::of_credentials)
             }
             MadeAuth::JwtBearer { assertion, token, .. } => {
                 let (assertion, _) = self.signed(assertion, true)?;
-                self.grant(token, None, &Grant::JwtBearer { assertion }).await
+                let grant = Grant::JwtBearer { assertion };
+                self.grant(token, None, &grant).await.map_err(Fault::of_credentials)
             }
             MadeAuth::Jwt { jwt, .. } => {
                 let (token, expires_at) = self.signed(jwt, false)?;
