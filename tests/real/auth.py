@@ -316,7 +316,7 @@ class OpenId:
         for client, client_auth in self.MACHINES.items():
             tokens = {line["token"] for line in self.log.since(mark, event="used", client=client)}
             expect(len(tokens) >= 3, f"{client}: {len(tokens)} tokens")
-            show("client_credentials", client_auth, rows // len(self.MACHINES), f"{len(tokens)} tokens, each ended in the middle of it or after")
+            show("client_credentials", client_auth, rows // len(self.MACHINES), f"{len(tokens)} tokens, one after the other")
         wrong = project.run(secrets={"SECRET_MACHINE": "not-the-secret"})
         error = wrong.errors().get("machine", {})
         expect(wrong.code != 0 and list(wrong.errors()) == ["machine"], f"{wrong.errors()}")
