@@ -313,6 +313,31 @@ fn a_token_endpoint_that_is_away_for_a_while_is_asked_again() {
 }
 
 #[test]
+fn refused_credentials_of_an_application_wait_for_no_person() {
+    let api = crate::support::Api::start(|_| crate::support::Reply::status(400, r#"{"error":"invalid_grant"}"#));
+    let project = Project::simple(
+        &api.url(),
+        "request: { get: /items }\nresponse: { records: $ }",
+        "key: [id]\ncolumns: { id: $.id }",
+    );
+    let token = format!("token: {{ url: {}/token }}", api.url());
+    for way in [
+        format!("jwt_bearer: {{ algorithm: HS256, key: not-the-key, claims: {{ iss: me }}, {token} }}"),
+        format!("client_credentials: {{ client_id: me, client_secret: not-the-secret, {token} }}"),
+    ] {
+        project.write(
+            "providers/api.yaml",
+            format!("provider: api\nbase_url: {}\nauth: {{ own: {{ {way} }} }}\n", api.url()),
+        );
+        let run = headwater(&project, &["run", "--json"]);
+        let error = &run.report()[0]["error"];
+        assert_eq!((run.code, &error["code"]), (3, &json!("no_token")), "nobody has agreed to anything: {run:?}");
+        assert!(error["message"].as_str().expect("text").contains("`invalid_grant`"), "{error}");
+    }
+    assert_eq!(api.requests().len(), 2);
+}
+
+#[test]
 fn a_new_connection_is_added_to_the_project_and_a_refused_key_is_not_kept() {
     let api = crate::support::Api::start(|request| match request.header("x-api-key") {
         Some("the-r1ght-key") => crate::support::Reply::json(&json!({ "id": 7 })),

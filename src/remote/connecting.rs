@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::SecretString;
 use serde_json::Value;
-use url::{Url, form_urlencoded};
+use url::Url;
 
 use super::access::Access;
-use super::auth::{Fault, Made, Maker, Sent, answer};
+use super::auth::{Fault, Made, Maker, answer};
 use super::client::routes;
 use super::error::Error;
 use super::random;
 use super::redact::Redactor;
 use super::sockets::{Routes, Sockets};
-use super::token::{self, Authorize, ClientParts, Grant};
-use crate::plan::{AuthPlan, ConnectionPlan, MadeAuth, Method, Pkce, limits};
+use super::token::{self, Authorize, ClientParts, Grant, Signing};
+use crate::plan::{AuthPlan, ConnectionPlan, MadeAuth, Pkce, limits};
 
 /// A connection that is being connected.
 pub struct Connecting {
@@ -157,9 +157,9 @@ impl Connecting {
             let variables = self.access.credentials.with_settings(&self.connection);
             let parts = ClientParts::new(client, token.client_auth, &variables).map_err(Fault::Refused)?;
             let scope = self.connection.scopes.join(&client.scope_separator);
-            let url = url.render_path(&variables).map_err(|error| Fault::Refused(error.to_string()))?;
-            let url = Url::parse(&url).map_err(|_| Fault::Refused(format!("`device_url`: `{url}` is not a URL")))?;
-            let (status, body) = self.maker().send(device_request(url, &parts, &scope)).await?;
+            let signing = Signing { now: (self.access.clock)(), jti: &random::text::<16>() };
+            let request = token::device_request(token, url, &parts, &scope, &variables, &signing);
+            let (status, body) = self.maker().send(request.map_err(Fault::Refused)?.into()).await?;
             let answer = answer(status, &body)?;
             let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
             let seconds = |name: &str, default| answer.get(name).and_then(Value::as_u64).unwrap_or(default);
@@ -227,28 +227,6 @@ impl Connecting {
         };
         let reason = redactor.redact(&reason).into_owned();
         Error::Token { connection: self.connection.name.clone(), reason, temporary }
-    }
-}
-
-/// The request for a device's code (RFC 8628, 3.1).
-fn device_request(url: Url, client: &ClientParts, scope: &str) -> Sent {
-    let mut form = form_urlencoded::Serializer::new(String::new());
-    form.append_pair("client_id", &client.id);
-    if !client.secret.expose_secret().is_empty() {
-        form.append_pair("client_secret", client.secret.expose_secret());
-    }
-    if !scope.is_empty() {
-        form.append_pair("scope", scope);
-    }
-    let header = |name: &str, value: &str| (name.to_owned(), SecretString::from(value));
-    Sent {
-        method: Method::Post,
-        url,
-        headers: vec![
-            header("Accept", "application/json"),
-            header("Content-Type", "application/x-www-form-urlencoded"),
-        ],
-        body: Some(form.finish().into()),
     }
 }
 

@@ -10,3 +10,10 @@ pub(super) fn text<const N: usize>() -> String {
     SystemRandom::new().fill(&mut bytes).expect("the operating system has random numbers");
     URL_SAFE_NO_PAD.encode(bytes)
 }
+
+/// `N` random bytes from the operating system in hexadecimal, for readers that take letters and digits alone.
+pub(super) fn hex<const N: usize>() -> String {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).expect("the operating system has random numbers");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

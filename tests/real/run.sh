@@ -1,9 +1,10 @@
 #!/bin/sh
 # Syncs API servers that nobody of this project wrote, with the shipped providers and integrations, and compares what
-# DuckDB holds with what the servers themselves say: every row of every table, column by column. `./dev real` builds and
-# calls it; docs/real-servers.md says more.
+# DuckDB holds with what the servers themselves say: every row of every table, column by column. Then gets in by every way
+# in that headwater has, at servers and libraries that others wrote. `./dev real` builds and calls it; docs/real-servers.md
+# says more.
 #
-#   tests/real/run.sh [stripe|github|all]
+#   tests/real/run.sh [stripe|github|auth|all]
 #
 # Environment: HEADWATER (the program), HEADWATER_CACHE (where the servers are installed, once).
 set -eu
@@ -12,6 +13,8 @@ here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 cache=${HEADWATER_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/headwater}/real
 localstripe_version=1.15.10
 emulate_version=0.12.2
+oidc_version=9.13.3
+access_seconds=3
 node_major=24
 
 say() { echo "real: $*" >&2; }
@@ -41,6 +44,14 @@ install() {
 
 fill_localstripe() {
     python3 -m venv . && PIP_DISABLE_PIP_VERSION_CHECK=1 bin/pip install --requirement "$here/localstripe.txt"
+}
+
+fill_signatures() {
+    python3 -m venv . && PIP_DISABLE_PIP_VERSION_CHECK=1 bin/pip install --requirement "$here/signatures.txt"
+}
+
+fill_oidc() {
+    cp "$here/oidc/package.json" "$here/oidc/package-lock.json" . && npm ci --no-audit --no-fund --loglevel=error
 }
 
 fill_emulate() {
@@ -86,9 +97,11 @@ start() {
     say "$name answers on 127.0.0.1:$port"
 }
 
-# The comparison, in the background: a shell that waits for it takes signals at once.
+# compare SCRIPT ARGUMENT…: in the background, because a shell that waits for it takes signals at once.
 compare() {
-    python3 "$here/real.py" "$@" &
+    script=$1
+    shift
+    python3 "$here/$script" "$@" &
     comparison=$!
     wait "$comparison"
     comparison=
@@ -113,7 +126,7 @@ test_stripe() {
     port=$(python3 "$here/real.py" port)
     start emulate-stripe "$port" "$node" "$cache/emulate-$emulate_version/node_modules/emulate/dist/index.js" start \
         --port "$port" --host 127.0.0.1 --service stripe --base-url "http://127.0.0.1:$port"
-    compare stripe "$work/stripe" "$localstripe_port" "$port"
+    compare real.py stripe "$work/stripe" "$localstripe_port" "$port"
 }
 
 test_github() {
@@ -123,13 +136,40 @@ test_github() {
     start emulate-github "$port" "$node" "$cache/emulate-$emulate_version/node_modules/emulate/dist/index.js" start \
         --port "$port" --host 127.0.0.1 --service github --base-url "http://127.0.0.1:$port" \
         --seed "$here/emulate/github.yaml"
-    compare github "$work/github" "$port"
+    compare real.py github "$work/github" "$port"
+}
+
+test_auth() {
+    # a changed set is another one
+    signatures=signatures-$(cksum <"$here/signatures.txt" | cut -d ' ' -f 1)
+    find_node
+    install "emulate-$emulate_version" fill_emulate
+    install "oidc-provider-$oidc_version" fill_oidc
+    install "$signatures" fill_signatures
+    checker=$cache/$signatures/bin/python
+    "$checker" "$here/verifier.py" keys "$work/keys"
+
+    port=$(python3 "$here/real.py" port)
+    start verifier "$port" "$checker" "$here/verifier.py" serve "$port" "$work/keys"
+    compare auth.py signatures "$work/signatures" "$port" "$work/verifier.log" "$work/keys"
+
+    port=$(python3 "$here/real.py" port)
+    start emulate-app "$port" "$node" "$cache/emulate-$emulate_version/node_modules/emulate/dist/index.js" start \
+        --port "$port" --host 127.0.0.1 --service github --base-url "http://127.0.0.1:$port" \
+        --seed "$work/keys/github-app.yaml"
+    compare auth.py github-app "$work/github-app" "$port" "$work/keys"
+
+    port=$(python3 "$here/real.py" port)
+    redirect_port=$(python3 "$here/real.py" port)
+    start oidc-provider "$port" "$node" "$here/oidc/launch.mjs" "$cache/oidc-provider-$oidc_version" "$port" \
+        "http://127.0.0.1:$redirect_port/callback" "$work/keys/rsa.pub" "$access_seconds"
+    compare auth.py oidc "$work/oidc" "$port" "$redirect_port" "$work/oidc-provider.log" "$work/keys" "$access_seconds"
 }
 
 what=${1:-all}
 case $what in
-stripe | github | all) ;;
-*) die "what is \`$what\`? One of stripe, github and all" ;;
+stripe | github | auth | all) ;;
+*) die "what is \`$what\`? One of stripe, github, auth and all" ;;
 esac
 HEADWATER=${HEADWATER:-${CARGO_TARGET_DIR:-$here/../../target}/debug/headwater}
 [ -x "$HEADWATER" ] || die "there is no program at $HEADWATER; \`./dev real\` builds it"
@@ -145,6 +185,7 @@ trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 begun=$(seconds)
-[ "$what" = github ] || test_stripe
-[ "$what" = stripe ] || test_github
-say "all of it is the same; $(($(seconds) - begun)) s"
+case $what in stripe | all) test_stripe ;; esac
+case $what in github | all) test_github ;; esac
+case $what in auth | all) test_auth ;; esac
+say "all of it is as it must be; $(($(seconds) - begun)) s"

@@ -48,7 +48,8 @@ pub(in crate::remote) enum Fault {
 }
 
 impl Fault {
-    /// The same of a way in that no person agrees to: what the API takes back there is what it was asked with.
+    /// Where nobody has agreed to anything, nothing was taken back: what is refused are the credentials (RFC 7521, 4.1.1 has
+    /// `invalid_grant` for an assertion too).
     fn of_credentials(self) -> Self {
         match self {
             Self::Revoked(reason) => Self::Refused(reason),

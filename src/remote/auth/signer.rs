@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::super::random;
-use super::super::sign::{Oauth1Keys, Sigv4Keys, authorization, headers, with_spaces_encoded};
+use super::super::sign::{Oauth1Keys, Sigv4Keys, authorization, headers, with_query_as_signed};
 use super::proof::{render, secret_value};
 use crate::plan::{MadeAuth, Signature};
 
@@ -93,8 +93,9 @@ impl Signer {
                 let is_form = sent
                     .get(CONTENT_TYPE)
                     .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
-                let header =
-                    authorization(&keys, method, url, is_form.then_some(body), at.timestamp(), &random::text::<16>());
+                // letters and digits, 20 to 30 of them: all that some servers take
+                let nonce = random::hex::<15>();
+                let header = authorization(&keys, method, url, is_form.then_some(body), at.timestamp(), &nonce);
                 sent.insert(AUTHORIZATION, secret_value("authorization", &header)?);
             }
             Self::Sigv4 { access_key_id, secret_access_key, session_token, region, service } => {
@@ -105,7 +106,7 @@ impl Signer {
                     region,
                     service,
                 };
-                *url = with_spaces_encoded(url);
+                *url = with_query_as_signed(url);
                 // what a proxy or the client itself may change is left out of the signature
                 let is_signed = |name: &HeaderName| name == CONTENT_TYPE || name.as_str().starts_with("x-amz-");
                 let signed = sent.iter().filter(|(name, _)| is_signed(name));

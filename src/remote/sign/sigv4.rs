@@ -2,10 +2,11 @@
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
 
 use chrono::{DateTime, Utc};
-use percent_encoding::percent_decode_str;
+use percent_encoding::{percent_decode_str, percent_encode};
 use ring::{digest, hmac};
-use url::{Position, Url, form_urlencoded};
+use url::{Position, Url};
 
+use super::super::redact::UNRESERVED;
 use super::percent::percent_encoded;
 
 /// Who signs, and for whom. Not printable.
@@ -24,7 +25,7 @@ pub(crate) struct Sigv4Keys<'a> {
 
 /// The headers to add to a request: `x-amz-date`, with a session token `x-amz-security-token`, for S3 `x-amz-content-sha256`, and
 /// `authorization`. All of `headers` are signed, but those that proxies change; `host` is signed as it stands in the URL. The
-/// request must go to `url` as [`with_spaces_encoded`] writes it.
+/// request must go to `url` as [`with_query_as_signed`] writes it.
 pub(crate) fn headers(
     keys: &Sigv4Keys<'_>,
     method: &str,
@@ -39,12 +40,19 @@ pub(crate) fn headers(
     signing.headers(method, url, headers, body)
 }
 
-/// The URL with `%20` for each `+` that stands for a space in its query: some services of AWS read `+` as a plus sign.
-pub(crate) fn with_spaces_encoded(url: &Url) -> Url {
+/// The URL with its query spelled as it is signed: everything but letters, digits, `-`, `.`, `_` and `~` as `%XX`. Servers that take
+/// the query as it stands and servers that decode and encode it then see the same; some read `+` as a plus sign.
+pub(crate) fn with_query_as_signed(url: &Url) -> Url {
     let mut url = url.clone();
-    if let Some(query) = url.query().filter(|query| query.contains('+')) {
-        let query = query.replace('+', "%20");
-        url.set_query(Some(&query));
+    if let Some(query) = url.query() {
+        let pairs = encoded_pairs(query);
+        let query: Vec<String> = pairs
+            .map(|(name, value)| match value {
+                Some(value) => format!("{name}={value}"),
+                None => name,
+            })
+            .collect();
+        url.set_query(Some(&query.join("&")));
     }
     url
 }
@@ -153,11 +161,23 @@ fn one_line(value: &str) -> String {
 
 /// Parameters sorted by encoded name, then value.
 fn canonical_query(query: &str) -> String {
-    let mut pairs: Vec<(String, String)> = form_urlencoded::parse(query.as_bytes())
-        .map(|(name, value)| (percent_encoded(&name), percent_encoded(&value)))
-        .collect();
+    let mut pairs: Vec<(String, String)> =
+        encoded_pairs(query).map(|(name, value)| (name, value.unwrap_or_default())).collect();
     pairs.sort_unstable();
     pairs.into_iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join("&")
+}
+
+/// The parameters of a query, in their order, encoded anew; a name without `=` has no value.
+fn encoded_pairs(query: &str) -> impl Iterator<Item = (String, Option<String>)> {
+    let anew = |text: &str| {
+        let spaces = text.replace('+', " ");
+        let bytes: Vec<u8> = percent_decode_str(&spaces).collect();
+        percent_encode(&bytes, UNRESERVED).to_string()
+    };
+    query.split('&').filter(|pair| !pair.is_empty()).map(move |pair| match pair.split_once('=') {
+        Some((name, value)) => (anew(name), Some(anew(value))),
+        None => (anew(pair), None),
+    })
 }
 
 fn encoded_segments(path: &str) -> String {

@@ -546,14 +546,17 @@ fn what_changes_on_the_way_and_what_is_made_anew_is_not_signed() {
 }
 
 #[test]
-fn a_space_in_the_query_is_signed_and_sent_alike() {
-    let plus = Url::parse("https://api.example.com/x?q=a+b&c=%2B").unwrap();
-    let sent = with_spaces_encoded(&plus);
-    assert_eq!(sent.as_str(), "https://api.example.com/x?q=a%20b&c=%2B");
+fn a_query_is_signed_and_sent_alike() {
+    let plus = Url::parse("https://api.example.com/x?q=a+b&c=%2B&empty&none=&d=%7e-._*!'()%2f,:&%c3%a9=%ff").unwrap();
+    let sent = with_query_as_signed(&plus);
+    let query = "q=a%20b&c=%2B&empty&none=&d=~-._%2A%21%27%28%29%2F%2C%3A&%C3%A9=%FF";
+    assert_eq!(sent.query(), Some(query));
     assert_eq!(signed(plus.as_str(), &[]), signed(sent.as_str(), &[]));
     assert_eq!(canonical_query("q=a+b&c=%2B&empty&a=2&a=1&A=0"), "A=0&a=1&a=2&c=%2B&empty=&q=a%20b");
-    let without = Url::parse("https://api.example.com/a+b").unwrap();
-    assert_eq!(with_spaces_encoded(&without), without);
+    for without in ["https://api.example.com/a+b", "https://api.example.com/a+b?"] {
+        let without = Url::parse(without).unwrap();
+        assert_eq!(with_query_as_signed(&without), without);
+    }
 }
 
 proptest::proptest! {

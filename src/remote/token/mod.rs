@@ -9,4 +9,4 @@ mod request;
 pub(crate) use answer::{Granted, RefusedKind, read};
 pub(crate) use authorize::{Authorize, authorize_url, redirected, shown};
 pub(crate) use path::first;
-pub(crate) use request::{ClientParts, Grant, Signing, TokenRequest, token_request};
+pub(crate) use request::{ClientParts, Grant, Signing, TokenRequest, device_request, token_request};

@@ -128,22 +128,8 @@ pub(crate) fn token_request(
     let mut own = |name: &str, value: &str| parameters.push((name.to_owned(), Value::from(value)));
     grant_parameters(grant, &mut own);
     let mut headers: Vec<(String, SecretString)> = vec![("Accept".to_owned(), "application/json".into())];
-    match (plan.client_auth, client) {
-        (_, None) => {}
-        (ClientAuth::None, Some(client)) => own("client_id", &client.id),
-        (ClientAuth::Body, Some(client)) => {
-            own("client_id", &client.id);
-            // RFC 6749, 2.3.1: left out if it is empty
-            if !client.secret.expose_secret().is_empty() {
-                own("client_secret", client.secret.expose_secret());
-            }
-        }
-        (ClientAuth::Basic, Some(client)) => headers.push(("Authorization".to_owned(), basic(client))),
-        (ClientAuth::PrivateKeyJwt, Some(client)) => {
-            own("client_id", &client.id);
-            own("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-            own("client_assertion", assertion(client, &url, variables, at)?.expose_secret());
-        }
+    if let Some(client) = client {
+        prove(plan.client_auth, client, &url, variables, at, &mut own, &mut headers)?;
     }
     for (name, template) in &plan.params {
         let value = match plan.body {
@@ -178,6 +164,65 @@ pub(crate) fn token_request(
         }
     };
     Ok(TokenRequest { url, headers, content_type, body: body.into(), secrets })
+}
+
+/// The request that asks for the code of a device (RFC 8628, 3.1), at `url`. The application proves who it is as at the token endpoint.
+///
+/// # Errors
+/// A template without a value or one that fails, a URL that is none, or a key that cannot sign. The text may quote a secret: redact it.
+pub(crate) fn device_request(
+    plan: &TokenPlan,
+    url: &Template,
+    client: &ClientParts,
+    scope: &str,
+    variables: &Variables,
+    at: &Signing<'_>,
+) -> Result<TokenRequest, String> {
+    let mut parameters = Vec::new();
+    let mut own = |name: &str, value: &str| parameters.push((name.to_owned(), Value::from(value)));
+    let mut headers = vec![("Accept".to_owned(), SecretString::from("application/json"))];
+    // an assertion is for the token endpoint, wherever it is shown (RFC 7523, 3)
+    let token_url = web_address(&plan.url, variables)?;
+    prove(plan.client_auth, client, &token_url, variables, at, &mut own, &mut headers)?;
+    if plan.client_auth == ClientAuth::Basic {
+        // many want it here, even where the header has it too
+        own("client_id", &client.id);
+    }
+    if !scope.is_empty() {
+        own("scope", scope);
+    }
+    let url = web_address(url, variables).map_err(|error| format!("`device_url`: {error}"))?;
+    let (content_type, body) = (Some("application/x-www-form-urlencoded"), form(&parameters).into());
+    Ok(TokenRequest { url, headers, content_type, body })
+}
+
+/// Adds what proves who the application is (RFC 6749, 2.3). `audience` is whom an assertion is for.
+fn prove(
+    client_auth: ClientAuth,
+    client: &ClientParts,
+    audience: &Url,
+    variables: &Variables,
+    at: &Signing<'_>,
+    own: &mut impl FnMut(&str, &str),
+    headers: &mut Vec<(String, SecretString)>,
+) -> Result<(), String> {
+    match client_auth {
+        ClientAuth::None => own("client_id", &client.id),
+        ClientAuth::Body => {
+            own("client_id", &client.id);
+            // RFC 6749, 2.3.1: left out if it is empty
+            if !client.secret.expose_secret().is_empty() {
+                own("client_secret", client.secret.expose_secret());
+            }
+        }
+        ClientAuth::Basic => headers.push(("Authorization".to_owned(), basic(client))),
+        ClientAuth::PrivateKeyJwt => {
+            own("client_id", &client.id);
+            own("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
+            own("client_assertion", assertion(client, audience, variables, at)?.expose_secret());
+        }
+    }
+    Ok(())
 }
 
 fn endpoint(plan: &TokenPlan, grant: &Grant, variables: &Variables) -> Result<Url, String> {

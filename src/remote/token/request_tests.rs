@@ -74,6 +74,41 @@ const FORM: &str = "Accept: application/json\nContent-Type: application/x-www-fo
 const CLIENT: &str = "client_id=my+app&client_secret=s3cr%26t%3A%7E%C3%A9";
 
 #[test]
+fn a_device_proves_who_it_is_as_at_the_token_endpoint() {
+    let asked = |client_auth: ClientAuth, url: &str| {
+        let plan = TokenPlan { client_auth, ..plan() };
+        let request = device_request(&plan, &template(url), &client(), "read write", &variables(), &signing())?;
+        let headers: Vec<_> = request.headers.iter().map(|(_, value)| value.expose_secret().to_owned()).collect();
+        Ok::<_, String>((request.url.to_string(), headers, request.body.expose_secret().to_owned()))
+    };
+    let url = "https://{{ config.tenant }}.example/device";
+    let accept = || "application/json".to_owned();
+    let body = |client_auth| asked(client_auth, url).unwrap();
+    let scope = "&scope=read+write";
+    assert_eq!(
+        body(ClientAuth::Body),
+        ("https://acme.example/device".to_owned(), vec![accept()], format!("{CLIENT}{scope}"))
+    );
+    assert_eq!(body(ClientAuth::None).2, format!("client_id=my+app{scope}"));
+    let (_, headers, form) = body(ClientAuth::Basic);
+    assert_eq!(headers, [accept(), format!("Basic {}", STANDARD.encode("my%20app:s3cr%26t%3A~%C3%A9"))]);
+    assert_eq!(form, format!("client_id=my+app{scope}"), "the secret stands in the header alone");
+    let (_, headers, form) = body(ClientAuth::PrivateKeyJwt);
+    let pairs: Vec<(String, String)> = form_urlencoded::parse(form.as_bytes()).into_owned().collect();
+    let names: Vec<_> = pairs.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(
+        (headers, names),
+        (vec![accept()], vec!["client_id", "client_assertion_type", "client_assertion", "scope"])
+    );
+    let claims = pairs[2].1.split('.').nth(1).expect("three parts");
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(claims).expect("base64");
+    let claims: Value = serde_json::from_slice(&claims).expect("JSON");
+    assert_eq!(claims["aud"], "https://acme.example/token");
+    let refused = asked(ClientAuth::None, "{{ config.tenant }}").expect_err("it is no URL");
+    assert_eq!(refused, "`device_url`: `{{ config.tenant }}` gives no URL: relative URL without a base");
+}
+
+#[test]
 fn each_grant_asks_as_its_standard_says() {
     let code = |verifier: Option<&str>| Grant::AuthorizationCode {
         code: "c+1".into(),
