@@ -20,6 +20,7 @@ mod random;
 mod rate;
 mod redact;
 mod sockets;
+mod spelling;
 mod transport;
 
 pub use access::{Access, Clock};

@@ -5,6 +5,6 @@ mod proof;
 mod session;
 mod signer;
 
-pub(super) use maker::{Fault, Made, Maker, Sent, answer};
+pub(super) use maker::{Fault, Made, Maker, Sent};
 pub(super) use proof::{Proof, header_name, plain_value, secret_value};
 pub(super) use session::{Keys, Session};

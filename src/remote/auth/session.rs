@@ -12,6 +12,7 @@
 //! processes by a lock of the store. What is made is durable before the first request carries it: servers end the old refresh token
 //! when they hand out a new one, or when they see the new token used (RFC 6749, 6 and 10.4), so a kill must not lose it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -67,6 +68,15 @@ struct Inner {
     keys: RwLock<Arc<Keys>>,
     /// the secrets of the last tokens, newest last
     recent: Mutex<VecDeque<BTreeMap<String, SecretString>>>,
+    rendered: RwLock<Rendered>,
+}
+
+/// Secrets that are no credentials: those that the YAML itself holds, or that are computed for a request.
+#[derive(Default)]
+struct Rendered {
+    /// newest last
+    texts: VecDeque<SecretString>,
+    redactor: Redactor,
 }
 
 impl Session {
@@ -95,7 +105,7 @@ impl Session {
             proof,
         };
         for secret in keys.proof.secrets() {
-            keys.redactor.add(secret);
+            keys.redactor.add(secret.expose_secret());
         }
         let (kept, token) = match kept {
             None => (None, None),
@@ -117,6 +127,7 @@ impl Session {
             failure: Mutex::new(None),
             keys: RwLock::new(Arc::new(keys)),
             recent: Mutex::default(),
+            rendered: RwLock::default(),
         }));
         if let Some((token, expires_at)) = token {
             session.0.take(token, expires_at)?;
@@ -127,6 +138,48 @@ impl Session {
     /// The keys as they are.
     pub fn current(&self) -> Arc<Keys> {
         Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Text without the secrets of this connection.
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let rendered = self.rendered();
+        match self.current().redactor.redact(text) {
+            Cow::Borrowed(text) => rendered.redact(text),
+            Cow::Owned(text) => Cow::Owned(rendered.redact(&text).into_owned()),
+        }
+    }
+
+    /// Masks a text from now on that was rendered as a secret and does not show a known one.
+    pub fn learn(&self, text: &str) {
+        let is_known = |text: &str| matches!(self.redact(text), Cow::Owned(_));
+        let behind_scheme = text.split_once(' ').map(|(_, secret)| secret);
+        for text in std::iter::once(text).chain(behind_scheme).filter(|text| !is_known(text)).collect::<Vec<_>>() {
+            let mut rendered = self.0.rendered.write().unwrap_or_else(PoisonError::into_inner);
+            rendered.texts.push_back(text.into());
+            while rendered.texts.len() > limits::RENDERED_MASKED {
+                rendered.texts.pop_front();
+            }
+            rendered.redactor = Redactor::new(rendered.texts.iter().map(ExposeSecret::expose_secret));
+        }
+    }
+
+    /// Bytes of the longest secret, however it is written.
+    pub fn longest_secret(&self) -> usize {
+        self.current().redactor.longest().max(self.rendered().longest())
+    }
+
+    /// A value without what is secret by its part in the protocol, whatever the credentials are: tokens, and what proves who asks.
+    pub fn without_proof(&self, value: &Value) -> Value {
+        let keys = self.current();
+        let mut redactor = Redactor::new(keys.token.values().map(ExposeSecret::expose_secret));
+        for secret in keys.proof.secrets() {
+            redactor.add(secret.expose_secret());
+        }
+        redactor.redact_value(value)
+    }
+
+    fn rendered(&self) -> Redactor {
+        self.0.rendered.read().unwrap_or_else(PoisonError::into_inner).redactor.clone()
     }
 
     /// The time by the session's clock.
@@ -338,7 +391,7 @@ impl Inner {
             temporary: false,
         })?;
         for secret in proof.secrets() {
-            redactor.add(secret);
+            redactor.add(secret.expose_secret());
         }
         let mut current = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         let generation = current.generation + 1;
@@ -361,15 +414,20 @@ impl Inner {
 
     async fn mark_revoked(&self, reason: String) -> Result<(), StoreError> {
         let Some((store, _)) = &self.kept else { return Ok(()) };
+        // it is kept where everybody may read it
+        let reason = self.masked(&reason);
         let (store, name) = (store.clone(), self.connection.name.clone());
         blocking(move || store.mark(&name, |entry| entry.needs_reconnect = Some(reason))).await?;
         Ok(())
     }
 
+    fn masked(&self, text: &str) -> String {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).redactor.redact(text).into_owned()
+    }
+
     fn error(&self, fault: Fault) -> Error {
         let connection = self.connection.name.clone();
-        let keys = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
-        let masked = |reason: String| keys.redactor.redact(&reason).into_owned();
+        let masked = |reason: String| self.masked(&reason);
         match fault {
             Fault::Revoked(reason) => Error::NeedsReconnect { connection, reason: masked(reason) },
             Fault::Refused(reason) => Error::Token { connection, reason: masked(reason), temporary: false },

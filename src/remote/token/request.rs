@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use url::{Url, form_urlencoded};
 
 use super::super::sign::{fitting_algorithm, jwt, percent_encoded, timed};
-use crate::plan::{ClientAuth, ClientPlan, Template, TokenBody, TokenPlan, limits};
+use crate::plan::{ClientAuth, ClientPlan, Template, TokenBody, TokenPlan, is_secret_name, limits};
 
 /// A POST to a token endpoint. It has secrets everywhere, even in its URL, and so is not printable.
 pub(crate) struct TokenRequest {
@@ -21,6 +21,8 @@ pub(crate) struct TokenRequest {
     pub content_type: Option<&'static str>,
     /// empty where the parameters are in the query
     pub body: SecretString,
+    /// what of it is secret by its part in the protocol, whatever the credentials are
+    pub secrets: Vec<SecretString>,
 }
 
 /// Who the application is. Not printable.
@@ -80,6 +82,18 @@ pub(crate) enum Grant {
     },
 }
 
+impl Grant {
+    fn secrets(&self) -> Vec<SecretString> {
+        match self {
+            Self::ClientCredentials { .. } => Vec::new(),
+            Self::RefreshToken { refresh_token } => vec![refresh_token.clone()],
+            Self::AuthorizationCode { code, verifier, .. } => std::iter::once(code).chain(verifier).cloned().collect(),
+            Self::JwtBearer { assertion } => vec![assertion.clone()],
+            Self::DeviceCode { device_code } => vec![device_code.clone()],
+        }
+    }
+}
+
 /// What an assertion of the application is made with, where `client_auth` is `private_key_jwt`.
 pub(crate) struct Signing<'a> {
     /// the time
@@ -108,7 +122,9 @@ pub(crate) fn token_request(
     let mut parameters = Vec::new();
     let mut own = |name: &str, value: &str| parameters.push((name.to_owned(), Value::from(value)));
     grant_parameters(grant, &mut own);
+    let mut secrets = grant.secrets();
     let mut headers: Vec<(String, SecretString)> = vec![("Accept".to_owned(), "application/json".into())];
+    secrets.extend(client.map(|client| client.secret.clone()));
     match (plan.client_auth, client) {
         (_, None) => {}
         (ClientAuth::None, Some(client)) => own("client_id", &client.id),
@@ -123,7 +139,9 @@ pub(crate) fn token_request(
         (ClientAuth::PrivateKeyJwt, Some(client)) => {
             own("client_id", &client.id);
             own("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-            own("client_assertion", assertion(client, &url, variables, at)?.expose_secret());
+            let assertion = assertion(client, &url, variables, at)?;
+            own("client_assertion", assertion.expose_secret());
+            secrets.push(assertion);
         }
     }
     for (name, template) in &plan.params {
@@ -134,6 +152,7 @@ pub(crate) fn token_request(
             }
         };
         if let Some(value) = value {
+            secrets.extend(value.as_str().filter(|_| is_secret_name(name)).map(SecretString::from));
             add(&mut parameters, name, value)?;
         }
     }
@@ -154,7 +173,7 @@ pub(crate) fn token_request(
             (None, String::new())
         }
     };
-    Ok(TokenRequest { url, headers, content_type, body: body.into() })
+    Ok(TokenRequest { url, headers, content_type, body: body.into(), secrets })
 }
 
 fn endpoint(plan: &TokenPlan, grant: &Grant, variables: &Variables) -> Result<Url, String> {
