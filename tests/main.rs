@@ -36,6 +36,7 @@ mod inheritance;
 mod key;
 mod kill;
 mod language;
+mod leaks;
 mod model;
 mod newest_first;
 mod pages;

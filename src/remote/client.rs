@@ -164,7 +164,7 @@ impl Client {
         }
     }
 
-    /// What an API tells, fit to be kept where everybody may read it: without tokens and what proves who asks.
+    /// What an API tells, fit to be kept where everybody may read it: without what is surely secret.
     pub fn without_proof(&self, value: &serde_json::Value) -> serde_json::Value {
         self.0.identity.session().without_proof(value)
     }

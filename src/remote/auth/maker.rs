@@ -109,10 +109,11 @@ impl Maker<'_> {
         let signing = Signing { now: self.now, jti: &random::text::<16>() };
         let request =
             token::token_request(plan, parts.as_ref(), grant, &variables, &signing).map_err(Fault::Refused)?;
-        let Answered { status, body, mut own, redactor } = self.send(request.into()).await?;
+        let Answered { status, body, own, redactor } = self.send(request.into()).await?;
         match token::read(plan, status, &body, self.now, &redactor) {
             Ok(Granted { access_token, refresh_token, expires_at, scope, save }) => {
                 // these are kept where everybody may read them
+                let mut own = own.and(&Redactor::new(self.credentials.surely_secret()));
                 for token in std::iter::once(&access_token).chain(&refresh_token) {
                     own.add(token.expose_secret());
                 }

@@ -4,6 +4,7 @@ mod maker;
 mod proof;
 mod session;
 mod signer;
+mod written;
 
 pub(super) use maker::{Fault, Made, Maker, Sent};
 pub(super) use proof::{Proof, header_name, plain_value, secret_value};

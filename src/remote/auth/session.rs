@@ -29,6 +29,7 @@ use super::super::redact::Redactor;
 use super::super::sockets::Routes;
 use super::maker::{Fault, Made, Maker};
 use super::proof::Proof;
+use super::written;
 use crate::plan::{AuthPlan, ConnectionPlan, MadeAuth, limits};
 
 /// What requests are proved with at one moment.
@@ -53,6 +54,8 @@ pub(in crate::remote) struct Session(Arc<Inner>);
 struct Inner {
     connection: Arc<ConnectionPlan>,
     given: Credentials,
+    /// knows all but tokens
+    first: Redactor,
     kept: Option<(CredentialStore, Entry)>,
     clock: Clock,
     routes: Arc<Routes>,
@@ -86,10 +89,17 @@ impl Session {
     /// [`Error::Connection`] when the templates of `auth` yield nothing that can be sent.
     pub fn new(connection: Arc<ConnectionPlan>, access: Access, routes: Arc<Routes>) -> Result<Self, Error> {
         let Access { credentials: given, kept, clock } = access;
-        let redactor = Redactor::new(given.values());
+        let variables = given.with_settings(&connection);
+        let mut redactor = Redactor::new(given.values());
+        if let AuthPlan::Made(made) = &connection.auth {
+            for secret in written::secrets(made, &variables) {
+                redactor.add(secret.expose_secret());
+            }
+        }
+        let first = redactor.clone();
         let proof = match &connection.auth {
             AuthPlan::Made(made) if is_renewed(made) => Ok(Proof::to_come(made)),
-            plan => Proof::new(plan, &given.with_settings(&connection)),
+            plan => Proof::new(plan, &variables),
         };
         let proof = proof.map_err(|reason| Error::Connection {
             connection: connection.name.clone(),
@@ -117,6 +127,7 @@ impl Session {
         let session = Self(Arc::new(Inner {
             connection,
             given,
+            first,
             kept,
             clock,
             routes,
@@ -168,10 +179,11 @@ impl Session {
         self.current().redactor.longest().max(self.rendered().longest())
     }
 
-    /// A value without what is secret by its part in the protocol, whatever the credentials are: tokens, and what proves who asks.
+    /// A value without what is surely secret: tokens, what proves who asks, and credentials by their names.
     pub fn without_proof(&self, value: &Value) -> Value {
         let keys = self.current();
         let mut redactor = Redactor::new(keys.token.values().map(ExposeSecret::expose_secret));
+        redactor = redactor.and(&Redactor::new(self.0.given.surely_secret()));
         for secret in keys.proof.secrets() {
             redactor.add(secret.expose_secret());
         }
@@ -380,7 +392,7 @@ impl Inner {
         while recent.len() > limits::TOKENS_MASKED {
             recent.pop_front();
         }
-        let mut redactor = Redactor::new(self.given.values());
+        let mut redactor = self.first.clone();
         for secret in recent.iter().flat_map(BTreeMap::values) {
             redactor.add(secret.expose_secret());
         }
