@@ -21,8 +21,8 @@ const CHARS_MIN: usize = 4;
 const INSIDE_BYTES_MIN: usize = 8;
 /// Shorter ones are not looked for across line breaks and spaces, nor as one line of several.
 const FOLDED_BYTES_MIN: usize = 16;
-/// In longer texts only one way of writing is undone: those are records, and no messages.
-const TWICE_BYTES_MAX: usize = 64 << 10;
+/// Longer texts are pages of records and no messages: there the rare forms are not looked for, and only percent-encoding is undone.
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
 
 /// What percent-encoding leaves as it is: `unreserved` of RFC 3986.
 pub(super) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -32,6 +32,8 @@ pub(super) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b
 #[derive(Clone, Default)]
 pub struct Redactor {
     patterns: Arc<Vec<SecretString>>,
+    /// looked for in messages only
+    rare: Arc<Vec<SecretString>>,
 }
 
 impl Redactor {
@@ -51,47 +53,49 @@ impl Redactor {
         }
         let json = serde_json::Value::from(secret).to_string();
         let escaped = json.strip_prefix('"').and_then(|json| json.strip_suffix('"')).unwrap_or_default();
-        let mut forms = vec![
+        let forms = [
             secret.to_owned(),
             escaped.to_owned(),
+            escaped.replace('/', r"\/"),
             utf8_percent_encode(secret, UNRESERVED).to_string(),
             STANDARD_NO_PAD.encode(secret),
             URL_SAFE_NO_PAD.encode(secret),
         ];
+        let mut rare = Vec::new();
         if secret.len() >= INSIDE_BYTES_MIN {
             for before in 0..3 {
                 let inside = [vec![0; before], secret.as_bytes().to_vec()].concat();
                 // the characters that are made of bits of the secret alone
                 let own = (before * 8).div_ceil(6)..inside.len() * 8 / 6;
                 for text in [STANDARD_NO_PAD.encode(&inside), URL_SAFE_NO_PAD.encode(&inside)] {
-                    forms.extend(text.get(own.clone()).map(str::to_owned));
+                    rare.extend(text.get(own.clone()).map(str::to_owned));
                 }
             }
-            forms.extend(hex(secret));
+            rare.extend(hex(secret));
         }
         let is_long = |text: &&str| text.len() >= FOLDED_BYTES_MIN;
         let lines = secret.lines().map(str::trim).filter(|line| !line.starts_with("-----"));
-        forms.extend(lines.filter(is_long).map(str::to_owned));
+        rare.extend(lines.filter(is_long).map(str::to_owned));
         let folded: String = secret.split_ascii_whitespace().collect();
-        forms.extend(Some(folded.as_str()).filter(is_long).map(str::to_owned));
-        for form in forms {
-            if !self.has(&form) {
-                Arc::make_mut(&mut self.patterns).push(form.into());
-            }
-        }
+        rare.extend(Some(folded.as_str()).filter(is_long).map(str::to_owned));
+        push(&mut self.patterns, forms.into_iter().map(SecretString::from));
+        push(&mut self.rare, rare.into_iter().map(SecretString::from));
     }
 
     /// This one's secrets and those of `other`.
     pub(super) fn and(&self, other: &Self) -> Self {
         let mut both = self.clone();
-        for pattern in other.patterns.iter().filter(|pattern| !self.has(pattern.expose_secret())) {
-            Arc::make_mut(&mut both.patterns).push(pattern.clone());
-        }
+        push(&mut both.patterns, other.patterns.iter().cloned());
+        push(&mut both.rare, other.rare.iter().cloned());
         both
     }
 
-    fn has(&self, form: &str) -> bool {
-        self.patterns.iter().any(|known| known.expose_secret() == form)
+    fn has(&self, secret: &str) -> bool {
+        self.patterns.iter().any(|known| known.expose_secret() == secret)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().chain(self.rare.iter()).map(ExposeSecret::expose_secret)
     }
 
     /// The text without secrets.
@@ -136,7 +140,7 @@ impl Redactor {
 
     /// The longest form of a secret, in bytes when percent-encoded; 0 without secrets.
     pub(super) fn longest(&self) -> usize {
-        self.patterns.iter().map(|pattern| pattern.expose_secret().len() * 3).max().unwrap_or(0)
+        self.all().map(|pattern| pattern.len() * 3).max().unwrap_or(0)
     }
 
     fn find(&self, text: &str) -> Vec<Range<usize>> {
@@ -144,23 +148,23 @@ impl Redactor {
         if self.patterns.is_empty() {
             return found;
         }
-        for pattern in self.patterns.iter() {
+        let is_message = text.len() <= MESSAGE_BYTES_MAX;
+        for pattern in self.all().take(if is_message { usize::MAX } else { self.patterns.len() }) {
             // much faster than finding the places, of which there are nearly never any
-            if text.contains(pattern.expose_secret()) {
-                found.extend(occurrences(text.as_bytes(), pattern.expose_secret().as_bytes()));
+            if text.contains(pattern) {
+                found.extend(occurrences(text.as_bytes(), pattern.as_bytes()));
             }
         }
-        let is_short = text.len() <= TWICE_BYTES_MAX;
         // read as a space, a plus can only be part of a secret with a space
         let is_spaced = self.patterns.iter().any(|pattern| pattern.expose_secret().contains(' '));
         let worth = |spelling: &Spelling| match spelling {
-            Spelling::Percent | Spelling::Json | Spelling::Html => true,
+            Spelling::Percent => true,
             Spelling::Form => is_spaced,
-            Spelling::Folded => is_short,
+            Spelling::Json | Spelling::Html | Spelling::Folded => is_message,
         };
         for undone in Spelling::ALL.into_iter().filter(worth).filter_map(|one| Undone::of(text.as_bytes(), one)) {
             self.find_in(&undone, &mut found);
-            if is_short {
+            if is_message {
                 for twice in Spelling::ALL.into_iter().filter(worth).filter_map(|one| undone.again(one)) {
                     self.find_in(&twice, &mut found);
                 }
@@ -171,17 +175,19 @@ impl Redactor {
 
     fn find_in(&self, undone: &Undone, found: &mut Vec<Range<usize>>) {
         let least = if undone.is_folded { FOLDED_BYTES_MIN } else { 0 };
-        for pattern in self.patterns.iter().map(|pattern| pattern.expose_secret().as_bytes()) {
-            if pattern.len() >= least {
-                found.extend(occurrences(&undone.bytes, pattern).filter_map(|range| undone.place(range)));
+        let text = std::str::from_utf8(&undone.bytes);
+        for pattern in self.all().filter(|pattern| pattern.len() >= least) {
+            if text.is_ok_and(|text| !text.contains(pattern)) {
+                continue;
             }
+            found.extend(occurrences(&undone.bytes, pattern.as_bytes()).filter_map(|range| undone.place(range)));
         }
     }
 }
 
 impl std::fmt::Debug for Redactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Redactor({} patterns)", self.patterns.len())
+        write!(f, "Redactor({} patterns)", self.all().count())
     }
 }
 
@@ -190,6 +196,15 @@ fn occurrences<'a>(text: &'a [u8], pattern: &'a [u8]) -> impl Iterator<Item = Ra
     let starts = text.iter().enumerate().filter(|(_, byte)| pattern.first() == Some(byte));
     let is_here = |at: &usize| text.get(*at..).is_some_and(|rest| rest.starts_with(pattern));
     starts.map(|(at, _)| at).filter(is_here).map(|at| at..at + pattern.len())
+}
+
+/// Adds those that are not there yet.
+fn push(to: &mut Arc<Vec<SecretString>>, forms: impl Iterator<Item = SecretString>) {
+    for form in forms {
+        if !to.iter().any(|known| known.expose_secret() == form.expose_secret()) {
+            Arc::make_mut(to).push(form);
+        }
+    }
 }
 
 fn hex(text: &str) -> [String; 2] {
