@@ -16,6 +16,8 @@ mod draft;
 mod error;
 mod network;
 mod outgoing;
+#[cfg(test)]
+mod printing;
 mod random;
 mod rate;
 mod redact;
