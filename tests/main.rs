@@ -38,6 +38,7 @@ mod inheritance;
 mod key;
 mod kill;
 mod language;
+mod leaks;
 mod model;
 mod newest_first;
 mod pages;

@@ -40,7 +40,7 @@ pub async fn learn(client: &Client, at: DateTime<Utc>) -> Result<Map<String, ser
                     reason: format!("the answer has nothing at `{}` for `{name}`", path.text()),
                 });
             };
-            facts.insert(name.clone(), value.to_serde());
+            facts.insert(name.clone(), client.without_proof(&value.to_serde()));
         }
     }
     Ok(facts)

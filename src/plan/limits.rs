@@ -60,6 +60,9 @@ pub const REFRESH_LOCK_WAIT_MAX: Duration = Duration::from_secs(150);
 pub const CONNECT_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 /// Tokens that are made for one request because the API refuses those before: a new one may end before the request comes to its turn.
 pub const RENEWALS_MAX: u32 = 5;
+/// Secret values of headers and parameters that stand in the YAML itself or are computed for a request, and that are still masked when newer
+/// ones have followed.
+pub const RENDERED_MASKED: usize = 16;
 /// Tokens of a connection that are still masked when newer ones have followed.
 pub const TOKENS_MASKED: usize = 4;
 /// The longest a run sleeps for the budget of a connection, or because its server asks for it, where the provider names no `wait_max`. A

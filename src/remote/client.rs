@@ -134,13 +134,10 @@ impl Client {
 
     /// The start of an answer's body for a message: about [`limits::ERROR_BODY_BYTES_MAX`] bytes at most, without secrets, in one line.
     pub fn excerpt(&self, response: &Response) -> String {
-        let keys = self.0.identity.session().current();
-        let redactor = &keys.redactor;
-        let margin = redactor.longest();
+        let margin = self.0.identity.session().longest_secret();
         // a secret that the cut parts is in the margin, which is dropped again
         let cut = limits::ERROR_BODY_BYTES_MAX.saturating_add(margin).min(response.body.len());
-        let mut text =
-            redactor.redact(&String::from_utf8_lossy(response.body.get(..cut).unwrap_or_default())).into_owned();
+        let mut text = self.redact(&String::from_utf8_lossy(response.body.get(..cut).unwrap_or_default()));
         if cut < response.body.len() {
             text.truncate(text.floor_char_boundary(text.len().saturating_sub(margin)));
             text.push('…');
@@ -165,6 +162,11 @@ impl Client {
         } else {
             identity.without_secrets(request, url)
         }
+    }
+
+    /// What an API tells, fit to be kept where everybody may read it: without what is surely secret.
+    pub fn without_proof(&self, value: &serde_json::Value) -> serde_json::Value {
+        self.0.identity.session().without_proof(value)
     }
 
     /// Whether a token that the API refuses can be followed by another.

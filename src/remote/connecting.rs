@@ -10,7 +10,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::access::Access;
-use super::auth::{Fault, Made, Maker, answer};
+use super::auth::{Fault, Made, Maker};
 use super::client::routes;
 use super::error::Error;
 use super::random;
@@ -140,7 +140,12 @@ impl Connecting {
     /// It is not the answer to `authorization`, the person said no, or the API gives no token.
     pub async fn exchange(&self, authorization: Authorization, redirected: &Url) -> Result<NewToken, Error> {
         let Authorization { url: _, state, verifier, redirect_uri } = authorization;
-        let code = token::redirected(redirected, &state).map_err(|reason| self.error(Fault::Refused(reason)))?;
+        let mut redactor = Redactor::new(self.access.credentials.values());
+        for (_, code) in redirected.query_pairs().filter(|(name, _)| name == "code") {
+            redactor.add(&code);
+        }
+        let code = token::redirected(redirected, &state, &redactor);
+        let code = code.map_err(|reason| self.error(Fault::Refused(reason)))?;
         self.grant(&Grant::AuthorizationCode { code, redirect_uri, verifier }).await.map_err(|fault| self.error(fault))
     }
 
@@ -159,19 +164,23 @@ impl Connecting {
             let scope = self.connection.scopes.join(&client.scope_separator);
             let signing = Signing { now: (self.access.clock)(), jti: &random::text::<16>() };
             let request = token::device_request(token, url, &parts, &scope, &variables, &signing);
-            let (status, body) = self.maker().send(request.map_err(Fault::Refused)?.into()).await?;
-            let answer = answer(status, &body)?;
+            let answered = self.maker().send(request.map_err(Fault::Refused)?.into()).await?;
+            let answer = answered.json()?;
             let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
             let seconds = |name: &str, default| answer.get(name).and_then(Value::as_u64).unwrap_or(default);
             let lacks = |name: &str| Fault::Refused(format!("the answer has no `{name}`"));
+            let device_code = text("device_code").ok_or_else(|| lacks("device_code"))?;
+            let mut redactor = answered.redactor;
+            redactor.add(&device_code);
+            let told = |name: &str| text(name).map(|text| token::shown(&redactor, &text));
             let ends = Duration::from_secs(seconds("expires_in", 600)).min(limits::CONNECT_WAIT_MAX);
             Ok(Device {
-                url: text("verification_uri")
-                    .or_else(|| text("verification_url"))
+                url: told("verification_uri")
+                    .or_else(|| told("verification_url"))
                     .ok_or_else(|| lacks("verification_uri"))?,
-                user_code: text("user_code").ok_or_else(|| lacks("user_code"))?,
-                complete_url: text("verification_uri_complete"),
-                device_code: text("device_code").ok_or_else(|| lacks("device_code"))?.into(),
+                user_code: told("user_code").ok_or_else(|| lacks("user_code"))?,
+                complete_url: told("verification_uri_complete"),
+                device_code: device_code.into(),
                 every: Duration::from_secs(seconds("interval", 5).clamp(1, 60)),
                 ends_at: (self.access.clock)() + ends,
             })

@@ -111,6 +111,15 @@ impl Credentials {
         }
     }
 
+    /// Those whose names say that they are secrets: `client_secret`, but not `client_id`, which APIs may tell and people may keep as a setting.
+    pub(super) fn surely_secret(&self) -> impl Iterator<Item = &str> {
+        let is_secret = |name: &str| {
+            let name = name.to_ascii_lowercase();
+            !name.ends_with("id") && ["secret", "token", "pass", "key"].iter().any(|word| name.contains(word))
+        };
+        self.0.iter().filter(move |(name, _)| is_secret(name)).map(|(_, secret)| secret.expose_secret())
+    }
+
     pub(super) fn values(&self) -> impl Iterator<Item = &str> {
         self.0.values().map(ExposeSecret::expose_secret)
     }

@@ -16,10 +16,13 @@ mod draft;
 mod error;
 mod network;
 mod outgoing;
+#[cfg(test)]
+mod printing;
 mod random;
 mod rate;
 mod redact;
 mod sockets;
+mod spelling;
 mod transport;
 
 pub use access::{Access, Clock};

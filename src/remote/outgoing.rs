@@ -75,7 +75,7 @@ impl Identity {
 
     /// Text without any of the secrets.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        self.session.current().redactor.redact(text)
+        self.session.redact(text)
     }
 
     /// Whether this origin may see credentials.
@@ -108,7 +108,13 @@ impl Identity {
                 continue;
             }
             let value = match value {
-                HeaderValue::Plain(text) => Some(plain_value(name, text)),
+                HeaderValue::Plain(text) => {
+                    if is_credential(name, value) {
+                        self.session.learn(text);
+                        redactor.to_mut().add(text);
+                    }
+                    Some(plain_value(name, text))
+                }
                 HeaderValue::Secret(secret) => self
                     .render(name, secret, keys, &mut redactor)
                     .map_err(|reason| fail(reason, &redactor))?
@@ -232,6 +238,7 @@ impl Identity {
         let text =
             secret.template.render(&variables).map_err(|error| format!("`{}`: {error}", name.escape_default()))?;
         if let Some(text) = &text {
+            self.session.learn(text);
             redactor.to_mut().add(text);
         }
         Ok(text.map(SecretString::from))

@@ -1,26 +1,39 @@
 //! Takes secrets out of any text before a person or a log sees it.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 use std::ops::Range;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 
+use super::spelling::{Spelling, Undone};
+
 /// What a secret is replaced with.
 pub(super) const MASK: &str = "***";
 
 /// Shorter secrets are left alone: replacing them would garble every text and still not hide them.
 const CHARS_MIN: usize = 4;
+/// Shorter secrets are not looked for inside longer base64 or as hex, where they could stand by chance.
+const INSIDE_BYTES_MIN: usize = 8;
+/// Shorter ones are not looked for across line breaks and spaces, nor as one line of several.
+const FOLDED_BYTES_MIN: usize = 16;
+/// Longer texts are pages of records and no messages: there the rare forms are not looked for, and only percent-encoding is undone.
+const MESSAGE_BYTES_MAX: usize = 64 << 10;
 
 /// What percent-encoding leaves as it is: `unreserved` of RFC 3986.
 pub(super) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// Replaces secrets by `***`: as they stand, percent-encoded in any mix, form-encoded, escaped as in JSON, and in base64.
+/// Replaces secrets by `***`: as they stand, in hex, in base64 (alone or inside of more), each line of those that have several, and any
+/// of these percent-encoded, form-encoded, escaped as in JSON or HTML, or broken into lines, and two of these ways on top of each other.
 #[derive(Clone, Default)]
 pub struct Redactor {
-    patterns: Vec<SecretString>,
+    patterns: Arc<Vec<SecretString>>,
+    /// looked for in messages only
+    rare: Arc<Vec<SecretString>>,
 }
 
 impl Redactor {
@@ -35,7 +48,7 @@ impl Redactor {
 
     /// Adds a secret in all the forms it may be met in.
     pub(super) fn add(&mut self, secret: &str) {
-        if secret.chars().count() < CHARS_MIN {
+        if secret.chars().count() < CHARS_MIN || self.has(secret) {
             return;
         }
         let json = serde_json::Value::from(secret).to_string();
@@ -43,15 +56,46 @@ impl Redactor {
         let forms = [
             secret.to_owned(),
             escaped.to_owned(),
+            escaped.replace('/', r"\/"),
             utf8_percent_encode(secret, UNRESERVED).to_string(),
             STANDARD_NO_PAD.encode(secret),
             URL_SAFE_NO_PAD.encode(secret),
         ];
-        for form in forms {
-            if !self.patterns.iter().any(|known| known.expose_secret() == form) {
-                self.patterns.push(form.into());
+        let mut rare = Vec::new();
+        if secret.len() >= INSIDE_BYTES_MIN {
+            for before in 0..3 {
+                let inside = [vec![0; before], secret.as_bytes().to_vec()].concat();
+                // the characters that are made of bits of the secret alone
+                let own = (before * 8).div_ceil(6)..inside.len() * 8 / 6;
+                for text in [STANDARD_NO_PAD.encode(&inside), URL_SAFE_NO_PAD.encode(&inside)] {
+                    rare.extend(text.get(own.clone()).map(str::to_owned));
+                }
             }
+            rare.extend(hex(secret));
         }
+        let is_long = |text: &&str| text.len() >= FOLDED_BYTES_MIN;
+        let lines = secret.lines().map(str::trim).filter(|line| !line.starts_with("-----"));
+        rare.extend(lines.filter(is_long).map(str::to_owned));
+        let folded: String = secret.split_ascii_whitespace().collect();
+        rare.extend(Some(folded.as_str()).filter(is_long).map(str::to_owned));
+        push(&mut self.patterns, forms.into_iter().map(SecretString::from));
+        push(&mut self.rare, rare.into_iter().map(SecretString::from));
+    }
+
+    /// This one's secrets and those of `other`.
+    pub(super) fn and(&self, other: &Self) -> Self {
+        let mut both = self.clone();
+        push(&mut both.patterns, other.patterns.iter().cloned());
+        push(&mut both.rare, other.rare.iter().cloned());
+        both
+    }
+
+    fn has(&self, secret: &str) -> bool {
+        self.patterns.iter().any(|known| known.expose_secret() == secret)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &str> {
+        self.patterns.iter().chain(self.rare.iter()).map(ExposeSecret::expose_secret)
     }
 
     /// The text without secrets.
@@ -75,9 +119,28 @@ impl Redactor {
         Cow::Owned(out)
     }
 
+    /// A value without secrets, in its names too.
+    pub(super) fn redact_value(&self, value: &serde_json::Value) -> serde_json::Value {
+        use serde_json::Value;
+        match value {
+            Value::String(text) => self.redact(text).into_owned().into(),
+            Value::Number(number) => match self.redact(&number.to_string()) {
+                Cow::Owned(clean) => clean.into(),
+                Cow::Borrowed(_) => value.clone(),
+            },
+            Value::Array(items) => items.iter().map(|item| self.redact_value(item)).collect(),
+            Value::Object(members) => {
+                let clean =
+                    |(name, value): (&String, &Value)| (self.redact(name).into_owned(), self.redact_value(value));
+                Value::Object(members.iter().map(clean).collect())
+            }
+            Value::Null | Value::Bool(_) => value.clone(),
+        }
+    }
+
     /// The longest form of a secret, in bytes when percent-encoded; 0 without secrets.
     pub(super) fn longest(&self) -> usize {
-        self.patterns.iter().map(|pattern| pattern.expose_secret().len() * 3).max().unwrap_or(0)
+        self.all().map(|pattern| pattern.len() * 3).max().unwrap_or(0)
     }
 
     fn find(&self, text: &str) -> Vec<Range<usize>> {
@@ -85,58 +148,73 @@ impl Redactor {
         if self.patterns.is_empty() {
             return found;
         }
-        for pattern in &self.patterns {
+        let is_message = text.len() <= MESSAGE_BYTES_MAX;
+        for pattern in self.all().take(if is_message { usize::MAX } else { self.patterns.len() }) {
             // much faster than finding the places, of which there are nearly never any
-            if text.contains(pattern.expose_secret()) {
-                found.extend(occurrences(text.as_bytes(), pattern.expose_secret().as_bytes()));
+            if text.contains(pattern) {
+                found.extend(occurrences(text.as_bytes(), pattern.as_bytes()));
             }
         }
         // read as a space, a plus can only be part of a secret with a space
-        let spaced = text.contains('+') && self.patterns.iter().any(|pattern| pattern.expose_secret().contains(' '));
-        for (plus, may_be_there) in [(b'+', text.contains('%')), (b' ', spaced)] {
-            if !may_be_there {
-                continue;
-            }
-            let (decoded, places) = percent_decoded(text.as_bytes(), plus);
-            for pattern in &self.patterns {
-                for range in occurrences(&decoded, pattern.expose_secret().as_bytes()) {
-                    let place = places.get(range);
-                    found.extend(place.and_then(|place| Some(place.first()?.start..place.last()?.end)));
+        let is_spaced = self.patterns.iter().any(|pattern| pattern.expose_secret().contains(' '));
+        let worth = |spelling: &Spelling| match spelling {
+            Spelling::Percent => true,
+            Spelling::Form => is_spaced,
+            Spelling::Json | Spelling::Html | Spelling::Folded => is_message,
+        };
+        for undone in Spelling::ALL.into_iter().filter(worth).filter_map(|one| Undone::of(text.as_bytes(), one)) {
+            self.find_in(&undone, &mut found);
+            if is_message {
+                for twice in Spelling::ALL.into_iter().filter(worth).filter_map(|one| undone.again(one)) {
+                    self.find_in(&twice, &mut found);
                 }
             }
         }
         found
     }
+
+    fn find_in(&self, undone: &Undone, found: &mut Vec<Range<usize>>) {
+        let least = if undone.is_folded { FOLDED_BYTES_MIN } else { 0 };
+        let text = std::str::from_utf8(&undone.bytes);
+        for pattern in self.all().filter(|pattern| pattern.len() >= least) {
+            if text.is_ok_and(|text| !text.contains(pattern)) {
+                continue;
+            }
+            found.extend(occurrences(&undone.bytes, pattern.as_bytes()).filter_map(|range| undone.place(range)));
+        }
+    }
 }
 
 impl std::fmt::Debug for Redactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Redactor({} patterns)", self.patterns.len())
+        write!(f, "Redactor({} patterns)", self.all().count())
     }
 }
 
 /// Every place where `pattern` (never empty) stands, overlaps included.
 fn occurrences<'a>(text: &'a [u8], pattern: &'a [u8]) -> impl Iterator<Item = Range<usize>> + 'a {
-    let width = pattern.len();
-    text.windows(width).enumerate().filter(move |(_, window)| *window == pattern).map(move |(at, _)| at..at + width)
+    let starts = text.iter().enumerate().filter(|(_, byte)| pattern.first() == Some(byte));
+    let is_here = |at: &usize| text.get(*at..).is_some_and(|rest| rest.starts_with(pattern));
+    starts.map(|(at, _)| at).filter(is_here).map(|at| at..at + pattern.len())
 }
 
-/// The text with `%41` decoded and `+` read as `plus`, and for each byte the place it was made from.
-fn percent_decoded(text: &[u8], plus: u8) -> (Vec<u8>, Vec<Range<usize>>) {
-    let hex = |at: usize| text.get(at).and_then(|byte| (*byte as char).to_digit(16));
-    let (mut decoded, mut places) = (Vec::with_capacity(text.len()), Vec::with_capacity(text.len()));
-    let mut at = 0;
-    while let Some(byte) = text.get(at) {
-        let (byte, width) = match (byte, hex(at + 1), hex(at + 2)) {
-            (b'%', Some(high), Some(low)) => (u8::try_from(high * 16 + low).unwrap_or(b'%'), 3),
-            (b'+', _, _) => (plus, 1),
-            (byte, _, _) => (*byte, 1),
-        };
-        decoded.push(byte);
-        places.push(at..at + width);
-        at += width;
+/// Adds those that are not there yet.
+fn push(to: &mut Arc<Vec<SecretString>>, forms: impl Iterator<Item = SecretString>) {
+    for form in forms {
+        if !to.iter().any(|known| known.expose_secret() == form.expose_secret()) {
+            Arc::make_mut(to).push(form);
+        }
     }
-    (decoded, places)
+}
+
+fn hex(text: &str) -> [String; 2] {
+    let mut lower = String::with_capacity(text.len() * 2);
+    for byte in text.bytes() {
+        // writing into a text does not fail
+        let _ = write!(lower, "{byte:02x}");
+    }
+    let upper = lower.to_ascii_uppercase();
+    [lower, upper]
 }
 
 #[cfg(test)]
@@ -160,6 +238,32 @@ mod tests {
             ("abc stays, it is too short", "abc stays, it is too short"),
             ("sk_live_012345678", "sk_live_012345678"),
             ("100% of +1 é", "100% of +1 é"),
+            ("x736B5F6C6976655F30313233343536373839 736b5f6c6976655f30313233343536373839", "x*** ***"),
+            // base64 of `a`, `ab` and the secret
+            ("YXNrX2xpdmVfMDEyMzQ1Njc4OQ==", "YX***Q=="),
+            ("YWJza19saXZlXzAxMjM0NTY3ODk=", "YWJ***k="),
+            (r#"{"k":"\u003e\u003e>?\u003f?"}"#, r#"{"k":"***"}"#),
+            ("<b>&gt;&#62;&gt;???</b>", "<b>***</b>"),
+            ("next=%2Fa%3Fk%3Dpa%2520ss%252Fw%25C3%25B6rd%252B%25221%2522", "next=%2Fa%3Fk%3D***"),
+            ("sk_live_01\r\n 23456789.", "***."),
+            ("a bc", "a bc"),
+        ];
+        for (text, expected) in table {
+            assert_eq!(redactor.redact(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_key_of_several_lines_is_replaced_line_by_line() {
+        let redactor = Redactor::new([
+            "-----BEGIN KEY-----\nMIGHAgEAMBMGByqGSM49/A==\nAgEGCCqGSM49AwEH+12345\n-----END KEY-----\n",
+        ]);
+        let table = [
+            (r"-----BEGIN KEY-----\nMIGHAgEAMBMGByqGSM49/A==\nAgEGCCqGSM49AwEH+12345\n-----END KEY-----\n", "***"),
+            ("-----BEGIN KEY----- MIGHAgEAMBMGByqGSM49/A== AgEGCCqGSM49AwEH+12345 -----END KEY-----", "***"),
+            ("line 2: AgEGCCqGSM49AwEH+12345", "line 2: ***"),
+            (r"MIGHAgEAMBMGByqGSM49\/A==AgEGCCqGSM49AwEH%2B12345", "******"),
+            ("-----BEGIN KEY-----", "-----BEGIN KEY-----"),
         ];
         for (text, expected) in table {
             assert_eq!(redactor.redact(text), expected);

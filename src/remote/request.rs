@@ -59,8 +59,8 @@ impl std::fmt::Debug for Secret {
     }
 }
 
-/// An answer, whole.
-#[derive(Debug, Clone)]
+/// An answer, whole. `Debug` shows nothing of what the server says, which may be a secret.
+#[derive(Clone)]
 pub struct Response {
     /// HTTP status
     pub status: u16,
@@ -72,6 +72,14 @@ pub struct Response {
     pub url: Url,
     /// which token of the connection it was asked for with; 0 = none that was made
     pub token: u64,
+}
+
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { status, headers, body, url, token } = self;
+        let (headers, body) = (headers.len(), body.len());
+        write!(f, "Response {{ status: {status}, headers: {headers}, body: {body} bytes, url: {url}, token: {token} }}")
+    }
 }
 
 impl Response {

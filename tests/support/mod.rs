@@ -2,12 +2,16 @@
 
 mod api;
 mod engine;
+mod marks;
 mod oauth;
+mod parrot;
 mod project;
 mod tls;
 
 pub use api::{Api, Reply, Request};
 pub use engine::Run;
+pub use marks::{Written, mark};
 pub use oauth::{CLIENT_SECRET, OAuth};
+pub use parrot::{LISTS, MOODS, Mood, Parrot};
 pub use project::{Output, Project};
 pub use tls::{Asks, Authority, Certified, TlsApi};

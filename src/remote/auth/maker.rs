@@ -21,7 +21,8 @@ use super::super::token::{self, ClientParts, Grant, Granted, RefusedKind, Signin
 use super::super::transport;
 use super::proof;
 use crate::plan::{
-    Algorithm, ClientPlan, ConnectionPlan, JwtPlan, MadeAuth, Method, Path, RequestPlan, Template, TokenPlan, limits,
+    Algorithm, ClientPlan, ConnectionPlan, JwtPlan, MadeAuth, Method, Path, RequestPlan, Template, TokenPlan,
+    is_secret_name, limits,
 };
 
 /// A token that was made, by the names of credentials, and what came with it.
@@ -34,7 +35,7 @@ pub(in crate::remote) struct Made {
     pub scope: Option<String>,
 }
 
-/// Why there is no token. The texts may quote secrets: redact them.
+/// Why there is no token. What servers say is masked in the texts; the error of a template may still quote a credential: redact it.
 #[derive(Debug, Clone)]
 pub(in crate::remote) enum Fault {
     /// only a person can help: the API has taken back what a token could be made of
@@ -135,11 +136,16 @@ impl Maker<'_> {
         let signing = Signing { now: self.now, jti: &random::text::<16>() };
         let request =
             token::token_request(plan, parts.as_ref(), grant, &variables, &signing).map_err(Fault::Refused)?;
-        // a server may quote in an error what it was asked with
-        let redactor = request.redactor();
-        let sent = self.send(request.into()).await.map_err(|fault| fault.without(&redactor))?;
-        match token::read(plan, sent.0, &sent.1, self.now) {
+        let Answered { status, body, own, redactor } = self.send(request.into()).await?;
+        match token::read(plan, status, &body, self.now, &redactor) {
             Ok(Granted { access_token, refresh_token, expires_at, scope, save }) => {
+                // these are kept where everybody may read them
+                let mut own = own.and(&Redactor::new(self.credentials.surely_secret()));
+                for token in std::iter::once(&access_token).chain(&refresh_token) {
+                    own.add(token.expose_secret());
+                }
+                let save = save.into_iter().map(|(name, value)| (name, own.redact_value(&value))).collect();
+                let scope = scope.map(|scope| own.redact(&scope).into_owned());
                 let mut token = BTreeMap::from([("access_token".to_owned(), access_token)]);
                 token.extend(refresh_token.map(|token| ("refresh_token".to_owned(), token)));
                 Ok(Made { token, expires_at, save, scope })
@@ -193,10 +199,8 @@ impl Maker<'_> {
             ("accept".to_owned(), SecretString::from("application/vnd.github+json")),
             ("authorization".to_owned(), bearer),
         ];
-        let request = Sent { method: Method::Post, url, headers, body: None };
-        let redactor = Redactor::new([own.expose_secret()]);
-        let (status, body) = self.send(request).await?;
-        let answer = answer(status, &body).map_err(|fault| fault.without(&redactor))?;
+        let request = Sent { method: Method::Post, url, headers, body: None, secrets: vec![own] };
+        let answer = self.send(request).await?.json()?;
         let (token, ends) = (answer.get("token").and_then(Json::as_str), answer.get("expires_at"));
         let Some(token) = token else { return Err(Fault::Refused("the answer has no `token`".to_owned())) };
         let ends = ends.and_then(Json::as_str).and_then(|text| DateTime::parse_from_rfc3339(text).ok());
@@ -213,8 +217,9 @@ impl Maker<'_> {
         save: &[(String, Path)],
         made: &mut BTreeMap<String, SecretString>,
     ) -> Result<(), Fault> {
-        let variables = self.credentials.and(made).with_settings(self.connection);
-        let refused = |error: String| Fault::Refused(error);
+        let known = self.credentials.and(made);
+        let (variables, redactor) = (known.with_settings(self.connection), Redactor::new(known.values()));
+        let refused = |error: String| Fault::Refused(redactor.redact(&error).into_owned());
         let draft =
             Draft::new(&self.connection.base_url, plan, &variables).map_err(|error| refused(error.to_string()))?;
         let request = draft.finish(None);
@@ -240,8 +245,8 @@ impl Maker<'_> {
             headers.push(("content-type".to_owned(), SecretString::from(kind.clone())));
         }
         let body = request.body.map(|(_, body)| body);
-        let (status, body) = self.send(Sent { method: request.method, url, headers, body }).await?;
-        let answer = answer(status, &body)?;
+        let secrets = made.values().cloned().collect();
+        let answer = self.send(Sent { method: request.method, url, headers, body, secrets }).await?.json()?;
         for (name, path) in save {
             let text = match token::first(path, &answer) {
                 Some(Json::String(text)) => text.clone(),
@@ -259,7 +264,15 @@ impl Maker<'_> {
     }
 
     /// Sends a request without redirects and reads its answer, which is small.
-    pub async fn send(&self, Sent { method, url, headers, body }: Sent) -> Result<(u16, Vec<u8>), Fault> {
+    pub async fn send(&self, sent: Sent) -> Result<Answered, Fault> {
+        let own = sent.redactor();
+        let redactor = own.and(&Redactor::new(self.credentials.values()));
+        let (status, body) = self.exchange(sent).await.map_err(|fault| fault.masked(&redactor))?;
+        Ok(Answered { status, body, own, redactor })
+    }
+
+    async fn exchange(&self, sent: Sent) -> Result<(u16, Vec<u8>), Fault> {
+        let Sent { method, url, headers, body, secrets: _ } = sent;
         let shown = format!("{} {}", method.as_str(), without_query(&url));
         let failed = |error: reqwest::Error| {
             let error = error.without_url();
@@ -305,26 +318,67 @@ pub(in crate::remote) struct Sent {
     pub url: Url,
     pub headers: Vec<(String, SecretString)>,
     pub body: Option<Bytes>,
+    /// what of it is secret by its part in the protocol, whatever the credentials are
+    pub secrets: Vec<SecretString>,
 }
 
-impl From<TokenRequest> for Sent {
-    fn from(TokenRequest { url, mut headers, content_type, body, secrets: _ }: TokenRequest) -> Self {
-        headers.extend(content_type.map(|kind| ("Content-Type".to_owned(), SecretString::from(kind))));
-        let body = content_type.map(|_| Bytes::from(body.expose_secret().to_owned()));
-        Self { method: Method::Post, url, headers, body }
+/// What was answered.
+pub(in crate::remote) struct Answered {
+    status: u16,
+    body: Vec<u8>,
+    /// knows what is secret by its part in the protocol
+    own: Redactor,
+    /// knows the credentials too
+    pub redactor: Redactor,
+}
+
+impl Sent {
+    fn redactor(&self) -> Redactor {
+        let mut redactor = Redactor::new(self.secrets.iter().map(ExposeSecret::expose_secret));
+        for (_, value) in self.headers.iter().filter(|(name, _)| is_secret_name(name)) {
+            let whole = value.expose_secret();
+            for secret in std::iter::once(whole).chain(whole.split_once(' ').map(|(_, secret)| secret)) {
+                redactor.add(secret);
+            }
+        }
+        redactor
     }
 }
 
-/// The answer of a log-in as JSON.
-pub(in crate::remote) fn answer(status: u16, body: &[u8]) -> Result<Json, Fault> {
-    let excerpt = || token::shown(&String::from_utf8_lossy(body.get(..limits::ERROR_BODY_BYTES_MAX).unwrap_or(body)));
-    match status {
-        200..=299 => {
-            // it is not shown: it can be the token itself
-            serde_json::from_slice(body).map_err(|_| Fault::Refused("the answer is no JSON".to_owned()))
+impl Fault {
+    fn masked(self, redactor: &Redactor) -> Self {
+        let masked = |reason: String| redactor.redact(&reason).into_owned();
+        match self {
+            Self::Revoked(reason) => Self::Revoked(masked(reason)),
+            Self::Refused(reason) => Self::Refused(masked(reason)),
+            Self::Transient(reason) => Self::Transient(masked(reason)),
+            Self::Pending(slower) => Self::Pending(slower),
         }
-        408 | 425 | 429 | 500..=599 => Err(Fault::Transient(format!("the API answered {status}: {}", excerpt()))),
-        status => Err(Fault::Refused(format!("the API answered {status}: {}", excerpt()))),
+    }
+}
+
+impl From<TokenRequest> for Sent {
+    fn from(TokenRequest { url, mut headers, content_type, body, secrets }: TokenRequest) -> Self {
+        headers.extend(content_type.map(|kind| ("Content-Type".to_owned(), SecretString::from(kind))));
+        let body = content_type.map(|_| Bytes::from(body.expose_secret().to_owned()));
+        Self { method: Method::Post, url, headers, body, secrets }
+    }
+}
+
+impl Answered {
+    /// The answer of a log-in as JSON.
+    pub fn json(&self) -> Result<Json, Fault> {
+        let said = || token::shown(&self.redactor, &String::from_utf8_lossy(&self.body));
+        match self.status {
+            // it is not shown: it can be the token itself
+            200..=299 => {
+                serde_json::from_slice(&self.body).map_err(|_| Fault::Refused("the answer is no JSON".to_owned()))
+            }
+            408 | 425 | 429 | 500..=599 => {
+                Err(Fault::Transient(format!("the API answered {}: {}", self.status, said())))
+            }
+            status => Err(Fault::Refused(format!("the API answered {status}: {}", said()))),
+        }
     }
 }
 

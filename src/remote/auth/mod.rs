@@ -4,7 +4,10 @@ mod maker;
 mod proof;
 mod session;
 mod signer;
+mod written;
 
-pub(super) use maker::{Fault, Made, Maker, answer};
+#[cfg(test)]
+pub(super) use maker::Sent;
+pub(super) use maker::{Fault, Made, Maker};
 pub(super) use proof::{Proof, header_name, plain_value, secret_value};
 pub(super) use session::{Keys, Session};

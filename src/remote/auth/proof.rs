@@ -162,15 +162,21 @@ impl Proof {
         }
     }
 
-    /// What must not be printed: the whole value, and behind a scheme (`Basic …`) its second word.
-    pub fn secrets(&self) -> Vec<&str> {
+    /// What must not be printed: the whole value, behind a scheme (`Basic …`) its second word, the password in that, and the keys of a
+    /// signature.
+    pub fn secrets(&self) -> Vec<SecretString> {
         match self {
-            Self::None | Self::Signed(_) => Vec::new(),
+            Self::None => Vec::new(),
+            Self::Signed(signer) => signer.secrets(),
             Self::Header(_, value) => {
                 let whole = std::str::from_utf8(value.as_bytes()).unwrap_or_default();
-                std::iter::once(whole).chain(whole.split_once(' ').map(|(_, secret)| secret)).collect()
+                let second = whole.split_once(' ').map(|(_, secret)| secret);
+                let pair = whole.strip_prefix("Basic ").and_then(|pair| STANDARD.decode(pair).ok());
+                let pair = pair.and_then(|pair| String::from_utf8(pair).ok());
+                let password = pair.as_ref().and_then(|pair| pair.split_once(':')).map(|(_, password)| password);
+                std::iter::once(whole).chain(second).chain(password).map(SecretString::from).collect()
             }
-            Self::Query(_, key) | Self::Cookie(_, key) => vec![key.expose_secret()],
+            Self::Query(_, key) | Self::Cookie(_, key) => vec![key.clone()],
         }
     }
 }

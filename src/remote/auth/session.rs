@@ -12,6 +12,7 @@
 //! processes by a lock of the store. What is made is durable before the first request carries it: servers end the old refresh token
 //! when they hand out a new one, or when they see the new token used (RFC 6749, 6 and 10.4), so a kill must not lose it.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -28,6 +29,7 @@ use super::super::redact::Redactor;
 use super::super::sockets::Routes;
 use super::maker::{Fault, Made, Maker};
 use super::proof::Proof;
+use super::written;
 use crate::plan::{AuthPlan, ConnectionPlan, MadeAuth, limits};
 
 /// What requests are proved with at one moment.
@@ -52,6 +54,8 @@ pub(in crate::remote) struct Session(Arc<Inner>);
 struct Inner {
     connection: Arc<ConnectionPlan>,
     given: Credentials,
+    /// knows all but tokens
+    first: Redactor,
     kept: Option<(CredentialStore, Mutex<Known>)>,
     clock: Clock,
     routes: Arc<Routes>,
@@ -67,6 +71,15 @@ struct Inner {
     keys: RwLock<Arc<Keys>>,
     /// the secrets of the last tokens, newest last
     recent: Mutex<VecDeque<BTreeMap<String, SecretString>>>,
+    rendered: RwLock<Rendered>,
+}
+
+/// Secrets that are no credentials: those that the YAML itself holds, or that are computed for a request.
+#[derive(Default)]
+struct Rendered {
+    /// newest last
+    texts: VecDeque<SecretString>,
+    redactor: Redactor,
 }
 
 /// What this process knows of the entry in the store.
@@ -89,10 +102,17 @@ impl Session {
     /// [`Error::Connection`] when the templates of `auth` yield nothing that can be sent.
     pub fn new(connection: Arc<ConnectionPlan>, access: Access, routes: Arc<Routes>) -> Result<Self, Error> {
         let Access { credentials: given, kept, clock } = access;
-        let redactor = Redactor::new(given.values());
+        let variables = given.with_settings(&connection);
+        let mut redactor = Redactor::new(given.values());
+        if let AuthPlan::Made(made) = &connection.auth {
+            for secret in written::secrets(made, &variables) {
+                redactor.add(secret.expose_secret());
+            }
+        }
+        let first = redactor.clone();
         let proof = match &connection.auth {
             AuthPlan::Made(made) if is_renewed(made) => Ok(Proof::to_come(made)),
-            plan => Proof::new(plan, &given.with_settings(&connection)),
+            plan => Proof::new(plan, &variables),
         };
         let proof = proof.map_err(|reason| Error::Connection {
             connection: connection.name.clone(),
@@ -108,7 +128,7 @@ impl Session {
             proof,
         };
         for secret in keys.proof.secrets() {
-            keys.redactor.add(secret);
+            keys.redactor.add(secret.expose_secret());
         }
         let (kept, token) = match kept {
             None => (None, None),
@@ -120,6 +140,7 @@ impl Session {
         let session = Self(Arc::new(Inner {
             connection,
             given,
+            first,
             kept,
             clock,
             routes,
@@ -130,6 +151,7 @@ impl Session {
             failure: Mutex::new(None),
             keys: RwLock::new(Arc::new(keys)),
             recent: Mutex::default(),
+            rendered: RwLock::default(),
         }));
         if let Some((token, expires_at)) = token {
             session.0.take(token, expires_at).map_err(|unmade| session.0.error(unmade))?;
@@ -140,6 +162,49 @@ impl Session {
     /// The keys as they are.
     pub fn current(&self) -> Arc<Keys> {
         Arc::clone(&self.0.keys.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Text without the secrets of this connection.
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let rendered = self.rendered();
+        match self.current().redactor.redact(text) {
+            Cow::Borrowed(text) => rendered.redact(text),
+            Cow::Owned(text) => Cow::Owned(rendered.redact(&text).into_owned()),
+        }
+    }
+
+    /// Masks a text from now on that was rendered as a secret and does not show a known one.
+    pub fn learn(&self, text: &str) {
+        let is_known = |text: &str| matches!(self.redact(text), Cow::Owned(_));
+        let behind_scheme = text.split_once(' ').map(|(_, secret)| secret);
+        for text in std::iter::once(text).chain(behind_scheme).filter(|text| !is_known(text)).collect::<Vec<_>>() {
+            let mut rendered = self.0.rendered.write().unwrap_or_else(PoisonError::into_inner);
+            rendered.texts.push_back(text.into());
+            while rendered.texts.len() > limits::RENDERED_MASKED {
+                rendered.texts.pop_front();
+            }
+            rendered.redactor = Redactor::new(rendered.texts.iter().map(ExposeSecret::expose_secret));
+        }
+    }
+
+    /// Bytes of the longest secret, however it is written.
+    pub fn longest_secret(&self) -> usize {
+        self.current().redactor.longest().max(self.rendered().longest())
+    }
+
+    /// A value without what is surely secret: tokens, what proves who asks, and credentials by their names.
+    pub fn without_proof(&self, value: &Value) -> Value {
+        let keys = self.current();
+        let mut redactor = Redactor::new(keys.token.values().map(ExposeSecret::expose_secret));
+        redactor = redactor.and(&Redactor::new(self.0.given.surely_secret()));
+        for secret in keys.proof.secrets() {
+            redactor.add(secret.expose_secret());
+        }
+        redactor.redact_value(value)
+    }
+
+    fn rendered(&self) -> Redactor {
+        self.0.rendered.read().unwrap_or_else(PoisonError::into_inner).redactor.clone()
     }
 
     /// The time by the session's clock.
@@ -333,14 +398,14 @@ impl Inner {
         while recent.len() > limits::TOKENS_MASKED {
             recent.pop_front();
         }
-        let mut redactor = Redactor::new(self.given.values());
+        let mut redactor = self.first.clone();
         for secret in recent.iter().flat_map(BTreeMap::values) {
             redactor.add(secret.expose_secret());
         }
         let proof = Proof::new(&self.connection.auth, &credentials.with_settings(&self.connection));
         let proof = proof.map_err(|reason| Fault::Refused(redactor.redact(&reason).into_owned()))?;
         for secret in proof.secrets() {
-            redactor.add(secret);
+            redactor.add(secret.expose_secret());
         }
         let mut current = self.keys.write().unwrap_or_else(PoisonError::into_inner);
         let generation = current.generation + 1;
@@ -366,6 +431,8 @@ impl Inner {
     /// Notes that a person must connect again, unless one has done so since: then it is the old agreement that is over.
     async fn mark_revoked(&self, reason: String) -> Result<(), StoreError> {
         let Some((store, known)) = &self.kept else { return Ok(()) };
+        // it is kept where everybody may read it
+        let reason = self.masked(&reason);
         let (store, name) = (store.clone(), self.connection.name.clone());
         let connected_at = known.lock().unwrap_or_else(PoisonError::into_inner).connected_at;
         let change = move |entry: &mut Entry| {
@@ -390,14 +457,17 @@ impl Inner {
         stale_from(now, expires_at)
     }
 
+    fn masked(&self, text: &str) -> String {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).redactor.redact(text).into_owned()
+    }
+
     fn error(&self, unmade: Unmade) -> Error {
         let fault = match unmade {
             Unmade::Fault(fault) => fault,
             Unmade::Store(error) => return Error::Store(error),
         };
         let connection = self.connection.name.clone();
-        let keys = Arc::clone(&self.keys.read().unwrap_or_else(PoisonError::into_inner));
-        let masked = |reason: String| keys.redactor.redact(&reason).into_owned();
+        let masked = |reason: String| self.masked(&reason);
         match fault {
             Fault::Revoked(reason) => Error::NeedsReconnect { connection, reason: masked(reason) },
             Fault::Refused(reason) => Error::Token { connection, reason: masked(reason), temporary: false },

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::super::random;
-use super::super::sign::{Oauth1Keys, Sigv4Keys, authorization, headers, with_query_as_signed};
+use super::super::sign::{Oauth1Keys, Sigv4Keys, authorization, headers, percent_encoded, with_query_as_signed};
 use super::proof::{render, secret_value};
 use crate::plan::{MadeAuth, Signature};
 
@@ -64,6 +64,19 @@ impl Signer {
             | MadeAuth::Jwt { .. }
             | MadeAuth::GithubApp { .. }
             | MadeAuth::TokenRequest { .. } => Err("this way in signs no requests".to_owned()),
+        }
+    }
+
+    /// What must not be printed; for the signature `PLAINTEXT` (RFC 5849, 3.4.4) as they are sent too.
+    pub fn secrets(&self) -> Vec<SecretString> {
+        match self {
+            Self::Oauth1 { consumer_secret, token_secret, .. } => [consumer_secret, token_secret]
+                .into_iter()
+                .flat_map(|secret| [secret.clone(), percent_encoded(secret.expose_secret()).into()])
+                .collect(),
+            Self::Sigv4 { secret_access_key, session_token, .. } => {
+                std::iter::once(secret_access_key).chain(session_token).cloned().collect()
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
+use super::super::redact::Redactor;
 use super::authorize::shown;
 use super::path::first;
 use crate::plan::{TokenPlan, limits};
@@ -34,7 +35,7 @@ pub(crate) struct Refused {
     pub kind: RefusedKind,
     /// the code of the error, as the server has it
     pub error: Option<String>,
-    /// for people; the server's words in it may quote a secret of the request: redact it
+    /// for people, masked
     pub text: String,
 }
 
@@ -55,13 +56,21 @@ pub(crate) enum RefusedKind {
 
 /// Reads an answer in JSON or, as GitHub gives it, as a form. A token in an answer of success counts, whatever else stands there.
 ///
+/// `redactor` knows the secrets of the request, which servers like to quote.
+///
 /// When the token ends is what `expires_at` leads to, else `expires_in`, else what the plan says; times that are over and lengths that
 /// are not positive count as not said (some APIs have 0 for "never").
 ///
 /// # Errors
 /// Why there is no token, and what can be done. A token or a value to save that is too long, or has a control character, which would
 /// break a header, is refused.
-pub(crate) fn read(plan: &TokenPlan, status: u16, body: &[u8], now: DateTime<Utc>) -> Result<Granted, Refused> {
+pub(crate) fn read(
+    plan: &TokenPlan,
+    status: u16,
+    body: &[u8],
+    now: DateTime<Utc>,
+    redactor: &Redactor,
+) -> Result<Granted, Refused> {
     if body.len() > limits::TOKEN_ANSWER_BYTES_MAX {
         let text = format!("it has more than {} bytes", limits::TOKEN_ANSWER_BYTES_MAX);
         return Err(refused(
@@ -79,8 +88,8 @@ pub(crate) fn read(plan: &TokenPlan, status: u16, body: &[u8], now: DateTime<Utc
         return granted(plan, answer, token, now).map_err(|text| refused(RefusedKind::Unreadable, None, status, &text));
     }
     Err(match answer {
-        Some(answer) => no_token(plan, status, &answer),
-        None => not_read(status, body),
+        Some(answer) => no_token(plan, status, &answer, redactor),
+        None => not_read(status, body, redactor),
     })
 }
 
@@ -192,7 +201,8 @@ fn parsed(plan: &TokenPlan, body: &[u8]) -> Option<Value> {
 }
 
 /// An answer that could be read and has no token.
-fn no_token(plan: &TokenPlan, status: u16, answer: &Value) -> Refused {
+fn no_token(plan: &TokenPlan, status: u16, answer: &Value, redactor: &Redactor) -> Refused {
+    let shown = |text: &str| shown(redactor, text);
     let (error, description) = said(answer);
     let kind = kind(status, error.as_deref(), description.as_deref());
     let text = match (&error, description) {
@@ -212,11 +222,12 @@ fn no_token(plan: &TokenPlan, status: u16, answer: &Value) -> Refused {
             if names.is_empty() { no } else { format!("{no}; there is {}", names.join(", ")) }
         }
     };
-    refused(kind, error, status, &text)
+    refused(kind, error.map(|error| shown(&error)), status, &text)
 }
 
 /// An answer that is neither JSON nor a form.
-fn not_read(status: u16, body: &[u8]) -> Refused {
+fn not_read(status: u16, body: &[u8], redactor: &Redactor) -> Refused {
+    let shown = |text: &str| shown(redactor, text);
     let text = String::from_utf8_lossy(body);
     let text = text.trim_start_matches('\u{feff}').trim();
     let what = if text.is_empty() {
@@ -237,7 +248,6 @@ fn not_read(status: u16, body: &[u8]) -> Refused {
 }
 
 fn refused(kind: RefusedKind, error: Option<String>, status: u16, text: &str) -> Refused {
-    let error = error.map(|error| shown(&error));
     Refused { kind, error, text: format!("the token endpoint answered {status}: {text}") }
 }
 

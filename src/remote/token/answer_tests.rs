@@ -121,8 +121,8 @@ const SUCCESSES: &[Success] = &[
 #[test]
 fn answers_of_success_are_read_as_apis_give_them() {
     for &(name, body, (token, refresh, lasts, scope)) in SUCCESSES {
-        let granted =
-            read(&plan(), 200, body.as_bytes(), now()).unwrap_or_else(|refused| panic!("{name}: {refused:?}"));
+        let granted = read(&plan(), 200, body.as_bytes(), now(), &Redactor::default())
+            .unwrap_or_else(|refused| panic!("{name}: {refused:?}"));
         assert_eq!(parts(&granted), given(token, refresh, lasts, scope), "{name}");
     }
 }
@@ -153,7 +153,7 @@ fn the_end_of_a_token_is_found_in_all_its_forms() {
         let plan = TokenPlan { expires_at: at.clone(), lasts, ..plan() };
         let mut body = members.clone();
         body["access_token"] = "a".into();
-        let granted = read(&plan, 200, body.to_string().as_bytes(), now()).unwrap();
+        let granted = read(&plan, 200, body.to_string().as_bytes(), now(), &Redactor::default()).unwrap();
         assert_eq!(granted.expires_at.map(|at| (at - now()).num_seconds()), expected, "{members}");
     }
 }
@@ -173,7 +173,7 @@ fn tokens_are_found_where_the_plan_says_and_values_are_kept() {
     };
     let body = json!({ "ok": true, "access_token": "xoxb-other", "authed_user": { "access_token": "xoxp-1", "refresh_token": "xoxe-1" },
         "instance_url": "https://acme.my.example", "sites": [{ "id": 1 }, { "id": 2, "main": true }], "nil": null });
-    let granted = read(&plan, 201, body.to_string().as_bytes(), now()).unwrap();
+    let granted = read(&plan, 201, body.to_string().as_bytes(), now(), &Redactor::default()).unwrap();
     assert_eq!(parts(&granted), given("xoxp-1", Some("xoxe-1"), None, None));
     let expected = vec![("instance_url".to_owned(), json!("https://acme.my.example")), ("site".to_owned(), json!(2))];
     assert_eq!(granted.save, expected);
@@ -181,7 +181,7 @@ fn tokens_are_found_where_the_plan_says_and_values_are_kept() {
 }
 
 fn not_given(status: u16, body: &str) -> Refused {
-    read(&plan(), status, body.as_bytes(), now()).expect_err(body)
+    read(&plan(), status, body.as_bytes(), now(), &Redactor::default()).expect_err(body)
 }
 
 /// Status, body, and what is made of them: the kind, the code of the error, the text.
@@ -350,7 +350,8 @@ fn errors_tell_what_can_be_done() {
 fn answers_are_bounded() {
     let long = "x".repeat(limits::TOKEN_BYTES_MAX + 1);
     let fitting = &long[1..];
-    let granted = read(&plan(), 200, json!({ "access_token": fitting }).to_string().as_bytes(), now());
+    let granted =
+        read(&plan(), 200, json!({ "access_token": fitting }).to_string().as_bytes(), now(), &Redactor::default());
     assert!(granted.is_ok_and(|granted| granted.access_token.expose_secret() == fitting));
     let saving = TokenPlan { save: paths(&[("big", "$.big")]), ..plan() };
     for (body, expected) in [
@@ -366,14 +367,14 @@ fn answers_are_bounded() {
         ),
         (json!({ "access_token": "a", "big": [long] }), "the value to save as `big` has more than 65536 bytes"),
     ] {
-        let refused = read(&saving, 200, body.to_string().as_bytes(), now()).expect_err(expected);
+        let refused = read(&saving, 200, body.to_string().as_bytes(), now(), &Redactor::default()).expect_err(expected);
         assert_eq!((refused.kind, refused.text), (Unreadable, format!("the token endpoint answered 200: {expected}")));
     }
     let scope = json!({ "access_token": "a", "scope": long });
-    assert_eq!(read(&plan(), 200, scope.to_string().as_bytes(), now()).unwrap().scope, None);
+    assert_eq!(read(&plan(), 200, scope.to_string().as_bytes(), now(), &Redactor::default()).unwrap().scope, None);
     let flood = vec![b' '; limits::TOKEN_ANSWER_BYTES_MAX + 1];
     for (status, kind) in [(200, Unreadable), (502, Transient)] {
-        let refused = read(&plan(), status, &flood, now()).expect_err("too long");
+        let refused = read(&plan(), status, &flood, now(), &Redactor::default()).expect_err("too long");
         assert_eq!(refused.kind, kind);
     }
     let deep = format!("{{\"access_token\":{}1{}}}", "[".repeat(5000), "]".repeat(5000));
@@ -389,7 +390,7 @@ proptest::proptest! {
     fn no_answer_breaks_the_reading(status in 100u16..600, body in "[ -~\\r\\n\u{0}ä{}\":=&]{0,60}", token in "\\PC{0,9}[\u{0}-\u{1f}]?") {
         let whole = json!({ "access_token": token, "expires_in": body, "expires_at": body }).to_string();
         for body in [&body, &whole] {
-            if let Ok(granted) = read(&plan(), status, body.as_bytes(), now()) {
+            if let Ok(granted) = read(&plan(), status, body.as_bytes(), now(), &Redactor::default()) {
                 let token = granted.access_token.expose_secret();
                 assert!(!token.is_empty() && !token.chars().any(char::is_control));
                 assert!((200..300).contains(&status));

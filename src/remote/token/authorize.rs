@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde_json::Value;
 use url::Url;
 
+use super::super::redact::Redactor;
 use super::request::{add, form, text, web_address};
 use crate::plan::{Pkce, Template, limits};
 
@@ -77,8 +78,9 @@ pub(crate) fn challenge(verifier: &str) -> String {
 /// The code that a person was sent back with (RFC 6749, 4.1.2), if it is the answer to the request with this `state`.
 ///
 /// # Errors
-/// Why there is none: the person or the API said no (4.1.2.1), it is the answer to something else, or a part is missing.
-pub(crate) fn redirected(url: &Url, state: &str) -> Result<SecretString, String> {
+/// Why there is none, masked by `redactor`: the person or the API said no (4.1.2.1), it is the answer to something else, or a part is missing.
+pub(crate) fn redirected(url: &Url, state: &str, redactor: &Redactor) -> Result<SecretString, String> {
+    let shown = |text: &str| shown(redactor, text);
     let given = one(url, "state")?;
     let error = one(url, "error")?;
     match (&given, &error) {
@@ -121,9 +123,9 @@ fn is_same(given: &str, expected: &str) -> bool {
     hmac::verify(&key, given.as_bytes(), hmac::sign(&key, expected.as_bytes()).as_ref()).is_ok()
 }
 
-/// A text from elsewhere, for people: one line, not too long.
-pub(crate) fn shown(text: &str) -> String {
-    let line: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+/// A text from elsewhere, for people: without secrets, one line, not too long. What is masked after it was cut would show pieces.
+pub(crate) fn shown(redactor: &Redactor, text: &str) -> String {
+    let line: String = redactor.redact(text).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
     match words.char_indices().nth(limits::REFUSAL_CHARS_MAX) {
         None => words,
@@ -208,7 +210,7 @@ mod tests {
 
     fn back(query: &str) -> Result<String, String> {
         let url = Url::parse(&format!("http://127.0.0.1:8400/callback{query}")).unwrap();
-        redirected(&url, STATE).map(|code| code.expose_secret().to_owned())
+        redirected(&url, STATE, &Redactor::default()).map(|code| code.expose_secret().to_owned())
     }
 
     #[test]

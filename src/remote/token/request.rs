@@ -8,9 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use url::{Url, form_urlencoded};
 
-use super::super::redact::Redactor;
 use super::super::sign::{fitting_algorithm, jwt, percent_encoded, timed};
-use crate::plan::{ClientAuth, ClientPlan, Template, TokenBody, TokenPlan, limits};
+use crate::plan::{ClientAuth, ClientPlan, Template, TokenBody, TokenPlan, is_secret_name, limits};
 
 /// A POST to a token endpoint. It has secrets everywhere, even in its URL, and so is not printable.
 pub(crate) struct TokenRequest {
@@ -22,24 +21,8 @@ pub(crate) struct TokenRequest {
     pub content_type: Option<&'static str>,
     /// empty where the parameters are in the query
     pub body: SecretString,
-    /// those of them that prove something
+    /// what of it is secret by its part in the protocol, whatever the credentials are
     pub secrets: Vec<SecretString>,
-}
-
-/// The parameters that are secrets.
-const SECRETS: [&str; 7] =
-    ["assertion", "client_assertion", "client_secret", "code", "code_verifier", "device_code", "refresh_token"];
-
-impl TokenRequest {
-    /// Takes the secrets of this request out of what its server says.
-    pub fn redactor(&self) -> Redactor {
-        let headers = self.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("accept"));
-        let headers = headers.flat_map(|(_, value)| {
-            let whole = value.expose_secret();
-            std::iter::once(whole).chain(whole.split_once(' ').map(|(_, secret)| secret))
-        });
-        Redactor::new(self.secrets.iter().map(ExposeSecret::expose_secret).chain(headers))
-    }
 }
 
 /// Who the application is. Not printable.
@@ -99,6 +82,18 @@ pub(crate) enum Grant {
     },
 }
 
+impl Grant {
+    fn secrets(&self) -> Vec<SecretString> {
+        match self {
+            Self::ClientCredentials { .. } => Vec::new(),
+            Self::RefreshToken { refresh_token } => vec![refresh_token.clone()],
+            Self::AuthorizationCode { code, verifier, .. } => std::iter::once(code).chain(verifier).cloned().collect(),
+            Self::JwtBearer { assertion } => vec![assertion.clone()],
+            Self::DeviceCode { device_code } => vec![device_code.clone()],
+        }
+    }
+}
+
 /// What an assertion of the application is made with, where `client_auth` is `private_key_jwt`.
 pub(crate) struct Signing<'a> {
     /// the time
@@ -127,9 +122,10 @@ pub(crate) fn token_request(
     let mut parameters = Vec::new();
     let mut own = |name: &str, value: &str| parameters.push((name.to_owned(), Value::from(value)));
     grant_parameters(grant, &mut own);
+    let mut secrets = grant.secrets();
     let mut headers: Vec<(String, SecretString)> = vec![("Accept".to_owned(), "application/json".into())];
     if let Some(client) = client {
-        prove(plan.client_auth, client, &url, variables, at, &mut own, &mut headers)?;
+        prove((plan.client_auth, client), &url, variables, at, &mut own, (&mut headers, &mut secrets))?;
     }
     for (name, template) in &plan.params {
         let value = match plan.body {
@@ -139,6 +135,7 @@ pub(crate) fn token_request(
             }
         };
         if let Some(value) = value {
+            secrets.extend(value.as_str().filter(|_| is_secret_name(name)).map(SecretString::from));
             add(&mut parameters, name, value)?;
         }
     }
@@ -147,10 +144,6 @@ pub(crate) fn token_request(
             add_header(&mut headers, name, value.into())?;
         }
     }
-    let is_secret = |(name, value): &(String, Value)| {
-        SECRETS.contains(&name.as_str()).then(|| value.as_str().map(SecretString::from)).flatten()
-    };
-    let secrets = parameters.iter().filter_map(is_secret).collect();
     let (content_type, body) = match plan.body {
         TokenBody::Form => (Some("application/x-www-form-urlencoded"), form(&parameters)),
         TokenBody::Json => {
@@ -183,7 +176,8 @@ pub(crate) fn device_request(
     let mut headers = vec![("Accept".to_owned(), SecretString::from("application/json"))];
     // an assertion is for the token endpoint, wherever it is shown (RFC 7523, 3)
     let token_url = web_address(&plan.url, variables)?;
-    prove(plan.client_auth, client, &token_url, variables, at, &mut own, &mut headers)?;
+    let mut secrets = Vec::new();
+    prove((plan.client_auth, client), &token_url, variables, at, &mut own, (&mut headers, &mut secrets))?;
     if plan.client_auth == ClientAuth::Basic {
         // many want it here, even where the header has it too
         own("client_id", &client.id);
@@ -193,19 +187,19 @@ pub(crate) fn device_request(
     }
     let url = web_address(url, variables).map_err(|error| format!("`device_url`: {error}"))?;
     let (content_type, body) = (Some("application/x-www-form-urlencoded"), form(&parameters).into());
-    Ok(TokenRequest { url, headers, content_type, body })
+    Ok(TokenRequest { url, headers, content_type, body, secrets })
 }
 
 /// Adds what proves who the application is (RFC 6749, 2.3). `audience` is whom an assertion is for.
 fn prove(
-    client_auth: ClientAuth,
-    client: &ClientParts,
+    (client_auth, client): (ClientAuth, &ClientParts),
     audience: &Url,
     variables: &Variables,
     at: &Signing<'_>,
     own: &mut impl FnMut(&str, &str),
-    headers: &mut Vec<(String, SecretString)>,
+    (headers, secrets): (&mut Vec<(String, SecretString)>, &mut Vec<SecretString>),
 ) -> Result<(), String> {
+    secrets.push(client.secret.clone());
     match client_auth {
         ClientAuth::None => own("client_id", &client.id),
         ClientAuth::Body => {
@@ -219,7 +213,9 @@ fn prove(
         ClientAuth::PrivateKeyJwt => {
             own("client_id", &client.id);
             own("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer");
-            own("client_assertion", assertion(client, audience, variables, at)?.expose_secret());
+            let assertion = assertion(client, audience, variables, at)?;
+            own("client_assertion", assertion.expose_secret());
+            secrets.push(assertion);
         }
     }
     Ok(())
