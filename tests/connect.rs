@@ -315,8 +315,11 @@ fn a_token_endpoint_that_is_away_for_a_while_is_asked_again() {
 #[test]
 fn refused_credentials_of_an_application_wait_for_no_person() {
     let api = crate::support::Api::start(|_| crate::support::Reply::status(400, r#"{"error":"invalid_grant"}"#));
-    let project =
-        Project::simple(&api.url(), "request: { get: /items }\nresponse: { records: $ }", "key: [id]\ncolumns: { id: $.id }");
+    let project = Project::simple(
+        &api.url(),
+        "request: { get: /items }\nresponse: { records: $ }",
+        "key: [id]\ncolumns: { id: $.id }",
+    );
     let token = format!("token: {{ url: {}/token }}", api.url());
     for way in [
         format!("jwt_bearer: {{ algorithm: HS256, key: not-the-key, claims: {{ iss: me }}, {token} }}"),
