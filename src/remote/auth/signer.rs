@@ -142,3 +142,35 @@ impl std::fmt::Debug for Signer {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nonce_is_what_strict_servers_take_and_never_the_same() {
+        let signer = Signer::Oauth1 {
+            consumer_key: "key".to_owned(),
+            consumer_secret: "secret".into(),
+            token: "token".to_owned(),
+            token_secret: "secret".into(),
+            signature: Signature::HmacSha256,
+            realm: None,
+        };
+        let nonces: std::collections::BTreeSet<String> = (0..100)
+            .map(|_| {
+                let (mut url, mut sent) = (Url::parse("https://a.example/").unwrap(), HeaderMap::new());
+                signer.sign("GET", &mut url, &mut sent, b"", DateTime::UNIX_EPOCH).unwrap();
+                let header = sent[AUTHORIZATION].to_str().unwrap();
+                header.split_once("oauth_nonce=\"").unwrap().1.split_once('"').unwrap().0.to_owned()
+            })
+            .collect();
+        assert_eq!(nonces.len(), 100);
+        for nonce in nonces {
+            assert!(
+                (20..=30).contains(&nonce.len()) && nonce.bytes().all(|byte| byte.is_ascii_alphanumeric()),
+                "{nonce}"
+            );
+        }
+    }
+}
