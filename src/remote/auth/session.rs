@@ -113,7 +113,7 @@ impl Session {
         let (kept, token) = match kept {
             None => (None, None),
             Some(Kept { store, entry, token }) => {
-                let held = (!token.is_empty()).then(|| (token, entry.expires_at));
+                let held = (!token.is_empty()).then_some((token, entry.expires_at));
                 (Some((store, Mutex::new(Known::from(&entry)))), held)
             }
         };
