@@ -163,7 +163,7 @@ async fn callers_at_once_make_one_token() {
     }
     // an answer to an old request comes late
     session.refused(1);
-    assert_eq!(sent(&*session.ready().await.expect("a token")), "t0ken-2");
+    assert_eq!(sent(&session.ready().await.expect("a token")), "t0ken-2");
     assert_eq!(server.received().len(), 2);
 }
 
@@ -179,7 +179,7 @@ async fn a_clock_that_jumps_makes_one_token_or_none() {
     assert_eq!(server.received().len(), 2, "one refresh after the jump");
     hand.set(-1_000_000);
     for _ in 0..4 {
-        assert_eq!(sent(&*session.ready().await.expect("a token")), "t0ken-2");
+        assert_eq!(sent(&session.ready().await.expect("a token")), "t0ken-2");
     }
     assert_eq!(server.received().len(), 2, "a token that seems good for long is used");
     session.refused(2);
@@ -211,7 +211,7 @@ async fn one_that_nothing_follows_is_good_to_its_end() {
     let session = session(&server, by_a_person(&server), Some(kept), &hand);
     assert!(!session.can_renew());
     hand.set(99);
-    assert_eq!(sent(&*session.ready().await.expect("it is good for a second")), "t0ken-of-old");
+    assert_eq!(sent(&session.ready().await.expect("it is good for a second")), "t0ken-of-old");
     hand.set(100);
     let error = session.ready().await.err().expect("it has ended");
     assert_eq!(error.code(), "needs_reconnect");
@@ -237,7 +237,7 @@ async fn who_waited_shares_the_failure_and_who_comes_later_tries_again() {
         }
         assert_eq!(server.received().len(), requests, "one attempt for all");
     }
-    assert_eq!(sent(&*session.ready().await.expect("a token")), "t0ken-1");
+    assert_eq!(sent(&session.ready().await.expect("a token")), "t0ken-1");
 }
 
 #[tokio::test]
@@ -257,7 +257,7 @@ async fn a_store_that_cannot_be_read_is_tried_once_for_all_who_wait() {
         "{errors:?}"
     );
     std::fs::write(store.path(), bytes).expect("mended");
-    assert_eq!(sent(&*session.ready().await.expect("a token")), "t0ken-1");
+    assert_eq!(sent(&session.ready().await.expect("a token")), "t0ken-1");
 }
 
 /// A server that says when it is asked, and answers when it may.
@@ -323,7 +323,8 @@ async fn what_the_api_tells_with_a_token_is_kept_each_time_it_changes() {
     let server = tokens(3_600).await;
     let folder = tempfile::tempdir().expect("a folder");
     let store = store(folder.path());
-    let held = keep(&store, &entry(None), &[]);
+    let told = Map::from_iter([("instance".to_owned(), "odd".into())]);
+    let held = keep(&store, &Entry { facts: told, ..entry(None) }, &[]);
     let session = session(&server, by_itself(&server), Some(held), &Hand::default());
     for expected in ["odd", "even", "odd"] {
         let keys = session.ready().await.expect("a token");
@@ -341,11 +342,11 @@ async fn a_token_that_another_process_made_is_taken() {
     let session = session(&server, by_a_person(&server), Some(old), &hand);
     keep(&store, &entry(Some(at(900))), &[(ACCESS_TOKEN, "t0ken-of-another"), (REFRESH_TOKEN, "refresh-of-another")]);
     hand.set(20);
-    assert_eq!(sent(&*session.ready().await.expect("a token")), "t0ken-of-another");
+    assert_eq!(sent(&session.ready().await.expect("a token")), "t0ken-of-another");
     assert!(server.received().is_empty());
     // it is refreshed with what belongs to it, and without a new one that stays
     hand.set(1_000);
-    assert_eq!(sent(&*session.ready().await.expect("a token")), "t0ken-1");
+    assert_eq!(sent(&session.ready().await.expect("a token")), "t0ken-1");
     assert!(String::from_utf8_lossy(&server.only().body).contains("refresh-of-another"));
     assert_eq!(kept(&store).1.token[REFRESH_TOKEN].expose_secret(), "refresh-of-another");
 }
@@ -379,7 +380,7 @@ async fn an_agreement_since_is_not_marked_for_the_one_before() {
     session.needs_reconnect("the account was closed").await.expect("the store is there");
     assert_eq!(kept(&store).0.needs_reconnect, None, "somebody has agreed since");
     session.refused(1);
-    assert_eq!(sent(&*session.ready().await.expect("a token")), "t0ken-of-new");
+    assert_eq!(sent(&session.ready().await.expect("a token")), "t0ken-of-new");
     session.needs_reconnect("the account was closed").await.expect("the store is there");
     assert_eq!(kept(&store).0.needs_reconnect.as_deref(), Some("the account was closed"));
     // and is told to who asks then
