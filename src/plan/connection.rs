@@ -39,8 +39,7 @@ pub(super) fn connection(
         }
     }
     let config = settings(sink, &place.key("config"), config, provider_spec.config.as_ref(), "E045");
-    let told = auth.as_ref().map(|(_, auth)| auth::told(auth)).unwrap_or_default();
-    let (config, unknown) = learned(config?, (provider_spec, &told), known);
+    let (config, unknown) = learned(config?, provider_spec, auth.as_ref().map(|(_, auth)| auth), known);
     let agrees = auth.as_ref().is_some_and(|(_, auth)| auth::needs_a_person(auth));
     if known.is_none() && (agrees || !unknown.is_empty()) {
         let why = if agrees { "nobody has agreed to it yet" } else { "the API has not been asked about it yet" };
@@ -153,13 +152,14 @@ impl ConnectionPlan {
 /// person has written wins.
 fn learned(
     config: Value,
-    (provider, told): (&ProviderSpec, &[String]),
+    provider: &ProviderSpec,
+    auth: Option<&AuthPlan>,
     known: Option<&KnownConnection>,
 ) -> (Value, Vec<String>) {
     let Value::Object(mut config) = config else { return (config, Vec::new()) };
     let mut unknown = Vec::new();
     let learned = provider.on_connect.iter().flat_map(|learn| learn.save.keys());
-    for name in learned.chain(told) {
+    for name in learned.chain(&auth.map(auth::told).unwrap_or_default()) {
         let told = known.and_then(|known| known.facts.get(name));
         match (config.contains_key(name), told) {
             (true, _) => {}
