@@ -144,8 +144,10 @@ fn a_redirect_that_answers_something_else_is_refused() {
         }
     };
     let back = url.query_pairs().find(|(name, _)| name == "redirect_uri").expect("it").1.into_owned();
-    browse(&format!("{back}?nothing=of-interest"));
-    browse(&format!("{back}?code=stolen&state=somebody-elses"));
+    let stray = browse(&format!("{back}?nothing=of-interest"));
+    assert!(stray.contains("this is none") && !stray.contains("of-interest"), "{stray}");
+    let answered = browse(&format!("{back}?code=stolen&state=somebody-elses"));
+    assert!(answered.contains("Back to the terminal") && !answered.contains("stolen"), "{answered}");
     let mut said = String::new();
     std::io::Read::read_to_string(&mut stderr, &mut said).expect("text");
     assert_eq!(child.wait().expect("it ends").code(), Some(3), "{said}");
@@ -291,6 +293,9 @@ fn what_is_revoked_waits_for_a_person_and_asks_nobody_meanwhile() {
         (&json!("needs reconnect"), &json!("needs_reconnect")),
         "{listed}"
     );
+
+    let verified = headwater(&project, &["connections", "verify", "--json"]);
+    assert_eq!((&verified.json().remove(0)["state"], verified.code), (&json!("needs reconnect"), 2), "{verified:?}");
 
     assert_eq!(connect(&project, &[]).code, 0, "the person has been there");
     assert_eq!(headwater(&project, &["run"]).code, 0);
