@@ -474,3 +474,21 @@ fn connecting_shows_no_secret_whatever_goes_wrong() {
     assert_eq!(place.say(&["disconnect", "query"], &[], None).code, 0);
     place.ends(20);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn connecting_listens_on_this_machine_alone() {
+    let mut place = Place::new(1);
+    let output = place.consent(&|url| {
+        let asked = url::Url::parse(url).expect("a URL");
+        let back = asked.query_pairs().find(|(name, _)| name == "redirect_uri").expect("it").1.into_owned();
+        let back = url::Url::parse(&back).expect("a URL");
+        assert_eq!(back.host_str(), Some("127.0.0.1"));
+        let port = back.port().expect("a port");
+        // what listens on all addresses listens on this one too
+        let other = std::net::TcpStream::connect(("127.0.0.2", port));
+        assert!(other.is_err(), "it listens on other addresses");
+        url.to_owned()
+    });
+    assert_eq!(output.code, 0, "{}", output.stderr);
+}

@@ -126,7 +126,7 @@ impl Reader {
             Ok(mut batch) => {
                 batch.quarantined.iter_mut().for_each(|record| self.hide_secrets(record));
                 if let Some(raw) = &mut batch.raw {
-                    raw.hide_secrets(&|text: &str| self.client.redacted(text));
+                    raw.hide_secrets(&|text: &str| self.client.redacted_data(text));
                 }
                 Ok(Mapped::Rows(Box::new(batch)))
             }

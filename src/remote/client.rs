@@ -124,12 +124,12 @@ impl Client {
 
     /// Text from the server or about it, without any of the connection's secrets.
     pub fn redact(&self, text: &str) -> String {
-        self.redacted(text).into_owned()
+        self.0.identity.redact(text).into_owned()
     }
 
-    /// The same; text without secrets is given as it is.
-    pub fn redacted<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        self.0.identity.redact(text)
+    /// The same for data, of which there is much: only the common spellings are masked. Text without secrets is given as it is.
+    pub fn redacted_data<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.0.identity.session().redact_data(text)
     }
 
     /// The start of an answer's body for a message: about [`limits::ERROR_BODY_BYTES_MAX`] bytes at most, without secrets, in one line.

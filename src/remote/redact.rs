@@ -21,7 +21,7 @@ const CHARS_MIN: usize = 4;
 const INSIDE_BYTES_MIN: usize = 8;
 /// Shorter ones are not looked for across line breaks and spaces, nor as one line of several.
 const FOLDED_BYTES_MIN: usize = 16;
-/// Longer texts are pages of records and no messages: there the rare forms are not looked for, and only percent-encoding is undone.
+/// Longer texts are no messages, but data.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
 
 /// What percent-encoding leaves as it is: `unreserved` of RFC 3986.
@@ -100,7 +100,16 @@ impl Redactor {
 
     /// The text without secrets.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let mut found = self.find(text);
+        self.mask(text, text.len() <= MESSAGE_BYTES_MAX)
+    }
+
+    /// The same for data, of which there is much: the rare forms are not looked for, and only percent-encoding is undone.
+    pub(super) fn redact_data<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.mask(text, false)
+    }
+
+    fn mask<'t>(&self, text: &'t str, is_message: bool) -> Cow<'t, str> {
+        let mut found = self.find(text, is_message);
         if found.is_empty() {
             return Cow::Borrowed(text);
         }
@@ -143,12 +152,11 @@ impl Redactor {
         self.all().map(|pattern| pattern.len() * 3).max().unwrap_or(0)
     }
 
-    fn find(&self, text: &str) -> Vec<Range<usize>> {
+    fn find(&self, text: &str, is_message: bool) -> Vec<Range<usize>> {
         let mut found = Vec::new();
         if self.patterns.is_empty() {
             return found;
         }
-        let is_message = text.len() <= MESSAGE_BYTES_MAX;
         for pattern in self.all().take(if is_message { usize::MAX } else { self.patterns.len() }) {
             // much faster than finding the places, of which there are nearly never any
             if text.contains(pattern) {

@@ -166,10 +166,19 @@ impl Session {
 
     /// Text without the secrets of this connection.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.masked(text, Redactor::redact)
+    }
+
+    /// The same for data, of which there is much: only the common spellings are masked.
+    pub fn redact_data<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        self.masked(text, Redactor::redact_data)
+    }
+
+    fn masked<'t>(&self, text: &'t str, mask: impl for<'a> Fn(&Redactor, &'a str) -> Cow<'a, str>) -> Cow<'t, str> {
         let rendered = self.rendered();
-        match self.current().redactor.redact(text) {
-            Cow::Borrowed(text) => rendered.redact(text),
-            Cow::Owned(text) => Cow::Owned(rendered.redact(&text).into_owned()),
+        match mask(&self.current().redactor, text) {
+            Cow::Borrowed(text) => mask(&rendered, text),
+            Cow::Owned(text) => Cow::Owned(mask(&rendered, &text).into_owned()),
         }
     }
 
