@@ -50,15 +50,9 @@ not_printable! {
 
 const SECRET: &str = "M4RK-s3cret";
 
-#[test]
-fn nothing_that_is_printed_shows_a_secret() {
-    let credentials = Credentials::from_pairs([("token", SECRET)]);
+/// Each way in that puts a secret into a request.
+fn ways_in() -> Vec<AuthPlan> {
     let template = |text| Template::parse(text).expect("it is a template");
-    let secret = || Secret {
-        template: Arc::new(template("Bearer {{ credentials.token }}")),
-        variables: minijinja::context! { credentials => credentials.variable() },
-    };
-    let value = || SecretString::from(SECRET);
     let oauth1 = MadeAuth::Oauth1 {
         consumer_key: template("k"),
         consumer_secret: template("{{ credentials.token }}"),
@@ -74,22 +68,37 @@ fn nothing_that_is_printed_shows_a_secret() {
         region: template("eu-1"),
         service: "s3".to_owned(),
     };
-    let connection = |auth| ConnectionPlan {
-        auth,
-        credentials: [("token".to_owned(), CredentialSource::Literal(value()))].into(),
-        ..sample::connection("https://api.example.com")
-    };
-    let variables = credentials.with_settings(&connection(AuthPlan::None));
-    let bearer = || AuthPlan::Bearer { token: template("{{ credentials.token }}") };
-    let proofs = [
-        bearer(),
+    vec![
+        AuthPlan::Bearer { token: template("{{ credentials.token }}") },
         AuthPlan::Basic { username: template("me"), password: template("{{ credentials.token }}") },
         AuthPlan::ApiKey { place: KeyPlace::Query("key".to_owned()), value: template("{{ credentials.token }}") },
         AuthPlan::ApiKey { place: KeyPlace::Cookie("sid".to_owned()), value: template("{{ credentials.token }}") },
         AuthPlan::Made(Box::new(oauth1)),
         AuthPlan::Made(Box::new(sigv4)),
     ]
-    .map(|plan| Proof::new(&plan, &variables).unwrap_or_else(|error| panic!("{plan:?}: {error}")));
+}
+
+#[test]
+fn nothing_that_is_printed_shows_a_secret() {
+    let credentials = Credentials::from_pairs([("token", SECRET)]);
+    let template = |text| Template::parse(text).expect("it is a template");
+    let secret = || Secret {
+        template: Arc::new(template("Bearer {{ credentials.token }}")),
+        variables: minijinja::context! { credentials => credentials.variable() },
+    };
+    let value = || SecretString::from(SECRET);
+    let connection = |auth| ConnectionPlan {
+        auth,
+        credentials: [("token".to_owned(), CredentialSource::Literal(value()))].into(),
+        ..sample::connection("https://api.example.com")
+    };
+    let variables = credentials.with_settings(&connection(AuthPlan::None));
+    let bearer = || ways_in().swap_remove(0);
+    let proofs = ways_in();
+    let proofs: Vec<_> = proofs
+        .iter()
+        .map(|plan| Proof::new(plan, &variables).unwrap_or_else(|error| panic!("{plan:?}: {error}")))
+        .collect();
     let mut header = Sent::from_static(SECRET);
     header.set_sensitive(true);
     let request = Request {
