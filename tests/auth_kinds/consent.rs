@@ -274,7 +274,7 @@ fn the_page_in_the_browser_says_what_came() {
         output.stderr
     );
     let pages = pages.lock().unwrap();
-    assert!(pages.len() == 3 && pages.iter().all(|page| page.contains("this is none")), "{pages:?}");
+    assert!(pages.len() == 3 && pages.iter().all(|page| page.contains("Nothing to see here")), "{pages:?}");
     assert!(asked(&api).is_empty());
 }
 
