@@ -696,3 +696,20 @@ fn yaml_that_is_no_text() {
     assert_eq!(output.code, 2);
     assert!(output.stderr.contains("providers/api.yaml"), "{}", output.stderr);
 }
+
+#[test]
+fn a_table_may_have_the_name_of_a_kind_of_file() {
+    let api = Api::start(|_| Reply::json(&json!([{ "id": 1 }, { "id": 2 }])));
+    for name in ["json", "csv", "parquet"] {
+        let project = Project::simple(
+            &api.url(),
+            "request: { get: /items }\nresponse: { records: \"$[*]\" }\ndeletes: { absence: {} }",
+            "key: [id]\ncolumns: { id: { path: $.id, type: bigint } }\nhistory: true",
+        );
+        let model =
+            format!("model: Item\ntable: {name}\nkey: [id]\ncolumns: {{ id: {{ path: $.id, type: bigint }} }}\n");
+        project.write("integrations/api/models/Item.yaml", model);
+        assert_eq!(project.run()["added"], 2, "{name}");
+        assert_eq!(project.run()["unchanged"], 2, "{name}");
+    }
+}

@@ -19,7 +19,7 @@ use std::sync::{Arc, LazyLock};
 
 use headwater::diagnostic::{Diagnostic, Severity, Source};
 use headwater::files::{PROJECT_FILE, catalogue};
-use headwater::plan::{Known, Compiled, Input, compile};
+use headwater::plan::{Compiled, Input, Known, compile};
 use headwater::spec::schema::Kind;
 use headwater::spec::yaml;
 use libfuzzer_sys::fuzz_target;
@@ -129,7 +129,11 @@ fuzz_target!(|case: &[u8]| {
     let secrets = secrets(&inputs);
     diagnostics.iter().for_each(|diagnostic| check(diagnostic, &secrets));
     if case.len().is_multiple_of(TWICE) {
-        assert_eq!(*diagnostics, compile(&inputs, here, &Known::default()).diagnostics, "the same files, other diagnostics");
+        assert_eq!(
+            *diagnostics,
+            compile(&inputs, here, &Known::default()).diagnostics,
+            "the same files, other diagnostics"
+        );
     }
 });
 

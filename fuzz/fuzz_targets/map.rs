@@ -17,9 +17,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use headwater::files::read_project;
-use headwater::plan::{Known, 
-    ColumnPlan, ColumnSource, ColumnType, DeletePlan, IncrementalPlan, MarkKind, ModelPlan, OnInvalid, Path, PathForm,
-    Predicate, ResponsePlan, SyncPlan, Template, TimeFormat, compile, limits,
+use headwater::plan::{
+    ColumnPlan, ColumnSource, ColumnType, DeletePlan, IncrementalPlan, Known, MarkKind, ModelPlan, OnInvalid, Path,
+    PathForm, Predicate, ResponsePlan, SyncPlan, Template, TimeFormat, compile, limits,
 };
 use headwater::record::map::read_start;
 use headwater::record::{Batch, Json, MapError, Mapper, first, matches, parse, select, surrogate};
@@ -36,7 +36,9 @@ const DESCENTS_MAX: usize = 2;
 /// A plan to change: what this target does not change is as in `tests/language/base/`.
 static BASE: LazyLock<Arc<SyncPlan>> = LazyLock::new(|| {
     let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/language/base");
-    let plan = compile(&read_project(&folder).expect("the files are read"), &folder, &Known::default()).plan.expect("it has no mistake");
+    let plan = compile(&read_project(&folder).expect("the files are read"), &folder, &Known::default())
+        .plan
+        .expect("it has no mistake");
     Arc::clone(&plan.syncs[0])
 });
 

@@ -180,6 +180,10 @@ async fn connect(
     secrets.credentials.extend(typed);
     let access = Access::connecting(connection, &secrets, Arc::clone(&clock))?;
     let connecting = Connecting::new(Arc::clone(connection), access)?;
+    if (arguments.device || arguments.paste) && !connecting.needs_a_person() {
+        let hint = "leave it out: the credentials are enough".to_owned();
+        return Err(Failure::user("nobody has to agree to this way in, on whatever device", Some(hint)));
+    }
     let token = if connecting.needs_a_person() {
         Some(agreement(&connecting, arguments).await.map_err(|failure| again(name, failure))?)
     } else {

@@ -140,11 +140,7 @@ async fn sync(plan: &Plan) -> Result<u8, Failure> {
 fn unpack(folder: &Path, server: &Server) -> Result<(), Failure> {
     let written = |path: &Path| {
         let path = path.display().to_string();
-        move |error: std::io::Error| Failure {
-            code: 2,
-            message: format!("{path} cannot be written: {error}"),
-            hint: None,
-        }
+        move |error: std::io::Error| Failure::user(format!("{path} cannot be written: {error}"), None)
     };
     let mut entries: Vec<&DirEntry<'_>> = SHOP.entries().iter().collect();
     while let Some(entry) = entries.pop() {

@@ -94,7 +94,10 @@ fn rows(preview: &Preview, rows_max: usize) -> Result<Vec<Vec<String>>, Failure>
             .iter()
             .map(|column| ArrayFormatter::try_new(column.as_ref(), &options))
             .collect::<Result<_, _>>()
-            .map_err(|error| Failure { code: 1, message: format!("a column cannot be shown: {error}"), hint: None })?;
+            .map_err(|error| Failure {
+                code: 1,
+                ..Failure::user(format!("a column cannot be shown: {error}"), None)
+            })?;
         for row in 0..batch.rows.num_rows() {
             if rows.len() == rows_max {
                 return Ok(rows);

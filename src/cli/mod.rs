@@ -125,6 +125,8 @@ pub fn main() -> ExitCode {
     };
     match done {
         Ok(code) => ExitCode::from(code),
+        // who read has seen enough, as `head` has
+        Err(failure) if failure.is_gone() => ExitCode::SUCCESS,
         Err(failure) => {
             output::print_failure(&failure);
             ExitCode::from(failure.code)

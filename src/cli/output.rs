@@ -17,23 +17,30 @@ pub(super) struct Failure {
     pub(super) message: String,
     /// what to do next
     pub(super) hint: Option<String>,
+    /// the reader of standard output has gone away
+    pub(super) gone: bool,
 }
 
 impl Failure {
     pub(super) fn user(message: impl Into<String>, hint: Option<String>) -> Self {
-        Self { code: 2, message: message.into(), hint }
+        Self { code: 2, message: message.into(), hint, gone: false }
+    }
+
+    /// Whether nothing is wrong but that nobody reads any more what is printed.
+    pub(super) fn is_gone(&self) -> bool {
+        self.gone
     }
 }
 
 impl From<crate::files::Error> for Failure {
     fn from(error: crate::files::Error) -> Self {
-        Self { code: 2, message: error.to_string(), hint: error.hint().map(str::to_owned) }
+        Self::user(error.to_string(), error.hint().map(str::to_owned))
     }
 }
 
 impl From<crate::engine::Error> for Failure {
     fn from(error: crate::engine::Error) -> Self {
-        Self { code: exit_code(error.kind()), message: error.to_string(), hint: error.hint() }
+        Self { code: exit_code(error.kind()), ..Self::user(error.to_string(), error.hint()) }
     }
 }
 
@@ -51,13 +58,14 @@ impl From<crate::store::Error> for Failure {
 
 impl From<crate::plan::UnknownSelector> for Failure {
     fn from(error: crate::plan::UnknownSelector) -> Self {
-        Self { code: 2, message: error.to_string(), hint: error.hint }
+        Self::user(error.to_string(), error.hint)
     }
 }
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self { code: 2, message: error.to_string(), hint: None }
+        let gone = error.kind() == std::io::ErrorKind::BrokenPipe;
+        Self { gone, ..Self::user(error.to_string(), None) }
     }
 }
 

@@ -157,6 +157,13 @@ impl Fetcher {
                 client.refuse_token(response);
                 Next::Renewed
             }
+            401 if client.is_agreement_over(response) => {
+                let reason = format!(
+                    "the API answered 401 to its token, and nothing follows that: {}",
+                    client.excerpt(response)
+                );
+                return Err(client.over(&reason).await.into());
+            }
             _ => Next::Failed(failure(), false),
         })
     }

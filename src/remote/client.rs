@@ -197,6 +197,21 @@ impl Client {
         self.0.identity.session().needs_reconnect(&self.redact(reason)).await
     }
 
+    /// Whether an answer of 401 says that a person's agreement is over: its token has let nobody in, and no other can follow it.
+    pub fn is_agreement_over(&self, refused: &Response) -> bool {
+        let session = self.0.identity.session();
+        session.is_agreed() && !session.can_renew() && refused.token > 0 && !session.has_got_in(refused.token)
+    }
+
+    /// Keeps that a person must connect again; gives the error that says so.
+    pub async fn over(&self, reason: &str) -> Error {
+        let reason = self.redact(reason);
+        match self.needs_reconnect(&reason).await {
+            Ok(()) => Error::NeedsReconnect { connection: self.0.connection.name.clone(), reason },
+            Err(error) => error,
+        }
+    }
+
     /// Returns when no token is being made: half of a refresh would lose the refresh token.
     pub async fn settled(&self) {
         self.0.identity.session().settled().await;

@@ -92,8 +92,16 @@ fn a_token_that_nobody_says_the_end_of_is_used_until_it_is_refused() {
     }
     *is_good.lock().unwrap() = false;
     let (code, report) = run(&project);
-    assert_eq!((code, &report["error"]["code"]), (3, &json!("http_status")), "{report}");
+    assert_eq!((code, &report["error"]["code"]), (2, &json!("needs_reconnect")), "{report}");
     assert_eq!(asked(&api).len(), 1, "there was nothing to refresh with");
+    assert_eq!(state(&project), "needs reconnect");
+    let requests = api.requests().len();
+    assert_eq!(run(&project).1["error"]["code"], "needs_reconnect");
+    assert_eq!(api.requests().len(), requests, "nobody is asked before a person has been there");
+    *is_good.lock().unwrap() = true;
+    assert_eq!(connect(&project, &[]).code, 0, "the person has been there");
+    assert_eq!(run(&project).0, 0);
+    assert_eq!(asked(&api).len(), 2);
     let listed = headwater(&project, &["connections", "--json"]).json().remove(0);
     assert_eq!((&listed["renewable"], &listed["expires_at"]), (&json!(false), &Value::Null), "{listed}");
 }

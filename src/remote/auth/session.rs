@@ -239,6 +239,11 @@ impl Session {
         self.0.refused.fetch_max(generation, Ordering::SeqCst);
     }
 
+    /// Whether the token is of an agreement of a person.
+    pub fn is_agreed(&self) -> bool {
+        needs_a_person(&self.0.connection)
+    }
+
     /// Whether a token that the API refuses can be followed by another.
     pub fn can_renew(&self) -> bool {
         let AuthPlan::Made(made) = &self.0.connection.auth else { return false };
