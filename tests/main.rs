@@ -29,6 +29,7 @@ mod delta;
 mod errors;
 mod explain;
 mod fanout;
+mod formats;
 mod gone;
 mod guides;
 mod history;

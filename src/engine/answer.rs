@@ -11,12 +11,12 @@ use super::Error;
 use super::fetch::Verdict;
 use super::render::Variables;
 use crate::plan::{
-    BodyPlan, CursorSource, Fact, ListPlan, PageKind, Path, PathForm, SyncPlan, Template, TemplateError, limits,
+    BodyPlan, CursorSource, Fact, Format, ListPlan, PageKind, Path, PathForm, SyncPlan, Template, TemplateError, limits,
 };
 use crate::record::json::Json;
 use crate::record::{
-    Batch, DecodeError, DecodeErrorKind, KeyReader, Keys, MapError, Mapper, MarkReader, Quarantined, first, matches,
-    parse, select, surrogate,
+    Batch, DecodeError, DecodeErrorKind, KeyReader, Keys, MapError, Mapper, MarkReader, Quarantined, decode, first,
+    matches, parse, select, surrogate, unpack,
 };
 use crate::remote::{Client, Request, Response};
 use crate::scan::{Mark, PageFacts, ScanState, Step, Stuck};
@@ -68,16 +68,25 @@ impl Reader {
             facts.send(Ok(PageFacts::default())).ok()?;
             return Some(self.nothing());
         }
-        let mended;
-        let parsed = match parse(&response.body) {
-            Err(error) if error.kind == DecodeErrorKind::Syntax => match surrogate::mend(&response.body) {
-                Some(bytes) => {
-                    mended = bytes;
-                    parse(&mended)
+        let (files, mended);
+        let format = &self.list.response.format;
+        let parsed = match unpack(&response.body) {
+            Err(error) => Err(error),
+            Ok(unpacked) => {
+                files = unpacked;
+                match (decode(format, &files), files.as_slice()) {
+                    (Err(error), [file]) if error.kind == DecodeErrorKind::Syntax && *format == Format::Json => {
+                        match surrogate::mend(file) {
+                            Some(bytes) => {
+                                mended = bytes;
+                                parse(&mended)
+                            }
+                            None => Err(error),
+                        }
+                    }
+                    (parsed, _) => parsed,
                 }
-                None => Err(error),
-            },
-            parsed => parsed,
+            }
         };
         let body = match parsed {
             Ok(body) => body,
@@ -168,14 +177,14 @@ impl Reader {
         self.client.redact(text) != text
     }
 
-    /// The error for a body that is no JSON. What it quotes is cut, so that a part of a secret could be left: near one, nothing is quoted.
+    /// The error for a body that is not in its format. What it quotes is cut, so that a part of a secret could be left: near one, nothing is quoted.
     fn not_decodable(&self, request: &Request, response: &Response, error: &DecodeError) -> Error {
         let body = &response.body;
         let near = body.get(error.offset.saturating_sub(NEAR_BYTES)..).unwrap_or_default();
         let near = near.get(..2 * NEAR_BYTES).unwrap_or(near);
         let problem = if self.shows_secret(&String::from_utf8_lossy(near)) {
             format!(
-                "the body is no JSON: {} (line {}, column {}, where a secret stands)",
+                "the body is not what was expected: {} (line {}, column {}, where a secret stands)",
                 error.kind, error.line, error.column
             )
         } else {

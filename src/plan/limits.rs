@@ -78,6 +78,10 @@ pub const REFUSAL_CHARS_MAX: usize = 500;
 /// How long the assertion lasts by which an application proves who it is at a token endpoint.
 pub const CLIENT_ASSERTION_LASTS: Duration = Duration::from_secs(5 * 60);
 
+/// Files of one archive.
+pub const ARCHIVE_FILES_MAX: usize = 10_000;
+/// Archives in archives.
+pub const ARCHIVE_DEPTH_MAX: usize = 3;
 /// Nested arrays and objects in a response.
 pub const JSON_DEPTH_MAX: usize = 128;
 /// Bytes of one record as JSON; a longer one goes to quarantine.

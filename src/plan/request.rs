@@ -189,7 +189,6 @@ fn format(sink: &mut Sink, place: &Place<'_>, spec: &FormatSpec) -> Option<Forma
             Format::Csv { delimiter: delimiter?, columns, skip: *skip, encoding: encoding? }
         }
     };
-    sink.not_yet(place, "a `format` other than `json`");
     Some(plan)
 }
 

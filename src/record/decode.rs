@@ -16,7 +16,7 @@ const LINEAR_MEMBERS_MAX: usize = 24;
 /// Bytes of a page in which its title is looked for.
 const TITLE_BYTES_MAX: usize = 64 << 10;
 
-/// Why a body is no JSON: one line for people, with what stands there instead.
+/// Why a body is not in its format: one line for people, with what stands there instead.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct DecodeError {
@@ -31,7 +31,7 @@ pub struct DecodeError {
     message: String,
 }
 
-/// What a body is that is no JSON.
+/// What a body is instead.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecodeErrorKind {
     /// nothing but white space
@@ -46,6 +46,12 @@ pub enum DecodeErrorKind {
     InvalidUtf8,
     /// deeper than `limits::JSON_DEPTH_MAX`
     TooDeep,
+    /// an archive that cannot be read
+    Archive,
+    /// rows that are none
+    Rows,
+    /// elements that are none
+    Elements,
     /// anything else
     Syntax,
 }
@@ -59,8 +65,24 @@ impl fmt::Display for DecodeErrorKind {
             Self::Truncated => "truncated JSON",
             Self::InvalidUtf8 => "invalid UTF-8",
             Self::TooDeep => "JSON nested too deeply",
+            Self::Archive => "broken archive",
+            Self::Rows => "invalid rows",
+            Self::Elements => "invalid XML",
             Self::Syntax => "invalid JSON",
         })
+    }
+}
+
+impl DecodeError {
+    /// An error at a line and column (from 1) and a byte of the body (from 0).
+    pub(super) fn of(kind: DecodeErrorKind, (line, column, offset): (usize, usize, usize), message: String) -> Self {
+        Self { kind, line, column, offset, message }
+    }
+
+    /// The same of one line of a body, which begins at this byte.
+    pub(super) fn in_line(self, line: usize, starts_at: usize) -> Self {
+        let message = format!("line {line}: {}", self.message);
+        Self { line, offset: starts_at + self.offset, message, ..self }
     }
 }
 
