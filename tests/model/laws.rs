@@ -59,16 +59,16 @@ pub fn of_a_run(before: &Table, after: &Table, api: &Sim, began_at: i64) -> Resu
         if row.change <= last_change(before) {
             return wrong("the change number is not above those that were there");
         }
+        // made anew, a record can be in a later window than the one that tells that it was gone
+        let is_another = api.shape.deletes == Deletes::AbsenceWindow && api.came_back.contains(id);
         if old.is_live && !row.is_live {
             if api.shape.deletes == Deletes::None {
                 return wrong("deleted without `deletes`");
             }
-            if lived_since(api.scan_since) {
+            if lived_since(api.scan_since) && !is_another {
                 return wrong("deleted, though it lived in the API all the time of the scan");
             }
         }
-        // made anew, a record can be in a later window than the one that tells that it was gone
-        let is_another = api.shape.deletes == Deletes::AbsenceWindow && api.came_back.contains(id);
         if old.is_live && row.is_live && lived_since(began_at) && !is_another {
             if row.action == "ADDED" {
                 return wrong("a second ADDED");
