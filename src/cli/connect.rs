@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use url::{Host, Url};
 
-use super::output::{DIM, Failure, json_line};
+use super::output::{DIM, Failure, json_line, moment, plain};
 use super::{Done, project};
 use crate::engine;
 use crate::files;
@@ -98,12 +98,12 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
 
 /// The connection's name; one that is not in the project file yet is added.
 fn in_project(folder: &Path, arguments: &Arguments) -> Result<String, Failure> {
-    let compiled = project::compiled(folder)?;
     let wanted = arguments.name.as_ref().unwrap_or(&arguments.connection);
     let text = files::project_text(folder)?;
     if project_file::has_connection(&text, wanted) {
         return Ok(wanted.clone());
     }
+    let compiled = project::compiled(folder)?;
     let Some(form) = compiled.forms.get(&arguments.connection) else {
         let known: Vec<_> = compiled.forms.keys().map(String::as_str).collect();
         let hint = crate::diagnostic::suggest(&arguments.connection, known);
@@ -144,7 +144,7 @@ fn credentials(
 ) -> Result<BTreeMap<String, SecretString>, Failure> {
     let mut given = ask::given(arguments.credentials.as_ref())?;
     let kept: BTreeSet<String> = match store.entries()?.remove(&connection.name) {
-        Some(entry) if !arguments.replace && is_of(&entry, connection) => entry.credentials.into_iter().collect(),
+        Some(entry) if !arguments.replace && entry.is_of(connection) => entry.credentials.into_iter().collect(),
         Some(_) | None => BTreeSet::new(),
     };
     let mut typed = BTreeMap::new();
@@ -156,10 +156,6 @@ fn credentials(
         }
     }
     Ok(typed)
-}
-
-fn is_of(entry: &Entry, connection: &ConnectionPlan) -> bool {
-    entry.provider == connection.provider && entry.auth == connection.auth_name
 }
 
 async fn connect(
@@ -175,7 +171,7 @@ async fn connect(
     if let Some(problem) = store.status().problem {
         return Err(problem.into());
     }
-    let before = store.read(name)?.filter(|(entry, _)| is_of(entry, connection));
+    let before = store.read(name)?.filter(|(entry, _)| entry.is_of(connection));
     let mut secrets = before.clone().map(|(_, secrets)| secrets).unwrap_or_default();
     secrets.credentials.extend(typed);
     let access = Access::connecting(connection, &secrets, Arc::clone(&clock))?;
@@ -211,8 +207,13 @@ async fn connect(
             key.display()
         );
     }
-    match prove(folder, name, store, &clock).await {
-        Ok(verified) => tell(folder, name, store, verified, arguments.json),
+    // with what came with the token
+    let proved = match self::connection(folder, name) {
+        Ok(connection) => prove(connection, store, &clock).await,
+        Err(failure) => Err(failure),
+    };
+    match proved {
+        Ok(verified) => tell(connection, store, verified, arguments.json),
         Err(failure) => {
             // an agreement is worth keeping: a token of it may have followed by now
             if !connecting.needs_a_person() {
@@ -298,29 +299,27 @@ async fn agreement(connecting: &Connecting, arguments: &Arguments) -> Result<New
 /// Verifies the connection as it is kept now, and asks the API for its facts, which are kept too; gives whether there was a request to
 /// verify it.
 pub(super) async fn prove(
-    folder: &Path,
-    name: &str,
+    connection: Arc<ConnectionPlan>,
     store: &CredentialStore,
     clock: &engine::Clock,
 ) -> Result<bool, Failure> {
-    // with what came with the token
-    let connection = connection(folder, name)?;
+    let name = connection.name.clone();
     let access = Access::while_connecting(&connection, store, Arc::clone(clock))?;
     let client = Client::new(connection, access)?;
     let verified = engine::verify(&client, clock()).await?;
     let facts = engine::learn(&client, clock()).await?;
     client.settled().await;
     if !facts.is_empty() {
-        store.mark(name, |entry| entry.facts.extend(facts))?;
+        store.mark(&name, |entry| entry.facts.extend(facts))?;
     }
     Ok(verified)
 }
 
 /// Says what is kept.
-fn tell(folder: &Path, name: &str, store: &CredentialStore, verified: bool, as_json: bool) -> Done {
+fn tell(connection: &ConnectionPlan, store: &CredentialStore, verified: bool, as_json: bool) -> Done {
+    let name = &connection.name;
     let entry = store.entries()?.remove(name);
     let Some(entry) = entry else { return Err(Failure::user(format!("`{name}` was disconnected meanwhile"), None)) };
-    let plan = connection(folder, name)?;
     if as_json {
         json_line(&json!({
             "connection": name, "provider": entry.provider, "auth": entry.auth, "verified": verified,
@@ -347,22 +346,18 @@ fn tell(folder: &Path, name: &str, store: &CredentialStore, verified: bool, as_j
     }
     if let Some(at) = entry.expires_at {
         let renewed = if entry.renewable { ", and is renewed before that" } else { "" };
-        rows.push(("token", format!("ends at {}{renewed}", at.format("%Y-%m-%d %H:%M:%S UTC"))));
+        rows.push(("token", format!("ends at {}{renewed}", moment(at))));
     } else if entry.renewable {
         rows.push(("token", "is renewed when the API ends it".to_owned()));
     }
     for (what, text) in rows {
         anstream::println!("  {what:16} {text}");
     }
-    let missing: BTreeSet<&str> = plan.scopes.iter().map(String::as_str).collect();
+    let missing: BTreeSet<&str> = connection.scopes.iter().map(String::as_str).collect();
     let granted: BTreeSet<&str> = entry.scopes.iter().map(String::as_str).collect();
     let missing: Vec<&str> = missing.difference(&granted).copied().collect();
     if !entry.scopes.is_empty() && !missing.is_empty() {
         anstream::eprintln!("note: asked for and not granted: {}", missing.join(", "));
     }
     Ok(0)
-}
-
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

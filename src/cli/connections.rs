@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::output::{DIM, Failure, json_line, table};
+use super::output::{DIM, Failure, json_line, moment, table};
 use super::{Done, connect, project, status};
 use crate::engine;
 use crate::plan::{ConnectionPlan, Plan, limits};
@@ -37,7 +37,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     let store = CredentialStore::of_project(folder);
     match &arguments.command {
         None | Some(Command::List) => list(&plan, &store, arguments.json),
-        Some(Command::Verify { connections }) => verify(folder, &plan, &store, connections, arguments.json),
+        Some(Command::Verify { connections }) => verify(&plan, &store, connections, arguments.json),
     }
 }
 
@@ -94,10 +94,6 @@ fn health(connection: &ConnectionPlan, store: &CredentialStore, entry: Option<&E
         }
         Some(at) => Health { state: "expires", detail: moment(at) },
     }
-}
-
-fn moment(at: DateTime<Utc>) -> String {
-    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
 fn list(plan: &Plan, store: &CredentialStore, as_json: bool) -> Done {
@@ -164,7 +160,7 @@ fn last_error(known: &[SyncStatus], connection: &str) -> String {
     failed.and_then(|run| run.error_code.clone()).unwrap_or_default()
 }
 
-fn verify(folder: &Path, plan: &Plan, store: &CredentialStore, wanted: &[String], as_json: bool) -> Done {
+fn verify(plan: &Plan, store: &CredentialStore, wanted: &[String], as_json: bool) -> Done {
     let known: BTreeMap<&str, &Arc<ConnectionPlan>> =
         plan.connections.iter().map(|connection| (connection.name.as_str(), connection)).collect();
     if let Some(unknown) = wanted.iter().find(|name| !known.contains_key(name.as_str())) {
@@ -175,20 +171,20 @@ fn verify(folder: &Path, plan: &Plan, store: &CredentialStore, wanted: &[String]
     let clock = engine::system_clock();
     let (mut worst, mut rows) = (0, Vec::new());
     for connection in plan.connections.iter().filter(|one| wanted.is_empty() || wanted.contains(&one.name)) {
-        let proved = runtime.block_on(connect::prove(folder, &connection.name, store, &clock));
+        let proved = runtime.block_on(connect::prove(Arc::clone(connection), store, &clock));
+        let entry = store.entries()?.remove(&connection.name);
         let (state, detail) = match proved {
             Ok(true) => ("ok", String::new()),
             Ok(false) => ("not asked", "the provider has no `verify`".to_owned()),
             Err(failure) => {
                 worst = worst.max(failure.code);
-                let entry = store.entries()?.remove(&connection.name);
                 match health(connection, store, entry.as_ref(), clock()) {
                     Health { state, detail } if state == NOT_CONNECTED || state == NEEDS_RECONNECT => (state, detail),
                     Health { .. } => ("failed", failure.message),
                 }
             }
         };
-        let waits = store.entries()?.get(&connection.name).is_some_and(|entry| entry.needs_reconnect.is_some());
+        let waits = entry.is_some_and(|entry| entry.needs_reconnect.is_some());
         if state == "ok" && waits {
             store.mark(&connection.name, |entry| entry.needs_reconnect = None)?;
         }

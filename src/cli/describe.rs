@@ -510,22 +510,10 @@ pub(super) fn auth(plan: &AuthPlan) -> String {
 /// tell.
 pub(super) fn session(connection: &ConnectionPlan) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
-    if let AuthPlan::Made(made) = &connection.auth {
-        match made.as_ref() {
-            MadeAuth::AuthorizationCode { token, .. } => {
-                if !connection.scopes.is_empty() {
-                    facts.push(("scopes", format!("{}: what the person is asked for", and(&connection.scopes))));
-                }
-                facts.extend(kept(token));
-            }
-            MadeAuth::ClientCredentials { token, .. } | MadeAuth::JwtBearer { token, .. } => facts.extend(kept(token)),
-            MadeAuth::Jwt { .. }
-            | MadeAuth::GithubApp { .. }
-            | MadeAuth::TokenRequest { .. }
-            | MadeAuth::Oauth1 { .. }
-            | MadeAuth::Sigv4 { .. } => {}
-        }
+    if connection.auth.needs_a_person() && !connection.scopes.is_empty() {
+        facts.push(("scopes", format!("{}: what the person is asked for", and(&connection.scopes))));
     }
+    facts.extend(connection.auth.made().and_then(MadeAuth::token).into_iter().flat_map(kept));
     if !connection.unknown.is_empty() {
         let names: Vec<String> = connection.unknown.iter().map(|name| format!("config.{name}")).collect();
         facts.push(("not known", format!("{}, before `headwater connect {}`", and(&names), connection.name)));

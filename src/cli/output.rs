@@ -3,8 +3,10 @@
 use std::io::{IsTerminal, Write};
 
 use anstyle::{AnsiColor, Style};
+use chrono::{DateTime, Utc};
 use comfy_table::presets::UTF8_BORDERS_ONLY;
 use comfy_table::{Cell, CellAlignment, ContentArrangement, Table};
+use serde_json::Value;
 
 use crate::engine::ErrorKind;
 
@@ -121,6 +123,16 @@ pub(super) fn table(headings: &[&str], rows: &[Vec<String>], right: &[usize]) ->
         table.add_row(row.iter().enumerate().map(|(at, text)| cell(at, text)));
     }
     table
+}
+
+/// A time as people read it.
+pub(super) fn moment(at: DateTime<Utc>) -> String {
+    at.format("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// A value as people write it: a text without its quotes, all else as JSON.
+pub(super) fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// `1234567` as `1,234,567`.

@@ -2,7 +2,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::output::{DIM, count, json_line, print_error, table};
+use super::output::{DIM, count, json_line, moment, print_error, table};
 use super::{Done, project};
 use crate::store::{ReadStore, RunState, SyncStatus};
 
@@ -74,7 +74,7 @@ fn row(name: &str, status: Option<&SyncStatus>) -> Vec<String> {
         ];
     };
     let (when, state) = match &status.last_run {
-        Some(run) => (run.started_at.format("%Y-%m-%d %H:%M:%S UTC").to_string(), run.state.clone()),
+        Some(run) => (moment(run.started_at), run.state.clone()),
         None => ("never".to_owned(), String::new()),
     };
     vec![

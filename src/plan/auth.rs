@@ -289,7 +289,13 @@ impl Context<'_, '_> {
         let installation_id =
             self.text(place, "installation_id", installation_id.as_ref(), "{{ credentials.installation_id }}");
         let private_key = self.text(place, "private_key", private_key.as_ref(), PRIVATE_KEY);
-        Some(MadeAuth::GithubApp { app_id: app_id?, installation_id: installation_id?, private_key: private_key? })
+        let send = self.send(place, None);
+        Some(MadeAuth::GithubApp {
+            app_id: app_id?,
+            installation_id: installation_id?,
+            private_key: private_key?,
+            send: send?,
+        })
     }
 
     fn token_request(&mut self, place: &Place<'_>, spec: &TokenRequestSpec) -> Option<MadeAuth> {
@@ -382,52 +388,25 @@ pub(super) fn credentials(plan: &AuthPlan) -> BTreeSet<String> {
     named.chain(signing).map(str::to_owned).filter(|name| !made.contains(name)).collect()
 }
 
-/// Whether a person must agree in the browser before there is a token.
-pub(super) fn needs_a_person(plan: &AuthPlan) -> bool {
-    matches!(plan, AuthPlan::Made(made) if matches!(made.as_ref(), MadeAuth::AuthorizationCode { .. }))
-}
-
 /// The settings that the API tells with a token.
 pub(super) fn told(plan: &AuthPlan) -> impl Iterator<Item = &str> {
-    let token = match plan {
-        AuthPlan::Made(made) => match made.as_ref() {
-            MadeAuth::AuthorizationCode { token, .. }
-            | MadeAuth::ClientCredentials { token, .. }
-            | MadeAuth::JwtBearer { token, .. } => Some(token),
-            MadeAuth::Jwt { .. }
-            | MadeAuth::GithubApp { .. }
-            | MadeAuth::TokenRequest { .. }
-            | MadeAuth::Oauth1 { .. }
-            | MadeAuth::Sigv4 { .. } => None,
-        },
-        AuthPlan::None | AuthPlan::ApiKey { .. } | AuthPlan::Basic { .. } | AuthPlan::Bearer { .. } => None,
-    };
+    let token = plan.made().and_then(MadeAuth::token);
     token.into_iter().flat_map(|token| token.save.iter().map(|(name, _)| name.as_str()))
 }
 
 /// The scopes that a person is asked for, whatever is synced.
 pub(super) fn scopes(plan: &AuthPlan) -> &[String] {
-    match plan {
-        AuthPlan::Made(made) => match made.as_ref() {
-            MadeAuth::AuthorizationCode { client, .. } => &client.scopes,
-            MadeAuth::ClientCredentials { .. }
-            | MadeAuth::JwtBearer { .. }
-            | MadeAuth::Jwt { .. }
-            | MadeAuth::GithubApp { .. }
-            | MadeAuth::TokenRequest { .. }
-            | MadeAuth::Oauth1 { .. }
-            | MadeAuth::Sigv4 { .. } => &[],
-        },
-        AuthPlan::None | AuthPlan::ApiKey { .. } | AuthPlan::Basic { .. } | AuthPlan::Bearer { .. } => &[],
+    match plan.made() {
+        Some(MadeAuth::AuthorizationCode { client, .. }) => &client.scopes,
+        Some(_) | None => &[],
     }
 }
 
 /// Whether the application proves who it is by a signature (RFC 7523 section 2.2), and has no secret.
 fn signs_for_itself(plan: &AuthPlan) -> bool {
-    let AuthPlan::Made(plan) = plan else { return false };
     matches!(
-        plan.as_ref(),
-        MadeAuth::AuthorizationCode { token, .. } | MadeAuth::ClientCredentials { token, .. }
+        plan.made(),
+        Some(MadeAuth::AuthorizationCode { token, .. } | MadeAuth::ClientCredentials { token, .. })
             if token.client_auth == ClientAuth::PrivateKeyJwt
     )
 }
@@ -435,7 +414,7 @@ fn signs_for_itself(plan: &AuthPlan) -> bool {
 /// The credentials that a way in makes itself: no connection gives them.
 pub(super) fn made(plan: &AuthPlan) -> BTreeSet<String> {
     let mut made = BTreeSet::new();
-    if let AuthPlan::Made(plan) = plan {
+    if let Some(plan) = plan.made() {
         made_credentials(plan, &mut Vec::new(), &mut made);
     }
     made
@@ -472,8 +451,8 @@ fn made_credentials<'p>(plan: &'p MadeAuth, templates: &mut Vec<&'p Template>, m
             jwt(plan, templates);
             templates.push(&send.value);
         }
-        MadeAuth::GithubApp { app_id, installation_id, private_key } => {
-            templates.extend([app_id, installation_id, private_key]);
+        MadeAuth::GithubApp { app_id, installation_id, private_key, send } => {
+            templates.extend([app_id, installation_id, private_key, &send.value]);
         }
         MadeAuth::TokenRequest { requests, expires_in: _, send } => {
             for (request, save) in requests {

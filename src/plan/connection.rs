@@ -151,7 +151,7 @@ fn not_connected(
     known: Option<&KnownConnection>,
     unknown: &[String],
 ) {
-    let why = if known.is_none() && auth.is_some_and(auth::needs_a_person) {
+    let why = if known.is_none() && auth.is_some_and(AuthPlan::needs_a_person) {
         "nobody has agreed to it yet".to_owned()
     } else if let Some(name) = unknown.first() {
         format!("the API has not told `{name}` yet")

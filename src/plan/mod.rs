@@ -40,7 +40,7 @@ pub use moment::{Moment, Span};
 pub use path::{Path, PathForm, Step};
 pub use row_schema::{Breach, RowSchema};
 pub use select::UnknownSelector;
-pub use template::{Template, TemplateError};
+pub use template::{Template, TemplateError, hex, percent_encoded};
 pub use words::is_secret_name;
 pub use zone::Zone;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use super::credential_store::{CredentialStore, Entry, Secrets};
 use super::credentials::Credentials;
 use super::error::Error;
-use crate::plan::{AuthPlan, ConnectionPlan, CredentialSource, MadeAuth};
+use crate::plan::{ConnectionPlan, CredentialSource};
 
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
@@ -50,8 +50,8 @@ impl Access {
                 let (connection, reason) = (connection.name.clone(), reason.clone());
                 Err(Error::NeedsReconnect { connection, reason })
             }
-            None if needs_a_person(connection) => not_connected("nobody has agreed to it yet"),
-            Some(Kept { token, .. }) if needs_a_person(connection) && !token.contains_key("access_token") => {
+            None if connection.auth.needs_a_person() => not_connected("nobody has agreed to it yet"),
+            Some(Kept { token, .. }) if connection.auth.needs_a_person() && !token.contains_key("access_token") => {
                 not_connected("nobody has agreed to it yet")
             }
             None | Some(_) => Ok(access),
@@ -64,9 +64,8 @@ impl Access {
     /// As [`Access::of`], less what connecting brings.
     pub fn while_connecting(connection: &ConnectionPlan, store: &CredentialStore, clock: Clock) -> Result<Self, Error> {
         let is_kept = connection.credentials.values().any(|source| matches!(source, CredentialSource::Kept));
-        let found = if is_kept || needs_a_person(connection) { store.read(&connection.name)? } else { None };
-        let own = |(entry, _): &(Entry, _)| entry.provider == connection.provider && entry.auth == connection.auth_name;
-        let found = found.filter(own);
+        let found = if is_kept || connection.auth.needs_a_person() { store.read(&connection.name)? } else { None };
+        let found = found.filter(|(entry, _)| entry.is_of(connection));
         let credentials = match &found {
             Some((_, secrets)) => Credentials::resolve(connection, &secrets.credentials)?,
             None => Credentials::resolve(connection, &BTreeMap::new())?,
@@ -86,13 +85,5 @@ impl Access {
     /// With secrets that are at hand, for tests and the demo.
     pub fn with(credentials: Credentials, clock: Clock) -> Self {
         Self { credentials, kept: None, clock }
-    }
-}
-
-/// Whether there is a token only once a person has agreed.
-pub(super) fn needs_a_person(connection: &ConnectionPlan) -> bool {
-    match &connection.auth {
-        AuthPlan::Made(made) => matches!(made.as_ref(), MadeAuth::AuthorizationCode { .. }),
-        AuthPlan::None | AuthPlan::ApiKey { .. } | AuthPlan::Basic { .. } | AuthPlan::Bearer { .. } => false,
     }
 }

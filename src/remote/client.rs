@@ -206,7 +206,7 @@ impl Client {
     /// Keeps that a person must connect again; gives the error that says so.
     pub async fn over(&self, reason: &str) -> Error {
         let reason = self.redact(reason);
-        match self.needs_reconnect(&reason).await {
+        match self.0.identity.session().needs_reconnect(&reason).await {
             Ok(()) => Error::NeedsReconnect { connection: self.0.connection.name.clone(), reason },
             Err(error) => error,
         }

@@ -17,7 +17,7 @@ use super::random;
 use super::redact::Redactor;
 use super::sockets::{Routes, Sockets};
 use super::token::{self, Authorize, ClientParts, Grant, Signing};
-use crate::plan::{AuthPlan, ConnectionPlan, MadeAuth, Pkce, limits};
+use crate::plan::{ConnectionPlan, MadeAuth, Pkce, limits};
 
 /// A connection that is being connected.
 pub struct Connecting {
@@ -83,26 +83,20 @@ impl Connecting {
     /// # Errors
     /// The API gives none.
     pub async fn token(&self) -> Result<Option<NewToken>, Error> {
-        match &self.connection.auth {
-            AuthPlan::None | AuthPlan::ApiKey { .. } | AuthPlan::Basic { .. } | AuthPlan::Bearer { .. } => Ok(None),
-            AuthPlan::Made(made) => match made.as_ref() {
-                MadeAuth::AuthorizationCode { .. } | MadeAuth::Oauth1 { .. } | MadeAuth::Sigv4 { .. } => Ok(None),
-                made => Ok(Some(self.maker().make(made).await.map_err(|fault| self.error(fault))?.into())),
-            },
+        match self.connection.auth.made().filter(|made| made.has_token()) {
+            None | Some(MadeAuth::AuthorizationCode { .. }) => Ok(None),
+            Some(made) => Ok(Some(self.maker().make(made).await.map_err(|fault| self.error(fault))?.into())),
         }
     }
 
     /// Whether a person must agree.
     pub fn needs_a_person(&self) -> bool {
-        matches!(&self.connection.auth, AuthPlan::Made(made) if matches!(made.as_ref(), MadeAuth::AuthorizationCode { .. }))
+        self.connection.auth.needs_a_person()
     }
 
     /// Whether a person can agree on another device.
     pub fn has_device_code(&self) -> bool {
-        matches!(
-            &self.connection.auth,
-            AuthPlan::Made(made) if matches!(made.as_ref(), MadeAuth::AuthorizationCode { device_url: Some(_), .. })
-        )
+        matches!(self.connection.auth.made(), Some(MadeAuth::AuthorizationCode { device_url: Some(_), .. }))
     }
 
     /// Where a person is sent to agree, who then comes back to `redirect_uri` (RFC 6749, 4.1.1; RFC 7636).
@@ -110,8 +104,8 @@ impl Connecting {
     /// # Errors
     /// The way in has no such place, or a template of it has no value.
     pub fn authorize(&self, redirect_uri: &str) -> Result<Authorization, Error> {
-        let AuthPlan::Made(made) = &self.connection.auth else { return Err(self.no_person()) };
-        let MadeAuth::AuthorizationCode { authorize_url, authorize_params, pkce, client, token, .. } = made.as_ref()
+        let Some(MadeAuth::AuthorizationCode { authorize_url, authorize_params, pkce, client, token, .. }) =
+            self.connection.auth.made()
         else {
             return Err(self.no_person());
         };
@@ -154,8 +148,9 @@ impl Connecting {
     /// # Errors
     /// The provider names no `device_url`, or the API gives no code.
     pub async fn device(&self) -> Result<Device, Error> {
-        let AuthPlan::Made(made) = &self.connection.auth else { return Err(self.no_person()) };
-        let MadeAuth::AuthorizationCode { device_url: Some(url), client, token, .. } = made.as_ref() else {
+        let Some(MadeAuth::AuthorizationCode { device_url: Some(url), client, token, .. }) =
+            self.connection.auth.made()
+        else {
             return Err(self.no_person());
         };
         let asked = async {
@@ -211,8 +206,7 @@ impl Connecting {
     }
 
     async fn grant(&self, grant: &Grant) -> Result<NewToken, Fault> {
-        let AuthPlan::Made(made) = &self.connection.auth else { return Err(Fault::Refused(NO_PERSON.to_owned())) };
-        let MadeAuth::AuthorizationCode { token, client, .. } = made.as_ref() else {
+        let Some(MadeAuth::AuthorizationCode { token, client, .. }) = self.connection.auth.made() else {
             return Err(Fault::Refused(NO_PERSON.to_owned()));
         };
         Ok(self.maker().grant(token, Some(client), grant).await?.into())

@@ -83,17 +83,13 @@ impl Network {
 
 /// Where tokens come from, as far as scheme, host and port are written out in the provider file.
 fn token_origins(auth: &AuthPlan) -> Vec<Url> {
-    let AuthPlan::Made(made) = auth else { return Vec::new() };
-    let (token, device_url) = match made.as_ref() {
-        MadeAuth::AuthorizationCode { token, device_url, .. } => (token, device_url.as_ref()),
-        MadeAuth::ClientCredentials { token, .. } | MadeAuth::JwtBearer { token, .. } => (token, None),
-        MadeAuth::Jwt { .. }
-        | MadeAuth::GithubApp { .. }
-        | MadeAuth::TokenRequest { .. }
-        | MadeAuth::Oauth1 { .. }
-        | MadeAuth::Sigv4 { .. } => return Vec::new(),
+    let token = auth.made().and_then(MadeAuth::token);
+    let device_url = match auth.made() {
+        Some(MadeAuth::AuthorizationCode { device_url, .. }) => device_url.as_ref(),
+        Some(_) | None => None,
     };
-    [&token.url, &token.refresh_url].into_iter().chain(device_url).filter_map(Template::written_origin).collect()
+    let urls = token.into_iter().flat_map(|token| [&token.url, &token.refresh_url]).chain(device_url);
+    urls.filter_map(Template::written_origin).collect()
 }
 
 /// Why a URL is not asked.

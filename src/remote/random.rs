@@ -4,16 +4,20 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::rand::{SecureRandom, SystemRandom};
 
+use crate::plan::hex;
+
 /// `N` random bytes from the operating system as URL-safe base64 without padding.
 pub(super) fn text<const N: usize>() -> String {
-    let mut bytes = [0; N];
-    SystemRandom::new().fill(&mut bytes).expect("the operating system has random numbers");
-    URL_SAFE_NO_PAD.encode(bytes)
+    URL_SAFE_NO_PAD.encode(bytes::<N>())
 }
 
 /// `N` random bytes from the operating system in hexadecimal, for readers that take letters and digits alone.
-pub(super) fn hex<const N: usize>() -> String {
+pub(super) fn digits<const N: usize>() -> String {
+    hex(bytes::<N>())
+}
+
+fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("the operating system has random numbers");
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes
 }

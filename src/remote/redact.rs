@@ -1,16 +1,15 @@
 //! Takes secrets out of any text before a person or a log sees it.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 use std::ops::Range;
 use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 
 use super::spelling::{Spelling, Undone};
+use crate::plan::{hex, percent_encoded};
 
 /// What a secret is replaced with.
 pub(super) const MASK: &str = "***";
@@ -23,9 +22,6 @@ const INSIDE_BYTES_MIN: usize = 8;
 const FOLDED_BYTES_MIN: usize = 16;
 /// Longer texts are no messages, but data.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;
-
-/// What percent-encoding leaves as it is: `unreserved` of RFC 3986.
-pub(super) const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// Replaces secrets by `***`: as they stand, in hex, in base64 (alone or inside of more), each line of those that have several, and any
 /// of these percent-encoded, form-encoded, escaped as in JSON or HTML, or broken into lines, and two of these ways on top of each other.
@@ -57,7 +53,7 @@ impl Redactor {
             secret.to_owned(),
             escaped.to_owned(),
             escaped.replace('/', r"\/"),
-            utf8_percent_encode(secret, UNRESERVED).to_string(),
+            percent_encoded(secret),
             STANDARD_NO_PAD.encode(secret),
             URL_SAFE_NO_PAD.encode(secret),
         ];
@@ -71,7 +67,8 @@ impl Redactor {
                     rare.extend(text.get(own.clone()).map(str::to_owned));
                 }
             }
-            rare.extend(hex(secret));
+            let lower = hex(secret);
+            rare.extend([lower.to_ascii_uppercase(), lower]);
         }
         let is_long = |text: &&str| text.len() >= FOLDED_BYTES_MIN;
         let lines = secret.lines().map(str::trim).filter(|line| !line.starts_with("-----"));
@@ -215,18 +212,9 @@ fn push(to: &mut Arc<Vec<SecretString>>, forms: impl Iterator<Item = SecretStrin
     }
 }
 
-fn hex(text: &str) -> [String; 2] {
-    let mut lower = String::with_capacity(text.len() * 2);
-    for byte in text.bytes() {
-        // writing into a text does not fail
-        let _ = write!(lower, "{byte:02x}");
-    }
-    let upper = lower.to_ascii_uppercase();
-    [lower, upper]
-}
-
 #[cfg(test)]
 mod tests {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
     use proptest::prelude::*;
 
     use super::*;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use crate::cli::output::{DIM, Failure};
+use crate::cli::output::{DIM, Failure, plain};
 use crate::plan::limits;
 use crate::spec::finding::check_against;
 
@@ -184,8 +184,4 @@ fn answer(name: &str, property: &Value, needed: bool, default: Option<&Value>) -
 fn typed(property: Option<&Value>, text: &str) -> Value {
     let wants_text = property.and_then(|property| property.get("type")).and_then(Value::as_str) == Some("string");
     if wants_text { text.into() } else { serde_json::from_str(text).unwrap_or_else(|_| text.into()) }
-}
-
-fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

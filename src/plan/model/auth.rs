@@ -30,6 +30,21 @@ pub enum AuthPlan {
     Made(Box<MadeAuth>),
 }
 
+impl AuthPlan {
+    /// The proof that is made.
+    pub fn made(&self) -> Option<&MadeAuth> {
+        match self {
+            Self::Made(made) => Some(made),
+            Self::None | Self::ApiKey { .. } | Self::Basic { .. } | Self::Bearer { .. } => None,
+        }
+    }
+
+    /// Whether a person must agree in the browser before there is a token.
+    pub fn needs_a_person(&self) -> bool {
+        matches!(self.made(), Some(MadeAuth::AuthorizationCode { .. }))
+    }
+}
+
 /// Where an API key goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyPlace {
@@ -94,6 +109,8 @@ pub enum MadeAuth {
         installation_id: Template,
         /// the app's private key
         private_key: Template,
+        /// where the token goes
+        send: SendPlan,
     },
     /// requests that log in
     TokenRequest {
@@ -132,6 +149,40 @@ pub enum MadeAuth {
         /// the service
         service: String,
     },
+}
+
+impl MadeAuth {
+    /// The token endpoint, where there is one.
+    pub fn token(&self) -> Option<&TokenPlan> {
+        match self {
+            Self::AuthorizationCode { token, .. }
+            | Self::ClientCredentials { token, .. }
+            | Self::JwtBearer { token, .. } => Some(token),
+            Self::Jwt { .. }
+            | Self::GithubApp { .. }
+            | Self::TokenRequest { .. }
+            | Self::Oauth1 { .. }
+            | Self::Sigv4 { .. } => None,
+        }
+    }
+
+    /// Whether there is a token, and not a signature of each request.
+    pub fn has_token(&self) -> bool {
+        self.send().is_some()
+    }
+
+    /// Where the token goes, if there is one.
+    pub fn send(&self) -> Option<&SendPlan> {
+        match self {
+            Self::AuthorizationCode { send, .. }
+            | Self::ClientCredentials { send, .. }
+            | Self::JwtBearer { send, .. }
+            | Self::Jwt { send, .. }
+            | Self::GithubApp { send, .. }
+            | Self::TokenRequest { send, .. } => Some(send),
+            Self::Oauth1 { .. } | Self::Sigv4 { .. } => None,
+        }
+    }
 }
 
 /// Who an application is, and what it asks for.

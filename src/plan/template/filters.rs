@@ -4,11 +4,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use minijinja::value::{Value, ValueKind};
 use minijinja::{Error, State, filters as builtin};
-use percent_encoding::utf8_percent_encode;
 use ring::{digest, hmac};
 
 use super::budget::Budget;
-use super::parts::SEGMENT;
+use super::encoding::{hex, percent_encoded};
 use super::text::{bad, is_nothing, json_of, text_of};
 use super::times::argument_text;
 
@@ -38,10 +37,7 @@ pub(super) fn hmac_sha256(state: &mut State<'_, '_>, value: &Value, arguments: &
 }
 
 fn encoded(bytes: &[u8], encoding: &str) -> String {
-    if encoding == "base64" {
-        return STANDARD.encode(bytes);
-    }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    if encoding == "base64" { STANDARD.encode(bytes) } else { hex(bytes) }
 }
 
 pub(super) fn json(state: &mut State<'_, '_>, value: &Value, _: &[Option<Value>]) -> Made {
@@ -65,9 +61,8 @@ pub(super) fn slug(_: &mut State<'_, '_>, value: &Value, _: &[Option<Value>]) ->
 
 /// Percent-encodes all but the unreserved characters of RFC 3986: the slash too. Of a map it makes `name=value&…`.
 pub(super) fn urlencode(state: &mut State<'_, '_>, value: &Value, _: &[Option<Value>]) -> Made {
-    let encoded = |text: &str| utf8_percent_encode(text, SEGMENT).to_string();
     if value.kind() != ValueKind::Map {
-        let text = encoded(&text_of(value)?);
+        let text = percent_encoded(text_of(value)?);
         Budget::of(state).take(text.len())?;
         return Ok(text.into());
     }
@@ -78,7 +73,7 @@ pub(super) fn urlencode(state: &mut State<'_, '_>, value: &Value, _: &[Option<Va
             continue;
         }
         let separator = if pairs.is_empty() { "" } else { "&" };
-        let pair = format!("{separator}{}={}", encoded(&text_of(&name)?), encoded(&text_of(&member)?));
+        let pair = format!("{separator}{}={}", percent_encoded(text_of(&name)?), percent_encoded(text_of(&member)?));
         Budget::of(state).take(pair.len())?;
         pairs.push_str(&pair);
     }

@@ -6,6 +6,7 @@
 
 mod budget;
 mod check;
+mod encoding;
 mod environment;
 mod error;
 mod filters;
@@ -21,5 +22,6 @@ mod tests_of_values;
 mod text;
 mod times;
 
+pub use encoding::{hex, percent_encoded};
 pub use error::TemplateError;
 pub use parts::Template;

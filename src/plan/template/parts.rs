@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use minijinja::value::Value;
 use minijinja::{ErrorKind, Expression};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use url::Url;
 
 use super::TemplateError;
 use super::budget::Budget;
 use super::check::{check, is_constant};
+use super::encoding::percent_encoded;
 use super::environment::ENVIRONMENT;
 use super::lower::lower;
 use super::syntax;
@@ -39,9 +39,6 @@ struct Compiled {
     source: String,
     expression: Expression<'static, 'static>,
 }
-
-/// All that may stay as it is in one path segment (RFC 3986: unreserved).
-pub(super) const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 impl Template {
     /// Parses a template.
@@ -154,7 +151,7 @@ impl Template {
         let path = self.text_with(variables, |at, value| match value.as_str() {
             "" | "." | ".." => Err(format!("`{value}` cannot be a part of a path")),
             _ if at == 0 && starts_with_url => start_of_url(&value),
-            value => Ok(utf8_percent_encode(value, SEGMENT).to_string()),
+            value => Ok(percent_encoded(value)),
         })?;
         match dot_segment(&path) {
             Some(segment) if !self.is_fixed() => {

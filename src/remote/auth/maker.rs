@@ -59,12 +59,12 @@ impl Fault {
     }
 
     /// The same without the secrets of the request that it answers.
-    fn without(self, redactor: &Redactor) -> Self {
-        let redacted = |reason: String| redactor.redact(&reason).into_owned();
+    fn masked(self, redactor: &Redactor) -> Self {
+        let masked = |reason: String| redactor.redact(&reason).into_owned();
         match self {
-            Self::Revoked(reason) => Self::Revoked(redacted(reason)),
-            Self::Refused(reason) => Self::Refused(redacted(reason)),
-            Self::Transient(reason) => Self::Transient(redacted(reason)),
+            Self::Revoked(reason) => Self::Revoked(masked(reason)),
+            Self::Refused(reason) => Self::Refused(masked(reason)),
+            Self::Transient(reason) => Self::Transient(masked(reason)),
             Self::Pending(_) => self,
         }
     }
@@ -100,15 +100,13 @@ impl Maker<'_> {
                 let token = BTreeMap::from([("access_token".to_owned(), token)]);
                 Ok(Made { token, expires_at, save: Vec::new(), scope: None })
             }
-            MadeAuth::GithubApp { app_id, installation_id, private_key } => {
+            MadeAuth::GithubApp { app_id, installation_id, private_key, .. } => {
                 self.installation(app_id, installation_id, private_key).await
             }
             MadeAuth::TokenRequest { requests, expires_in, .. } => {
                 let mut made = BTreeMap::new();
                 for (request, save) in requests {
-                    if let Err(fault) = self.log_in(request, save, &mut made).await {
-                        return Err(fault.without(&Redactor::new(made.values().map(ExposeSecret::expose_secret))));
-                    }
+                    self.log_in(request, save, &mut made).await?;
                 }
                 let expires_at = expires_in.map(|lasts| self.now + lasts);
                 Ok(Made { token: made, expires_at, save: Vec::new(), scope: None })
@@ -155,8 +153,7 @@ impl Maker<'_> {
                 RefusedKind::Misconfigured | RefusedKind::Unreadable => Fault::Refused(refused.text),
                 RefusedKind::Transient => Fault::Transient(refused.text),
                 RefusedKind::Pending => Fault::Pending(refused.error.as_deref() == Some("slow_down")),
-            }
-            .without(&redactor)),
+            }),
         }
     }
 
@@ -345,18 +342,6 @@ impl Sent {
     }
 }
 
-impl Fault {
-    fn masked(self, redactor: &Redactor) -> Self {
-        let masked = |reason: String| redactor.redact(&reason).into_owned();
-        match self {
-            Self::Revoked(reason) => Self::Revoked(masked(reason)),
-            Self::Refused(reason) => Self::Refused(masked(reason)),
-            Self::Transient(reason) => Self::Transient(masked(reason)),
-            Self::Pending(slower) => Self::Pending(slower),
-        }
-    }
-}
-
 impl From<TokenRequest> for Sent {
     fn from(TokenRequest { url, mut headers, content_type, body, secrets }: TokenRequest) -> Self {
         headers.extend(content_type.map(|kind| ("Content-Type".to_owned(), SecretString::from(kind))));
@@ -374,8 +359,8 @@ impl Answered {
             200..=299 => {
                 serde_json::from_slice(&self.body).map_err(|_| Fault::Refused("the answer is no JSON".to_owned()))
             }
-            408 | 425 | 429 | 500..=599 => {
-                Err(Fault::Transient(format!("the API answered {}: {}", self.status, said())))
+            status if token::is_temporary(status) => {
+                Err(Fault::Transient(format!("the API answered {status}: {}", said())))
             }
             status => Err(Fault::Refused(format!("the API answered {status}: {}", said()))),
         }

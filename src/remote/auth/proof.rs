@@ -66,29 +66,11 @@ impl Proof {
                 }
                 Ok(Self::Header(AUTHORIZATION, secret_value("authorization", &format!("Bearer {token}"))?))
             }
-            AuthPlan::Made(made) => match made.as_ref() {
-                MadeAuth::Oauth1 { .. } | MadeAuth::Sigv4 { .. } => {
-                    Ok(Self::Signed(Box::new(Signer::new(made, variables)?)))
-                }
-                MadeAuth::AuthorizationCode { send, .. }
-                | MadeAuth::ClientCredentials { send, .. }
-                | MadeAuth::JwtBearer { send, .. }
-                | MadeAuth::Jwt { send, .. }
-                | MadeAuth::TokenRequest { send, .. } => Self::sent(send, variables),
-                MadeAuth::GithubApp { .. } => Self::bearer(variables),
+            AuthPlan::Made(made) => match made.send() {
+                Some(SendPlan { place, value }) => Self::in_place("send", place, value, variables),
+                None => Ok(Self::Signed(Box::new(Signer::new(made, variables)?))),
             },
         }
-    }
-
-    /// A token that was made, where `send` says that it goes.
-    fn sent(SendPlan { place, value }: &SendPlan, variables: &Value) -> Result<Self, String> {
-        Self::in_place("send", place, value, variables)
-    }
-
-    /// `credentials.access_token` as a bearer token (RFC 6750, 2.1).
-    fn bearer(variables: &Value) -> Result<Self, String> {
-        let value = Template::parse("Bearer {{ credentials.access_token }}").expect("it is a template");
-        Self::in_place("send", &KeyPlace::Header("authorization".to_owned()), &value, variables)
     }
 
     fn in_place(kind: &str, place: &KeyPlace, value: &Template, variables: &Value) -> Result<Self, String> {
@@ -105,21 +87,13 @@ impl Proof {
 
     /// The proof that a token will be put into, before there is one: its place is known, and nothing of it is ever sent.
     pub fn to_come(made: &MadeAuth) -> Self {
-        let masked = |place: &KeyPlace| match place {
-            KeyPlace::Header(name) => {
+        match made.send().map(|send| &send.place) {
+            None => Self::None,
+            Some(KeyPlace::Header(name)) => {
                 header_name(name).map_or(Self::None, |name| Self::Header(name, HeaderValue::from_static(MASK)))
             }
-            KeyPlace::Query(name) => Self::Query(name.clone(), MASK.into()),
-            KeyPlace::Cookie(name) => Self::Cookie(name.clone(), MASK.into()),
-        };
-        match made {
-            MadeAuth::AuthorizationCode { send, .. }
-            | MadeAuth::ClientCredentials { send, .. }
-            | MadeAuth::JwtBearer { send, .. }
-            | MadeAuth::Jwt { send, .. }
-            | MadeAuth::TokenRequest { send, .. } => masked(&send.place),
-            MadeAuth::GithubApp { .. } => Self::Header(AUTHORIZATION, HeaderValue::from_static(MASK)),
-            MadeAuth::Oauth1 { .. } | MadeAuth::Sigv4 { .. } => Self::None,
+            Some(KeyPlace::Query(name)) => Self::Query(name.clone(), MASK.into()),
+            Some(KeyPlace::Cookie(name)) => Self::Cookie(name.clone(), MASK.into()),
         }
     }
 

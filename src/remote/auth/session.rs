@@ -21,7 +21,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-use super::super::access::{Access, Clock, Kept, needs_a_person};
+use super::super::access::{Access, Clock, Kept};
 use super::super::credential_store::{CredentialStore, Entry, StoreError};
 use super::super::credentials::Credentials;
 use super::super::error::Error;
@@ -111,7 +111,7 @@ impl Session {
         }
         let first = redactor.clone();
         let proof = match &connection.auth {
-            AuthPlan::Made(made) if is_renewed(made) => Ok(Proof::to_come(made)),
+            AuthPlan::Made(made) if made.has_token() => Ok(Proof::to_come(made)),
             plan => Proof::new(plan, &variables),
         };
         let proof = proof.map_err(|reason| Error::Connection {
@@ -241,15 +241,14 @@ impl Session {
 
     /// Whether the token is of an agreement of a person.
     pub fn is_agreed(&self) -> bool {
-        needs_a_person(&self.0.connection)
+        self.0.connection.auth.needs_a_person()
     }
 
     /// Whether a token that the API refuses can be followed by another.
     pub fn can_renew(&self) -> bool {
-        let AuthPlan::Made(made) = &self.0.connection.auth else { return false };
-        match made.as_ref() {
-            MadeAuth::AuthorizationCode { .. } => self.current().token.contains_key(REFRESH_TOKEN),
-            made => is_renewed(made),
+        match self.0.connection.auth.made() {
+            Some(MadeAuth::AuthorizationCode { .. }) => self.current().token.contains_key(REFRESH_TOKEN),
+            made => made.is_some_and(MadeAuth::has_token),
         }
     }
 
@@ -309,7 +308,7 @@ impl Session {
 
     /// Whether requests carry a token that is made, and not one that was given.
     fn is_made(&self) -> bool {
-        matches!(&self.0.connection.auth, AuthPlan::Made(made) if is_renewed(made))
+        self.0.connection.auth.made().is_some_and(MadeAuth::has_token)
     }
 }
 
@@ -465,7 +464,7 @@ impl Inner {
         token: &BTreeMap<String, SecretString>,
         expires_at: Option<DateTime<Utc>>,
     ) -> Option<DateTime<Utc>> {
-        if needs_a_person(&self.connection) && !token.contains_key(REFRESH_TOKEN) {
+        if self.connection.auth.needs_a_person() && !token.contains_key(REFRESH_TOKEN) {
             return expires_at;
         }
         stale_from(now, expires_at)
@@ -498,19 +497,6 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {
     tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
-}
-
-/// Whether a way in has a token that is made again.
-fn is_renewed(made: &MadeAuth) -> bool {
-    match made {
-        MadeAuth::AuthorizationCode { .. }
-        | MadeAuth::ClientCredentials { .. }
-        | MadeAuth::JwtBearer { .. }
-        | MadeAuth::Jwt { .. }
-        | MadeAuth::GithubApp { .. }
-        | MadeAuth::TokenRequest { .. } => true,
-        MadeAuth::Oauth1 { .. } | MadeAuth::Sigv4 { .. } => false,
-    }
 }
 
 fn is_same(one: &BTreeMap<String, SecretString>, other: &BTreeMap<String, SecretString>) -> bool {

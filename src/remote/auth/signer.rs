@@ -7,9 +7,9 @@ use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
 use super::super::random;
-use super::super::sign::{Oauth1Keys, Sigv4Keys, authorization, headers, percent_encoded, with_query_as_signed};
+use super::super::sign::{Oauth1Keys, Sigv4Keys, authorization, headers, with_query_as_signed};
 use super::proof::{render, secret_value};
-use crate::plan::{MadeAuth, Signature};
+use crate::plan::{MadeAuth, Signature, percent_encoded};
 
 /// The keys of a signature, ready to sign with.
 pub(in crate::remote) enum Signer {
@@ -107,7 +107,7 @@ impl Signer {
                     .get(CONTENT_TYPE)
                     .is_some_and(|kind| kind.as_bytes().starts_with(b"application/x-www-form-urlencoded"));
                 // letters and digits, 20 to 30 of them: all that some servers take
-                let nonce = random::hex::<15>();
+                let nonce = random::digits::<15>();
                 let header = authorization(&keys, method, url, is_form.then_some(body), at.timestamp(), &nonce);
                 sent.insert(AUTHORIZATION, secret_value("authorization", &header)?);
             }

@@ -8,6 +8,8 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::plan::ConnectionPlan;
+
 /// What may be read without a key. It is authenticated all the same: edited by hand, the entry no longer opens.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -39,6 +41,13 @@ pub struct Entry {
     /// the names of the credentials that are sealed
     #[serde(default)]
     pub credentials: Vec<String>,
+}
+
+impl Entry {
+    /// Whether it was kept for this connection as it is written now, and not for another provider or way in.
+    pub fn is_of(&self, connection: &ConnectionPlan) -> bool {
+        self.provider == connection.provider && self.auth == connection.auth_name
+    }
 }
 
 /// What is sealed. `Debug` shows the names only.

@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use secrecy::zeroize::Zeroizing;
 
 use super::error::StoreError;
+use crate::plan::hex;
 
 /// Bytes of a key.
 pub(super) const LENGTH: usize = 32;
@@ -48,9 +49,8 @@ impl Key {
     }
 
     fn from_bytes(bytes: Zeroizing<[u8; LENGTH]>) -> Self {
-        let hash = digest(&SHA256, bytes.as_slice());
-        let hex = hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-        let id = format!("k{}", hex.get(..ID_DIGITS).unwrap_or_default());
+        let hash = hex(digest(&SHA256, bytes.as_slice()));
+        let id = format!("k{}", hash.get(..ID_DIGITS).unwrap_or_default());
         Self { bytes, id }
     }
 

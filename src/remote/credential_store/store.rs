@@ -15,7 +15,7 @@ use super::file;
 use super::key::Key;
 use super::lock::RefreshLock;
 use super::source::{Environment, Keys, Source, process_environment, save};
-use crate::plan::limits;
+use crate::plan::{hex, limits};
 
 /// The encrypted file beside the project: `<project folder>/.headwater/credentials.json`. Cheap to clone; all calls block.
 #[derive(Clone)]
@@ -253,8 +253,8 @@ impl CredentialStore {
     pub fn lock(&self, connection: &str, wait: Duration) -> Result<RefreshLock, StoreError> {
         self.make_folder()?;
         // names of connections need not be names of files
-        let hash = digest(&SHA256, connection.as_bytes());
-        let name: String = hash.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(digest(&SHA256, connection.as_bytes()));
+        let name = hash.get(..16).unwrap_or_default();
         let what = format!("the token of connection `{connection}`");
         RefreshLock::take(&self.folder.join(format!("refresh-{name}.lock")), &what, wait)
     }

@@ -3,10 +3,8 @@
 mod jwt;
 mod oauth1;
 mod pem;
-mod percent;
 mod sigv4;
 
 pub(crate) use jwt::{fitting_algorithm, jwt, timed};
 pub(crate) use oauth1::{Oauth1Keys, authorization};
-pub(crate) use percent::percent_encoded;
 pub(crate) use sigv4::{Sigv4Keys, headers, with_query_as_signed};

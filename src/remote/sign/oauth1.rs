@@ -5,8 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use url::{Position, Url, form_urlencoded};
 
-use super::percent::percent_encoded;
-use crate::plan::Signature;
+use crate::plan::{Signature, percent_encoded};
 
 /// Who signs, and how. Not printable.
 pub(crate) struct Oauth1Keys<'a> {
@@ -57,15 +56,15 @@ fn base_string(method: &str, url: &Url, form_body: Option<&[u8]>, protocol: &[(&
     let query = form_urlencoded::parse(url.query().unwrap_or_default().as_bytes());
     let form = form_urlencoded::parse(form_body.unwrap_or_default());
     let mut parameters: Vec<(String, String)> =
-        query.chain(form).map(|(name, value)| (percent_encoded(&name), percent_encoded(&value))).collect();
+        query.chain(form).map(|(name, value)| (percent_encoded(&*name), percent_encoded(&*value))).collect();
     parameters.extend(protocol.iter().map(|(name, value)| (percent_encoded(name), percent_encoded(value))));
     parameters.sort_unstable();
     let parameters: Vec<String> = parameters.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     // 3.4.1.2: lowercase scheme and host, and the port only where it is another than the scheme's: as `Url` writes them
     let origin = &url[..Position::BeforeUsername];
     let rest = &url[Position::BeforeHost..Position::AfterPath];
-    let target = percent_encoded(&format!("{origin}{rest}"));
-    format!("{}&{target}&{}", method.to_ascii_uppercase(), percent_encoded(&parameters.join("&")))
+    let target = percent_encoded(format!("{origin}{rest}"));
+    format!("{}&{target}&{}", method.to_ascii_uppercase(), percent_encoded(parameters.join("&")))
 }
 
 /// RFC 5849, 3.4.2 and 3.4.4.

@@ -2,12 +2,11 @@
 //! (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>).
 
 use chrono::{DateTime, Utc};
-use percent_encoding::{percent_decode_str, percent_encode};
+use percent_encoding::percent_decode_str;
 use ring::{digest, hmac};
 use url::{Position, Url};
 
-use super::super::redact::UNRESERVED;
-use super::percent::percent_encoded;
+use crate::plan::{hex, percent_encoded};
 
 /// Who signs, and for whom. Not printable.
 pub(crate) struct Sigv4Keys<'a> {
@@ -96,7 +95,7 @@ impl Signing<'_> {
     fn headers(&self, method: &str, url: &Url, given: &[(String, String)], body: &[u8]) -> Vec<(&'static str, String)> {
         let Sigv4Keys { access_key_id, secret_access_key, session_token, region, service } = self.keys;
         let at = self.at.format("%Y%m%dT%H%M%SZ").to_string();
-        let hash = hex(digest::digest(&digest::SHA256, body).as_ref());
+        let hash = hex(digest::digest(&digest::SHA256, body));
         let mut added = vec![("x-amz-date", at.clone())];
         added.extend(session_token.map(|token| ("x-amz-security-token", token.to_owned())));
         added.extend(self.signs_body.then(|| ("x-amz-content-sha256", hash.clone())));
@@ -107,13 +106,13 @@ impl Signing<'_> {
 
         let day = &at[..8];
         let scope = format!("{day}/{region}/{service}/aws4_request");
-        let request = hex(digest::digest(&digest::SHA256, request.as_bytes()).as_ref());
+        let request = hex(digest::digest(&digest::SHA256, request.as_bytes()));
         let text = format!("AWS4-HMAC-SHA256\n{at}\n{scope}\n{request}");
         let mut key = mac(format!("AWS4{secret_access_key}").as_bytes(), day);
         for part in [region, service, "aws4_request"] {
             key = mac(key.as_ref(), part);
         }
-        let signature = hex(mac(key.as_ref(), &text).as_ref());
+        let signature = hex(mac(key.as_ref(), &text));
         let proof = format!(
             "AWS4-HMAC-SHA256 Credential={access_key_id}/{scope}, SignedHeaders={names}, Signature={signature}"
         );
@@ -172,7 +171,7 @@ fn encoded_pairs(query: &str) -> impl Iterator<Item = (String, Option<String>)> 
     let anew = |text: &str| {
         let spaces = text.replace('+', " ");
         let bytes: Vec<u8> = percent_decode_str(&spaces).collect();
-        percent_encode(&bytes, UNRESERVED).to_string()
+        percent_encoded(bytes)
     };
     query.split('&').filter(|pair| !pair.is_empty()).map(move |pair| match pair.split_once('=') {
         Some((name, value)) => (anew(name), Some(anew(value))),
@@ -204,10 +203,6 @@ fn normalized(path: &str) -> String {
 
 fn mac(key: &[u8], text: &str) -> hmac::Tag {
     hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

@@ -271,7 +271,8 @@ fn said(answer: &Value) -> (Option<String>, Option<String>) {
     (code, words)
 }
 
-fn is_temporary(status: u16) -> bool {
+/// Whether a status says that the same request may be answered well later (RFC 9110, 15; RFC 8470, 5.2).
+pub(crate) fn is_temporary(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..=599)
 }
 

@@ -6,7 +6,7 @@ mod authorize;
 mod path;
 mod request;
 
-pub(crate) use answer::{Granted, RefusedKind, read};
+pub(crate) use answer::{Granted, RefusedKind, is_temporary, read};
 pub(crate) use authorize::{Authorize, authorize_url, redirected, shown};
 pub(crate) use path::first;
 pub(crate) use request::{ClientParts, Grant, Signing, TokenRequest, device_request, token_request};

@@ -8,8 +8,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 use url::{Url, form_urlencoded};
 
-use super::super::sign::{fitting_algorithm, jwt, percent_encoded, timed};
-use crate::plan::{ClientAuth, ClientPlan, Template, TokenBody, TokenPlan, is_secret_name, limits};
+use super::super::sign::{fitting_algorithm, jwt, timed};
+use crate::plan::{ClientAuth, ClientPlan, Template, TokenBody, TokenPlan, is_secret_name, limits, percent_encoded};
 
 /// A POST to a token endpoint. It has secrets everywhere, even in its URL, and so is not printable.
 pub(crate) struct TokenRequest {
