@@ -203,9 +203,9 @@ impl ScanState {
     }
 
     /// Whether it has returned the same records as the time before, so that nothing has moved from the middle of the one reading to that of
-    /// the other.
+    /// the other. Where the API counted otherwise meanwhile, something has: the reading before may have come short by just what moved.
     pub fn agrees(&self) -> bool {
-        self.previous == Some((self.records, self.digest))
+        !self.moved && self.previous == Some((self.records, self.digest))
     }
 
     /// Whether the list was read as often as one run reads it.

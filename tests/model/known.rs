@@ -103,7 +103,14 @@ pub fn batches() -> Vec<Batch> {
         ops: vec![(2, Put(2, 2))],
         faults: vec![(3, NotFound), (0, Cut)],
     };
+    let short_and_then_moved = Case {
+        shape: spent(shape(Paging::PageTotal, Incremental::Window, Deletes::Feed, 4), "max_records"),
+        records: vec![(4, 0, 0), (9, 0, 1), (5, 0, 0), (1, 0, 0)],
+        ops: vec![(6, Touch(4)), (0, Put(0, 0))],
+        faults: vec![(0, NotFound)],
+    };
     vec![
+        alone(short_and_then_moved, 3),
         alone(slipped_twice, 2),
         Batch {
             runs: vec![Some((0, Point::Request(2), Stop)), Some((0, Point::Commit(0), Crash))],
