@@ -29,7 +29,7 @@ use chrono::{DateTime, Utc};
 use headwater::plan::{ColumnPlan, ColumnSource, ColumnType, Guard, ModelPlan, OnInvalid, SyncId, TimeFormat};
 use headwater::record::{Batch, Fate, arrow_type};
 use headwater::scan::Checkpoint;
-use headwater::store::{Absence, AbsenceEnd, Group, Partitions, ScanEnd, Seen, Store};
+use headwater::store::{Absence, AbsenceEnd, Filled, Group, Partitions, ScanEnd, Seen, Store};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 /// Rows of one commit, as `limits::GROUP_ROWS_MAX` has it.
@@ -125,9 +125,8 @@ impl Table {
             let group = Group {
                 id: id(),
                 run_id: "run".into(),
-                model: Arc::clone(&self.model),
                 pages: batches.len() as u64,
-                batches,
+                filled: vec![Filled { model: Arc::clone(&self.model), batches }],
                 checkpoints: vec![("".into(), checkpoint())],
                 gone: Vec::new(),
                 seen: Vec::new(),
@@ -145,7 +144,7 @@ impl Table {
         let end = AbsenceEnd {
             id: &id(),
             run_id: "run",
-            model: &self.model,
+            models: std::slice::from_ref(&self.model),
             scan: ScanEnd {
                 scan_id: 1,
                 began: now() + chrono::TimeDelta::days(1),

@@ -12,7 +12,7 @@ use divan::counter::ItemsCount;
 use headwater::plan::{ColumnPlan, ColumnSource, ColumnType, ModelPlan, OnInvalid, Path, SyncId, TimeFormat};
 use headwater::record::{Batch, Fate, arrow_type};
 use headwater::scan::Checkpoint;
-use headwater::store::{Group, Store};
+use headwater::store::{Filled, Group, Store};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
@@ -154,8 +154,7 @@ fn group(model: &Arc<ModelPlan>, stretch: &Stretch, round: u64) -> Group {
             variant: String::new(),
         },
         run_id: "run".into(),
-        model: Arc::clone(model),
-        batches: (0..STAGED / PAGE).map(page).collect(),
+        filled: vec![Filled { model: Arc::clone(model), batches: (0..STAGED / PAGE).map(page).collect() }],
         checkpoints: vec![("".into(), Checkpoint::new(0))],
         gone: Vec::new(),
         seen: Vec::new(),
@@ -208,5 +207,6 @@ fn page(model: &ModelPlan, rows: &[(u64, u64)]) -> Batch {
         bytes: 0,
         partition: None,
         seen_by: None,
+        children: Vec::new(),
     }
 }

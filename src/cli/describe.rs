@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::explain::{predicate, text_of};
 use crate::plan::{
-    ActionOutput, ActionPlan, Algorithm, AuthPlan, ChildKey, ClientPlan, ConnectionPlan, DeletePlan, DetailPlan,
-    DownloadPlan, Encoding, ErrorAction, ErrorRule, Format, Guard, Hash, IdempotencyKey, IncrementalPlan, JobPlan,
-    KeyPlace, LevelSource, ListPlan, MadeAuth, ModelPlan, NetworkPlan, OnMissing, OnWebhook, PartitionPlan, Path,
-    Predicate, RequestPlan, Schedule, Scope, SendPlan, Signature, Span, SyncPlan, SyncedFirst, Template, TlsPlan,
-    TokenFeed, TokenPlan, WalkPlan, WebhookAction, WebhookVerify, WebhooksPlan,
+    ActionOutput, ActionPlan, Algorithm, AuthPlan, ClientPlan, ConnectionPlan, DeletePlan, DetailPlan, DownloadPlan,
+    Encoding, ErrorAction, ErrorRule, Format, Guard, Hash, IdempotencyKey, IncrementalPlan, JobPlan, KeyPlace,
+    LevelSource, ListPlan, MadeAuth, ModelPlan, NetworkPlan, OnMissing, OnWebhook, PartitionPlan, Path, Predicate,
+    RequestPlan, Schedule, Scope, SendPlan, Signature, Span, SyncPlan, SyncedFirst, Template, TlsPlan, TokenFeed,
+    TokenPlan, WalkPlan, WebhookAction, WebhookVerify, WebhooksPlan,
 };
 
 /// What follows the usual facts: name and text, in the order in which a sync does it.
@@ -311,14 +311,11 @@ fn table(sync: &SyncPlan) -> Vec<(&'static str, String)> {
         facts.push(("columns", format!("{name} ({of}) from {path}, for each item of {each}")));
     }
     for child in &model.children {
-        let names: Vec<&str> = child.columns.iter().map(|column| column.name.as_str()).collect();
-        let name = |columns: &[crate::plan::ColumnPlan], at: usize| columns[at].name.clone();
-        let key = child.key.iter().map(|part| match part {
-            ChildKey::Parent(at) => format!("parent.{}", name(&model.columns, *at)),
-            ChildKey::Own(at) => name(&child.columns, *at),
-        });
-        let (names, key) = (names.join(", "), and(&key.collect::<Vec<_>>()));
-        let text = format!("{}.{} from {}: {names}; key {key}", model.schema, child.table, child.each.text());
+        let ModelPlan { table, columns, key, .. } = &*child.model;
+        let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
+        let key: Vec<String> = key.iter().map(|at| columns[*at].name.clone()).collect();
+        let (names, key) = (names.join(", "), and(&key));
+        let text = format!("{}.{table} from {}: {names}; key {key}", model.schema, child.each.text());
         facts.push(("child", text));
     }
     facts

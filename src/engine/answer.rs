@@ -38,18 +38,25 @@ pub(super) struct Reader {
 
 /// What is made of the records of a list.
 pub(super) enum Rows {
-    /// rows of the model
-    Model(Box<Mapper>),
+    /// rows of each of the sync's models
+    Models(Vec<Share>),
     /// keys of rows: what is gone, or still there
     Keys(KeyReader),
     /// items of a fan-out, which this path tells apart
     Items(Path),
 }
 
+/// The records that become rows of one model.
+pub(super) struct Share {
+    /// where they stand in the answer; empty = where those of the list do
+    pub(super) records: Vec<Path>,
+    pub(super) mapper: Mapper,
+}
+
 /// What became of the records of a page.
 pub(super) enum Mapped {
-    /// rows
-    Rows(Box<Batch>),
+    /// rows of each of the sync's models
+    Rows(Vec<Batch>),
     /// keys of rows
     Keys(Keys),
     /// items of a fan-out, with their keys
@@ -97,7 +104,7 @@ impl Reader {
             }
         };
         let read = self.records(request, response, &body).and_then(|records| {
-            let facts = self.facts(request, response, &body, &records)?;
+            let facts = self.facts(request, response, &body, &records.all)?;
             Ok((records, facts))
         });
         match read {
@@ -112,12 +119,12 @@ impl Reader {
         }
     }
 
-    fn rows(&self, records: &[&Json<'_>]) -> Result<Mapped, Error> {
-        let mapper = match &self.rows {
-            Rows::Model(mapper) => mapper,
+    fn rows(&self, records: &Records<'_, '_>) -> Result<Mapped, Error> {
+        let shares = match &self.rows {
+            Rows::Models(shares) => shares,
             Rows::Items(path) => {
                 let keyed = |item: &&Json<'_>| Some((item_key(&first(path, item)?.to_serde())?, item.to_serde()));
-                let entries = self.wanted(records)?;
+                let entries = self.wanted(&records.all)?;
                 let items: Vec<_> = entries.iter().filter_map(keyed).collect();
                 if items.len() < entries.len() {
                     return Err(Error::ItemKey { path: path.text().to_owned() });
@@ -125,19 +132,28 @@ impl Reader {
                 return Ok(Mapped::Items(items));
             }
             Rows::Keys(reader) => {
-                let entries = self.wanted(records)?;
+                let entries = self.wanted(&records.all)?;
                 let mut keys = reader.read(&entries);
                 keys.unreadable_reason = keys.unreadable_reason.map(|reason| self.client.redact(&reason));
                 return Ok(Mapped::Keys(keys));
             }
         };
+        let batches = shares.iter().zip(&records.of_shares).map(|(share, own)| {
+            let records = own.as_ref().unwrap_or(&records.all);
+            self.batch(&share.mapper, records)
+        });
+        let mut batches: Vec<Batch> = batches.collect::<Result<_, _>>()?;
+        // what the list turns away is turned away once, however many models take their share of it
+        let others = batches.iter_mut().zip(&records.of_shares).skip(1).filter(|(_, own)| own.is_none());
+        others.for_each(|(batch, _)| batch.filtered = 0);
+        Ok(Mapped::Rows(batches))
+    }
+
+    fn batch(&self, mapper: &Mapper, records: &[&Json<'_>]) -> Result<Batch, Error> {
         match mapper.map(records, &self.shared) {
             Ok(mut batch) => {
-                batch.quarantined.iter_mut().for_each(|record| self.hide_secrets(record));
-                if let Some(raw) = &mut batch.raw {
-                    raw.hide_secrets(&|text: &str| self.client.redacted_data(text));
-                }
-                Ok(Mapped::Rows(Box::new(batch)))
+                self.hide_secrets_of(&mut batch);
+                Ok(batch)
             }
             Err(MapError::Invalid(mut record)) => {
                 self.hide_secrets(&mut record);
@@ -145,6 +161,14 @@ impl Reader {
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    fn hide_secrets_of(&self, batch: &mut Batch) {
+        batch.quarantined.iter_mut().for_each(|record| self.hide_secrets(record));
+        if let Some(raw) = &mut batch.raw {
+            raw.hide_secrets(&|text: &str| self.client.redacted_data(text));
+        }
+        batch.children.iter_mut().flatten().for_each(|items| self.hide_secrets_of(&mut items.batch));
     }
 
     /// The entries of a list for which its `where` holds.
@@ -206,7 +230,7 @@ impl Reader {
 
     /// What becomes of a page without records.
     pub(super) fn nothing(&self) -> Result<Mapped, Error> {
-        self.rows(&[])
+        self.rows(&Records::default())
     }
 
     /// What the words of the sync make of an answer. `asked_by_token`: the request carried the token of a delta feed.
@@ -289,15 +313,23 @@ impl Reader {
         request: &Request,
         response: &Response,
         body: &'j Json<'a>,
-    ) -> Result<Vec<&'j Json<'a>>, Error> {
+    ) -> Result<Records<'j, 'a>, Error> {
         let excerpt = || self.client.excerpt(response);
         let is_graphql = matches!(self.list.request.body, BodyPlan::Graphql { .. });
         if is_graphql && body.member("errors").is_some_and(is_something) {
             return Err(Error::FailedBody { request: self.client.masked(request), excerpt: excerpt() });
         }
+        let listed = &self.list.response.records;
+        let of_shares: Vec<&[Path]> = match &self.rows {
+            Rows::Models(shares) => shares.iter().map(|share| &share.records[..]).collect(),
+            Rows::Keys(_) | Rows::Items(_) => Vec::new(),
+        };
+        // with a path for each model there need be none for all of them
+        let each_says = listed.is_empty() && !of_shares.is_empty();
+        let all = if each_says { of_shares.concat() } else { listed.clone() };
         let mut records = Vec::new();
         let mut missing = None;
-        for path in &self.list.response.records {
+        for path in &all {
             match container(path, body) {
                 Container::Missing if !self.list.response.optional => {
                     missing.get_or_insert_with(|| format!("there is nothing at `{}`", path.text()));
@@ -324,7 +356,13 @@ impl Reader {
             Some(problem) if records.is_empty() => {
                 Err(Error::NoRecords { request: self.client.masked(request), problem, excerpt: excerpt() })
             }
-            _ => Ok(records),
+            _ => {
+                let own = |paths: &&[Path]| {
+                    let own = || paths.iter().flat_map(|path| select(path, body)).collect();
+                    (!paths.is_empty()).then(own)
+                };
+                Ok(Records { of_shares: of_shares.iter().map(own).collect(), all: records })
+            }
         }
     }
 
@@ -433,6 +471,14 @@ impl Reader {
             .to_string();
         Error::NextUrl { request: self.client.masked(request), url }
     }
+}
+
+/// The records of a page.
+#[derive(Default)]
+struct Records<'j, 'a> {
+    all: Vec<&'j Json<'a>>,
+    /// of each share that does not have all of them, its own
+    of_shares: Vec<Option<Vec<&'j Json<'a>>>>,
 }
 
 /// What tells an item of a fan-out from others, as a text; none where it is nothing that could.

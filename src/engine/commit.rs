@@ -17,7 +17,7 @@ use super::{Error, Event};
 use crate::plan::{ColumnType, DeletePlan, Guard, Order, Scope, SyncPlan, limits};
 use crate::record::{Batch, Keys};
 use crate::scan::{Checkpoint, Lane, Mark, OpenWindow, Pass, Position, ScanState, all_at_once, seen_by};
-use crate::store::{Absence, AbsenceEnd, Gone, Group, Partitions, ScanEnd, Seen, Stretch};
+use crate::store::{Absence, AbsenceEnd, Filled, Gone, Group, Partitions, ScanEnd, Seen, Stretch};
 
 /// What the reading side tells the writing side, in order.
 pub(super) enum Message {
@@ -74,7 +74,8 @@ pub(super) struct Commits<'t> {
     ended: Vec<Arc<str>>,
     /// parts of which a page was left out
     short: HashSet<Arc<str>>,
-    batches: Vec<Batch>,
+    /// of each of the sync's models
+    batches: Vec<Vec<Batch>>,
     gone: Vec<Gone>,
     seen: Vec<(u64, arrow::array::RecordBatch)>,
     rows: usize,
@@ -93,7 +94,7 @@ impl<'t> Commits<'t> {
             parts: HashMap::from([("".into(), checkpoint)]),
             ended: Vec::new(),
             short: HashSet::new(),
-            batches: Vec::new(),
+            batches: task.plan.models().map(|_| Vec::new()).collect(),
             gone: Vec::new(),
             seen: Vec::new(),
             rows: 0,
@@ -239,21 +240,23 @@ impl<'t> Commits<'t> {
         let order = plan.order();
         let seen_by = seen_by(&plan, checkpoint);
         match mapped {
-            Mapped::Rows(mut batch) => {
-                self.rows += batch.rows.num_rows();
-                self.bytes += batch.bytes;
-                scan.unsorted |= batch.unsorted || batch.low.is_some() && batch.low < scan.high;
-                let low = |hash: &u128| hash.to_le_bytes().first_chunk().map_or(0, |low| u64::from_le_bytes(*low));
-                let hashes = batch.key_hashes.iter().map(low);
-                scan.digest = hashes.fold(scan.digest, u64::wrapping_add);
-                let now = (self.task.clock)();
-                scan.high = scan.high.take().max(batch.high.clone().map(|mark| mark.not_after(now, plan.zone())));
-                if batch.keyless > 0 {
-                    scan.doubt("a record without a readable key could be any of the rows");
+            Mapped::Rows(batches) => {
+                for (mut batch, own) in batches.into_iter().zip(&mut self.batches) {
+                    self.rows += batch.rows.num_rows();
+                    self.bytes += batch.bytes;
+                    scan.unsorted |= batch.unsorted || batch.low.is_some() && batch.low < scan.high;
+                    let low = |hash: &u128| hash.to_le_bytes().first_chunk().map_or(0, |low| u64::from_le_bytes(*low));
+                    let hashes = batch.key_hashes.iter().map(low);
+                    scan.digest = hashes.fold(scan.digest, u64::wrapping_add);
+                    let now = (self.task.clock)();
+                    scan.high = scan.high.take().max(batch.high.clone().map(|mark| mark.not_after(now, plan.zone())));
+                    if batch.keyless > 0 {
+                        scan.doubt("a record without a readable key could be any of the rows");
+                    }
+                    batch.partition = (!partition.is_empty()).then(|| Arc::clone(partition));
+                    batch.seen_by = seen_by;
+                    own.push(batch);
                 }
-                batch.partition = (!partition.is_empty()).then(|| Arc::clone(partition));
-                batch.seen_by = seen_by;
-                self.batches.push(*batch);
                 self.pages += 1;
             }
             Mapped::Keys(keys) => {
@@ -307,9 +310,12 @@ impl<'t> Commits<'t> {
         }
         let touched = std::mem::take(&mut self.touched);
         let parts = touched.into_iter().filter_map(|partition| self.parts.get_key_value(&partition));
+        let filled = self.task.plan.models().zip(&mut self.batches);
+        let filled = filled.map(|(model, own)| Filled { model: Arc::clone(model), batches: std::mem::take(own) });
+        let filled: Vec<Filled> = filled.collect();
         let group = Group {
+            filled,
             checkpoints: parts.map(|(partition, checkpoint)| (Arc::clone(partition), self.kept(checkpoint))).collect(),
-            batches: std::mem::take(&mut self.batches),
             gone: std::mem::take(&mut self.gone),
             seen: std::mem::take(&mut self.seen),
             pages: self.pages,
@@ -318,11 +324,10 @@ impl<'t> Commits<'t> {
         for ended in self.ended.drain(..) {
             self.parts.remove(&ended);
         }
-        let (filtered, nulled): (u64, u64) = group
-            .batches
-            .iter()
-            .fold((0, 0), |(filtered, nulled), batch| (filtered + batch.filtered, nulled + batch.nulled));
-        let rows = group.batches.iter().map(|batch| batch.rows.num_rows() as u64).sum();
+        let batches = || group.filled.iter().flat_map(|filled| &filled.batches);
+        let (filtered, nulled): (u64, u64) =
+            batches().fold((0, 0), |(filtered, nulled), batch| (filtered + batch.filtered, nulled + batch.nulled));
+        let rows = batches().map(|batch| batch.rows.num_rows() as u64).sum();
         let pages = self.pages;
         (self.rows, self.bytes, self.pages, self.deadline) = (0, 0, 0, None);
         let committed = self.task.writer.call(move |store| store.commit(group)).await?;
@@ -469,8 +474,15 @@ impl<'t> Commits<'t> {
         self.task
             .writer
             .call(move |store| {
-                let (id, model) = (&plan.id, &plan.model);
-                store.finish_absence(&AbsenceEnd { id, run_id: &run_id, model, scan: end, checkpoint: &after, now })
+                let (id, models) = (&plan.id, plan.models().cloned().collect::<Vec<_>>());
+                store.finish_absence(&AbsenceEnd {
+                    id,
+                    run_id: &run_id,
+                    models: &models,
+                    scan: end,
+                    checkpoint: &after,
+                    now,
+                })
             })
             .await
     }
@@ -575,8 +587,7 @@ impl<'t> Commits<'t> {
         Group {
             id: self.task.plan.id.clone(),
             run_id: self.task.run_id.clone(),
-            model: Arc::clone(&self.task.plan.model),
-            batches: Vec::new(),
+            filled: vec![Filled { model: Arc::clone(&self.task.plan.model), batches: Vec::new() }],
             gone: Vec::new(),
             seen: Vec::new(),
             checkpoints: Vec::new(),

@@ -6,7 +6,7 @@ use minijinja::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::answer::{Mapped, Reader, Rows};
+use super::answer::{Mapped, Reader, Rows, Share};
 use super::commit::{Message, Next};
 use super::fetch::{Fetched, Fetcher, Verdict};
 use super::render::{self, Variables};
@@ -363,10 +363,14 @@ pub(super) fn reader(
                     }
                     _ => variables,
                 };
-                let mapper = Mapper::new(plan).from(field(|plan| plan.client_filter).and_then(floor));
+                let oldest = field(|plan| plan.client_filter).and_then(floor);
+                let shares = plan.models().zip(plan.shares()).map(|(model, (records, only))| {
+                    let mapper = Mapper::of(plan, model).only(only.cloned()).from(oldest.clone());
+                    Share { records: records.to_vec(), mapper }
+                });
                 let stop_below = field(|plan| plan.stop_at_watermark)
                     .and_then(|incremental| Some((MarkReader::of(incremental), floor(incremental)?)));
-                (&plan.list, Rows::Model(Box::new(mapper)), variables, stop_below)
+                (&plan.list, Rows::Models(shares.collect()), variables, stop_below)
             }
         };
     let shared = variables.value();

@@ -108,7 +108,8 @@ pub async fn preview(
         preview.more = reader.advance(&mut scan, &facts)? == Step::More;
         if let Some(batch) = batch.await.map_err(|error| Error::Bug(error.to_string()))? {
             match batch? {
-                Mapped::Rows(batch) => preview.batches.push(*batch),
+                // the rows of the first of several models
+                Mapped::Rows(batches) => preview.batches.extend(batches.into_iter().next()),
                 Mapped::Keys(_) | Mapped::Items(_) => return Err(unexplained()),
             }
         }

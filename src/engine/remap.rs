@@ -161,7 +161,7 @@ impl Work {
         needs_no_item(plan)?;
         let (of, run_id, at) = (Arc::clone(plan), self.run_id.clone(), now());
         let kept = self.writer.call(move |store| {
-            store.prepare(&[Arc::clone(&of.model)], false, &run_id, at)?;
+            store.prepare(&of.tables(), false, &run_id, at)?;
             store.kept_rows(&of.id, &of.model)
         });
         let kept = kept.await?;
@@ -188,7 +188,7 @@ impl Work {
     async fn retry(&self, plan: &Arc<SyncPlan>, report: &mut RetryReport) -> Result<(), Error> {
         needs_no_item(plan)?;
         let (of, run_id, at) = (Arc::clone(plan), self.run_id.clone(), now());
-        self.writer.call(move |store| store.prepare(&[Arc::clone(&of.model)], false, &run_id, at)).await?;
+        self.writer.call(move |store| store.prepare(&of.tables(), false, &run_id, at)).await?;
         let mapper = Arc::new(Mapper::new(plan).never_failing());
         let context = Variables::new(plan, at).value();
         while !self.is_stopped() {

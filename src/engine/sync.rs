@@ -71,7 +71,9 @@ impl Task {
         let (record, destructive) = (self.record(), self.allow_destructive);
         let prepared = self.writer.call(move |store| {
             store.begin_run(&record)?;
-            store.prepare(&[Arc::clone(&plan.model)], destructive, &record.run_id, at)
+            let changes = store.prepare(&plan.tables(), destructive, &record.run_id, at)?;
+            store.note_tables(&record.id, &plan.tables())?;
+            Ok(changes)
         });
         report.schema_changes = prepared.await?;
         let begin = self.begin(report, false).await?;
@@ -127,7 +129,12 @@ impl Task {
         anew: bool,
     ) -> Result<(), Error> {
         let (plan, now) = (Arc::clone(&self.plan), (self.clock)());
-        self.writer.call(move |store| store.discard_scans(&plan.id, &plan.model, seen, (&instead, anew), now)).await
+        self.writer
+            .call(move |store| {
+                let models: Vec<_> = plan.models().cloned().collect();
+                store.discard_scans(&plan.id, &models, seen, (&instead, anew), now)
+            })
+            .await
     }
 
     /// A number that names a scan: the same for the same run, sync, partition and `nth`, and no other.

@@ -128,6 +128,17 @@ pub(super) fn response(
     spec: &ResponseSpec,
     open: Variables<'_>,
 ) -> Option<ResponsePlan> {
+    response_or(sink, place, spec, open, false)
+}
+
+/// The same; where `said_elsewhere`, each of several outputs says where its records stand.
+pub(super) fn response_or(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &ResponseSpec,
+    open: Variables<'_>,
+    said_elsewhere: bool,
+) -> Option<ResponsePlan> {
     let ResponseSpec { format: format_spec, records, optional, filter } = spec;
     let format = format(sink, &place.key("format"), format_spec);
     let records = match (records, format_spec) {
@@ -136,6 +147,7 @@ pub(super) fn response(
             // each line, row or text is a record
             Some(vec![Path::parse("$[*]").expect("it is a path")])
         }
+        (None, FormatSpec::Json | FormatSpec::Xml(_)) if said_elsewhere => Some(Vec::new()),
         (None, FormatSpec::Json | FormatSpec::Xml(_)) => {
             let hint = "`records`: a JSONPath to the records: `$.results[*]`".to_owned();
             if !place.key("records").is_hole() {

@@ -199,7 +199,8 @@ pub(super) fn sync(
     let open = Variables { names: &names, config: provider.config.as_ref(), input, members: &members };
     let outputs = outputs(sink, place, (model_spec.as_ref(), outputs_spec.as_deref()), beside, open);
     let asked = asked(sink, place, (request_spec.as_ref(), job_spec.as_ref()), provider, open);
-    let response = request::response(sink, &place.key("response"), response_spec, open);
+    let each_says = outputs_spec.as_ref().is_some_and(|outputs| outputs.iter().all(|output| output.records.is_some()));
+    let response = request::response_or(sink, &place.key("response"), response_spec, open, each_says);
     let pagination = match paged {
         Some(spec) => {
             // what the provider says stands in its file
@@ -301,7 +302,6 @@ fn outputs(
         (Some(model), None) => beside.model(sink, &place.key("model"), model.name()).map(|model| (model, Vec::new())),
         (None, Some(specs)) => {
             let place = place.key("outputs");
-            sink.not_yet(&place, "`outputs`");
             let names = request::record_names(open);
             let mut plans = Vec::with_capacity(specs.len());
             for (index, OutputSpec { model, records, filter }) in specs.iter().enumerate() {

@@ -1,6 +1,7 @@
 //! Model files to tables: columns, types, keys.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use serde_json::Value;
@@ -8,8 +9,7 @@ use serde_json::Value;
 use super::place::{Place, Sink};
 use super::variables::{Variables, template};
 use super::{
-    ChildKey, ChildPlan, ColumnPlan, ColumnSource, ColumnType, ColumnsFrom, ModelPlan, OnInvalid, RowSchema,
-    TimeFormat, words,
+    ChildPlan, ColumnPlan, ColumnSource, ColumnType, ColumnsFrom, ModelPlan, OnInvalid, RowSchema, TimeFormat, words,
 };
 use crate::diagnostic::suggest;
 use crate::spec::{ChildSpec, ColumnSpec, ColumnsFromSpec, ModelSpec, OnInvalidSpec};
@@ -76,37 +76,37 @@ pub(super) fn model(
     }
     let validate = words::optional(validate.as_ref(), |schema| row_schema(sink, &place.key("validate"), schema));
     if *history {
-        for name in columns.keys().filter(|name| HISTORY_COLUMNS.iter().any(|taken| name.eq_ignore_ascii_case(taken))) {
-            let message = format!("`{name}` is a column of the table that `history` makes");
-            sink.key_error("E054", &columns_place.key(name), message, Some("give the column another name".to_owned()));
-        }
+        history_columns_are_free(sink, &columns_place, columns);
     }
     let columns_from = words::optional(columns_from.as_ref(), |spec| {
         columns_from_plan(sink, &place.key("columns_from"), spec, config)
     });
-    let child_plans = children_plans(sink, place, spec, open);
-    if plans.len() != columns.len() || key_positions.len() != key.len() {
-        return None;
-    }
-    Some(ModelPlan {
+    let whole = plans.len() == columns.len() && key_positions.len() == key.len();
+    let half = ModelPlan {
         name: name.clone(),
         schema: provider.to_owned(),
         table: table.clone(),
         description: description.clone(),
         columns: plans,
-        key: key_positions,
+        // of columns with mistakes it is not known where they stand
+        key: if whole { key_positions } else { Vec::new() },
         on_invalid: match on_invalid {
             OnInvalidSpec::Quarantine => OnInvalid::Quarantine,
             OnInvalidSpec::Fail => OnInvalid::Fail,
             OnInvalidSpec::SetNull => OnInvalid::SetNull,
         },
-        validate: validate?,
+        validate: None,
         raw: *raw,
         history: *history,
         partitioned: filled.partitioned,
-        columns_from: columns_from?,
-        children: child_plans.filter(|plans| plans.len() == children.len())?,
-    })
+        columns_from: None,
+        children: Vec::new(),
+    };
+    let child_plans = children_plans(sink, place, spec, &half, open);
+    if !whole || child_plans.len() != children.len() {
+        return None;
+    }
+    Some(ModelPlan { validate: validate?, columns_from: columns_from?, children: child_plans, ..half })
 }
 
 fn row_schema(sink: &mut Sink, place: &Place<'_>, schema: &Value) -> Option<RowSchema> {
@@ -195,37 +195,45 @@ fn columns_from_plan(
     Some(ColumnsFrom { each: each?, name: name?, path: path_template?, column_type: column_type? })
 }
 
+/// The nested lists of a model that is `half` compiled: without them. As many as have no mistake.
 fn children_plans(
     sink: &mut Sink,
     place: &Place<'_>,
     parent: &ModelSpec,
+    half: &ModelPlan,
     open: Variables<'_>,
-) -> Option<Vec<ChildPlan>> {
+) -> Vec<ChildPlan> {
     let place = place.key("children");
-    if !parent.children.is_empty() {
-        sink.not_yet(&place, "`children`");
-    }
+    // each is judged, whatever is wrong with the others
     let plans = parent.children.iter().enumerate().map(|(index, spec)| {
         let ChildSpec { table, description, each, key, columns, volatile } = spec;
         let place = place.index(index);
         words::name(sink, &place.key("table"), table, false);
         let each = words::path(sink, &place.key("each"), each);
-        let plans = table_columns(sink, &place, (columns, volatile), key, open);
+        let mut plans: Vec<ColumnPlan> = half.key.iter().map(|&at| of_parent(&half.columns[at], at)).collect();
+        for name in plans.iter().map(|column| &column.name).filter(|name| columns.contains_key(name.as_str())) {
+            let message = format!("`{name}` is the column with the key of the row that an item stands in");
+            let at = place.key("columns").key(name);
+            sink.key_error("E054", &at, message, Some("give the column another name".to_owned()));
+        }
+        if half.history {
+            history_columns_are_free(sink, &place.key("columns"), columns);
+        }
+        plans.extend(table_columns(sink, &place, (columns, volatile), key, open));
         let mut parts = Vec::with_capacity(key.len());
         for (index, part) in key.iter().enumerate() {
             let place = place.key("key").index(index);
-            let own = |name: &str| columns.get_index_of(name).map(ChildKey::Own);
-            let of_parent = |name: &str| {
-                parent
-                    .columns
-                    .get_index_of(name)
-                    .filter(|_| parent.key.iter().any(|key| key == name))
-                    .map(ChildKey::Parent)
-            };
-            let found = part.strip_prefix("parent.").map_or_else(|| own(part), of_parent);
+            let name = part.strip_prefix("parent.").map_or_else(|| part.clone(), parent_column);
+            let is_of_parent = |column: &ColumnPlan| matches!(column.source, ColumnSource::Parent(_));
+            let found = plans
+                .iter()
+                .position(|column| column.name == name && is_of_parent(column) == part.starts_with("parent."));
             match found {
-                Some(part_key) if parts.contains(&part_key) => stands_twice(sink, &place, part),
-                Some(part_key) => parts.push(part_key),
+                Some(at) if parts.contains(&at) => stands_twice(sink, &place, part),
+                Some(at) => parts.push(at),
+                // it has a mistake of its own
+                None if columns.contains_key(part) => {}
+                None if half.key.is_empty() && parent.key.iter().any(|key| parent_column(key) == name) => {}
                 None => {
                     let parents: Vec<String> = parent.key.iter().map(|name| format!("parent.{name}")).collect();
                     let names = columns.keys().chain(&parents).map(String::as_str);
@@ -239,13 +247,43 @@ fn children_plans(
                 }
             }
         }
-        let whole = plans.len() == columns.len() && parts.len() == key.len();
-        let (table, description) = (table.clone(), description.clone());
-        each.filter(|_| whole).map(|each| ChildPlan { table, description, each, columns: plans, key: parts })
+        let whole = plans.len() == half.key.len() + columns.len() && parts.len() == key.len();
+        let model = ModelPlan {
+            name: format!("{}.{table}", half.name),
+            schema: half.schema.clone(),
+            table: table.clone(),
+            description: description.clone(),
+            columns: plans,
+            key: parts,
+            validate: None,
+            on_invalid: half.on_invalid,
+            raw: false,
+            history: half.history,
+            partitioned: false,
+            columns_from: None,
+            children: Vec::new(),
+        };
+        each.filter(|_| whole).map(|each| ChildPlan { model: Arc::new(model), each })
     });
-    // each is judged, whatever is wrong with the others
     let plans: Vec<_> = plans.collect();
-    plans.into_iter().collect()
+    plans.into_iter().flatten().collect()
+}
+
+/// The column of a nested list's table that has the value of this key column of the row that an item stands in.
+fn of_parent(column: &ColumnPlan, at: usize) -> ColumnPlan {
+    ColumnPlan { name: parent_column(&column.name), source: ColumnSource::Parent(at), ..column.clone() }
+}
+
+fn parent_column(name: &str) -> String {
+    format!("parent_{name}")
+}
+
+/// A table with history has no column with a name of those that the history adds.
+fn history_columns_are_free(sink: &mut Sink, place: &Place<'_>, columns: &IndexMap<String, ColumnSpec>) {
+    for name in columns.keys().filter(|name| HISTORY_COLUMNS.iter().any(|taken| name.eq_ignore_ascii_case(taken))) {
+        let message = format!("`{name}` is a column of the table that `history` makes");
+        sink.key_error("E054", &place.key(name), message, Some("give the column another name".to_owned()));
+    }
 }
 
 pub(super) fn column(

@@ -220,11 +220,7 @@ fn filled(model: &ModelPlan) -> Vec<(String, Option<Vec<&str>>)> {
         tables.push((format!("{}_history", model.table), columns));
     }
     for child in &model.children {
-        let mut columns = names(&child.columns);
-        columns.extend(OWN_COLUMNS);
-        // a child has the key of its parent beside its own columns
-        columns.extend(model.key.iter().map(|at| model.columns[*at].name.as_str()));
-        tables.push((child.table.clone(), Some(columns)));
+        tables.extend(filled(&child.model));
     }
     tables
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
+use arrow::compute::filter_record_batch;
 
 use super::Raw;
 use crate::scan::Mark;
@@ -45,6 +46,36 @@ pub struct Batch {
     pub partition: Option<Arc<str>>,
     /// the scan that notes the keys it sees, because its end tells what is gone
     pub seen_by: Option<u64>,
+    /// the rows of the nested lists of these rows, in the order of the model's children; none once they are taken out
+    pub children: Vec<Option<Children>>,
+}
+
+impl Batch {
+    /// The batch with those rows alone for which `keep` has true.
+    #[must_use]
+    pub fn only(mut self, keep: &[bool]) -> Self {
+        if keep.iter().all(|keep| *keep) {
+            return self;
+        }
+        let wanted = BooleanArray::from(keep.to_vec());
+        self.rows = filter_record_batch(&self.rows, &wanted).expect("there is a yes or no for each row");
+        let mut next = keep.iter();
+        self.key_hashes.retain(|_| next.next().is_none_or(|keep| *keep));
+        let mut next = keep.iter();
+        self.row_hashes.retain(|_| next.next().is_none_or(|keep| *keep));
+        let mut next = keep.iter();
+        self.fates.retain(|_| next.next().is_none_or(|keep| *keep));
+        self
+    }
+}
+
+/// The rows of one nested list of each row of a page.
+#[derive(Debug)]
+pub struct Children {
+    /// the items
+    pub batch: Batch,
+    /// per item, the position of the row that it stands in
+    pub owners: Vec<usize>,
 }
 
 /// The rows that one page of a list of ids speaks of (`deletes.feed`, `deletes.sweep`).

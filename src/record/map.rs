@@ -13,8 +13,8 @@ use super::select::{Places, Scope, first, first_near, select};
 use super::{Batch, Fate, Json, Quarantined, excerpt, row};
 use crate::plan::limits::{BATCH_BYTES_MAX, QUARANTINE_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::plan::{
-    Breach, ColumnSource, ColumnType, DeletePlan, IncrementalPlan, MarkKind, OnInvalid, Path, PathForm, Predicate,
-    RowSchema, Step, SyncPlan, Template, TimeFormat, Zone,
+    Breach, ChildPlan, ColumnSource, ColumnType, DeletePlan, IncrementalPlan, MarkKind, ModelPlan, OnInvalid, Path,
+    PathForm, Predicate, RowSchema, Step, SyncPlan, Template, TimeFormat, Zone,
 };
 use crate::scan::Mark;
 
@@ -60,12 +60,18 @@ pub struct Mapper {
     key: Vec<usize>,
     on_invalid: OnInvalid,
     filter: Option<Predicate>,
+    /// the filter of one of several outputs: what it turns away is another's
+    also: Option<Predicate>,
     flag: Option<Flag>,
     mark: Option<MarkReader>,
     /// records below it are not wanted
     floor: Option<Mark>,
     validate: Option<RowSchema>,
     layout: Layout,
+    /// the nested lists, and where each stands
+    children: Vec<(Path, Mapper)>,
+    /// its records are the items of a nested list, which need be no objects
+    is_child: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -85,6 +91,8 @@ enum Source {
     Path(Path),
     /// a position in [`Mapper::templates`]
     Template(usize),
+    /// the column of the row that the item stands in
+    Parent(usize),
 }
 
 /// What the values of one record come from.
@@ -94,6 +102,8 @@ struct Sources<'j> {
     computed: &'j [Result<Json<'static>, String>],
     /// where the steps of all plain paths were found last
     places: &'j Places,
+    /// the values of the row that the item stands in
+    parent: &'j [Cell<'j>],
 }
 
 /// What is wrong with a record.
@@ -104,21 +114,39 @@ pub(super) struct Fault {
 }
 
 impl Mapper {
-    /// For the records of this sync.
+    /// For the records of this sync that become rows of its model, or of its first.
     pub fn new(plan: &SyncPlan) -> Self {
-        let model = &plan.model;
+        Self::of(plan, &plan.model)
+    }
+
+    /// For the records of this sync that become rows of one of its models.
+    pub fn of(plan: &SyncPlan, model: &ModelPlan) -> Self {
+        Self {
+            filter: plan.list.response.filter.clone(),
+            flag: Flag::new(&plan.deletes),
+            mark: plan.incremental.as_ref().map(MarkReader::of),
+            ..Self::for_rows(model, plan)
+        }
+    }
+
+    fn for_rows(model: &ModelPlan, plan: &SyncPlan) -> Self {
+        let child =
+            |child: &ChildPlan| (child.each.clone(), Self { is_child: true, ..Self::for_rows(&child.model, plan) });
         let mut mapper = Self {
             columns: Vec::with_capacity(model.columns.len()),
             templates: Vec::new(),
             steps: 0,
             key: model.key.clone(),
             on_invalid: model.on_invalid,
-            filter: plan.list.response.filter.clone(),
-            flag: Flag::new(&plan.deletes),
-            mark: plan.incremental.as_ref().map(MarkReader::of),
+            filter: None,
+            also: None,
+            flag: None,
+            mark: None,
             floor: None,
             validate: model.validate.clone(),
             layout: Layout::new(model),
+            children: model.children.iter().map(child).collect(),
+            is_child: false,
         };
         for (at, column) in model.columns.iter().enumerate() {
             let source = mapper.source(&column.source);
@@ -133,6 +161,12 @@ impl Mapper {
         mapper
     }
 
+    /// Keeps only records for which this holds too.
+    #[must_use]
+    pub fn only(self, also: Option<Predicate>) -> Self {
+        Self { also, ..self }
+    }
+
     /// Turns away records whose mark is lower (`client_filter`). They count as filtered.
     #[must_use]
     pub fn from(self, floor: Option<Mark>) -> Self {
@@ -141,7 +175,7 @@ impl Mapper {
 
     /// For records that are rows already: `where`, `deletes.flag` and the watermark have been asked when they came, and do not count.
     pub fn of_rows(self) -> Self {
-        Self { filter: None, flag: None, mark: None, ..self }
+        Self { filter: None, also: None, flag: None, mark: None, ..self }
     }
 
     /// A record that does not fit goes to quarantine, even where the model says `on_invalid: fail`.
@@ -158,6 +192,7 @@ impl Mapper {
                 self.templates.push(template.clone());
                 Source::Template(self.templates.len() - 1)
             }
+            ColumnSource::Parent(at) => Source::Parent(*at),
             ColumnSource::Path(path) => match path.form() {
                 PathForm::Plain { steps, each: false } => {
                     let first = self.steps;
@@ -174,28 +209,48 @@ impl Mapper {
     /// # Errors
     /// A record that does not fit where the model says `on_invalid: fail`, and rows of more than `limits::BATCH_BYTES_MAX`.
     pub fn map(&self, records: &[&Json<'_>], context: &Value) -> Result<Batch, MapError> {
-        let mut page = Page::new(&self.layout, records.len());
-        let places = vec![std::cell::Cell::new(0); self.steps];
+        let mut page = self.page(records.len());
+        let places = self.places();
         for record in records {
-            self.record(record, context, &places, &mut page)?;
+            self.record(record, (context, &[]), &places, &mut page)?;
         }
         Ok(page.finish())
     }
 
-    fn record(&self, record: &Json<'_>, context: &Value, places: &Places, page: &mut Page<'_>) -> Result<(), MapError> {
+    fn page(&self, records: usize) -> Page<'_> {
+        Page::new(&self.layout, records, self.children.iter().map(|(_, child)| child.page(records)).collect())
+    }
+
+    fn places(&self) -> Vec<std::cell::Cell<usize>> {
+        vec![std::cell::Cell::new(0); self.steps]
+    }
+
+    /// `parent` has the values of the row that an item stands in.
+    fn record(
+        &self,
+        record: &Json<'_>,
+        (context, parent): (&Value, &[Cell<'_>]),
+        places: &Places,
+        page: &mut Page<'_>,
+    ) -> Result<(), MapError> {
         let scope = Scope::new(record, context);
-        let accepted = self.filter.as_ref().map_or(Ok(true), |filter| scope.matches(filter));
+        let holds = |filter: &Option<Predicate>| filter.as_ref().map_or(Ok(true), |filter| scope.matches(filter));
+        let accepted = holds(&self.filter);
         if accepted == Ok(false) {
             page.filtered += 1;
             return Ok(());
         }
-        if !matches!(record, Json::Object(_)) {
+        let accepted = accepted.and_then(|_| holds(&self.also));
+        if accepted == Ok(false) {
+            return Ok(());
+        }
+        if !self.is_child && !matches!(record, Json::Object(_)) {
             let reason = format!("a record is an object, this is {}", record.kind());
             let fault = Fault { column: None, code: "not_an_object", reason };
             return page.quarantine(self.reject(record, None, fault)?, None);
         }
         let computed = self.computed(&scope);
-        let sources = Sources { record, computed: &computed, places };
+        let sources = Sources { record, computed: &computed, places, parent };
         let mut cells: Vec<Cell<'_>> = self.columns.iter().map(|_| Cell::Null).collect();
         let key = self.read_key(&sources, &mut cells);
         let keyed = key.is_ok();
@@ -214,12 +269,33 @@ impl Mapper {
             .and_then(|()| accepted.map_err(|error| Fault::template("where", &error)))
             .and_then(|_| self.judge(&sources, &scope, mark, &mut cells));
         match judged {
-            Ok((fate, nulled)) => page.push(record, &cells, fate, nulled),
+            Ok((fate, nulled)) => {
+                page.push(record, &cells, fate, nulled)?;
+                if fate == Fate::Live { self.items(record, (context, &cells), page) } else { Ok(()) }
+            }
             Err(fault) => {
                 let rejected = self.reject(record, self.key_text(&sources), fault)?;
                 page.quarantine(rejected, keyed.then_some(&cells))
             }
         }
+    }
+
+    /// The rows of the nested lists of a record, whose own row was put last on the page.
+    fn items(
+        &self,
+        record: &Json<'_>,
+        (context, cells): (&Value, &[Cell<'_>]),
+        page: &mut Page<'_>,
+    ) -> Result<(), MapError> {
+        let owner = page.rows().saturating_sub(1);
+        for ((each, child), (items, owners)) in self.children.iter().zip(&mut page.children) {
+            let places = child.places();
+            for item in select(each, record) {
+                child.record(item, (context, cells), &places, items)?;
+            }
+            owners.resize(items.rows(), owner);
+        }
+        Ok(())
     }
 
     /// The record's fate and how many of its values became null. `cells`, which hold the key already, get all other values.
@@ -305,11 +381,17 @@ impl Mapper {
         let mut some = false;
         let mut text = String::from("[");
         for (at, column) in self.key.iter().enumerate() {
-            let value = sources.first(&self.columns[*column]);
-            some |= value.is_some_and(|value| !value.is_null());
             if at > 0 {
                 text.push(',');
             }
+            let column = &self.columns[*column];
+            if let Source::Parent(of) = &column.source {
+                some = true;
+                text += &row::value(&sources.parent[*of], column.coercion.column_type()).to_string();
+                continue;
+            }
+            let value = sources.first(column);
+            some |= value.is_some_and(|value| !value.is_null());
             value.unwrap_or(&Json::Null).write_text(&mut text, QUARANTINE_BYTES_MAX);
         }
         text.push(']');
@@ -344,6 +426,7 @@ impl<'j> Sources<'j> {
                 Ok(value) => column.coercion.cell(value),
                 Err(error) => Err(Reason { code: "bad_template", text: error.clone() }),
             },
+            Source::Parent(at) => Ok(self.parent[*at].clone()),
         }
     }
 
@@ -353,6 +436,7 @@ impl<'j> Sources<'j> {
             Source::Plain { steps, places } => first_near(steps, self.record, &self.places[places.clone()]),
             Source::Path(path) => first(path, self.record),
             Source::Template(at) => self.computed[*at].as_ref().ok(),
+            Source::Parent(_) => None,
         }
     }
 }

@@ -24,7 +24,7 @@ mod time;
 #[cfg(test)]
 mod tests;
 
-pub use batch::{Batch, Fate, Keys, Quarantined};
+pub use batch::{Batch, Children, Fate, Keys, Quarantined};
 pub use columns::arrow_type;
 pub use decode::{DecodeError, DecodeErrorKind, parse};
 pub use format::decode;

@@ -9,7 +9,7 @@ use super::coerce::Cell;
 use super::columns::{ColumnBuilder, arrow_type};
 use super::hash::{self, RowHasher, Scratch};
 use super::map::MapError;
-use super::{Batch, Fate, Json, Quarantined, Raw};
+use super::{Batch, Children, Fate, Json, Quarantined, Raw};
 use crate::plan::limits::BATCH_BYTES_MAX;
 use crate::plan::{ColumnPlan, ColumnType, ModelPlan};
 use crate::scan::Mark;
@@ -63,10 +63,13 @@ pub(super) struct Page<'m> {
     bytes: usize,
     raw_bytes: usize,
     scratch: Scratch,
+    /// the items of nested lists, each with the position of the row that it stands in
+    pub(super) children: Vec<(Page<'m>, Vec<usize>)>,
 }
 
 impl<'m> Page<'m> {
-    pub(super) fn new(layout: &'m Layout, records: usize) -> Self {
+    /// A page of so many records. `children` are those of its nested lists.
+    pub(super) fn new(layout: &'m Layout, records: usize, children: Vec<Self>) -> Self {
         let rows = records.min(ROWS_RESERVED_MAX);
         Self {
             filtered: 0,
@@ -86,7 +89,13 @@ impl<'m> Page<'m> {
             bytes: 0,
             raw_bytes: 0,
             scratch: Scratch::default(),
+            children: children.into_iter().map(|page| (page, Vec::new())).collect(),
         }
+    }
+
+    /// Rows so far.
+    pub(super) fn rows(&self) -> usize {
+        self.fates.len()
     }
 
     /// Adds the row of a record.
@@ -147,6 +156,8 @@ impl<'m> Page<'m> {
     }
 
     pub(super) fn finish(self) -> Batch {
+        let children = self.children.into_iter().map(|(page, owners)| Children { batch: page.finish(), owners });
+        let children: Vec<Option<Children>> = children.map(Some).collect();
         let rows = assemble(&self.layout.schema, self.columns);
         let quarantined_keys = assemble(&self.layout.key_schema, self.quarantined_keys);
         let beside = size_of::<u128>() + size_of::<u64>() + size_of::<Fate>();
@@ -155,7 +166,8 @@ impl<'m> Page<'m> {
             + quarantined_keys.get_array_memory_size()
             + rows.num_rows() * beside
             + kept
-            + self.raw_bytes;
+            + self.raw_bytes
+            + children.iter().flatten().map(|children| children.batch.bytes).sum::<usize>();
         Batch {
             rows,
             key_hashes: self.key_hashes,
@@ -173,6 +185,7 @@ impl<'m> Page<'m> {
             bytes,
             partition: None,
             seen_by: None,
+            children,
         }
     }
 

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use chrono::{DateTime, Utc};
-use duckdb::{Connection, params};
+use duckdb::{Connection, Params, params};
 
 use super::error::Error;
 use super::ledger::{change_counter, set_change_counter, stamp};
-use super::merge::span;
+use super::merge::{span, spanned};
 use super::sql::{ident, joined};
 use super::stage;
 use super::tables::{key_names, table_of};
@@ -51,13 +51,9 @@ pub fn mark(
 ) -> Result<Marked, Error> {
     let mut marked = Marked::default();
     for page in gone.iter().filter(|page| page.keys.num_rows() > 0) {
-        let counter = change_counter(db)?;
-        let rows = mark_page(db, model, id, page, counter, now)?;
-        if let Some((from, to)) = span(counter, rows) {
-            set_change_counter(db, to)?;
-            marked.rows += rows;
-            marked.changes = Some((marked.changes.map_or(from, |(first, _)| first), to));
-        }
+        let of_page = mark_page(db, model, id, page, now)?;
+        marked.rows += of_page.rows;
+        marked.changes = spanned(marked.changes, of_page.changes);
     }
     Ok(marked)
 }
@@ -67,10 +63,8 @@ fn mark_page(
     model: &ModelPlan,
     id: &SyncId,
     page: &Gone,
-    counter: i64,
     now: DateTime<Utc>,
-) -> Result<u64, Error> {
-    let failed = || Error::database("mark the rows that a list of deletions names");
+) -> Result<Marked, Error> {
     let (keys, gone_at) = stage::stage_gone(db, model, &timed(page))?;
     let names = key_names(model);
     let same = names.iter().zip(&keys).map(|(name, value)| format!("t.{} = {value}", ident(name)));
@@ -80,15 +74,37 @@ fn mark_page(
         format!("AND coalesce(t.{mark} <= {gone_at}, true)")
     });
     let find = format!(
-        "CREATE OR REPLACE TEMP TABLE {TARGETS} AS \
-         SELECT t.rowid AS target, max({gone_at}) AS gone_at, CAST(? AS BIGINT) + row_number() OVER (ORDER BY t.rowid) AS change \
-         FROM {} t JOIN {} s ON {} WHERE t._connection = ? AND t._variant = ? AND t._deleted_at IS NULL \
+        "SELECT t.rowid AS target, max({gone_at}) AS gone_at FROM {} t JOIN {} s ON {} \
+         WHERE t._connection = ? AND t._variant = ? AND t._deleted_at IS NULL \
          AND t._first_seen_at < coalesce(CAST(? AS TIMESTAMPTZ), 'infinity') {newer} GROUP BY t.rowid",
         table_of(model),
         stage::OTHER_KEYS,
         joined(same, " AND "),
     );
-    db.execute(&find, params![counter, id.connection, id.variant, before]).map_err(failed())?;
+    let marked = mark_found(db, model, &find, params![id.connection, id.variant, before], now)?;
+    stage::drop(db, stage::OTHER_KEYS)?;
+    Ok(marked)
+}
+
+/// Marks the living rows as deleted that a `SELECT` finds: `target` is the row's number, `gone_at` since when it is gone, null for now.
+/// Runs inside the caller's transaction.
+///
+/// # Errors
+/// DuckDB refuses.
+pub fn mark_found(
+    db: &Connection,
+    model: &ModelPlan,
+    find: &str,
+    values: impl Params,
+    now: DateTime<Utc>,
+) -> Result<Marked, Error> {
+    let failed = || Error::database("mark rows as deleted");
+    let counter = change_counter(db)?;
+    let create = format!(
+        "CREATE OR REPLACE TEMP TABLE {TARGETS} AS \
+         SELECT target, gone_at, {counter} + row_number() OVER (ORDER BY target) AS change FROM ({find})"
+    );
+    db.execute(&create, values).map_err(failed())?;
     let update = format!(
         "UPDATE {} AS t SET _deleted_at = coalesce(x.gone_at, x.now), _last_modified_at = x.now, \
          _last_action = 'DELETED', _change = x.change \
@@ -97,8 +113,11 @@ fn mark_page(
     );
     let rows = db.execute(&update, params![stamp(now)]).map_err(failed())? as u64;
     stage::drop(db, TARGETS)?;
-    stage::drop(db, stage::OTHER_KEYS)?;
-    Ok(rows)
+    let changes = span(counter, rows);
+    if let Some((_, last)) = changes {
+        set_change_counter(db, last)?;
+    }
+    Ok(Marked { rows, changes })
 }
 
 /// The keys with one column more, the time.

@@ -11,8 +11,8 @@ use super::sql::{CATALOG, Table, ident, literal};
 
 /// The layout written today. A file with a higher one is left as it is.
 ///
-/// 2: `quarantine` has `row_key` and `record_hash`. 3: `partitions` has `error`.
-pub const VERSION: i64 = 3;
+/// 2: `quarantine` has `row_key` and `record_hash`. 3: `partitions` has `error`. 4: `tables`.
+pub const VERSION: i64 = 4;
 
 /// The schema of headwater's own tables.
 pub const SCHEMA: &str = "headwater";
@@ -23,7 +23,7 @@ struct OwnTable {
     columns: &'static str,
 }
 
-const TABLES: [OwnTable; 10] = [
+const TABLES: [OwnTable; 11] = [
     OwnTable {
         name: "meta",
         comment: "One row: the version of this layout, and the last change number given out.",
@@ -51,6 +51,11 @@ const TABLES: [OwnTable; 10] = [
                   sync of one part and for what its partitions share.",
         columns: "connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, partition VARCHAR, \
                   table_schema VARCHAR, table_name VARCHAR, state VARCHAR, watermark VARCHAR, last_completed_at TIMESTAMPTZ, updated_at TIMESTAMPTZ, error VARCHAR",
+    },
+    OwnTable {
+        name: "tables",
+        comment: "Tables that a sync fills besides the one that partitions names: of further outputs, and of children.",
+        columns: "connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, table_schema VARCHAR, table_name VARCHAR",
     },
     OwnTable {
         name: "requests",
@@ -98,6 +103,12 @@ const TABLES: [OwnTable; 10] = [
 /// A table of headwater's own, by its name.
 pub fn own(name: &str) -> Table {
     Table::new(SCHEMA, name)
+}
+
+/// Which sync fills which table, as a source of rows: `connection`, `provider`, `sync`, `variant`, `table_schema`, `table_name`.
+pub fn filled() -> String {
+    let columns = "connection, provider, sync, variant, table_schema, table_name";
+    format!("(SELECT {columns} FROM {} UNION SELECT {columns} FROM {})", own("partitions"), own("tables"))
 }
 
 /// Makes headwater's tables in the attached file, in one transaction.

@@ -111,6 +111,24 @@ pub struct Counts {
     pub nulled: u64,
 }
 
+impl Counts {
+    /// Adds what was done besides.
+    pub fn add(&mut self, more: &Self) {
+        let Self { pages, records, added, updated, deleted, unchanged, duplicates, quarantined, filtered, nulled } =
+            more;
+        self.pages += pages;
+        self.records += records;
+        self.added += added;
+        self.updated += updated;
+        self.deleted += deleted;
+        self.unchanged += unchanged;
+        self.duplicates += duplicates;
+        self.quarantined += quarantined;
+        self.filtered += filtered;
+        self.nulled += nulled;
+    }
+}
+
 /// The where clause that names one sync; its parameters are the fields of [`SyncId`] in their order.
 pub const OF_SYNC: &str = "connection = ? AND provider = ? AND sync = ? AND variant = ?";
 
@@ -357,6 +375,31 @@ pub fn write_checkpoints(
         ),
         &[&filled.schema, &filled.name],
     )
+}
+
+/// Notes the tables that a sync fills, of which `partitions` names the first. Writes nothing where that is known.
+pub fn note_tables(db: &Connection, id: &SyncId, filled: &[Table]) -> Result<(), Error> {
+    let failed = || Error::database("note which tables the sync fills");
+    let SyncId { connection, provider, sync, variant } = id;
+    let read = || -> duckdb::Result<Vec<(String, String)>> {
+        let select = format!("SELECT table_schema, table_name FROM {} WHERE {OF_SYNC} ORDER BY rowid", own("tables"));
+        let mut statement = db.prepare(&select)?;
+        statement
+            .query_map(params![connection, provider, sync, variant], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    };
+    let others: Vec<(String, String)> =
+        filled.iter().skip(1).map(|table| (table.schema.clone(), table.name.clone())).collect();
+    if read().map_err(failed())? == others {
+        return Ok(());
+    }
+    let delete = format!("DELETE FROM {} WHERE {OF_SYNC}", own("tables"));
+    db.execute(&delete, params![connection, provider, sync, variant]).map_err(failed())?;
+    for (schema, name) in others {
+        let insert = format!("INSERT INTO {} VALUES (?, ?, ?, ?, ?, ?)", own("tables"));
+        db.execute(&insert, params![connection, provider, sync, variant, schema, name]).map_err(failed())?;
+    }
+    Ok(())
 }
 
 /// The last change number given out.

@@ -365,3 +365,11 @@ pub fn span(counter: i64, count: u64) -> Option<(i64, i64)> {
     let count = i64::try_from(count).expect("rows in one database");
     (count > 0).then_some((counter + 1, counter + count))
 }
+
+/// The change numbers from the first of one stretch to the last of the next.
+pub fn spanned(first: Option<(i64, i64)>, next: Option<(i64, i64)>) -> Option<(i64, i64)> {
+    match (first, next) {
+        (Some((from, _)), Some((_, to))) => Some((from, to)),
+        (first, next) => first.or(next),
+    }
+}

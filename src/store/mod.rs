@@ -4,6 +4,7 @@
 
 mod absence;
 mod catalog;
+mod children;
 mod error;
 mod file;
 mod gone;
@@ -43,4 +44,4 @@ pub use reset::{Forgotten, Remembered, Reset};
 pub use retry::{Retried, Retry};
 pub use seen::Seen;
 pub use tables::{Planned, PlannedChange, SchemaChange, TablePlan};
-pub use writer::{AbsenceEnd, Committed, Group, Store};
+pub use writer::{AbsenceEnd, Committed, Filled, Group, Store};

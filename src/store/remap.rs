@@ -9,10 +9,11 @@ use chrono::{DateTime, Utc};
 use duckdb::{Connection, params};
 
 use super::error::Error;
+use super::merge::spanned;
 use super::sql::Table;
 use super::tables::table_of;
 use super::writer::Store;
-use super::{merge, quarantine, stage};
+use super::{children, merge, quarantine, stage};
 use crate::plan::{ModelPlan, SyncId, limits};
 use crate::record::Batch;
 
@@ -112,7 +113,8 @@ impl Store {
         let done = self.transaction("commit the rows", |db| {
             let quarantined = quarantine::update_kept(db, &model, &id, &staged, &batches, &run_id, now)?;
             let (merged, found) = merge::remap(db, &model, &id, &mut batches, &staged, now)?;
-            let (change_from, change_to) = merged.changes.unzip();
+            let of_items = children::replace(db, &model, &id, (&staged, &mut batches), &run_id, now)?;
+            let (change_from, change_to) = spanned(merged.changes, of_items).unzip();
             let left = staged.rows + staged.duplicates - found;
             let (updated, unchanged) = (merged.updated, merged.unchanged);
             Ok(Remapped { updated, unchanged, quarantined, left, change_from, change_to })

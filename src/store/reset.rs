@@ -125,7 +125,7 @@ fn prepare(db: &Connection, reset: &Reset) -> Result<Vec<Cut>, Error> {
     db.execute_batch(&format!(
         "CREATE OR REPLACE TEMP TABLE {FILLED} AS SELECT DISTINCT connection, provider, sync, variant, table_schema, table_name \
          FROM {} t WHERE {}",
-        own("partitions"),
+        layout::filled(),
         of_chosen(true)
     ))
     .map_err(failed())?;
@@ -159,6 +159,9 @@ fn prepare(db: &Connection, reset: &Reset) -> Result<Vec<Cut>, Error> {
     cuts.extend(seen_tables(db)?.into_iter().map(|table| Cut { table, place: seen.clone(), told: false }));
     cuts.push(own_cut("checkpoints", of_chosen(true) + &part, false));
     cuts.push(own_cut("partitions", of_chosen(true) + &part, false));
+    if reset.purge && reset.partition.is_none() {
+        cuts.push(own_cut("tables", of_chosen(true), false));
+    }
     Ok(cuts)
 }
 
@@ -195,7 +198,7 @@ fn check_shared(db: &Connection) -> Result<(), Error> {
     let shared = format!(
         "FROM {} t JOIN {FILLED} f ON lower(f.table_schema) = lower(t.table_schema) AND lower(f.table_name) = lower(t.table_name) \
          AND f.connection = t.connection AND f.variant = t.variant WHERE NOT {}",
-        own("partitions"),
+        layout::filled(),
         of_chosen(true)
     );
     let first = format!("SELECT t.table_schema, t.table_name {shared} ORDER BY 1, 2 LIMIT 1");
@@ -331,8 +334,11 @@ fn keep_tables(db: &Connection, now: DateTime<Utc>) -> Result<(), Error> {
         "INSERT INTO {partitions} (connection, provider, sync, variant, partition, table_schema, table_name, state, updated_at) \
          SELECT t.connection, t.provider, t.sync, t.variant, '', t.table_schema, t.table_name, 'reset', CAST(? AS TIMESTAMPTZ) \
          FROM {FILLED} t WHERE NOT EXISTS (SELECT 1 FROM {partitions} p WHERE p.connection = t.connection \
-         AND p.provider = t.provider AND p.sync = t.sync AND p.variant = t.variant)",
-        partitions = own("partitions")
+         AND p.provider = t.provider AND p.sync = t.sync AND p.variant = t.variant) \
+         AND NOT EXISTS (SELECT 1 FROM {tables} o WHERE o.connection = t.connection AND o.provider = t.provider AND o.sync = t.sync \
+         AND o.variant = t.variant AND o.table_schema = t.table_schema AND o.table_name = t.table_name)",
+        partitions = own("partitions"),
+        tables = own("tables"),
     );
     db.execute(&insert, [stamp(now)]).map_err(Error::database("note which tables the syncs fill"))?;
     Ok(())

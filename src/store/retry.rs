@@ -10,10 +10,12 @@ use duckdb::{Connection, params};
 use serde::Serialize;
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::children;
 use super::error::Error;
 use super::layout::own;
 use super::ledger::OF_SYNC;
-use super::merge;
+
+use super::merge::{self, spanned};
 use super::sql::{ident, joined, list};
 use super::stage::{self, KEYS, Staged};
 use super::tables::{key_names, table_of};
@@ -218,10 +220,12 @@ fn settle(
         }
         staged.leave_out(db, &batches, &barred.into_keys().collect())?;
     }
-    let merged = merge::merge(db, retry.model, retry.id, &mut batches, &staged, retry.now)?;
+    let Retry { id, model, run_id, now } = retry;
+    let merged = merge::merge(db, model, id, &mut batches, &staged, now)?;
+    let of_items = children::replace(db, model, id, (&staged, &mut batches), run_id, now)?;
     (done.added, done.updated, done.deleted) = (merged.added, merged.updated, merged.deleted);
     done.unchanged = merged.unchanged;
-    (done.change_from, done.change_to) = merged.changes.unzip();
+    (done.change_from, done.change_to) = spanned(merged.changes, of_items).unzip();
     write_verdicts(db, retry, entries, &verdicts)
 }
 

@@ -15,10 +15,11 @@ use super::gone::{self, Gone};
 use super::items::{self, ItemRow};
 use super::layout;
 use super::ledger::{self, Counts, RequestRecord, RunEnd, RunRecord};
+use super::merge::spanned;
 use super::reset::{self, Forgotten, Reset};
 use super::seen::{self, Seen};
 use super::tables::{self, SchemaChange, table_of};
-use super::{history, merge, publish, quarantine, stage};
+use super::{children, history, merge, publish, quarantine, stage};
 use crate::plan::{ModelPlan, SyncId, limits};
 use crate::record::Batch;
 use crate::scan::Checkpoint;
@@ -42,10 +43,8 @@ pub struct Group {
     pub id: SyncId,
     /// which run
     pub run_id: String,
-    /// where the rows go
-    pub model: Arc<ModelPlan>,
-    /// the pages' rows, in the order they came; empty ones are fine
-    pub batches: Vec<Batch>,
+    /// where the rows go, and the rows; what else is here is about the first
+    pub filled: Vec<Filled>,
     /// rows that a list of deletions names
     pub gone: Vec<Gone>,
     /// keys of rows that a list of ids names, with the scan that notes them: they count as seen
@@ -56,6 +55,15 @@ pub struct Group {
     pub pages: u64,
     /// the time of the commit
     pub now: DateTime<Utc>,
+}
+
+/// Rows for one table.
+#[derive(Debug)]
+pub struct Filled {
+    /// where they go
+    pub model: Arc<ModelPlan>,
+    /// those of each page, in the order they came; empty ones are fine
+    pub batches: Vec<Batch>,
 }
 
 /// What a commit did.
@@ -86,8 +94,8 @@ pub struct AbsenceEnd<'a> {
     pub id: &'a SyncId,
     /// which run
     pub run_id: &'a str,
-    /// whose rows
-    pub model: &'a ModelPlan,
+    /// whose rows: with several, all or none are deleted
+    pub models: &'a [Arc<ModelPlan>],
     /// which scan, and what it may delete
     pub scan: ScanEnd,
     /// what the part of the sync remembers once the deletes are committed
@@ -191,6 +199,15 @@ impl Store {
         Ok(changes)
     }
 
+    /// Notes the tables that a sync fills, so that who forgets its rows finds them all. Where that is known nothing is written.
+    ///
+    /// # Errors
+    /// The file cannot be had or written.
+    pub fn note_tables(&mut self, id: &SyncId, models: &[Arc<ModelPlan>]) -> Result<(), Error> {
+        let filled: Vec<_> = models.iter().map(|model| table_of(model)).collect();
+        self.transaction("note the tables", |db| ledger::note_tables(db, id, &filled))
+    }
+
     /// What a sync of one part remembers, or what the partitions of a fan-out share.
     ///
     /// # Errors
@@ -291,32 +308,46 @@ impl Store {
     /// # Errors
     /// Nothing of the group is committed then; the store can be used on.
     pub fn commit(&mut self, mut group: Group) -> Result<Committed, Error> {
+        let mut filled = std::mem::take(&mut group.filled);
+        let Some(Filled { model: first, batches }) = filled.first() else {
+            return Err(Error::Rows { table: String::new(), detail: "a group fills no table".into() });
+        };
+        let first = Arc::clone(first);
         // before the file is taken: others can read it meanwhile
-        let staged = stage::stage_keys(self.warehouse.connection(), &group.model, &group.batches)?;
-        let mut batches = std::mem::take(&mut group.batches);
-        let Group { id, run_id, model, batches: _, gone, seen: listed, checkpoints, pages, now } = &group;
+        let mut staged = Some(stage::stage_keys(self.warehouse.connection(), &first, batches)?);
+        let Group { id, run_id, filled: _, gone, seen: listed, checkpoints, pages, now } = &group;
         let committed = self.transaction("commit the pages", |db| {
-            let deleted = gone::mark(db, model, id, gone, *now)?;
-            history::follow(db, model, id, deleted.changes, *now)?;
-            let merged = merge::merge(db, model, id, &mut batches, &staged, *now)?;
-            let quarantined = batches.iter().filter_map(|batch| Some((batch.seen_by?, &batch.quarantined_keys)));
-            let listed = listed.iter().map(|(scan, keys)| (*scan, keys));
-            seen::note(db, model, id, &staged, quarantined.chain(listed))?;
-            let quarantined = quarantine::update(db, model, id, &staged, &batches, run_id, *now)?;
-            ledger::write_checkpoints(db, id, &table_of(model), checkpoints, *now)?;
-            let counts = Counts {
-                pages: *pages,
-                records: staged.rows + staged.duplicates + quarantined,
-                added: merged.added,
-                updated: merged.updated,
-                deleted: merged.deleted + deleted.rows,
-                unchanged: merged.unchanged,
-                duplicates: staged.duplicates,
-                quarantined,
-                filtered: batches.iter().map(|batch| batch.filtered).sum(),
-                nulled: batches.iter().map(|batch| batch.nulled).sum(),
-            };
-            let changes = spanned(deleted.changes, merged.changes);
+            let deleted = gone::mark(db, &first, id, gone, *now)?;
+            history::follow(db, &first, id, deleted.changes, *now)?;
+            let of_items = children::follow(db, &first, id, deleted.changes, *now)?;
+            let mut changes = spanned(deleted.changes, of_items);
+            let mut counts = Counts { pages: *pages, deleted: deleted.rows, ..Counts::default() };
+            for (at, Filled { model, batches }) in filled.iter_mut().enumerate() {
+                let staged = match staged.take() {
+                    Some(staged) => staged,
+                    None => stage::stage_keys(db, model, batches)?,
+                };
+                let merged = merge::merge(db, model, id, batches, &staged, *now)?;
+                let quarantined = batches.iter().filter_map(|batch| Some((batch.seen_by?, &batch.quarantined_keys)));
+                let listed = listed.iter().filter(|_| at == 0).map(|(scan, keys)| (*scan, keys));
+                seen::note(db, model, id, &staged, quarantined.chain(listed))?;
+                let quarantined = quarantine::update(db, model, id, &staged, batches, run_id, *now)?;
+                let of_items = children::replace(db, model, id, (&staged, batches), run_id, *now)?;
+                changes = spanned(changes, spanned(merged.changes, of_items));
+                counts.add(&Counts {
+                    pages: 0,
+                    records: staged.rows + staged.duplicates + quarantined,
+                    added: merged.added,
+                    updated: merged.updated,
+                    deleted: merged.deleted,
+                    unchanged: merged.unchanged,
+                    duplicates: staged.duplicates,
+                    quarantined,
+                    filtered: batches.iter().map(|batch| batch.filtered).sum(),
+                    nulled: batches.iter().map(|batch| batch.nulled).sum(),
+                });
+            }
+            ledger::write_checkpoints(db, id, &table_of(&first), checkpoints, *now)?;
             ledger::count(db, id, run_id, &counts, changes)?;
             Ok((counts, changes))
         });
@@ -334,19 +365,31 @@ impl Store {
     /// # Errors
     /// Nothing is committed then.
     pub fn finish_absence(&mut self, end: &AbsenceEnd<'_>) -> Result<Absence, Error> {
-        let AbsenceEnd { id, run_id, model, ref scan, checkpoint, now } = *end;
-        self.transaction("delete what is gone", |db| {
-            let absence = absence::delete_unseen(db, model, id, scan, now)?;
-            if let Absence::Deleted { rows, changes } = absence {
-                history::follow(db, model, id, changes, now)?;
+        let AbsenceEnd { id, run_id, models, ref scan, checkpoint, now } = *end;
+        let Some(first) = models.first() else {
+            return Err(Error::Rows { table: String::new(), detail: "a scan fills no table".into() });
+        };
+        self.transaction_if("delete what is gone", |db| {
+            let (mut all, mut changes) = (0, None);
+            for model in models {
+                let (rows, of_model) = match absence::delete_unseen(db, model, id, scan, now)? {
+                    Absence::Deleted { rows, changes } => (rows, changes),
+                    held => return Ok((held, false)),
+                };
+                history::follow(db, model, id, of_model, now)?;
+                let of_items = children::follow(db, model, id, of_model, now)?;
+                all += rows;
+                changes = spanned(changes, spanned(of_model, of_items));
                 // the scan of a window or a partition says nothing of what lies outside it
                 if scan.stretch.is_none() && scan.partitions == Partitions::All {
-                    quarantine::forget_unseen(db, id, model, scan.began)?;
+                    for table in model.tables() {
+                        quarantine::forget_unseen(db, id, table, scan.began)?;
+                    }
                 }
-                ledger::write_checkpoints(db, id, &table_of(model), std::slice::from_ref(checkpoint), now)?;
-                ledger::count(db, id, run_id, &Counts { deleted: rows, ..Counts::default() }, changes)?;
             }
-            Ok(absence)
+            ledger::write_checkpoints(db, id, &table_of(first), std::slice::from_ref(checkpoint), now)?;
+            ledger::count(db, id, run_id, &Counts { deleted: all, ..Counts::default() }, changes)?;
+            Ok((Absence::Deleted { rows: all, changes }, true))
         })
     }
 
@@ -359,16 +402,20 @@ impl Store {
     pub fn discard_scans(
         &mut self,
         id: &SyncId,
-        model: &ModelPlan,
+        models: &[Arc<ModelPlan>],
         seen: Seen,
         (instead, anew): (&(Arc<str>, Checkpoint), bool),
         now: DateTime<Utc>,
     ) -> Result<(), Error> {
         self.transaction("forget the seen keys", |db| {
-            if seen::forget(db, model, id, seen)? > 0 || anew {
-                ledger::write_checkpoints(db, id, &table_of(model), std::slice::from_ref(instead), now)?;
+            let mut any = anew;
+            for model in models {
+                any |= seen::forget(db, model, id, seen)? > 0;
             }
-            Ok(())
+            match models.first().filter(|_| any) {
+                Some(first) => ledger::write_checkpoints(db, id, &table_of(first), std::slice::from_ref(instead), now),
+                None => Ok(()),
+            }
         })
     }
 
@@ -430,21 +477,25 @@ impl Store {
         doing: &'static str,
         work: impl FnOnce(&Connection) -> Result<T, Error>,
     ) -> Result<T, Error> {
+        self.transaction_if(doing, |db| Ok((work(db)?, true)))
+    }
+
+    /// The same, undone also when `work` says false.
+    fn transaction_if<T>(
+        &mut self,
+        doing: &'static str,
+        work: impl FnOnce(&Connection) -> Result<(T, bool), Error>,
+    ) -> Result<T, Error> {
         let mut transaction = self.attached()?.unchecked_transaction().map_err(Error::database(doing))?;
-        let done = work(&transaction)?;
+        let (done, keep) = work(&transaction)?;
+        if !keep {
+            return Ok(done);
+        }
         transaction.execute_batch("COMMIT").map_err(Error::database(doing))?;
         // its own `commit` rolls back behind each commit, which costs as much as beginning one
         transaction.set_drop_behavior(DropBehavior::Ignore);
         drop(transaction);
         self.warehouse.fold_if_long()?;
         Ok(done)
-    }
-}
-
-/// The change numbers from the first of one stretch to the last of the next.
-fn spanned(first: Option<(i64, i64)>, next: Option<(i64, i64)>) -> Option<(i64, i64)> {
-    match (first, next) {
-        (Some((from, _)), Some((_, to))) => Some((from, to)),
-        (first, next) => first.or(next),
     }
 }

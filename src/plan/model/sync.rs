@@ -79,6 +79,24 @@ impl SyncPlan {
         self.incremental.as_ref().and_then(|incremental| Some((incremental, incremental.window.as_ref()?)))
     }
 
+    /// The models that it fills: one, or those of its outputs.
+    pub fn models(&self) -> impl Iterator<Item = &Arc<ModelPlan>> {
+        let one = self.outputs.is_empty().then_some(&self.model);
+        one.into_iter().chain(self.outputs.iter().map(|output| &output.model))
+    }
+
+    /// The records that become rows of each of them, where not all of the answer do, and which of those.
+    pub fn shares(&self) -> impl Iterator<Item = (&[Path], Option<&Predicate>)> {
+        let all: &[Path] = &[];
+        let one = self.outputs.is_empty().then_some((all, None));
+        one.into_iter().chain(self.outputs.iter().map(|output| (&output.records[..], output.filter.as_ref())))
+    }
+
+    /// The tables that it fills, those of nested lists too.
+    pub fn tables(&self) -> Vec<Arc<ModelPlan>> {
+        self.models().flat_map(ModelPlan::tables).cloned().collect()
+    }
+
     /// The order in which the API lists its records.
     pub fn order(&self) -> Order {
         self.incremental.as_ref().map_or(Order::None, |incremental| incremental.order)

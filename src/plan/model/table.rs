@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use crate::plan::{ColumnType, Path, RowSchema, Template, TimeFormat};
 
 /// A table and how a record becomes its row.
@@ -37,6 +39,11 @@ impl ModelPlan {
         let is = |column: &ColumnPlan| matches!(&column.source, ColumnSource::Path(own) if own.text() == path.text());
         self.columns.iter().position(is)
     }
+
+    /// The table, and those of its nested lists.
+    pub fn tables(self: &Arc<Self>) -> impl Iterator<Item = &Arc<Self>> {
+        std::iter::once(self).chain(self.children.iter().map(|child| &child.model))
+    }
 }
 
 /// A column for each item of a list.
@@ -55,25 +62,20 @@ pub struct ColumnsFrom {
 /// A nested list as a table of its own.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChildPlan {
-    /// the table's name
-    pub table: String,
-    /// one sentence for people
-    pub description: Option<String>,
+    /// its table: the key of the row that an item stands in comes first among the columns
+    pub model: Arc<ModelPlan>,
     /// where the items stand in the record
     pub each: Path,
-    /// in the order of the YAML; paths lead into the item
-    pub columns: Vec<ColumnPlan>,
-    /// what tells one item from another, at least one
-    pub key: Vec<ChildKey>,
 }
 
-/// A part of a child's key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ChildKey {
-    /// the position of a key column of the parent
-    Parent(usize),
-    /// the position of a column of the child
-    Own(usize),
+impl ChildPlan {
+    /// The columns of the table that hold the key of the row that an item stands in, each with the position of that row's column.
+    pub fn parent_key(&self) -> impl Iterator<Item = (&ColumnPlan, usize)> {
+        self.model.columns.iter().filter_map(|column| match column.source {
+            ColumnSource::Parent(at) => Some((column, at)),
+            ColumnSource::Path(_) | ColumnSource::Template(_) => None,
+        })
+    }
 }
 
 /// One column.
@@ -102,6 +104,8 @@ pub enum ColumnSource {
     Path(Path),
     /// a template over `record`
     Template(Template),
+    /// of a child, the column at this position of the row that the item stands in
+    Parent(usize),
 }
 
 /// What becomes of a record that does not fit its model.

@@ -3,7 +3,7 @@
 use duckdb::{Connection, params};
 
 use super::super::error::Error;
-use super::super::layout::own;
+use super::super::layout::{filled, own};
 use super::super::ledger::OF_SYNC;
 use crate::plan::{ModelPlan, SyncId};
 
@@ -18,7 +18,7 @@ pub fn fillers(db: &Connection, model: &ModelPlan) -> Result<Vec<SyncId>, Error>
            WHERE lower(m.provider) = lower(?) AND m.model = ? AND lower(m.table_schema) = lower(p.table_schema) \
            AND lower(m.table_name) = lower(p.table_name)) \
          ORDER BY ALL",
-        own("partitions"),
+        filled(),
         own("models"),
     );
     let read = || -> duckdb::Result<Vec<SyncId>> {

@@ -155,7 +155,7 @@ fn only_rows_of_the_same_connection_and_variant_are_deleted() {
     bench.id = sync_of("a", "");
     bench
         .store
-        .discard_scans(&bench.id, &bench.model, Seen::AllBut(None), (&kept(1), false), at(9))
+        .discard_scans(&bench.id, std::slice::from_ref(&bench.model), Seen::AllBut(None), (&kept(1), false), at(9))
         .expect("discarded");
     let one = page(&bench, [0]);
     bench.scan(5, 2, vec![one]);
@@ -171,7 +171,7 @@ fn scans_that_were_given_up_are_forgotten() {
     let mut bench = Bench::new(customers());
     bench
         .store
-        .discard_scans(&bench.id, &bench.model, Seen::AllBut(None), (&kept(1), false), at(9))
+        .discard_scans(&bench.id, std::slice::from_ref(&bench.model), Seen::AllBut(None), (&kept(1), false), at(9))
         .expect("nothing to forget");
     for scan_id in [1, 2, u64::MAX] {
         let some = page(&bench, 0..3);
@@ -179,12 +179,18 @@ fn scans_that_were_given_up_are_forgotten() {
     }
     bench
         .store
-        .discard_scans(&bench.id, &bench.model, Seen::AllBut(Some(u64::MAX)), (&kept(1), false), at(9))
+        .discard_scans(
+            &bench.id,
+            std::slice::from_ref(&bench.model),
+            Seen::AllBut(Some(u64::MAX)),
+            (&kept(1), false),
+            at(9),
+        )
         .expect("forgotten");
     assert_eq!(bench.rows("SELECT DISTINCT scan_id FROM headwater.\"seen_shop.customers\""), [json!([u64::MAX])]);
     bench
         .store
-        .discard_scans(&bench.id, &bench.model, Seen::AllBut(None), (&kept(1), false), at(9))
+        .discard_scans(&bench.id, std::slice::from_ref(&bench.model), Seen::AllBut(None), (&kept(1), false), at(9))
         .expect("forgotten");
     assert_eq!(seen(&mut bench), 0);
 }
@@ -203,7 +209,7 @@ fn forgetting_many_keys_leaves_those_of_others_and_the_table_as_it_was() {
     assert_eq!(before.len(), 5);
     bench
         .store
-        .discard_scans(&bench.id, &bench.model, Seen::AllBut(None), (&kept(1), false), at(3))
+        .discard_scans(&bench.id, std::slice::from_ref(&bench.model), Seen::AllBut(None), (&kept(1), false), at(3))
         .expect("forgotten");
     let left = "SELECT connection, count(*) FROM headwater.\"seen_shop.customers\" GROUP BY ALL";
     assert_eq!((bench.rows(left), bench.rows(table)), (vec![json!(["a", 9])], before));
@@ -217,18 +223,18 @@ fn a_scan_whose_seen_keys_are_forgotten_is_not_remembered() {
     let mut bench = Bench::new(customers());
     let remembers = |bench: &mut Bench| bench.store.checkpoint(&bench.id).expect("read").expect("a checkpoint");
     let mut group = bench.group(vec![page(&bench, 0..3)], 1);
-    group.batches[0].seen_by = Some(7);
+    group.filled[0].batches[0].seen_by = Some(7);
     group.checkpoints[0].1.main.scan = Some(ScanState::begin(7, at(1), None));
     let before = group.checkpoints[0].1.clone();
     bench.store.commit(group).expect("committed");
     bench
         .store
-        .discard_scans(&bench.id, &bench.model, Seen::AllBut(Some(7)), (&kept(2), false), at(2))
+        .discard_scans(&bench.id, std::slice::from_ref(&bench.model), Seen::AllBut(Some(7)), (&kept(2), false), at(2))
         .expect("nothing to forget");
     assert_eq!((remembers(&mut bench), seen(&mut bench)), (before, json!(3)));
     bench
         .store
-        .discard_scans(&bench.id, &bench.model, Seen::AllBut(None), (&kept(2), false), at(2))
+        .discard_scans(&bench.id, std::slice::from_ref(&bench.model), Seen::AllBut(None), (&kept(2), false), at(2))
         .expect("forgotten");
     assert_eq!((remembers(&mut bench), seen(&mut bench)), (mark(2), json!(0)));
 }

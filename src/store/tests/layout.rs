@@ -43,7 +43,7 @@ fn preparing_what_is_prepared_does_not_touch_the_file() {
         .store
         .discard_scans(
             &bench.id,
-            &bench.model,
+            std::slice::from_ref(&bench.model),
             crate::store::Seen::AllBut(None),
             (&("".into(), super::support::mark(1)), false),
             at(1),

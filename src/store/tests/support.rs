@@ -21,7 +21,7 @@ use crate::plan::{ColumnPlan, ColumnSource, ColumnType, Guard, ModelPlan, OnInva
 use crate::record::{Batch, Fate, Quarantined, Raw, arrow_type};
 use crate::scan::{Checkpoint, Mark, Track};
 use crate::store::{
-    Absence, AbsenceEnd, Committed, Error, Group, Partitions, ReadStore, RunRecord, ScanEnd, Seen, Store,
+    Absence, AbsenceEnd, Committed, Error, Filled, Group, Partitions, ReadStore, RunRecord, ScanEnd, Seen, Store,
 };
 
 /// `minutes` after the beginning of the tests' time.
@@ -117,6 +117,7 @@ pub fn batch(model: &ModelPlan, records: &[Record]) -> Batch {
         bytes: 0,
         partition: None,
         seen_by: None,
+        children: Vec::new(),
     }
 }
 
@@ -287,9 +288,8 @@ impl Bench {
         Group {
             id: self.id.clone(),
             run_id: "r1".into(),
-            model: Arc::clone(&self.model),
             pages: batches.len() as u64,
-            batches,
+            filled: vec![Filled { model: Arc::clone(&self.model), batches }],
             checkpoints: vec![("".into(), mark(minutes))],
             gone: Vec::new(),
             seen: Vec::new(),
@@ -314,7 +314,7 @@ impl Bench {
         let end = AbsenceEnd {
             id: &self.id,
             run_id: "r1",
-            model: &self.model,
+            models: std::slice::from_ref(&self.model),
             scan,
             checkpoint: &("".into(), mark(minutes)),
             now: at(minutes),
