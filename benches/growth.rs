@@ -130,6 +130,7 @@ impl Table {
                 checkpoints: vec![("".into(), checkpoint())],
                 gone: Vec::new(),
                 seen: Vec::new(),
+                walked: None,
                 now: now(),
             };
             let started = Instant::now();

@@ -158,6 +158,7 @@ fn group(model: &Arc<ModelPlan>, stretch: &Stretch, round: u64) -> Group {
         checkpoints: vec![("".into(), Checkpoint::new(0))],
         gone: Vec::new(),
         seen: Vec::new(),
+        walked: None,
         pages: STAGED / PAGE,
         now: now(),
     }

@@ -63,4 +63,5 @@ mod tls;
 mod torn;
 mod unchanged;
 mod variants;
+mod walk;
 mod windows;

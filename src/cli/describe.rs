@@ -22,7 +22,7 @@ pub(super) fn facts(sync: &SyncPlan) -> Vec<(&'static str, String)> {
         facts.push(("format", format(&sync.list.response.format)));
     }
     facts.extend(sync.partitions.iter().flat_map(partitions).map(|text| ("for each", text)));
-    facts.extend(sync.walk.iter().map(|plan| ("walk", walk(plan))));
+    facts.extend(sync.walk.iter().map(|plan| ("walk", walk(plan, sync.partitions.as_ref()))));
     facts.extend(sync.detail.iter().map(|plan| ("detail", detail(plan))));
     facts.extend(sync.incremental.iter().flat_map(stretches));
     facts.extend(sync.token.iter().map(|plan| ("token", token(plan))));
@@ -151,7 +151,6 @@ fn format(plan: &Format) -> String {
 }
 
 fn partitions(plan: &PartitionPlan) -> Vec<String> {
-    let last = plan.levels.len() - 1;
     let level = |(at, level): (usize, &crate::plan::LevelPlan)| {
         let from = match &level.from {
             LevelSource::Values(values) => text_of(values),
@@ -161,22 +160,23 @@ fn partitions(plan: &PartitionPlan) -> Vec<String> {
             }
             LevelSource::List { list: asked, key } => format!("{}, by {}", list(asked), key.text()),
         };
-        let how = if at < last {
-            String::new()
-        } else {
-            let error = if plan.fail_on_error { "fails the run" } else { "is skipped" };
-            format!("; {}; one that cannot be read {error}", at_once(plan.concurrency))
-        };
+        let how = if at + 1 < plan.levels.len() { String::new() } else { how_read(plan) };
         format!("{} in {from}{how}", level.name)
     };
     plan.levels.iter().enumerate().map(level).collect()
 }
 
-fn walk(plan: &WalkPlan) -> String {
+fn how_read(plan: &PartitionPlan) -> String {
+    let error = if plan.fail_on_error { "fails the run" } else { "is skipped" };
+    format!("; {}; one that cannot be read {error}", at_once(plan.concurrency))
+}
+
+fn walk(plan: &WalkPlan, partitions: Option<&PartitionPlan>) -> String {
     let WalkPlan { into, bind, start, depth_max } = plan;
     let bind: Vec<String> = bind.iter().map(|(name, path)| format!("{name} = {}", path.text())).collect();
     let start = start.as_ref().map(|start| format!(", from {}", text_of(start))).unwrap_or_default();
-    format!("into {} by {}{start}, up to {depth_max} levels deep", predicate(into), bind.join(", "))
+    let how = partitions.filter(|partitions| partitions.levels.is_empty()).map(how_read).unwrap_or_default();
+    format!("into {} by {}{start}, up to {depth_max} levels deep{how}", predicate(into), bind.join(", "))
 }
 
 fn detail(plan: &DetailPlan) -> String {

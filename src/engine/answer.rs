@@ -19,7 +19,7 @@ use crate::record::{
     matches, parse, select, surrogate, unpack,
 };
 use crate::remote::{Client, Request, Response};
-use crate::scan::{Mark, PageFacts, ScanState, Step, Stuck};
+use crate::scan::{Mark, Node, PageFacts, ScanState, Step, Stuck};
 
 /// What reading needs beside the answer.
 pub(super) struct Reader {
@@ -34,6 +34,8 @@ pub(super) struct Reader {
     pub(super) stop_below: Option<(MarkReader, Mark)>,
     /// the list is that of a window, which can be halved
     pub(super) in_window: bool,
+    /// the place of a walk whose list it is
+    pub(super) node: Option<Arc<Node>>,
 }
 
 /// What is made of the records of a list.
@@ -55,12 +57,23 @@ pub(super) struct Share {
 
 /// What became of the records of a page.
 pub(super) enum Mapped {
-    /// rows of each of the sync's models
-    Rows(Vec<Batch>),
+    /// rows
+    Rows(PageRows),
     /// keys of rows
     Keys(Keys),
     /// items of a fan-out, with their keys
     Items(Vec<(String, serde_json::Value)>),
+}
+
+/// What became of the records of a sync.
+#[derive(Default)]
+pub(super) struct PageRows {
+    /// rows of each of the sync's models
+    pub(super) batches: Vec<Batch>,
+    /// places of a walk that they lead to
+    pub(super) nodes: Vec<Node>,
+    /// they lead to places that are deeper than the walk goes
+    pub(super) too_deep: bool,
 }
 
 impl Reader {
@@ -146,7 +159,36 @@ impl Reader {
         // what the list turns away is turned away once, however many models take their share of it
         let others = batches.iter_mut().zip(&records.of_shares).skip(1).filter(|(_, own)| own.is_none());
         others.for_each(|(batch, _)| batch.filtered = 0);
-        Ok(Mapped::Rows(batches))
+        let (nodes, too_deep) = self.nodes(&records.all)?;
+        Ok(Mapped::Rows(PageRows { batches, nodes, too_deep }))
+    }
+
+    /// The places of a walk that these records lead to, and whether there are some that are deeper than it goes.
+    fn nodes(&self, records: &[&Json<'_>]) -> Result<(Vec<Node>, bool), Error> {
+        let (Some(walk), Some(here)) = (&self.plan.walk, &self.node) else { return Ok((Vec::new(), false)) };
+        let mut nodes = Vec::new();
+        for record in records {
+            let leads_on =
+                matches(&walk.into, record, &self.shared).map_err(|error| self.template("walk.into", &error))?;
+            if !leads_on {
+                continue;
+            }
+            if here.depth >= walk.depth_max {
+                return Ok((nodes, true));
+            }
+            let mut bind = serde_json::Map::new();
+            for (name, path) in &walk.bind {
+                let value = first(path, record).map(Json::to_serde).filter(|value| !value.is_null());
+                let value = value.ok_or_else(|| Error::WalkKey { name: name.clone(), path: path.text().to_owned() })?;
+                bind.insert(name.clone(), value);
+            }
+            nodes.push(Node { bind, depth: here.depth + 1, ..Node::clone(here) });
+        }
+        Ok((nodes, false))
+    }
+
+    fn template(&self, place: &'static str, error: &str) -> Error {
+        Error::Template { place, error: TemplateError(self.client.redact(error)) }
     }
 
     fn batch(&self, mapper: &Mapper, records: &[&Json<'_>]) -> Result<Batch, Error> {
@@ -177,10 +219,7 @@ impl Reader {
         let mut entries = Vec::with_capacity(records.len());
         for record in records {
             let wanted = listed.map_or(Ok(true), |filter| matches(filter, record, &self.shared));
-            let wanted = wanted.map_err(|error| Error::Template {
-                place: "where",
-                error: TemplateError(self.client.redact(&error)),
-            })?;
+            let wanted = wanted.map_err(|error| self.template("where", &error))?;
             entries.extend(wanted.then_some(*record));
         }
         Ok(entries)
@@ -290,8 +329,7 @@ impl Reader {
     }
 
     fn is_true(&self, place: &'static str, when: &Template, variables: &Value) -> Result<bool, Error> {
-        when.is_true(variables)
-            .map_err(|TemplateError(error)| Error::Template { place, error: TemplateError(self.client.redact(&error)) })
+        when.is_true(variables).map_err(|TemplateError(error)| self.template(place, &error))
     }
 
     /// The variables of the request, and its answer.

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
-use super::answer::Mapped;
+use super::answer::{Mapped, PageRows};
 use super::fetch::Fetcher;
 use super::lane::{Page, is_read_again, needs_finish, tells_gone, unexplained};
 use super::report::SyncReport;
@@ -16,8 +16,8 @@ use super::sync::Task;
 use super::{Error, Event};
 use crate::plan::{ColumnType, DeletePlan, Guard, Order, Scope, SyncPlan, limits};
 use crate::record::{Batch, Keys};
-use crate::scan::{Checkpoint, Lane, Mark, OpenWindow, Pass, Position, ScanState, all_at_once, seen_by};
-use crate::store::{Absence, AbsenceEnd, Filled, Gone, Group, Partitions, ScanEnd, Seen, Stretch};
+use crate::scan::{Checkpoint, Lane, Mark, Node, OpenWindow, Pass, Position, ScanState, all_at_once, seen_by};
+use crate::store::{Absence, AbsenceEnd, Filled, Gone, Group, NodesOf, Partitions, ScanEnd, Seen, Stretch, Walked};
 
 /// What the reading side tells the writing side, in order.
 pub(super) enum Message {
@@ -39,6 +39,8 @@ pub(super) enum Message {
     Skip(Box<Error>),
     /// a list of items could not
     SkipItems(Box<Error>),
+    /// what was sent before is to be committed
+    Flush { reply: oneshot::Sender<()> },
     /// all partitions have had their turn
     EndPass { came: PassEnd, reply: oneshot::Sender<Result<(), Error>> },
 }
@@ -76,6 +78,8 @@ pub(super) struct Commits<'t> {
     short: HashSet<Arc<str>>,
     /// of each of the sync's models
     batches: Vec<Vec<Batch>>,
+    /// places that a walk has found
+    found: Vec<Node>,
     gone: Vec<Gone>,
     seen: Vec<(u64, arrow::array::RecordBatch)>,
     rows: usize,
@@ -95,6 +99,7 @@ impl<'t> Commits<'t> {
             ended: Vec::new(),
             short: HashSet::new(),
             batches: task.plan.models().map(|_| Vec::new()).collect(),
+            found: Vec::new(),
             gone: Vec::new(),
             seen: Vec::new(),
             rows: 0,
@@ -168,6 +173,10 @@ impl<'t> Commits<'t> {
                 self.parts.remove(&partition);
             }
             Message::SkipItems(error) => report.skip(&partition, &error),
+            Message::Flush { reply } => {
+                self.commit(report).await?;
+                drop(reply.send(()));
+            }
             Message::EndPass { came, reply } => match self.end_pass(came, report).await {
                 Err(error @ Error::Guarded { .. }) => drop(reply.send(Err(error))),
                 Err(error) => return Err(error),
@@ -175,6 +184,11 @@ impl<'t> Commits<'t> {
             },
         }
         Ok(())
+    }
+
+    /// Whether a partition was read to its end, with all of its pages.
+    fn is_read(&self, partition: &str) -> bool {
+        self.parts.get(partition).is_some_and(|part| part.turn.is_some_and(|turn| turn.complete))
     }
 
     fn part(&mut self, partition: &str) -> Result<&mut Checkpoint, Error> {
@@ -240,7 +254,12 @@ impl<'t> Commits<'t> {
         let order = plan.order();
         let seen_by = seen_by(&plan, checkpoint);
         match mapped {
-            Mapped::Rows(batches) => {
+            Mapped::Rows(PageRows { batches, nodes, too_deep }) => {
+                self.found.extend(nodes);
+                if let (true, Some(walk)) = (too_deep, &plan.walk) {
+                    scan.doubt("the walk did not go to its end");
+                    report.skip(partition, &Error::TooDeep { max: walk.depth_max });
+                }
                 for (mut batch, own) in batches.into_iter().zip(&mut self.batches) {
                     self.rows += batch.rows.num_rows();
                     self.bytes += batch.bytes;
@@ -295,7 +314,8 @@ impl<'t> Commits<'t> {
 
     /// What the end of a partition's scan means for the pass.
     fn count_in_pass(&mut self, partition: &str, records: u64, unproven: Option<String>) {
-        if !partition.is_empty() && all_at_once(&self.task.plan) {
+        let plan = &self.task.plan;
+        if !partition.is_empty() && (all_at_once(plan) || plan.walk.is_some()) {
             if let Some(pass) = self.parts.get_mut("").and_then(|shared| shared.pass.as_mut()) {
                 pass.records += records;
                 pass.unproven = pass.unproven.take().or(unproven);
@@ -309,12 +329,18 @@ impl<'t> Commits<'t> {
             return Ok(());
         }
         let touched = std::mem::take(&mut self.touched);
-        let parts = touched.into_iter().filter_map(|partition| self.parts.get_key_value(&partition));
         let filled = self.task.plan.models().zip(&mut self.batches);
         let filled = filled.map(|(model, own)| Filled { model: Arc::clone(model), batches: std::mem::take(own) });
         let filled: Vec<Filled> = filled.collect();
+        let pass = self.parts.get("").and_then(|shared| shared.pass.as_ref()).filter(|_| self.task.plan.walk.is_some());
+        let read: Vec<_> = self.ended.iter().filter(|ended| self.is_read(ended)).cloned().collect();
+        let pass = pass.map(|pass| pass.id);
+        let found = std::mem::take(&mut self.found);
+        let walked = pass.map(|pass| Walked { pass, found, read });
+        let parts = touched.into_iter().filter_map(|partition| self.parts.get_key_value(&partition));
         let group = Group {
             filled,
+            walked,
             checkpoints: parts.map(|(partition, checkpoint)| (Arc::clone(partition), self.kept(checkpoint))).collect(),
             gone: std::mem::take(&mut self.gone),
             seen: std::mem::take(&mut self.seen),
@@ -500,6 +526,9 @@ impl<'t> Commits<'t> {
             DeletePlan::Absence { scope, gone_partitions, .. } => (Some(*scope), *gone_partitions),
             _ => (None, false),
         };
+        // what lies below a place that was not read is not known
+        let unfound = plan.walk.is_some() && (unread > 0 || pass.unproven.is_some());
+        let gone = if unfound { Vec::new() } else { gone };
         let unproven = match unread {
             0 => pass.unproven.clone(),
             1 => Some("a partition could not be read to its end".to_owned()),
@@ -524,6 +553,11 @@ impl<'t> Commits<'t> {
             self.commit(report).await?;
             let noted = all_at_once(&plan).then_some(pass.id);
             self.forget_seen(&"".into(), noted).await?;
+        }
+        let of = NodesOf { pass: pass.id, earlier: false };
+        if plan.walk.is_some() && !unfound && !plan.reads_changes() {
+            let id = plan.id.clone();
+            self.task.writer.call(move |store| store.forget_nodes(&id, of)).await?;
         }
         if goes {
             self.task.writer.call(move |store| store.forget_partitions(&plan.id, &gone)).await?;
@@ -590,6 +624,7 @@ impl<'t> Commits<'t> {
             filled: vec![Filled { model: Arc::clone(&self.task.plan.model), batches: Vec::new() }],
             gone: Vec::new(),
             seen: Vec::new(),
+            walked: None,
             checkpoints: Vec::new(),
             pages: 0,
             now: (self.task.clock)(),

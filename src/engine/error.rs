@@ -112,6 +112,20 @@ pub enum Error {
         /// what is wrong
         error: TemplateError,
     },
+    /// a record that leads further down and does not say where
+    #[error("`walk.bind.{name}`: there is nothing at `{path}` of a record that `into` selects")]
+    WalkKey {
+        /// the name
+        name: String,
+        /// where it should be
+        path: String,
+    },
+    /// a walk that goes deeper than it may
+    #[error("there is more below, deeper than `walk.max_depth`, {max}")]
+    TooDeep {
+        /// levels
+        max: u32,
+    },
     /// a URL that is none
     #[error("the request leads to `{url}`, which is not a URL")]
     Url {
@@ -261,6 +275,7 @@ impl Error {
             Self::Template { .. }
             | Self::Url { .. }
             | Self::Items { .. }
+            | Self::TooDeep { .. }
             | Self::ItemUnknown { .. }
             | Self::NoParents { .. } => ErrorKind::User,
             Self::Decode { .. }
@@ -271,6 +286,7 @@ impl Error {
             | Self::Map(_)
             | Self::TokenMissing { .. }
             | Self::ItemKey { .. }
+            | Self::WalkKey { .. }
             | Self::Restless { .. }
             | Self::WindowTooFull { .. }
             | Self::Guarded { .. } => ErrorKind::Data,
@@ -359,6 +375,8 @@ impl Error {
             Self::Restless { .. } => "list_kept_changing",
             Self::Items { .. } => "bad_items",
             Self::ItemKey { .. } => "item_key",
+            Self::WalkKey { .. } => "walk_key",
+            Self::TooDeep { .. } => "walk_too_deep",
             Self::ItemUnknown { .. } => "item_unknown",
             Self::NoParents { .. } => "no_parents",
             Self::Bug(_) => "bug",
@@ -419,6 +437,8 @@ impl Error {
             }
             Self::Items { .. } => "an item is a text, a number, or a map with `key`".into(),
             Self::ItemKey { .. } => "check `key` of the `list`".into(),
+            Self::WalkKey { .. } => "check the path, and which records `into` selects".into(),
+            Self::TooDeep { .. } => "raise `walk.max_depth` if the API really is that deep".into(),
             Self::ItemUnknown { sync, .. } => format!("read the records again: `headwater run {sync} --full`"),
             Self::NoParents { sync, .. } => format!("run that sync first: `headwater run {sync}`"),
             Self::Bug(_) => "please report it with the command and the output".into(),

@@ -23,8 +23,8 @@ use super::{Error, Event, RuleEnd};
 use crate::plan::{LevelPlan, LevelSource, ModelPlan, Predicate, SyncId, SyncPlan, limits};
 use crate::record::{matches, parse};
 use crate::remote::{self, Client, render};
-use crate::scan::{Begin, Checkpoint, Pass, ScanState, Step, begin_partition, seen_by};
-use crate::store::{self, ReadStore};
+use crate::scan::{Begin, Checkpoint, Node, Pass, ScanState, Step, begin_partition, partition_key, seen_by};
+use crate::store::{self, NodesOf, ReadStore};
 
 /// One item of the innermost level.
 pub(super) struct Item {
@@ -48,10 +48,11 @@ impl Lanes {
         let Some(plan) = self.task.plan.partitions.clone() else {
             return Err(Error::Bug("a pass over a sync of one part".into()));
         };
-        let mut items = self.items();
+        let mut items = self.items(Some(pass));
         let (mut waiting, mut reading) = (VecDeque::new(), JoinSet::new());
         let (mut stopped, mut failed, mut ended) = (false, None, false);
         let mut unread = 0;
+        let walks = self.task.plan.walk.is_some();
         loop {
             while reading.len() < plan.concurrency && !stopped && failed.is_none() {
                 if self.is_stopped() {
@@ -61,6 +62,10 @@ impl Lanes {
                 let Some(due) = waiting.pop_front() else {
                     if ended {
                         break;
+                    }
+                    if walks {
+                        // what was read so far tells where to go on
+                        self.flush().await?;
                     }
                     let next = self.next_due(&mut items, pass);
                     match self.unless_stopped(next).await {
@@ -81,6 +86,8 @@ impl Lanes {
             }
             let Some(read) = reading.join_next().await else { break };
             let (partition, read) = read.map_err(|error| Error::Bug(error.to_string()))?;
+            // it may have led to others
+            ended = ended && !walks;
             match read {
                 Ok(Ended::Complete | Ended::Split) => {}
                 Ok(Ended::Stopped) => stopped = true,
@@ -98,7 +105,7 @@ impl Lanes {
             return Ok(Ended::Stopped);
         }
         let listed = items.listed.len() as u64;
-        let gone = if items.is_whole { self.gone(items).await? } else { Some(Vec::new()) };
+        let gone = if items.is_whole { self.gone(items, pass).await? } else { Some(Vec::new()) };
         let Some(gone) = gone else { return Ok(Ended::Stopped) };
         let (reply, answer) = oneshot::channel();
         self.send(Message::EndPass { came: PassEnd { listed, unread, gone }, reply }).await?;
@@ -124,15 +131,25 @@ impl Lanes {
 
     /// Partitions that are known and for which there is no item any more; none when the run is to stop. A list can have moved while it was
     /// read, so that an item slipped past the reader: it is read again before anything is gone.
-    async fn gone(&self, mut items: Items) -> Result<Option<Vec<Arc<str>>>, Error> {
-        let id = self.task.plan.id.clone();
-        let mut known = self.task.writer.call(move |store| store.known_partitions(&id)).await?;
-        known.retain(|partition| !items.listed.contains(&hash(partition)));
+    async fn gone(&self, mut items: Items, pass: &Pass) -> Result<Option<Vec<Arc<str>>>, Error> {
+        let (id, of) = (self.task.plan.id.clone(), nodes_of(&self.task.plan, pass));
+        let walks = self.task.plan.walk.is_some();
+        let (mut known, nodes) = self
+            .task
+            .writer
+            .call(move |store| {
+                let nodes = if walks { store.node_partitions(&id, of)? } else { Vec::new() };
+                Ok((store.known_partitions(&id)?, nodes))
+            })
+            .await?;
+        let found: HashSet<u64> = nodes.iter().map(|node| hash(node)).collect();
+        known.retain(|partition| !items.listed.contains(&hash(partition)) && !found.contains(&hash(partition)));
         let asked = items.levels().iter().any(|level| matches!(level.from, LevelSource::List { .. }));
         if known.is_empty() || !asked {
             return Ok(Some(known));
         }
-        items = self.items();
+        // places of a walk are found by reading them, and have been
+        items = self.items(None);
         loop {
             let next = items.next();
             match self.unless_stopped(next).await {
@@ -147,10 +164,18 @@ impl Lanes {
         Ok(Some(known))
     }
 
-    /// The items of this run.
-    fn items(&self) -> Items {
+    /// Commits what was sent so far.
+    async fn flush(&self) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Flush { reply }).await?;
+        answer.await.map_err(|_| unexplained())
+    }
+
+    /// The items of this run; in a pass, also the places of a walk that are found meanwhile.
+    fn items(&self, pass: Option<&Pass>) -> Items {
         let task = &self.task;
         Items::new(Origin {
+            nodes: pass.filter(|_| task.plan.walk.is_some()).map(|pass| nodes_of(&task.plan, pass)),
             plan: Arc::clone(&task.plan),
             client: task.client.clone(),
             fetcher: Arc::clone(&self.fetcher),
@@ -242,6 +267,8 @@ pub(super) struct Origin {
     pub(super) rows: RowsOf,
     /// when the run began
     pub(super) at: DateTime<Utc>,
+    /// places of a walk that the database has; none = where it starts is enough
+    pub(super) nodes: Option<NodesOf>,
 }
 
 /// Where rows are read.
@@ -262,6 +289,10 @@ pub(super) struct Items {
     /// hashes of the keys of all items so far
     listed: HashSet<u64>,
     begun: bool,
+    /// the places where the walk starts below the last item
+    starts: VecDeque<Node>,
+    /// the number of the last place that was read from the database
+    last_node: i64,
     /// every list was read to its end
     is_whole: bool,
     /// lists that could not be read, by the items they belong to
@@ -307,6 +338,8 @@ impl Items {
             path: Vec::new(),
             listed: HashSet::new(),
             begun: false,
+            starts: VecDeque::new(),
+            last_node: 0,
             is_whole: true,
             failures: Vec::new(),
         }
@@ -316,9 +349,40 @@ impl Items {
         self.origin.plan.partitions.as_ref().map_or(&[], |partitions| &partitions.levels)
     }
 
-    /// The next item that was not there before; none behind the last.
+    /// The next item that was not there before; none behind the last, and where more may be found by reading those.
     pub(super) async fn next(&mut self) -> Result<Option<Item>, Error> {
+        loop {
+            let item = match self.starts.pop_front() {
+                Some(node) => Some(Item { partition: of_node(node), change: None }),
+                None => match self.next_of_levels().await? {
+                    Some(item) if self.origin.plan.walk.is_some() => {
+                        if let Err(error) = self.start_walk() {
+                            self.give_up(error)?;
+                        }
+                        self.path.pop();
+                        drop(item);
+                        continue;
+                    }
+                    Some(item) => {
+                        self.path.pop();
+                        Some(item)
+                    }
+                    None => self.next_node().await?,
+                },
+            };
+            let Some(item) = item else { return Ok(None) };
+            if self.listed.insert(hash(&item.partition.key)) {
+                return Ok(Some(item));
+            }
+        }
+    }
+
+    /// The next item of the innermost level, whose path stays open; none behind the last. Without levels there is one, which is all.
+    async fn next_of_levels(&mut self) -> Result<Option<Item>, Error> {
         if !std::mem::replace(&mut self.begun, true) {
+            if self.levels().is_empty() {
+                return Ok(Some(Item { partition: self.partition(), change: None }));
+            }
             let outermost = self.source()?;
             self.open.push(outermost);
         }
@@ -327,9 +391,8 @@ impl Items {
             let entry = match self.pull(level).await {
                 Ok(entry) => entry,
                 // the items of one parent: the others have theirs
-                Err(error) if level > 0 && !error.concerns_all_partitions() => {
-                    self.is_whole = false;
-                    self.failures.push((self.partition(), error));
+                Err(error) if level > 0 => {
+                    self.give_up(error)?;
                     None
                 }
                 Err(error) => return Err(error),
@@ -343,38 +406,85 @@ impl Items {
             if level + 1 < self.levels().len() {
                 match self.source() {
                     Ok(source) => self.open.push(source),
-                    Err(error) if !error.concerns_all_partitions() => {
-                        self.is_whole = false;
-                        self.failures.push((self.partition(), error));
+                    Err(error) => {
+                        self.give_up(error)?;
                         self.path.pop();
                     }
-                    Err(error) => return Err(error),
                 }
                 continue;
             }
-            let partition = self.partition();
             let change = self.path.iter().filter_map(|entry| entry.change).max();
-            self.path.pop();
-            if self.listed.insert(hash(&partition.key)) {
-                return Ok(Some(Item { partition, change }));
-            }
+            return Ok(Some(Item { partition: self.partition(), change }));
         }
+    }
+
+    /// Leaves out what is below the path, unless nothing else could be read either.
+    fn give_up(&mut self, error: Error) -> Result<(), Error> {
+        if error.concerns_all_partitions() {
+            return Err(error);
+        }
+        self.is_whole = false;
+        self.failures.push((self.partition(), error));
+        Ok(())
+    }
+
+    /// The places where the walk starts below the path.
+    fn start_walk(&mut self) -> Result<(), Error> {
+        let Some(walk) = &self.origin.plan.walk else { return Ok(()) };
+        let node = |bind| Node { of: self.keys(), parent: self.parent_json(), bind, depth: 0 };
+        let Some(start) = &walk.start else {
+            let root = node(Map::new());
+            self.starts.push_back(root);
+            return Ok(());
+        };
+        let place = "walk.start";
+        let wrong = |problem: &str| Error::Items { level: place.to_owned(), problem: problem.to_owned() };
+        let items = match render(start, &self.variables().value(), place)? {
+            Some(Json::Array(items)) => items,
+            None | Some(Json::Null) => return Err(wrong("there is no list")),
+            Some(_) => return Err(wrong("what it gives is no list")),
+        };
+        let bound = |item: Json| match (item, &walk.bind[..]) {
+            (Json::Object(members), names) if names.iter().all(|(name, _)| members.contains_key(name)) => {
+                let named = names.iter().filter_map(|(name, _)| Some((name.clone(), members.get(name)?.clone())));
+                Ok(named.collect())
+            }
+            (item @ (Json::String(_) | Json::Number(_)), [(name, _)]) => Ok(Map::from_iter([(name.clone(), item)])),
+            _ => Err(wrong("an item is a value where `bind` has one name, else a map with all of its names")),
+        };
+        let nodes: Vec<Node> = items.into_iter().map(|item| bound(item).map(node)).collect::<Result<_, _>>()?;
+        self.starts.extend(nodes);
+        Ok(())
+    }
+
+    /// The next place that was found and not read.
+    async fn next_node(&mut self) -> Result<Option<Item>, Error> {
+        let (Some(of), RowsOf::Writer(writer)) = (self.origin.nodes, &self.origin.rows) else { return Ok(None) };
+        let (id, after) = (self.origin.plan.id.clone(), self.last_node);
+        let found = writer.call(move |store| store.unread_nodes(&id, of, after, limits::PARTITIONS_AT_ONCE)).await?;
+        let Some(last) = found.last() else { return Ok(None) };
+        self.last_node = last.nth;
+        self.starts.extend(found.into_iter().map(|found| found.node));
+        Ok(self.starts.pop_front().map(|node| Item { partition: of_node(node), change: None }))
     }
 
     /// What the items of the path make up.
     fn partition(&self) -> Partition {
-        let key: Vec<&str> = self.path.iter().flat_map(|entry| &entry.key).map(String::as_str).collect();
-        let key = match key[..] {
-            [key] => key.to_owned(),
-            _ => Json::from_iter(key).to_string(),
-        };
-        Partition { key: key.into(), parent: self.parent() }
+        Partition { key: partition_key(self.keys()).into(), parent: self.parent(), node: None }
+    }
+
+    fn keys(&self) -> Vec<String> {
+        self.path.iter().flat_map(|entry| &entry.key).cloned().collect()
+    }
+
+    fn parent_json(&self) -> Option<Json> {
+        let named = self.levels().iter().zip(&self.path).map(|(level, entry)| (level.name.clone(), entry.item.clone()));
+        let parent: Map<String, Json> = named.collect();
+        (!parent.is_empty()).then_some(Json::Object(parent))
     }
 
     fn parent(&self) -> Option<Value> {
-        let named = self.levels().iter().zip(&self.path).map(|(level, entry)| (level.name.clone(), entry.item.clone()));
-        let parent: Map<String, Json> = named.collect();
-        (!parent.is_empty()).then(|| Value::from(Serde(parent)))
+        self.parent_json().map(|parent| Value::from(Serde(parent)))
     }
 
     fn variables(&self) -> Variables {
@@ -412,6 +522,7 @@ impl Items {
                     shared,
                     stop_below: None,
                     in_window: false,
+                    node: None,
                 };
                 let scan = Box::new(ScanState::begin(0, self.origin.at, None));
                 Ok(Source::List { reader: Arc::new(reader), scan, ready: VecDeque::new(), ended: false })
@@ -516,6 +627,16 @@ fn holds(filter: &Predicate, item: &Json, shared: &Value) -> Result<bool, Error>
     let record = parse(text.as_bytes()).map_err(|error| Error::Bug(error.to_string()))?;
     matches(filter, &record, shared)
         .map_err(|error| Error::Template { place: "for_each where", error: crate::plan::TemplateError(error) })
+}
+
+/// The places of a walk that a pass goes to. A list of what has changed does not name those that are as they were.
+fn nodes_of(plan: &SyncPlan, pass: &Pass) -> NodesOf {
+    NodesOf { pass: pass.id, earlier: plan.reads_changes() && !pass.anew }
+}
+
+fn of_node(node: Node) -> Partition {
+    let parent = node.parent.clone().map(|parent| Value::from(Serde(parent)));
+    Partition { key: node.partition().into(), parent, node: Some(Arc::new(node)) }
 }
 
 fn hash(key: &str) -> u64 {

@@ -16,7 +16,7 @@ use crate::plan::{DeletePlan, IncrementalPlan, ListPlan, MarkKind, PageKind, Sco
 use crate::record::{KeyReader, Mapper, MarkReader};
 use crate::remote::Client;
 use crate::scan::{
-    Lane, Mark, OpenWindow, PageFacts, Position, Range, ScanState, Step, Windows, all_at_once, is_whole_feed,
+    Lane, Mark, Node, OpenWindow, PageFacts, Position, Range, ScanState, Step, Windows, all_at_once, is_whole_feed,
 };
 
 /// A page on its way to the store.
@@ -106,12 +106,14 @@ pub(super) struct Partition {
     pub(super) key: Arc<str>,
     /// the items of the levels, by their names
     pub(super) parent: Option<Value>,
+    /// the place of the walk
+    pub(super) node: Option<Arc<Node>>,
 }
 
 impl Partition {
     /// All of a sync of one part, or what its partitions share.
-    fn whole() -> Self {
-        Self { key: "".into(), parent: None }
+    pub(super) fn whole() -> Self {
+        Self { key: "".into(), parent: None, node: None }
     }
 }
 
@@ -239,7 +241,7 @@ impl Lanes {
 
     fn reader(&self, lane: Lane, scan: &ScanState, range: Option<&Range>) -> Result<Reader, Error> {
         let client = self.task.client.clone()?;
-        Ok(reader(&self.task.plan, client, lane, scan, (range, self.partition.parent.as_ref())))
+        Ok(reader(&self.task.plan, client, lane, scan, (range, &self.partition)))
     }
 
     /// The next page; none = the window holds too much.
@@ -331,15 +333,16 @@ impl Lanes {
     }
 }
 
-/// What reads the answers of a lane, of the whole list or one window of it, and of an item of the fan-out.
+/// What reads the answers of a lane, of the whole list or one window of it, and of one partition.
 pub(super) fn reader(
     plan: &Arc<SyncPlan>,
     client: Client,
     lane: Lane,
     scan: &ScanState,
-    (range, parent): (Option<&Range>, Option<&Value>),
+    (range, partition): (Option<&Range>, &Partition),
 ) -> Reader {
-    let variables = Variables::new(plan, scan.started_at).with_parent(parent);
+    let Partition { parent, node, .. } = partition;
+    let variables = Variables::new(plan, scan.started_at).with_parent(parent.as_ref()).with_walk(node.as_deref());
     let field = |read: fn(&IncrementalPlan) -> bool| plan.incremental.as_ref().filter(|plan| read(plan));
     let floor = |incremental: &IncrementalPlan| scan.since.as_ref().map(|since| since.asked_from(incremental));
     let (list, rows, variables, stop_below): (&Arc<ListPlan>, Rows, Variables, Option<(MarkReader, Mark)>) =
@@ -375,7 +378,8 @@ pub(super) fn reader(
         };
     let shared = variables.value();
     let (plan, list) = (Arc::clone(plan), Arc::clone(list));
-    Reader { plan, list, rows, client, variables, shared, stop_below, in_window: range.is_some() }
+    let (node, in_window) = (node.clone(), range.is_some());
+    Reader { plan, list, rows, client, variables, shared, stop_below, in_window, node }
 }
 
 /// Whether a list is not closed by its last page: its end tells what is gone, or it may have moved while it was read or came short of what

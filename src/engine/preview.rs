@@ -9,7 +9,7 @@ use super::answer::Mapped;
 use super::clock::system_clock;
 use super::fanout::{Items, Origin, RowsOf};
 use super::fetch::{Fetched, Fetcher};
-use super::lane::{reader, unexplained};
+use super::lane::{Partition, reader, unexplained};
 use super::render;
 use super::sync::first_mark;
 use super::{Error, Observer};
@@ -62,8 +62,8 @@ pub async fn preview(
     let client = Client::new(Arc::clone(&plan.connection), access)?;
     let at = clock();
     let fetcher = Arc::new(Fetcher::new(Arc::clone(plan), Arc::clone(observer), clock, false));
-    let parent = match plan.partitions {
-        None => None,
+    let partition = match plan.partitions {
+        None => Partition::whole(),
         Some(_) => {
             let mut items = Items::new(Origin {
                 plan: Arc::clone(plan),
@@ -71,14 +71,15 @@ pub async fn preview(
                 fetcher: Arc::clone(&fetcher),
                 rows: RowsOf::File(database.into()),
                 at,
+                nodes: None,
             });
             let Some(item) = items.next().await? else {
                 return Ok(Preview { requests: Vec::new(), batches: Vec::new(), more: false });
             };
-            item.partition.parent
+            item.partition
         }
     };
-    let start = first_mark(plan, parent.as_ref(), at)?;
+    let start = first_mark(plan, partition.parent.as_ref(), at)?;
     let mut begin = begin(plan, None, Part::Whole, Wish::default(), start.as_ref(), 0, at);
     let window =
         plan.windows().and_then(|(incremental, window)| begin.checkpoint.windows.next(incremental, window, 0, at));
@@ -86,7 +87,7 @@ pub async fn preview(
         Some(OpenWindow { range, scan }) => (Lane::Window(scan.id), scan, Some(range)),
         None => (Lane::Main, begin.checkpoint.main.scan.unwrap_or_else(|| ScanState::begin(0, at, None)), None),
     };
-    let reader = Arc::new(reader(plan, client.clone(), lane, &scan, (range.as_ref(), parent.as_ref())));
+    let reader = Arc::new(reader(plan, client.clone(), lane, &scan, (range.as_ref(), &partition)));
     let mut preview = Preview { requests: Vec::new(), batches: Vec::new(), more: true };
     while preview.more && scan.pages < pages_max {
         let request = render::request(plan, &plan.list, &reader.shared, &scan)?;
@@ -109,7 +110,7 @@ pub async fn preview(
         if let Some(batch) = batch.await.map_err(|error| Error::Bug(error.to_string()))? {
             match batch? {
                 // the rows of the first of several models
-                Mapped::Rows(batches) => preview.batches.extend(batches.into_iter().next()),
+                Mapped::Rows(rows) => preview.batches.extend(rows.batches.into_iter().next()),
                 Mapped::Keys(_) | Mapped::Items(_) => return Err(unexplained()),
             }
         }

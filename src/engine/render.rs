@@ -8,7 +8,7 @@ use url::Url;
 use super::Error;
 use crate::plan::{IncrementalPlan, ListPlan, MarkKind, Moment, PageKind, SyncPlan, TimeFormat, Zone};
 use crate::remote::{Draft, Request};
-use crate::scan::{Mark, Position, ScanState};
+use crate::scan::{Mark, Node, Position, ScanState};
 
 /// The variables of all requests of one scan.
 #[derive(Debug, Clone)]
@@ -33,6 +33,12 @@ impl Variables {
     /// With the item of the fan-out: the items of all its levels, by their names.
     pub(super) fn with_parent(mut self, parent: Option<&Value>) -> Self {
         self.pairs.extend(parent.map(|parent| ("parent", parent.clone())));
+        self
+    }
+
+    /// With the place of a walk: what `walk.bind` names.
+    pub(super) fn with_walk(mut self, node: Option<&Node>) -> Self {
+        self.pairs.extend(node.map(|node| ("walk", Value::from(Serde(&node.bind)))));
         self
     }
 
@@ -66,9 +72,9 @@ impl Variables {
         self
     }
 
-    /// Whether they are those of an item of a fan-out.
-    pub(super) fn has_parent(&self) -> bool {
-        self.pairs.iter().any(|(name, _)| *name == "parent")
+    /// Whether they are those of one partition of several.
+    pub(super) fn are_of_partition(&self) -> bool {
+        self.pairs.iter().any(|(name, _)| matches!(*name, "parent" | "walk"))
     }
 
     pub(super) fn value(&self) -> Value {

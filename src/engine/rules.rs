@@ -63,7 +63,7 @@ impl<'r> Rules<'r> {
             ErrorAction::RefreshAuth if self.may_renew(response) => return Ok(Ruling::Renew),
             ErrorAction::RefreshAuth => RuleEnd::NewTokenRefused,
             ErrorAction::Fail => RuleEnd::Fail,
-            ErrorAction::SkipPartition if self.reader.variables.has_parent() => RuleEnd::PartitionLeftOut,
+            ErrorAction::SkipPartition if self.reader.variables.are_of_partition() => RuleEnd::PartitionLeftOut,
             ErrorAction::SkipPartition => RuleEnd::NoPartition,
             ErrorAction::Reset => RuleEnd::Reset,
             ErrorAction::Reconnect => RuleEnd::Reconnect,

@@ -311,9 +311,11 @@ fn filled_by<'d>(documents: &'d Documents, provider: &str, model: &str) -> Fille
     let syncs = documents.syncs.iter().filter(|((of, _), typed)| of == provider && fills(&typed.spec));
     let levels = syncs.map(|(_, typed)| typed.spec.for_each.iter().flatten().map(|level| level.name.as_str()));
     let levels: Vec<Vec<&str>> = levels.map(Iterator::collect).collect();
+    let mut syncs = documents.syncs.iter().filter(|((of, _), typed)| of == provider && fills(&typed.spec));
+    let walks = syncs.any(|(_, typed)| typed.spec.walk.is_some());
     let shared = |name: &&str| levels.iter().all(|others| others.contains(name));
     Filled {
-        partitioned: levels.iter().any(|levels| !levels.is_empty()),
+        partitioned: walks || levels.iter().any(|levels| !levels.is_empty()),
         levels: levels.first().into_iter().flatten().copied().filter(shared).collect(),
     }
 }

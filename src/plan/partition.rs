@@ -13,7 +13,7 @@ use crate::spec::{
     DetailSpec, ForEachFromSpec, ForEachSpec, ListSpec, OnErrorSpec, OnMissingSpec, RowsSpec, SyncSpec, WalkSpec,
 };
 
-/// Compiles `for_each` of a sync at `place`, if it has one; `None` where a mistake was found.
+/// Compiles what makes partitions of a sync at `place`, `for_each` and `walk`, if it has one of them; `None` where a mistake was found.
 pub(super) fn partitions(
     sink: &mut Sink,
     place: &Place<'_>,
@@ -21,17 +21,22 @@ pub(super) fn partitions(
     beside: &Beside<'_>,
     open: Variables<'_>,
 ) -> Option<Option<PartitionPlan>> {
-    let SyncSpec { for_each, concurrency, on_error, .. } = spec;
+    let SyncSpec { for_each, walk, concurrency, on_error, .. } = spec;
     let for_each_place = place.key("for_each");
-    let Some(levels) = for_each else {
-        for (key, is) in [("concurrency", concurrency.is_some()), ("on_error", on_error.is_some())] {
-            if is && !for_each_place.is_hole() {
-                let hint = "take the line out, or add `for_each`".to_owned();
-                let message = format!("`{key}` is about the partitions of `for_each`");
-                sink.key_error("E110", &place.key(key), message, Some(hint));
+    let none = Vec::new();
+    let levels = match (for_each, walk) {
+        (Some(levels), _) => levels,
+        (None, Some(_)) => &none,
+        (None, None) => {
+            for (key, is) in [("concurrency", concurrency.is_some()), ("on_error", on_error.is_some())] {
+                if is && !for_each_place.is_hole() {
+                    let hint = "take the line out, or add `for_each`".to_owned();
+                    let message = format!("`{key}` is about the partitions of `for_each` or `walk`");
+                    sink.key_error("E110", &place.key(key), message, Some(hint));
+                }
             }
+            return Some(None);
         }
-        return Some(None);
     };
     let all = for_each_place;
     let names = open.but(&["watermark", "window", "parent", "walk"]);
@@ -121,7 +126,6 @@ fn level(
 /// Compiles `walk`; `None` where a mistake was found.
 pub(super) fn walk(sink: &mut Sink, place: &Place<'_>, spec: &WalkSpec, open: Variables<'_>) -> Option<WalkPlan> {
     let WalkSpec { into, bind, start, max_depth } = spec;
-    sink.not_yet(place, "`walk`");
     let names = request::record_names(open);
     let into = words::predicate(sink, &place.key("into"), into, open.with(&names));
     for name in bind.keys() {

@@ -81,7 +81,12 @@ impl SyncDraft {
     pub(super) fn identity_of(&self, input: &Value) -> Value {
         let levels = self.partitions.iter().flat_map(|partitions| &partitions.levels);
         let lists = levels.filter_map(|level| match &level.from {
-            LevelSource::Values(ValuePlan::Template(template)) => Some(template),
+            LevelSource::Values(values) => Some(values),
+            _ => None,
+        });
+        let starts = self.walk.iter().filter_map(|walk| walk.start.as_ref());
+        let lists = lists.chain(starts).filter_map(|list| match list {
+            ValuePlan::Template(template) => Some(template),
             _ => None,
         });
         let mut elsewhere: Vec<&Template> = self.requests().into_iter().flat_map(request::request_templates).collect();
@@ -359,7 +364,7 @@ fn essence(document: &Value, pagination: Option<&PaginationSpec>, provider: &Pro
         part("outputs"),
         part("job"),
         levels_essence(&part("for_each")),
-        part("walk"),
+        walk_essence(&part("walk")),
         part("detail"),
         format!("{:?}", pagination.cloned().map(without_bound)),
         format!("{:?}", provider.query),
@@ -376,6 +381,15 @@ fn levels_essence(levels: &Value) -> Value {
         }
     }
     levels
+}
+
+/// How places lead to others. Where the walk starts says nothing about how a place is read.
+fn walk_essence(walk: &Value) -> Value {
+    let mut walk = walk.clone();
+    if let Some(start) = walk.get_mut("start") {
+        *start = Value::Null;
+    }
+    walk
 }
 
 /// Which rows a model stands for. Its columns decide nothing about what is asked: for one that is written inside the sync as for any other, a
@@ -439,7 +453,7 @@ fn words_have_what_they_need(sink: &mut Sink, place: &Place<'_>, draft: &SyncDra
         for (index, _) in skips {
             let hint = "add `for_each`, or say `then: empty` for an answer without records".to_owned();
             let at = place.key("errors").index(index).key("then");
-            sink.error("E110", &at, "`skip_partition` is about the partitions of `for_each`", Some(hint));
+            sink.error("E110", &at, "`skip_partition` is about the partitions of `for_each` or `walk`", Some(hint));
         }
     }
     if !has_counted_pages(draft) {
@@ -498,7 +512,7 @@ fn repeats_differ(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
             "window",
         ),
         (
-            draft.partitions.is_some(),
+            draft.partitions.as_ref().is_some_and(|partitions| !partitions.levels.is_empty()),
             "E110",
             place.key("for_each"),
             "nothing in the request names `parent`: it would be the same for each item",

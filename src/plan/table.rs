@@ -23,7 +23,7 @@ pub(super) const HISTORY_COLUMNS: [&str; 2] = ["valid_from", "valid_to"];
 /// What the syncs that fill a model are to its columns.
 #[derive(Debug, Default)]
 pub(super) struct Filled<'a> {
-    /// one of them has `for_each`
+    /// one of them has `for_each` or `walk`
     pub(super) partitioned: bool,
     /// the levels that all of them have, so that a column can name them
     pub(super) levels: Vec<&'a str>,

@@ -14,5 +14,5 @@ pub use begin::{Begin, Part, Wish, begin, is_whole_feed, seen_by};
 pub use checkpoint::{Checkpoint, Feed, Lane, Position, ScanState, Track};
 pub use mark::Mark;
 pub use page::{PageFacts, Step, Stuck};
-pub use pass::{Pass, Turn, all_at_once, begin_partition};
+pub use pass::{Node, Pass, Turn, all_at_once, begin_partition, partition_key};
 pub use window::{OpenWindow, Range, Windows};

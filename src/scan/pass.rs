@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::begin::{Begin, Part, Wish, begin};
 use super::{Checkpoint, Mark, Windows};
@@ -46,6 +47,34 @@ pub struct Turn {
     /// the change number that the item's row had then; none where the item is no row
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<i64>,
+}
+
+/// A place of a walk: what asking for it needs. It stands in `headwater.nodes`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Node {
+    /// the keys of the items of `for_each` that it is below
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub of: Vec<String>,
+    /// those items, by the names of their levels
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Value>,
+    /// what the request names as `walk.<name>`
+    pub bind: Map<String, Value>,
+    /// how many places are above it
+    pub depth: u32,
+}
+
+impl Node {
+    /// The key of its partition.
+    pub fn partition(&self) -> String {
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        partition_key(self.of.iter().cloned().chain(self.bind.values().map(text)).collect())
+    }
+}
+
+/// The key of a partition, by the keys of what it is of: the one, or a JSON array of several.
+pub fn partition_key(mut keys: Vec<String>) -> String {
+    if keys.len() == 1 { keys.remove(0) } else { Value::from(keys).to_string() }
 }
 
 /// Where a partition goes on in a pass; none when it has been read to its end in it. `change` is the change number of the item's row,

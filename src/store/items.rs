@@ -1,5 +1,6 @@
 //! Rows of a table as the items of a fan-out, and what is known of its partitions.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -13,6 +14,7 @@ use super::ledger::{OF_SYNC, stamp};
 use super::sql::{ident, list, literal};
 use super::tables::{key_names, table_of};
 use crate::plan::{ModelPlan, SyncId};
+use crate::scan::Node;
 
 /// A living row.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,11 +98,151 @@ pub fn known_partitions(db: &Connection, id: &SyncId) -> Result<Vec<Arc<str>>, E
 /// DuckDB refuses.
 pub fn forget_partitions(db: &Connection, id: &SyncId, partitions: &[Arc<str>]) -> Result<(), Error> {
     let SyncId { connection, provider, sync, variant } = id;
-    for table in ["checkpoints", "partitions"] {
+    for table in ["checkpoints", "partitions", "nodes"] {
         let delete = format!("DELETE FROM {} WHERE {OF_SYNC} AND partition IN {}", own(table), texts(partitions));
         db.execute(&delete, params![connection, provider, sync, variant])
             .map_err(Error::database("forget the partitions that are gone"))?;
     }
+    Ok(())
+}
+
+/// A place of a walk that is to be read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FoundNode {
+    /// its number: those that are found later have higher ones
+    pub nth: i64,
+    /// what asking for it needs
+    pub node: Node,
+}
+
+/// Which places of a walk are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodesOf {
+    /// the pass
+    pub pass: u64,
+    /// also those that only earlier passes found: a list of changes does not name them again
+    pub earlier: bool,
+}
+
+impl NodesOf {
+    fn condition(self) -> String {
+        if self.earlier { "true".to_owned() } else { format!("pass = CAST({} AS UBIGINT)", self.pass) }
+    }
+}
+
+/// Notes places that were found in a pass, in their order. One that was found in it before stays as it is.
+///
+/// # Errors
+/// DuckDB refuses.
+pub fn note_nodes(db: &Connection, id: &SyncId, pass: u64, nodes: &[Node]) -> Result<(), Error> {
+    let failed = || Error::database("note the places of the walk");
+    if nodes.is_empty() {
+        return Ok(());
+    }
+    let SyncId { connection, provider, sync, variant } = id;
+    let mut seen = HashSet::new();
+    let found =
+        nodes.iter().map(|node| (node.partition(), node)).filter(|(partition, _)| seen.insert(partition.clone()));
+    let found = found.enumerate().map(|(at, (partition, node))| {
+        let text = serde_json::to_string(node).expect("a place is plain data with text keys");
+        serde_json::json!({ "at": at, "partition": partition, "node": text })
+    });
+    let found = Value::from_iter(found).to_string();
+    let (table, pass) = (own("nodes"), format!("CAST({pass} AS UBIGINT)"));
+    let fresh = "(SELECT unnest(from_json($5, '[{\"at\": \"BIGINT\", \"partition\": \"VARCHAR\", \"node\": \"VARCHAR\"}]'), \
+                 recursive := true)) fresh";
+    let same =
+        "n.connection = $1 AND n.provider = $2 AND n.sync = $3 AND n.variant = $4 AND n.partition = fresh.partition";
+    let values = [connection, provider, sync, variant, &found];
+    let delete = format!("DELETE FROM {table} n USING {fresh} WHERE {same} AND n.pass <> {pass}");
+    db.execute(&delete, params_from_iter(values)).map_err(failed())?;
+    let insert = format!(
+        "INSERT INTO {table} SELECT $1, $2, $3, $4, fresh.partition, \
+         row_number() OVER (ORDER BY fresh.at) + coalesce((SELECT max(nth) FROM {table}), 0), {pass}, NULL, CAST(fresh.node AS JSON) \
+         FROM {fresh} WHERE NOT EXISTS (FROM {table} n WHERE {same})"
+    );
+    db.execute(&insert, params_from_iter(values)).map_err(failed())?;
+    Ok(())
+}
+
+/// Notes that these places were read to their end in a pass.
+///
+/// # Errors
+/// DuckDB refuses.
+pub fn note_read(db: &Connection, id: &SyncId, pass: u64, partitions: &[Arc<str>]) -> Result<(), Error> {
+    if partitions.is_empty() {
+        return Ok(());
+    }
+    let SyncId { connection, provider, sync, variant } = id;
+    let update = format!(
+        "UPDATE {} SET read_in = CAST({pass} AS UBIGINT) WHERE {OF_SYNC} AND partition IN {}",
+        own("nodes"),
+        texts(partitions)
+    );
+    db.execute(&update, params![connection, provider, sync, variant])
+        .map_err(Error::database("note the places that are read"))?;
+    Ok(())
+}
+
+/// Places that were not read to their end in the pass, in the order in which they were found, behind the number `after`, at most `count`.
+///
+/// # Errors
+/// DuckDB refuses; somebody has written there what is no place.
+pub fn unread_nodes(
+    db: &Connection,
+    id: &SyncId,
+    of: NodesOf,
+    after: i64,
+    count: usize,
+) -> Result<Vec<FoundNode>, Error> {
+    let failed = || Error::database("read the places of the walk");
+    let SyncId { connection, provider, sync, variant } = id;
+    let select = format!(
+        "SELECT nth, CAST(node AS VARCHAR) FROM {} WHERE {OF_SYNC} AND {} AND nth > ? \
+         AND read_in IS DISTINCT FROM CAST({} AS UBIGINT) ORDER BY nth LIMIT {count}",
+        own("nodes"),
+        of.condition(),
+        of.pass
+    );
+    let mut statement = db.prepare(&select).map_err(failed())?;
+    let rows: Vec<(i64, String)> = statement
+        .query_map(params![connection, provider, sync, variant, after], |row| Ok((row.get(0)?, row.get(1)?)))
+        .and_then(Iterator::collect)
+        .map_err(failed())?;
+    let node = |(nth, text): (i64, String)| {
+        let node = serde_json::from_str(&text).map_err(|error| Error::Checkpoint {
+            sync: id.to_string(),
+            detail: format!("a place of its walk is not readable: {error}"),
+        })?;
+        Ok(FoundNode { nth, node })
+    };
+    rows.into_iter().map(node).collect()
+}
+
+/// The partitions of all places that were found.
+///
+/// # Errors
+/// DuckDB refuses.
+pub fn node_partitions(db: &Connection, id: &SyncId, of: NodesOf) -> Result<Vec<Arc<str>>, Error> {
+    let SyncId { connection, provider, sync, variant } = id;
+    let select = format!("SELECT partition FROM {} WHERE {OF_SYNC} AND {}", own("nodes"), of.condition());
+    let read = || -> duckdb::Result<Vec<Arc<str>>> {
+        let mut statement = db.prepare(&select)?;
+        let text = |row: &duckdb::Row<'_>| row.get::<_, String>(0).map(Arc::from);
+        statement.query_map(params![connection, provider, sync, variant], text)?.collect()
+    };
+    read().map_err(Error::database("read the places of the walk"))
+}
+
+/// Forgets places that were not found.
+///
+/// # Errors
+/// DuckDB refuses.
+pub fn forget_nodes(db: &Connection, id: &SyncId, of: NodesOf) -> Result<(), Error> {
+    let SyncId { connection, provider, sync, variant } = id;
+    let delete = format!("DELETE FROM {} WHERE {OF_SYNC} AND NOT ({})", own("nodes"), of.condition());
+    db.execute(&delete, params![connection, provider, sync, variant])
+        .map_err(Error::database("forget places of the walk"))?;
     Ok(())
 }
 

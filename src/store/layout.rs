@@ -11,7 +11,7 @@ use super::sql::{CATALOG, Table, ident, literal};
 
 /// The layout written today. A file with a higher one is left as it is.
 ///
-/// 2: `quarantine` has `row_key` and `record_hash`. 3: `partitions` has `error`. 4: `tables`.
+/// 2: `quarantine` has `row_key` and `record_hash`. 3: `partitions` has `error`. 4: `tables`, `nodes`.
 pub const VERSION: i64 = 4;
 
 /// The schema of headwater's own tables.
@@ -23,7 +23,7 @@ struct OwnTable {
     columns: &'static str,
 }
 
-const TABLES: [OwnTable; 11] = [
+const TABLES: [OwnTable; 12] = [
     OwnTable {
         name: "meta",
         comment: "One row: the version of this layout, and the last change number given out.",
@@ -56,6 +56,13 @@ const TABLES: [OwnTable; 11] = [
         name: "tables",
         comment: "Tables that a sync fills besides the one that partitions names: of further outputs, and of children.",
         columns: "connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, table_schema VARCHAR, table_name VARCHAR",
+    },
+    OwnTable {
+        name: "nodes",
+        comment: "Places that a walk has found, in the order in which it did. pass: in which pass over all of them it was found last; \
+                  read_in: in which it was read to its end; node: what asking for it needs.",
+        columns: "connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, partition VARCHAR, nth BIGINT, pass UBIGINT, \
+                  read_in UBIGINT, node JSON",
     },
     OwnTable {
         name: "requests",

@@ -159,6 +159,7 @@ fn prepare(db: &Connection, reset: &Reset) -> Result<Vec<Cut>, Error> {
     cuts.extend(seen_tables(db)?.into_iter().map(|table| Cut { table, place: seen.clone(), told: false }));
     cuts.push(own_cut("checkpoints", of_chosen(true) + &part, false));
     cuts.push(own_cut("partitions", of_chosen(true) + &part, false));
+    cuts.push(own_cut("nodes", of_chosen(true) + &part, false));
     if reset.purge && reset.partition.is_none() {
         cuts.push(own_cut("tables", of_chosen(true), false));
     }

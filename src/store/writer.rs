@@ -12,7 +12,7 @@ use super::absence::{self, Absence, Partitions, ScanEnd};
 use super::error::Error;
 use super::file::{Access, RunLock, WaitObserver, Warehouse, holds_something};
 use super::gone::{self, Gone};
-use super::items::{self, ItemRow};
+use super::items::{self, FoundNode, ItemRow, NodesOf};
 use super::layout;
 use super::ledger::{self, Counts, RequestRecord, RunEnd, RunRecord};
 use super::merge::spanned;
@@ -22,7 +22,7 @@ use super::tables::{self, SchemaChange, table_of};
 use super::{children, history, merge, publish, quarantine, stage};
 use crate::plan::{ModelPlan, SyncId, limits};
 use crate::record::Batch;
-use crate::scan::Checkpoint;
+use crate::scan::{Checkpoint, Node};
 
 /// The writer: one per database in the whole machine, used from one thread.
 ///
@@ -49,12 +49,25 @@ pub struct Group {
     pub gone: Vec<Gone>,
     /// keys of rows that a list of ids names, with the scan that notes them: they count as seen
     pub seen: Vec<(u64, RecordBatch)>,
+    /// how far a walk has come by them
+    pub walked: Option<Walked>,
     /// what the sync remembers once these pages are committed, by partition; that of a sync of one part is empty
     pub checkpoints: Vec<(Arc<str>, Checkpoint)>,
     /// pages in the group
     pub pages: u64,
     /// the time of the commit
     pub now: DateTime<Utc>,
+}
+
+/// How far a walk has come.
+#[derive(Debug)]
+pub struct Walked {
+    /// in which pass
+    pub pass: u64,
+    /// places that were found, in their order
+    pub found: Vec<Node>,
+    /// partitions of places that were read to their end
+    pub read: Vec<Arc<str>>,
 }
 
 /// Rows for one table.
@@ -251,6 +264,36 @@ impl Store {
         items::known_partitions(self.attached()?, id)
     }
 
+    /// Places of a walk that were not read to their end in a pass, behind the number `after`, at most `count`.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn unread_nodes(
+        &mut self,
+        id: &SyncId,
+        of: NodesOf,
+        after: i64,
+        count: usize,
+    ) -> Result<Vec<FoundNode>, Error> {
+        items::unread_nodes(self.attached()?, id, of, after, count)
+    }
+
+    /// The partitions of all places of a walk that were found.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn node_partitions(&mut self, id: &SyncId, of: NodesOf) -> Result<Vec<Arc<str>>, Error> {
+        items::node_partitions(self.attached()?, id, of)
+    }
+
+    /// Forgets the places of a walk that were not found.
+    ///
+    /// # Errors
+    /// The file cannot be had or written.
+    pub fn forget_nodes(&mut self, id: &SyncId, of: NodesOf) -> Result<(), Error> {
+        self.transaction("forget places of the walk", |db| items::forget_nodes(db, id, of))
+    }
+
     /// Forgets partitions of a sync. Their rows stay.
     ///
     /// # Errors
@@ -315,7 +358,7 @@ impl Store {
         let first = Arc::clone(first);
         // before the file is taken: others can read it meanwhile
         let mut staged = Some(stage::stage_keys(self.warehouse.connection(), &first, batches)?);
-        let Group { id, run_id, filled: _, gone, seen: listed, checkpoints, pages, now } = &group;
+        let Group { id, run_id, filled: _, gone, seen: listed, walked, checkpoints, pages, now } = &group;
         let committed = self.transaction("commit the pages", |db| {
             let deleted = gone::mark(db, &first, id, gone, *now)?;
             history::follow(db, &first, id, deleted.changes, *now)?;
@@ -346,6 +389,10 @@ impl Store {
                     filtered: batches.iter().map(|batch| batch.filtered).sum(),
                     nulled: batches.iter().map(|batch| batch.nulled).sum(),
                 });
+            }
+            if let Some(Walked { pass, found, read }) = walked {
+                items::note_nodes(db, id, *pass, found)?;
+                items::note_read(db, id, *pass, read)?;
             }
             ledger::write_checkpoints(db, id, &table_of(&first), checkpoints, *now)?;
             ledger::count(db, id, run_id, &counts, changes)?;

@@ -2,10 +2,10 @@ use std::sync::Arc;
 
 use crate::plan::{ListPlan, ModelPlan, Path, Predicate, RequestPlan, ResponsePlan, ValuePlan};
 
-/// The request once for each item, levels in levels.
+/// The request once for each item, levels in levels, and for each place of a walk.
 #[derive(Debug, Clone)]
 pub struct PartitionPlan {
-    /// from the outermost to the innermost, at least one
+    /// from the outermost to the innermost; none where there is only a walk
     pub levels: Vec<LevelPlan>,
     /// partitions that are read at once
     pub concurrency: usize,

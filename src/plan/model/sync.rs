@@ -79,6 +79,11 @@ impl SyncPlan {
         self.incremental.as_ref().and_then(|incremental| Some((incremental, incremental.window.as_ref()?)))
     }
 
+    /// Whether a scan returns only what has changed since the one before.
+    pub fn reads_changes(&self) -> bool {
+        self.incremental.is_some() || self.token.is_some()
+    }
+
     /// The models that it fills: one, or those of its outputs.
     pub fn models(&self) -> impl Iterator<Item = &Arc<ModelPlan>> {
         let one = self.outputs.is_empty().then_some(&self.model);

@@ -25,7 +25,7 @@ pub struct ModelPlan {
     pub raw: bool,
     /// one row per version is kept
     pub history: bool,
-    /// a sync with `for_each` fills it: its rows tell of which partition they are
+    /// a sync with `for_each` or `walk` fills it: its rows tell of which partition they are
     pub partitioned: bool,
     /// columns that are known only with `config` and `input`
     pub columns_from: Option<ColumnsFrom>,

@@ -293,6 +293,7 @@ impl Bench {
             checkpoints: vec![("".into(), mark(minutes))],
             gone: Vec::new(),
             seen: Vec::new(),
+            walked: None,
             now: at(minutes),
         }
     }
