@@ -131,6 +131,7 @@ impl Table {
                 gone: Vec::new(),
                 seen: Vec::new(),
                 walked: None,
+                known: 0,
                 now: now(),
             };
             let started = Instant::now();
@@ -219,6 +220,7 @@ fn model() -> ModelPlan {
         raw: false,
         history: false,
         partitioned: false,
+        listed: false,
         columns_from: None,
         children: Vec::new(),
     }
@@ -270,5 +272,7 @@ fn page(model: &ModelPlan, rows: &[(u64, u64)]) -> Batch {
         bytes: 0,
         partition: None,
         seen_by: None,
+        children: Vec::new(),
+        listed: None,
     }
 }

@@ -202,6 +202,7 @@ fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
         raw: false,
         history: false,
         partitioned: false,
+        listed: false,
         columns_from: None,
         children: Vec::new(),
     };
@@ -240,7 +241,7 @@ fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
         deletes: DeletePlan::None,
         partitions: None,
         walk: None,
-        detail: None,
+        details: Vec::new(),
         on_webhook: Vec::new(),
         budget: Budget::default(),
         input: serde_json::Value::Null,

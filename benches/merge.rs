@@ -130,6 +130,7 @@ fn model() -> ModelPlan {
         raw: false,
         history: false,
         partitioned: false,
+        listed: false,
         columns_from: None,
         children: Vec::new(),
     }
@@ -159,6 +160,7 @@ fn group(model: &Arc<ModelPlan>, stretch: &Stretch, round: u64) -> Group {
         gone: Vec::new(),
         seen: Vec::new(),
         walked: None,
+        known: 0,
         pages: STAGED / PAGE,
         now: now(),
     }
@@ -197,6 +199,7 @@ fn page(model: &ModelPlan, rows: &[(u64, u64)]) -> Batch {
             .collect(),
         fates: vec![Fate::Live; rows.len()],
         raw: None,
+        listed: None,
         quarantined: Vec::new(),
         quarantined_keys: RecordBatch::new_empty(Arc::new(Schema::empty())),
         keyless: 0,

@@ -27,6 +27,7 @@ mod columns_from;
 mod connect;
 mod deletes;
 mod delta;
+mod detail;
 mod errors;
 mod explain;
 mod fanout;

@@ -23,7 +23,7 @@ pub(super) fn facts(sync: &SyncPlan) -> Vec<(&'static str, String)> {
     }
     facts.extend(sync.partitions.iter().flat_map(partitions).map(|text| ("for each", text)));
     facts.extend(sync.walk.iter().map(|plan| ("walk", walk(plan, sync.partitions.as_ref()))));
-    facts.extend(sync.detail.iter().map(|plan| ("detail", detail(plan))));
+    facts.extend(sync.details.iter().map(|plan| ("detail", detail(plan))));
     facts.extend(sync.incremental.iter().flat_map(stretches));
     facts.extend(sync.token.iter().map(|plan| ("token", token(plan))));
     let age = sync.incremental.as_ref().and_then(|plan| plan.max_age);
@@ -180,7 +180,7 @@ fn walk(plan: &WalkPlan, partitions: Option<&PartitionPlan>) -> String {
 }
 
 fn detail(plan: &DetailPlan) -> String {
-    let DetailPlan { request: asked, response: _, member, batch, concurrency, when, only_changed, on_missing } = plan;
+    let DetailPlan { list: asked, shape: _, member, batch, concurrency, when, only_changed, on_missing } = plan;
     let records = if *only_changed { "changed record" } else { "record" };
     let filter = only_where(when.as_ref());
     let each = match batch {
@@ -195,7 +195,7 @@ fn detail(plan: &DetailPlan) -> String {
         OnMissing::Skip => "keeps the record as it is",
         OnMissing::Delete => "deletes the record",
     };
-    format!("{} {each}, {}; {into}; a 404 {missing}", request(asked), at_once(*concurrency))
+    format!("{} {each}, {}; {into}; a 404 {missing}", request(&asked.request), at_once(*concurrency))
 }
 
 /// How the way from the watermark to now is gone.

@@ -2,21 +2,25 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use minijinja::Value;
 use tokio::sync::oneshot;
 use url::Url;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::Error;
+use super::detail::Bare;
 use super::fetch::Verdict;
+use super::lane::unexplained;
 use super::render::Variables;
 use crate::plan::{
-    BodyPlan, CursorSource, Fact, Format, ListPlan, PageKind, Path, PathForm, SyncPlan, Template, TemplateError, limits,
+    BodyPlan, CursorSource, DetailShape, Fact, Format, ListPlan, PageKind, Path, PathForm, SyncPlan, Template,
+    TemplateError, limits,
 };
 use crate::record::json::Json;
 use crate::record::{
-    Batch, DecodeError, DecodeErrorKind, KeyReader, Keys, MapError, Mapper, MarkReader, Quarantined, decode, first,
-    matches, parse, select, surrogate, unpack,
+    Batch, DecodeError, DecodeErrorKind, KeyReader, Keys, MapError, Mapper, MarkReader, Presence, Quarantined,
+    Standing, decode, first, matches, parse, select, surrogate, unpack,
 };
 use crate::remote::{Client, Request, Response};
 use crate::scan::{Mark, Node, PageFacts, ScanState, Step, Stuck};
@@ -46,6 +50,8 @@ pub(super) enum Rows {
     Keys(KeyReader),
     /// items of a fan-out, which this path tells apart
     Items(Path),
+    /// details of records
+    Details,
 }
 
 /// The records that become rows of one model.
@@ -63,6 +69,8 @@ pub(super) enum Mapped {
     Keys(Keys),
     /// items of a fan-out, with their keys
     Items(Vec<(String, serde_json::Value)>),
+    /// records to which details are to be added
+    Bare(Bare),
 }
 
 /// What became of the records of a sync.
@@ -74,6 +82,27 @@ pub(super) struct PageRows {
     pub(super) nodes: Vec<Node>,
     /// they lead to places that are deeper than the walk goes
     pub(super) too_deep: bool,
+    /// records that are stored as they are
+    pub(super) known: Option<Known>,
+}
+
+/// Records that are stored as they are, by their keys.
+pub(super) struct Known {
+    /// the model's key columns, in key order
+    pub(super) keys: RecordBatch,
+    pub(super) key_hashes: Vec<u128>,
+    /// the highest incremental mark
+    pub(super) high: Option<Mark>,
+}
+
+impl PageRows {
+    pub(super) fn with_walk(self, nodes: Vec<Node>, too_deep: bool) -> Self {
+        Self { nodes, too_deep, ..self }
+    }
+
+    pub(super) fn with_known(self, known: Option<Known>) -> Self {
+        Self { known, ..self }
+    }
 }
 
 impl Reader {
@@ -88,48 +117,64 @@ impl Reader {
             facts.send(Ok(PageFacts::default())).ok()?;
             return Some(self.nothing());
         }
-        let (files, mended);
-        let format = &self.list.response.format;
-        let parsed = match unpack(&response.body) {
-            Err(error) => Err(error),
-            Ok(unpacked) => {
-                files = unpacked;
-                match (decode(format, &files), files.as_slice()) {
-                    (Err(error), [file]) if error.kind == DecodeErrorKind::Syntax && *format == Format::Json => {
-                        match surrogate::mend(file) {
-                            Some(bytes) => {
-                                mended = bytes;
-                                parse(&mended)
-                            }
-                            None => Err(error),
-                        }
-                    }
-                    (parsed, _) => parsed,
+        self.with_body(response, |parsed| {
+            let body = match parsed {
+                Ok(body) => body,
+                Err(error) => {
+                    // whoever waits for the facts reports it
+                    drop(facts.send(Err(self.not_decodable(request, response, &error))));
+                    return None;
+                }
+            };
+            let read = self.records(request, response, &body).and_then(|records| {
+                let facts = self.facts(request, response, &body, &records.all)?;
+                Ok((records, facts))
+            });
+            match read {
+                Err(error) => {
+                    drop(facts.send(Err(error)));
+                    None
+                }
+                Ok((records, found)) => {
+                    facts.send(Ok(found)).ok()?;
+                    Some(self.rows(&records))
                 }
             }
+        })
+    }
+
+    /// The details in an answer. Runs on a blocking thread.
+    pub(super) fn read_detail(
+        &self,
+        request: &Request,
+        response: &Response,
+        shape: DetailShape,
+    ) -> Result<Vec<serde_json::Value>, Error> {
+        self.with_body(response, |parsed| {
+            let body = parsed.map_err(|error| self.not_decodable(request, response, &error))?;
+            let records = self.records(request, response, &body)?;
+            if shape == DetailShape::Whole {
+                return Ok(vec![body.to_serde()]);
+            }
+            Ok(self.wanted(&records.all)?.into_iter().map(Json::to_serde).collect())
+        })
+    }
+
+    /// Hands out the body of an answer, unpacked and decoded.
+    fn with_body<T>(&self, response: &Response, then: impl FnOnce(Result<Json<'_>, DecodeError>) -> T) -> T {
+        let format = &self.list.response.format;
+        let files = match unpack(&response.body) {
+            Ok(files) => files,
+            Err(error) => return then(Err(error)),
         };
-        let body = match parsed {
-            Ok(body) => body,
-            Err(error) => {
-                // whoever waits for the facts reports it
-                drop(facts.send(Err(self.not_decodable(request, response, &error))));
-                return None;
-            }
-        };
-        let read = self.records(request, response, &body).and_then(|records| {
-            let facts = self.facts(request, response, &body, &records.all)?;
-            Ok((records, facts))
-        });
-        match read {
-            Err(error) => {
-                drop(facts.send(Err(error)));
-                None
-            }
-            Ok((records, found)) => {
-                facts.send(Ok(found)).ok()?;
-                Some(self.rows(&records))
-            }
+        let parsed = decode(format, &files);
+        if let (Err(error), [file], Format::Json) = (&parsed, files.as_slice(), format)
+            && error.kind == DecodeErrorKind::Syntax
+            && let Some(mended) = surrogate::mend(file)
+        {
+            return then(parse(&mended));
         }
+        then(parsed)
     }
 
     fn rows(&self, records: &Records<'_, '_>) -> Result<Mapped, Error> {
@@ -150,17 +195,52 @@ impl Reader {
                 keys.unreadable_reason = keys.unreadable_reason.map(|reason| self.client.redact(&reason));
                 return Ok(Mapped::Keys(keys));
             }
+            Rows::Details => return Err(unexplained()),
         };
+        if !self.plan.details.is_empty() {
+            return self.bare(shares, &records.all).map(Mapped::Bare);
+        }
         let batches = shares.iter().zip(&records.of_shares).map(|(share, own)| {
             let records = own.as_ref().unwrap_or(&records.all);
-            self.batch(&share.mapper, records)
+            self.mapped(share.mapper.map(records, &self.shared))
         });
         let mut batches: Vec<Batch> = batches.collect::<Result<_, _>>()?;
         // what the list turns away is turned away once, however many models take their share of it
         let others = batches.iter_mut().zip(&records.of_shares).skip(1).filter(|(_, own)| own.is_none());
         others.for_each(|(batch, _)| batch.filtered = 0);
         let (nodes, too_deep) = self.nodes(&records.all)?;
-        Ok(Mapped::Rows(PageRows { batches, nodes, too_deep }))
+        Ok(Mapped::Rows(PageRows { batches, nodes, too_deep, known: None }))
+    }
+
+    /// The records to which details are to be added.
+    fn bare(&self, shares: &[Share], records: &[&Json<'_>]) -> Result<Bare, Error> {
+        let (nodes, too_deep) = self.nodes(records)?;
+        let mut bare = Bare { records: Vec::with_capacity(records.len()), filtered: 0, nodes, too_deep };
+        let Some(Share { mapper, .. }) = shares.first() else { return Ok(bare) };
+        for record in records {
+            match mapper.standing(record, &self.shared).map_err(|error| self.template("where", &error))? {
+                Standing::Unwanted => bare.filtered += 1,
+                standing => bare.records.push((record.to_serde(), standing == Standing::Deleted)),
+            }
+        }
+        Ok(bare)
+    }
+
+    /// Maps records to which details were added, and of which so many were turned away before. Runs on a blocking thread.
+    pub(super) fn map_detailed(
+        &self,
+        records: Vec<(serde_json::Value, u64, Presence)>,
+        filtered: u64,
+    ) -> Result<PageRows, Error> {
+        let Rows::Models(shares) = &self.rows else { return Err(unexplained()) };
+        let records: Vec<_> =
+            records.into_iter().map(|(record, listed, presence)| (Json::from(record), listed, presence)).collect();
+        let batch = |share: &Share| self.mapped(share.mapper.clone().accepted().map_detailed(&records, &self.shared));
+        let mut batches: Vec<Batch> = shares.iter().map(batch).collect::<Result<_, _>>()?;
+        if let Some(first) = batches.first_mut() {
+            first.filtered += filtered;
+        }
+        Ok(PageRows { batches, ..PageRows::default() })
     }
 
     /// The places of a walk that these records lead to, and whether there are some that are deeper than it goes.
@@ -187,12 +267,13 @@ impl Reader {
         Ok((nodes, false))
     }
 
-    fn template(&self, place: &'static str, error: &str) -> Error {
+    pub(super) fn template(&self, place: &'static str, error: &str) -> Error {
         Error::Template { place, error: TemplateError(self.client.redact(error)) }
     }
 
-    fn batch(&self, mapper: &Mapper, records: &[&Json<'_>]) -> Result<Batch, Error> {
-        match mapper.map(records, &self.shared) {
+    /// A batch without secrets that the server has copied into its records.
+    fn mapped(&self, mapped: Result<Batch, MapError>) -> Result<Batch, Error> {
+        match mapped {
             Ok(mut batch) => {
                 self.hide_secrets_of(&mut batch);
                 Ok(batch)
@@ -360,7 +441,7 @@ impl Reader {
         let listed = &self.list.response.records;
         let of_shares: Vec<&[Path]> = match &self.rows {
             Rows::Models(shares) => shares.iter().map(|share| &share.records[..]).collect(),
-            Rows::Keys(_) | Rows::Items(_) => Vec::new(),
+            Rows::Keys(_) | Rows::Items(_) | Rows::Details => Vec::new(),
         };
         // with a path for each model there need be none for all of them
         let each_says = listed.is_empty() && !of_shares.is_empty();

@@ -83,6 +83,8 @@ pub(super) struct Commits<'t> {
     gone: Vec<Gone>,
     seen: Vec<(u64, arrow::array::RecordBatch)>,
     rows: usize,
+    /// of which are stored as they are
+    known: u64,
     bytes: usize,
     pages: u64,
     deadline: Option<tokio::time::Instant>,
@@ -103,6 +105,7 @@ impl<'t> Commits<'t> {
             gone: Vec::new(),
             seen: Vec::new(),
             rows: 0,
+            known: 0,
             bytes: 0,
             pages: 0,
             deadline: None,
@@ -175,7 +178,8 @@ impl<'t> Commits<'t> {
             Message::SkipItems(error) => report.skip(&partition, &error),
             Message::Flush { reply } => {
                 self.commit(report).await?;
-                drop(reply.send(()));
+                // whoever waits may have gone
+                let _ = reply.send(());
             }
             Message::EndPass { came, reply } => match self.end_pass(came, report).await {
                 Err(error @ Error::Guarded { .. }) => drop(reply.send(Err(error))),
@@ -254,30 +258,7 @@ impl<'t> Commits<'t> {
         let order = plan.order();
         let seen_by = seen_by(&plan, checkpoint);
         match mapped {
-            Mapped::Rows(PageRows { batches, nodes, too_deep }) => {
-                self.found.extend(nodes);
-                if let (true, Some(walk)) = (too_deep, &plan.walk) {
-                    scan.doubt("the walk did not go to its end");
-                    report.skip(partition, &Error::TooDeep { max: walk.depth_max });
-                }
-                for (mut batch, own) in batches.into_iter().zip(&mut self.batches) {
-                    self.rows += batch.rows.num_rows();
-                    self.bytes += batch.bytes;
-                    scan.unsorted |= batch.unsorted || batch.low.is_some() && batch.low < scan.high;
-                    let low = |hash: &u128| hash.to_le_bytes().first_chunk().map_or(0, |low| u64::from_le_bytes(*low));
-                    let hashes = batch.key_hashes.iter().map(low);
-                    scan.digest = hashes.fold(scan.digest, u64::wrapping_add);
-                    let now = (self.task.clock)();
-                    scan.high = scan.high.take().max(batch.high.clone().map(|mark| mark.not_after(now, plan.zone())));
-                    if batch.keyless > 0 {
-                        scan.doubt("a record without a readable key could be any of the rows");
-                    }
-                    batch.partition = (!partition.is_empty()).then(|| Arc::clone(partition));
-                    batch.seen_by = seen_by;
-                    own.push(batch);
-                }
-                self.pages += 1;
-            }
+            Mapped::Rows(rows) => self.push_rows(partition, rows, &mut scan, seen_by, report),
             Mapped::Keys(keys) => {
                 self.rows += keys.keys.num_rows();
                 self.bytes += keys.keys.get_array_memory_size();
@@ -298,7 +279,7 @@ impl<'t> Commits<'t> {
                     self.gone.extend(gone);
                 }
             }
-            Mapped::Items(_) => return Err(unexplained()),
+            Mapped::Items(_) | Mapped::Bare(_) => return Err(unexplained()),
         }
         let closes = done && !needs_finish(&plan, partition, lane, &scan);
         let (records, unproven) = (scan.records, scan.unproven.clone());
@@ -310,6 +291,46 @@ impl<'t> Commits<'t> {
         }
         self.touch(partition);
         Ok(())
+    }
+
+    /// Takes the rows of a page into the group.
+    fn push_rows(
+        &mut self,
+        partition: &Arc<str>,
+        rows: PageRows,
+        scan: &mut ScanState,
+        seen_by: Option<u64>,
+        report: &mut SyncReport,
+    ) {
+        let PageRows { batches, nodes, too_deep, known } = rows;
+        let (plan, now) = (Arc::clone(&self.task.plan), (self.task.clock)());
+        self.found.extend(nodes);
+        if let (true, Some(walk)) = (too_deep, &plan.walk) {
+            scan.doubt("the walk did not go to its end");
+            report.skip(partition, &Error::TooDeep { max: walk.depth_max });
+        }
+        let up_to_now = |mark: Option<Mark>| mark.map(|mark| mark.not_after(now, plan.zone()));
+        for (mut batch, own) in batches.into_iter().zip(&mut self.batches) {
+            self.rows += batch.rows.num_rows();
+            self.bytes += batch.bytes;
+            scan.unsorted |= batch.unsorted || batch.low.is_some() && batch.low < scan.high;
+            scan.digest = batch.key_hashes.iter().map(low_half).fold(scan.digest, u64::wrapping_add);
+            scan.high = scan.high.take().max(up_to_now(batch.high.clone()));
+            if batch.keyless > 0 {
+                scan.doubt("a record without a readable key could be any of the rows");
+            }
+            batch.partition = (!partition.is_empty()).then(|| Arc::clone(partition));
+            batch.seen_by = seen_by;
+            own.push(batch);
+        }
+        if let Some(known) = known {
+            self.rows += known.keys.num_rows();
+            self.known += known.keys.num_rows() as u64;
+            scan.digest = known.key_hashes.iter().map(low_half).fold(scan.digest, u64::wrapping_add);
+            scan.high = scan.high.take().max(up_to_now(known.high));
+            self.seen.extend(seen_by.map(|scan| (scan, known.keys)));
+        }
+        self.pages += 1;
     }
 
     /// What the end of a partition's scan means for the pass.
@@ -345,6 +366,7 @@ impl<'t> Commits<'t> {
             gone: std::mem::take(&mut self.gone),
             seen: std::mem::take(&mut self.seen),
             pages: self.pages,
+            known: std::mem::take(&mut self.known),
             ..self.group()
         };
         for ended in self.ended.drain(..) {
@@ -353,7 +375,7 @@ impl<'t> Commits<'t> {
         let batches = || group.filled.iter().flat_map(|filled| &filled.batches);
         let (filtered, nulled): (u64, u64) =
             batches().fold((0, 0), |(filtered, nulled), batch| (filtered + batch.filtered, nulled + batch.nulled));
-        let rows = batches().map(|batch| batch.rows.num_rows() as u64).sum();
+        let rows = batches().map(|batch| batch.rows.num_rows() as u64).sum::<u64>() + group.known;
         let pages = self.pages;
         (self.rows, self.bytes, self.pages, self.deadline) = (0, 0, 0, None);
         let committed = self.task.writer.call(move |store| store.commit(group)).await?;
@@ -627,6 +649,7 @@ impl<'t> Commits<'t> {
             walked: None,
             checkpoints: Vec::new(),
             pages: 0,
+            known: 0,
             now: (self.task.clock)(),
         }
     }
@@ -666,6 +689,10 @@ impl<'t> Commits<'t> {
         }
         kept
     }
+}
+
+fn low_half(hash: &u128) -> u64 {
+    hash.to_le_bytes().first_chunk().map_or(0, |low| u64::from_le_bytes(*low))
 }
 
 /// The seen keys that are not wanted any more, where a part of the sync had them noted by `before` and goes on with those of `keep`. The other

@@ -112,6 +112,16 @@ pub enum Error {
         /// what is wrong
         error: TemplateError,
     },
+    /// an answer without some of the details that were asked for
+    #[error("{request} did not tell of {lacks} of the {of} records that it was asked for")]
+    DetailMissing {
+        /// the request, masked
+        request: String,
+        /// records without a detail
+        lacks: usize,
+        /// records in all
+        of: usize,
+    },
     /// a record that leads further down and does not say where
     #[error("`walk.bind.{name}`: there is nothing at `{path}` of a record that `into` selects")]
     WalkKey {
@@ -287,6 +297,7 @@ impl Error {
             | Self::TokenMissing { .. }
             | Self::ItemKey { .. }
             | Self::WalkKey { .. }
+            | Self::DetailMissing { .. }
             | Self::Restless { .. }
             | Self::WindowTooFull { .. }
             | Self::Guarded { .. } => ErrorKind::Data,
@@ -375,6 +386,7 @@ impl Error {
             Self::Restless { .. } => "list_kept_changing",
             Self::Items { .. } => "bad_items",
             Self::ItemKey { .. } => "item_key",
+            Self::DetailMissing { .. } => "detail_missing",
             Self::WalkKey { .. } => "walk_key",
             Self::TooDeep { .. } => "walk_too_deep",
             Self::ItemUnknown { .. } => "item_unknown",
@@ -437,6 +449,9 @@ impl Error {
             }
             Self::Items { .. } => "an item is a text, a number, or a map with `key`".into(),
             Self::ItemKey { .. } => "check `key` of the `list`".into(),
+            Self::DetailMissing { .. } => {
+                "say what that means: `detail: { on_404: delete }`, or `skip`; check `detail.key` if all are missing".into()
+            }
             Self::WalkKey { .. } => "check the path, and which records `into` selects".into(),
             Self::TooDeep { .. } => "raise `walk.max_depth` if the API really is that deep".into(),
             Self::ItemUnknown { sync, .. } => format!("read the records again: `headwater run {sync} --full`"),

@@ -554,7 +554,9 @@ impl Items {
                             ready.extend(items.into_iter().map(entry));
                         }
                         Some(Err(error)) => return Err(error),
-                        Some(Ok(Mapped::Rows(_) | Mapped::Keys(_))) | None => return Err(unexplained()),
+                        Some(Ok(Mapped::Rows(_) | Mapped::Keys(_) | Mapped::Bare(_))) | None => {
+                            return Err(unexplained());
+                        }
                     }
                 }
                 let next = ready.pop_front();

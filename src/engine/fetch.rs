@@ -17,7 +17,7 @@ use crate::store::RequestRecord;
 pub(super) enum Fetched {
     /// an answer with a status below 300
     Answer(Response),
-    /// 404, where the caller said that it may be the end of a counted list
+    /// there is no such page: 404, where the caller said that it may be the end of a counted list; or no such detail
     NoSuchPage,
     /// an answer that the sync's own words explain
     Verdict(Verdict),
@@ -74,12 +74,13 @@ impl Fetcher {
         log.map(|mut log| std::mem::take(&mut *log)).unwrap_or_default()
     }
 
-    /// Sends a request, waits and sends it again as the plan allows. `by_token`: it carries the token of a delta feed.
+    /// Sends a request, waits and sends it again as the plan allows. `missing` are the statuses that say that there is nothing at the place that
+    /// is asked for; `by_token`: it carries the token of a delta feed.
     pub(super) async fn fetch(
         &self,
         reader: &Arc<Reader>,
         request: &Request,
-        may_be_past_end: bool,
+        missing: &[u16],
         by_token: bool,
     ) -> Result<Fetched, Error> {
         let client = &reader.client;
@@ -90,7 +91,7 @@ impl Fetcher {
             let next = match &sent {
                 Ok(response) => {
                     let verdict = reader.judge(response, by_token)?.map(Fetched::Verdict);
-                    self.answered(&mut rules, response, (verdict, may_be_past_end)).await?
+                    self.answered(&mut rules, response, (verdict, missing)).await?
                 }
                 Err(error @ remote::Error::Parked { wait, .. }) => return Err(self.parked(error.to_string(), *wait)),
                 Err(error) => {
@@ -127,7 +128,7 @@ impl Fetcher {
         &self,
         rules: &mut Rules<'_>,
         response: &Response,
-        (verdict, may_be_past_end): (Option<Fetched>, bool),
+        (verdict, missing): (Option<Fetched>, &[u16]),
     ) -> Result<Next, Error> {
         if let Some(verdict) = verdict {
             return Ok(Next::Done(verdict));
@@ -152,7 +153,7 @@ impl Fetcher {
                 client.got_in(response);
                 Next::Answered
             }
-            404 if may_be_past_end => Next::Done(Fetched::NoSuchPage),
+            status if missing.contains(&status) => Next::Done(Fetched::NoSuchPage),
             401 if client.can_renew() && rules.may_renew(response) => {
                 client.refuse_token(response);
                 Next::Renewed

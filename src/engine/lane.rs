@@ -8,6 +8,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::answer::{Mapped, Reader, Rows, Share};
 use super::commit::{Message, Next};
+use super::detail;
 use super::fetch::{Fetched, Fetcher, Verdict};
 use super::render::{self, Variables};
 use super::sync::Task;
@@ -57,7 +58,8 @@ impl Asked {
         };
         let mut left_out = None;
         let (may_be_past_end, by_token) = (counted && scan.pages > 0, scan.since_token.is_some());
-        let (facts, mapped) = match fetcher.fetch(reader, &request, may_be_past_end, by_token).await? {
+        let missing: &[u16] = if may_be_past_end { &[404] } else { &[] };
+        let (facts, mapped) = match fetcher.fetch(reader, &request, missing, by_token).await? {
             Fetched::Verdict(Verdict::Expired) => return Err(Error::TokenExpired),
             Fetched::Verdict(Verdict::Split) => return Ok(None),
             Fetched::NoSuchPage => nothing(PageFacts { past_end: true, ..PageFacts::default() }),
@@ -255,7 +257,18 @@ impl Lanes {
         if lane != Lane::Feed && lane != Lane::Sweep {
             (self.task.observer)(Some(&self.task.plan.id), Event::Page { records, total });
         }
-        let (mapped, done) = (fetched.mapped, fetched.step == Step::Done);
+        let (mut mapped, done) = (fetched.mapped, fetched.step == Step::Done);
+        if !self.task.plan.details.is_empty() && matches!(lane, Lane::Main | Lane::Window(_)) {
+            // what cannot be had of a record is a fault of this list, and not of what is committed
+            let rows = match mapped.await.map_err(|error| Error::Bug(error.to_string()))? {
+                Some(Ok(Mapped::Bare(bare))) => {
+                    detail::complete(&self.fetcher, reader, bare, Some(&self.task.writer)).await?
+                }
+                Some(Err(error)) => return Err(error),
+                Some(Ok(_)) | None => return Err(unexplained()),
+            };
+            mapped = tokio::spawn(async move { Some(Ok(rows)) });
+        }
         Ok(Some(Page { lane, mapped, after: scan.clone(), done, left_out: fetched.left_out }))
     }
 

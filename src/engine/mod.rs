@@ -4,6 +4,7 @@ mod answer;
 mod clock;
 mod commit;
 mod connect;
+mod detail;
 mod error;
 mod event;
 mod fanout;

@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 
 use super::answer::Mapped;
 use super::clock::system_clock;
+use super::detail;
 use super::fanout::{Items, Origin, RowsOf};
 use super::fetch::{Fetched, Fetcher};
 use super::lane::{Partition, reader, unexplained};
@@ -91,7 +92,7 @@ pub async fn preview(
     let mut preview = Preview { requests: Vec::new(), batches: Vec::new(), more: true };
     while preview.more && scan.pages < pages_max {
         let request = render::request(plan, &plan.list, &reader.shared, &scan)?;
-        let Fetched::Answer(response) = fetcher.fetch(&reader, &request, false, false).await? else { break };
+        let Fetched::Answer(response) = fetcher.fetch(&reader, &request, &[], false).await? else { break };
         let mut shown = PreviewRequest {
             line: client.masked(&request),
             headers: client.masked_headers(&request),
@@ -108,10 +109,14 @@ pub async fn preview(
         preview.requests.push(shown);
         preview.more = reader.advance(&mut scan, &facts)? == Step::More;
         if let Some(batch) = batch.await.map_err(|error| Error::Bug(error.to_string()))? {
-            match batch? {
+            let mapped = match batch? {
+                Mapped::Bare(bare) => detail::complete(&fetcher, &reader, bare, None).await?,
+                mapped => mapped,
+            };
+            match mapped {
                 // the rows of the first of several models
                 Mapped::Rows(rows) => preview.batches.extend(rows.batches.into_iter().next()),
-                Mapped::Keys(_) | Mapped::Items(_) => return Err(unexplained()),
+                Mapped::Keys(_) | Mapped::Items(_) | Mapped::Bare(_) => return Err(unexplained()),
             }
         }
     }

@@ -77,6 +77,12 @@ impl Variables {
         self.pairs.iter().any(|(name, _)| matches!(*name, "parent" | "walk"))
     }
 
+    /// With one more.
+    pub(super) fn and(mut self, given: (&'static str, Value)) -> Self {
+        self.pairs.push(given);
+        self
+    }
+
     pub(super) fn value(&self) -> Value {
         Value::from_pairs(self.pairs.iter().cloned())
     }

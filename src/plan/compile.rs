@@ -311,11 +311,14 @@ fn filled_by<'d>(documents: &'d Documents, provider: &str, model: &str) -> Fille
     let syncs = documents.syncs.iter().filter(|((of, _), typed)| of == provider && fills(&typed.spec));
     let levels = syncs.map(|(_, typed)| typed.spec.for_each.iter().flatten().map(|level| level.name.as_str()));
     let levels: Vec<Vec<&str>> = levels.map(Iterator::collect).collect();
-    let mut syncs = documents.syncs.iter().filter(|((of, _), typed)| of == provider && fills(&typed.spec));
-    let walks = syncs.any(|(_, typed)| typed.spec.walk.is_some());
+    let any = |is: fn(&SyncSpec) -> bool| {
+        documents.syncs.iter().any(|((of, _), typed)| of == provider && fills(&typed.spec) && is(&typed.spec))
+    };
+    let walks = any(|spec| spec.walk.is_some());
     let shared = |name: &&str| levels.iter().all(|others| others.contains(name));
     Filled {
         partitioned: walks || levels.iter().any(|levels| !levels.is_empty()),
+        listed: any(|spec| spec.detail.iter().flat_map(|details| &details.0).any(|detail| detail.only_changed)),
         levels: levels.first().into_iter().flatten().copied().filter(shared).collect(),
     }
 }
@@ -669,7 +672,7 @@ fn instance(
         deletes,
         partitions,
         walk,
-        detail,
+        details,
         on_webhook,
         budget,
         input: _,
@@ -691,7 +694,7 @@ fn instance(
         deletes,
         partitions,
         walk,
-        detail,
+        details,
         on_webhook,
         budget,
         input,

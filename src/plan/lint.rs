@@ -210,7 +210,7 @@ pub(super) fn recorded(sink: &mut Sink, place: &Place<'_>, model: &ModelPlan, sy
 /// The records of a sync that become rows of `model`, in the answers that its tests give.
 fn records_of<'t>(model: &ModelPlan, draft: &SyncDraft, tests: &[&'t TestSpec]) -> Vec<&'t Value> {
     // a record that is put together from several answers stands in none of them
-    if draft.detail.is_some() || draft.job.is_some() {
+    if !draft.details.is_empty() || draft.job.is_some() {
         return Vec::new();
     }
     let own = draft.outputs.iter().find(|output| output.model.name == model.name).map(|output| &output.records);

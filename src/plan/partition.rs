@@ -8,9 +8,13 @@ use super::place::{Place, Sink};
 use super::provider::ProviderWords;
 use super::sync::Beside;
 use super::variables::Variables;
-use super::{DetailPlan, LevelPlan, LevelSource, OnMissing, PartitionPlan, WalkPlan, request, words};
+use super::{
+    DetailPlan, DetailShape, Format, LevelPlan, LevelSource, ListPlan, OnMissing, PagePlan, PartitionPlan,
+    ResponsePlan, WalkPlan, request, words,
+};
 use crate::spec::{
-    DetailSpec, ForEachFromSpec, ForEachSpec, ListSpec, OnErrorSpec, OnMissingSpec, RowsSpec, SyncSpec, WalkSpec,
+    DetailSpec, DetailsSpec, ForEachFromSpec, ForEachSpec, ListSpec, OnErrorSpec, OnMissingSpec, RowsSpec, SyncSpec,
+    WalkSpec,
 };
 
 /// Compiles what makes partitions of a sync at `place`, `for_each` and `walk`, if it has one of them; `None` where a mistake was found.
@@ -138,8 +142,30 @@ pub(super) fn walk(sink: &mut Sink, place: &Place<'_>, spec: &WalkSpec, open: Va
     Some(WalkPlan { into: into?, bind: bind?, start: start?, depth_max: max_depth.unwrap_or(32) })
 }
 
-/// Compiles `detail`; `None` where a mistake was found.
-pub(super) fn detail(
+/// Compiles what stands under `detail`; `None` where a mistake was found.
+pub(super) fn details(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: Option<&DetailsSpec>,
+    provider: &ProviderWords<'_>,
+    open: Variables<'_>,
+) -> Option<Vec<DetailPlan>> {
+    let specs = spec.map_or(&[][..], |DetailsSpec(specs)| specs);
+    let plans: Vec<_> = specs
+        .iter()
+        .enumerate()
+        .map(|(index, spec)| detail(sink, &detail_place(place, index), spec, provider, open))
+        .collect();
+    plans.into_iter().collect()
+}
+
+/// Where one of the details stands: `detail` is a map, or a list of them.
+pub(super) fn detail_place<'p>(place: &Place<'p>, index: usize) -> Place<'p> {
+    if place.node().is_some_and(Value::is_array) { place.index(index) } else { place.clone() }
+}
+
+/// Compiles one detail; `None` where a mistake was found.
+fn detail(
     sink: &mut Sink,
     place: &Place<'_>,
     spec: &DetailSpec,
@@ -148,7 +174,6 @@ pub(super) fn detail(
 ) -> Option<DetailPlan> {
     let DetailSpec { request: asked, response, name, replace, batch, key, concurrency, when, only_changed, on_404 } =
         spec;
-    sink.not_yet(place, "`detail`");
     let mut names = open.but(&["page"]);
     names.push(if batch.is_some() { "records" } else { "record" });
     let asked = request::request(sink, &place.key("request"), asked, provider, open.with(&names));
@@ -180,9 +205,21 @@ pub(super) fn detail(
     let key = words::singular_path(sink, &place.key("key"), key.as_deref().unwrap_or("$.id"));
     let record = request::record_names(open);
     let when = words::optional_predicate(sink, &place.key("when"), when.as_ref(), open.with(&record));
+    let answer = answer?;
+    let shape = match &answer {
+        None => DetailShape::Whole,
+        Some(_) if batch.is_some() => DetailShape::Keyed,
+        Some(ResponsePlan { records, .. }) => match records.as_slice() {
+            [one] if one.is_singular() => DetailShape::One,
+            _ => DetailShape::List,
+        },
+    };
+    let whole = || ResponsePlan { format: Format::Json, records: Vec::new(), optional: false, filter: None };
+    let response = answer.unwrap_or_else(whole);
+    let list = Arc::new(ListPlan { request: asked?, response, pagination: PagePlan::one() });
     Some(DetailPlan {
-        request: asked?,
-        response: answer?,
+        list,
+        shape,
         member: name.clone(),
         batch: batch.zip(key),
         concurrency: concurrency.unwrap_or(4),

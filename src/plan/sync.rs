@@ -9,10 +9,10 @@ use super::place::{Place, Sink};
 use super::provider::ProviderWords;
 use super::variables::Variables;
 use super::{
-    Budget, ColumnType, DeletePlan, DetailPlan, DownloadPlan, ErrorAction, ErrorRule, IncrementalPlan, JobPlan,
-    LevelSource, MarkKind, ModelPlan, OnWebhook, OutputPlan, PageKind, PagePlan, PartitionPlan, Predicate, RequestPlan,
-    ResponsePlan, Schedule, Scope, Template, TokenFeed, ValuePlan, WalkPlan, WebhookAction, deletes, incremental, lint,
-    paging, partition, provider, request, schedule, webhook, words,
+    Budget, ColumnSource, ColumnType, DeletePlan, DetailPlan, DownloadPlan, ErrorAction, ErrorRule, IncrementalPlan,
+    JobPlan, LevelSource, MarkKind, ModelPlan, OnWebhook, OutputPlan, PageKind, PagePlan, PartitionPlan, Predicate,
+    RequestPlan, ResponsePlan, Schedule, Scope, Template, TokenFeed, ValuePlan, WalkPlan, WebhookAction, deletes,
+    incremental, lint, paging, partition, provider, request, schedule, webhook, words,
 };
 use crate::spec::{
     CursorSpec, JobSpec, LinkSpec, ModelRefSpec, NextUrlSpec, OffsetSpec, OutputSpec, PageSpec, PaginationSpec,
@@ -39,7 +39,7 @@ pub(super) struct SyncDraft {
     pub(super) deletes: DeletePlan,
     pub(super) partitions: Option<PartitionPlan>,
     pub(super) walk: Option<WalkPlan>,
-    pub(super) detail: Option<DetailPlan>,
+    pub(super) details: Vec<DetailPlan>,
     pub(super) on_webhook: Vec<OnWebhook>,
     pub(super) budget: Budget,
     pub(super) input: Option<Value>,
@@ -67,7 +67,7 @@ impl SyncDraft {
             DeletePlan::Sweep(sweep) => requests.push(&sweep.list.request),
             DeletePlan::None | DeletePlan::Absence { .. } | DeletePlan::Flag { .. } | DeletePlan::Webhook => {}
         }
-        requests.extend(self.detail.iter().map(|detail| &detail.request));
+        requests.extend(self.details.iter().map(|detail| &detail.list.request));
         for on in &self.on_webhook {
             if let WebhookAction::Fetch(asked) = &on.then {
                 requests.push(asked);
@@ -224,8 +224,7 @@ pub(super) fn sync(
     });
     let partitions = partition::partitions(sink, place, spec, beside, open);
     let walk = words::optional(walk.as_ref(), |spec| partition::walk(sink, &place.key("walk"), spec, open));
-    let detail =
-        words::optional(detail.as_ref(), |spec| partition::detail(sink, &place.key("detail"), spec, provider, open));
+    let details = partition::details(sink, &place.key("detail"), detail.as_ref(), provider, open);
     let on_webhook = webhook::on_webhook(sink, &place.key("on_webhook"), on_webhook, provider, open);
     let schedule = schedule::schedule(sink, &place.key("schedule"), schedule_spec.as_ref());
     let budget = budget(sink, place, spec);
@@ -248,7 +247,7 @@ pub(super) fn sync(
         deletes: deletes?.unwrap_or(DeletePlan::None),
         partitions: partitions?,
         walk: walk?,
-        detail: detail?,
+        details: details?,
         on_webhook: on_webhook?,
         budget: budget?,
         input: input.cloned(),
@@ -537,24 +536,42 @@ fn repeats_differ(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
             DownloadPlan::Url(_) | DownloadPlan::Parts(_) => None,
         });
     }
-    asked.extend(draft.detail.iter().map(|detail| &detail.request));
+    asked.extend(draft.details.iter().map(|detail| &detail.list.request));
     for (is, code, at, message, hint, variable) in repeats {
         if is && !place.is_broken() && !asked.iter().any(|asked| request::request_names(asked, variable)) {
             sink.key_error(code, &at, message, Some(hint.to_owned()));
         }
     }
-    if let Some(detail) = &draft.detail
-        && !place.is_broken()
-    {
+    if !place.is_broken() {
+        details_differ(sink, place, draft);
+    }
+}
+
+/// Each detail must be another one, and the records that it is asked for those of the list.
+fn details_differ(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
+    let at = place.key("detail");
+    for (index, detail) in draft.details.iter().enumerate() {
+        let at = partition::detail_place(&at, index);
         let variable = if detail.batch.is_some() { "records" } else { "record" };
-        if !request::request_names(&detail.request, variable) {
+        if !request::request_names(&detail.list.request, variable) {
             let message = format!("nothing in the request names `{variable}`: each detail would be the same");
             let hint = match detail.batch {
                 Some(_) => "send the ids: `query: { ids: \"{{ records | map(attribute='id') | join(',') }}\" }`",
                 None => "name the record: `get: \"/messages/{{ record.id }}\"`",
             };
-            sink.key_error("E111", &place.key("detail").key("request"), message, Some(hint.to_owned()));
+            sink.key_error("E111", &at.key("request"), message, Some(hint.to_owned()));
         }
+        let keyed = draft.model.key.iter().all(|at| matches!(draft.model.columns[*at].source, ColumnSource::Path(_)));
+        if detail.only_changed && !keyed {
+            let hint = "let the columns of the key have a `path`, or take the line out".to_owned();
+            let message = "`only_changed` finds the stored row by its key, which here only a template gives";
+            sink.key_error("E111", &at.key("only_changed"), message, Some(hint));
+        }
+    }
+    if !draft.details.is_empty() && draft.outputs.iter().any(|output| !output.records.is_empty()) {
+        let hint = "let the outputs share the records of `response`, each by its `where`".to_owned();
+        let message = "a detail is asked for each record of `response`, and here outputs have records of their own";
+        sink.key_error("E111", &at, message, Some(hint));
     }
 }
 

@@ -25,6 +25,8 @@ pub(super) const HISTORY_COLUMNS: [&str; 2] = ["valid_from", "valid_to"];
 pub(super) struct Filled<'a> {
     /// one of them has `for_each` or `walk`
     pub(super) partitioned: bool,
+    /// one of them asks for details of changed records only
+    pub(super) listed: bool,
     /// the levels that all of them have, so that a column can name them
     pub(super) levels: Vec<&'a str>,
 }
@@ -99,6 +101,7 @@ pub(super) fn model(
         raw: *raw,
         history: *history,
         partitioned: filled.partitioned,
+        listed: filled.listed,
         columns_from: None,
         children: Vec::new(),
     };
@@ -260,6 +263,7 @@ fn children_plans(
             raw: false,
             history: half.history,
             partitioned: false,
+            listed: false,
             columns_from: None,
             children: Vec::new(),
         };

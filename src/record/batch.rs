@@ -24,6 +24,8 @@ pub struct Batch {
     pub fates: Vec<Fate>,
     /// the records as they came, of a model with `raw`
     pub raw: Option<Raw>,
+    /// xxh3-64 of each record as its list had it, if details were asked for it
+    pub listed: Option<Vec<Option<u64>>>,
     /// records that are no rows
     pub quarantined: Vec<Quarantined>,
     /// the typed keys of quarantined records whose key could be read (the model's key columns, in key order): they count as seen
@@ -85,6 +87,8 @@ pub struct Keys {
     pub keys: RecordBatch,
     /// per entry, a hash of its key and its time
     pub hashes: Vec<u64>,
+    /// per entry, xxh3-128 of its typed key, as [`Batch::key_hashes`] has it
+    pub key_hashes: Vec<u128>,
     /// per entry, its time: since when the row is gone
     pub marks: Vec<Option<Mark>>,
     /// entries whose key or time cannot be read

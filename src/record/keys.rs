@@ -11,7 +11,7 @@ use super::columns::{ColumnBuilder, arrow_type};
 use super::hash::{self, Scratch};
 use super::map::MarkReader;
 use super::{Json, Keys, first};
-use crate::plan::{ColumnType, Path, SyncPlan};
+use crate::plan::{ColumnSource, ColumnType, Path, SyncPlan};
 
 /// Reads the keys of a model's rows out of entries.
 #[derive(Debug, Clone)]
@@ -52,12 +52,27 @@ impl KeyReader {
         Self { columns, mark, schema }
     }
 
+    /// Of the model's own records, by the paths of its columns; none where a template gives a part of the key.
+    pub fn of_records(plan: &SyncPlan) -> Option<Self> {
+        let path = |at: &usize| match &plan.model.columns[*at].source {
+            ColumnSource::Path(path) => Some((*at, path.clone())),
+            ColumnSource::Template(_) | ColumnSource::Parent(_) => None,
+        };
+        let key: Vec<(usize, Path)> = plan.model.key.iter().map(path).collect::<Option<_>>()?;
+        Some(Self::new(plan, &key, plan.incremental.as_ref().map(MarkReader::of)))
+    }
+
+    /// Whether the key of this entry can be read.
+    pub fn reads(&self, entry: &Json<'_>) -> bool {
+        self.cells(entry).is_ok() && self.mark.as_ref().is_none_or(|mark| mark.read(entry).is_ok())
+    }
+
     /// The keys of one page, in the order of its entries.
     pub fn read(&self, entries: &[&Json<'_>]) -> Keys {
         let mut builders: Vec<ColumnBuilder> =
             self.columns.iter().map(|column| ColumnBuilder::new(&column.column_type, entries.len())).collect();
         let mut scratch = Scratch::default();
-        let (mut hashes, mut marks) = (Vec::new(), Vec::new());
+        let (mut hashes, mut key_hashes, mut marks) = (Vec::new(), Vec::new(), Vec::new());
         let (mut unreadable, mut unreadable_reason) = (0, None);
         for entry in entries {
             let read = self.cells(entry).and_then(|cells| {
@@ -70,6 +85,7 @@ impl KeyReader {
                     let key = hash::key(typed, &mut scratch);
                     let time = mark.as_ref().map(ToString::to_string).unwrap_or_default();
                     hashes.push(xxh3_64(format!("{key:x} {time}").as_bytes()));
+                    key_hashes.push(key);
                     marks.push(mark);
                     builders.iter_mut().zip(&cells).for_each(|(builder, cell)| builder.append(cell));
                 }
@@ -82,7 +98,7 @@ impl KeyReader {
         let arrays = builders.into_iter().map(ColumnBuilder::finish).collect();
         let keys = RecordBatch::try_new(Arc::clone(&self.schema), arrays)
             .expect("the columns are built from the schema's types, a value for each entry");
-        Keys { keys, hashes, marks, unreadable, unreadable_reason }
+        Keys { keys, hashes, key_hashes, marks, unreadable, unreadable_reason }
     }
 
     fn cells<'j>(&self, entry: &'j Json<'j>) -> Result<Vec<Cell<'j>>, String> {

@@ -72,6 +72,8 @@ pub struct Mapper {
     children: Vec<(Path, Mapper)>,
     /// its records are the items of a nested list, which need be no objects
     is_child: bool,
+    /// its records were deleted
+    is_gone: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -104,6 +106,28 @@ struct Sources<'j> {
     places: &'j Places,
     /// the values of the row that the item stands in
     parent: &'j [Cell<'j>],
+}
+
+/// What a record is before it is mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// it becomes a row
+    Wanted,
+    /// it says that it is deleted
+    Deleted,
+    /// `where` turns it away, or it is older than what is wanted
+    Unwanted,
+}
+
+/// What the details say of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// it has all of them
+    Whole,
+    /// it lacks one, which there is not
+    Bare,
+    /// it was deleted
+    Gone,
 }
 
 /// What is wrong with a record.
@@ -147,6 +171,7 @@ impl Mapper {
             layout: Layout::new(model),
             children: model.children.iter().map(child).collect(),
             is_child: false,
+            is_gone: false,
         };
         for (at, column) in model.columns.iter().enumerate() {
             let source = mapper.source(&column.source);
@@ -171,6 +196,28 @@ impl Mapper {
     #[must_use]
     pub fn from(self, floor: Option<Mark>) -> Self {
         Self { floor, ..self }
+    }
+
+    /// For records whose standing was asked already.
+    pub fn accepted(self) -> Self {
+        Self { filter: None, floor: None, ..self }
+    }
+
+    /// What a record is before it is mapped.
+    ///
+    /// # Errors
+    /// A template of `where` fails, in words.
+    pub fn standing(&self, record: &Json<'_>, context: &Value) -> Result<Standing, String> {
+        let scope = Scope::new(record, context);
+        if !self.filter.as_ref().map_or(Ok(true), |filter| scope.matches(filter))? {
+            return Ok(Standing::Unwanted);
+        }
+        let mark = self.mark.as_ref().and_then(|mark| mark.peek(record));
+        if mark.zip(self.floor.as_ref()).is_some_and(|(mark, floor)| mark < *floor) {
+            return Ok(Standing::Unwanted);
+        }
+        let is_deleted = self.flag.as_ref().is_some_and(|flag| scope.matches(&flag.when).unwrap_or(false));
+        Ok(if is_deleted { Standing::Deleted } else { Standing::Wanted })
     }
 
     /// For records that are rows already: `where`, `deletes.flag` and the watermark have been asked when they came, and do not count.
@@ -215,6 +262,24 @@ impl Mapper {
             self.record(record, (context, &[]), &places, &mut page)?;
         }
         Ok(page.finish())
+    }
+
+    /// The same of records to which details were added: each with its hash as the list had it, and whether it is there at all.
+    ///
+    /// # Errors
+    /// As [`Mapper::map`].
+    pub fn map_detailed(&self, records: &[(Json<'_>, u64, Presence)], context: &Value) -> Result<Batch, MapError> {
+        let mut page = self.page(records.len());
+        let mut listed = Vec::with_capacity(records.len());
+        let places = self.places();
+        let gone = Self { is_gone: true, ..self.clone() };
+        for (record, hash, presence) in records {
+            let mapper = if *presence == Presence::Gone { &gone } else { self };
+            mapper.record(record, (context, &[]), &places, &mut page)?;
+            // one without its details asks for them again
+            listed.resize(page.rows(), (*presence == Presence::Whole).then_some(*hash));
+        }
+        Ok(Batch { listed: Some(listed), ..page.finish() })
     }
 
     fn page(&self, records: usize) -> Page<'_> {
@@ -307,7 +372,11 @@ impl Mapper {
         cells: &mut [Cell<'j>],
     ) -> Result<(Fate, u64), Fault> {
         within("its JSON", sources.record.size())?;
-        let fate = self.flag.as_ref().map_or(Ok(Fate::Live), |flag| flag.fate(sources.record, scope))?;
+        let fate = match &self.flag {
+            _ if self.is_gone => Fate::Deleted(None),
+            Some(flag) => flag.fate(sources.record, scope)?,
+            None => Fate::Live,
+        };
         // a tombstone needs its key and nothing else
         let dead = fate != Fate::Live;
         if !dead {

@@ -30,7 +30,7 @@ pub use decode::{DecodeError, DecodeErrorKind, parse};
 pub use format::decode;
 pub use json::Json;
 pub use keys::KeyReader;
-pub use map::{MapError, Mapper, MarkReader};
+pub use map::{MapError, Mapper, MarkReader, Presence, Standing};
 pub use raw::Raw;
 pub use select::{first, matches, select};
 pub use unpack::unpack;

@@ -174,6 +174,7 @@ impl<'m> Page<'m> {
             row_hashes: self.row_hashes,
             fates: self.fates,
             raw: self.raw,
+            listed: None,
             quarantined: self.quarantined,
             quarantined_keys,
             keyless: self.keyless,

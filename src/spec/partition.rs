@@ -1,5 +1,8 @@
+use std::borrow::Cow;
+
 use indexmap::IndexMap;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{self, Deserializer, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -98,7 +101,8 @@ pub struct WalkSpec {
 pub struct DetailSpec {
     /// The request; it names the record as `record`, or with `batch` the records as `records`.
     pub request: RequestSpec,
-    /// Where the details stand in the answer; without it the whole answer is the one detail.
+    /// Where the details stand in the answer; without it the whole answer is the one detail. A path that can lead to several gives a list of
+    /// them.
     pub response: Option<ResponseSpec>,
     /// The detail becomes this member of the record.
     #[serde(rename = "as")]
@@ -124,6 +128,48 @@ pub struct DetailSpec {
     /// What a 404 means.
     #[serde(default)]
     pub on_404: OnMissingSpec,
+}
+
+/// The details of a record: one, or several that are asked for one after the other, each seeing what those before it gave.
+#[derive(Debug, Clone)]
+pub struct DetailsSpec(pub Vec<DetailSpec>);
+
+impl<'de> Deserialize<'de> for DetailsSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = DetailsSpec;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a detail, or a list of details")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, members: A) -> Result<DetailsSpec, A::Error> {
+                let one = DetailSpec::deserialize(de::value::MapAccessDeserializer::new(members))?;
+                Ok(DetailsSpec(vec![one]))
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, items: A) -> Result<DetailsSpec, A::Error> {
+                Vec::deserialize(de::value::SeqAccessDeserializer::new(items)).map(DetailsSpec)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl JsonSchema for DetailsSpec {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "DetailsSpec".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let one = generator.subschema_for::<DetailSpec>();
+        json_schema!({ "anyOf": [one, { "type": "array", "items": one, "minItems": 1, "maxItems": 8 }] })
+    }
 }
 
 /// What it means that the request for a detail is answered with 404.

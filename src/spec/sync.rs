@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::expression::{DurationText, EmbeddedSchema, PathText, PredicateText};
 use super::{
-    AllowSpec, DeletesSpec, DetailSpec, ErrorRuleSpec, ForEachSpec, IncrementalSpec, JobSpec, ModelSpec, OnErrorSpec,
+    AllowSpec, DeletesSpec, DetailsSpec, ErrorRuleSpec, ForEachSpec, IncrementalSpec, JobSpec, ModelSpec, OnErrorSpec,
     OnWebhookSpec, OneOrMany, PaginationSpec, RequestSpec, ResponseSpec, ScheduleSpec, WalkSpec,
 };
 
@@ -66,8 +66,8 @@ pub struct SyncSpec {
     pub on_error: Option<OnErrorSpec>,
     /// Lists in lists, such as folders in folders.
     pub walk: Option<WalkSpec>,
-    /// One more request for each record, or for each batch of records.
-    pub detail: Option<DetailSpec>,
+    /// One more request for each record, or for each batch of records; or a list of such.
+    pub detail: Option<DetailsSpec>,
     /// What is done with the events that the provider's `webhooks` receive.
     #[serde(default)]
     pub on_webhook: Vec<OnWebhookSpec>,

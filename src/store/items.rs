@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use duckdb::{Connection, params, params_from_iter};
 use serde_json::{Map, Value};
@@ -11,7 +12,8 @@ use super::catalog;
 use super::error::Error;
 use super::layout::own;
 use super::ledger::{OF_SYNC, stamp};
-use super::sql::{ident, list, literal};
+use super::sql::{ident, joined, list, literal};
+use super::stage;
 use super::tables::{key_names, table_of};
 use crate::plan::{ModelPlan, SyncId};
 use crate::scan::Node;
@@ -75,6 +77,43 @@ pub fn rows(
         ItemRow { key, change, row }
     });
     Ok(Some(rows.collect()))
+}
+
+/// Which of these rows live and have come from records that their list had with these hashes.
+///
+/// # Errors
+/// [`Error::Rows`] when the columns are not the model's key; DuckDB refuses.
+pub fn are_listed(
+    db: &Connection,
+    model: &ModelPlan,
+    id: &SyncId,
+    keys: &RecordBatch,
+    hashes: &[u64],
+) -> Result<Vec<bool>, Error> {
+    let failed = || Error::database("look for rows that are as they were");
+    let mut are = vec![false; hashes.len()];
+    if hashes.is_empty() || !catalog::has(db, &table_of(model)).map_err(failed())? {
+        return Ok(are);
+    }
+    let key = stage::stage_listed(db, model, keys, hashes)?;
+    let same = key_names(model).into_iter().zip(&key).map(|(name, value)| format!("t.{} = {value}", ident(&name)));
+    let select = format!(
+        "SELECT s._ord FROM {} s JOIN {} t ON {} AND t._listed = s._listed \
+         WHERE t._connection = ? AND t._variant = ? AND t._deleted_at IS NULL",
+        stage::OTHER_KEYS,
+        table_of(model),
+        joined(same, " AND "),
+    );
+    let mut statement = db.prepare(&select).map_err(failed())?;
+    let found: Vec<usize> = statement
+        .query_map(params![id.connection, id.variant], |row| row.get(0))
+        .and_then(Iterator::collect)
+        .map_err(failed())?;
+    stage::drop(db, stage::OTHER_KEYS)?;
+    for at in found {
+        are[at] = true;
+    }
+    Ok(are)
 }
 
 /// The partitions of a sync that it remembers, in no order.

@@ -12,7 +12,7 @@
 //! benefit the changed rows stand together at the end, where `_change > n` finds them by their zone maps. A deletion keeps the row's values:
 //! updating four columns took 83 ms for 1,000 rows, copying whole rows 338 ms.
 //!
-//! **The record as it came** (`raw`) and the partition that gave it are no part of "has it changed". Where one is another and the row is as
+//! **The record as it came** (`raw`), as its list had it, and the partition that gave it are no part of "has it changed". Where one is another and the row is as
 //! it was, the row is written again with it and with all else as it was, its change number too.
 
 use std::collections::HashSet;
@@ -25,11 +25,11 @@ use super::history;
 use super::ledger::{change_counter, set_change_counter, stamp};
 use super::sql::{ident, joined, list};
 use super::stage::{self, KEYS, ROWS, Staged};
-use super::tables::{added_columns, key_names, table_of};
+use super::tables::{added_columns, beside, key_names, table_of};
 use crate::plan::{ModelPlan, SyncId};
 use crate::record::Batch;
 
-/// The temporary table of what changes: `_ord`, `_hash`, `_gone_at`, with `raw` `_raw_hash`, `target`, `first_seen_at`, `what`, `change`.
+/// The temporary table of what changes: `_ord`, `_hash`, `_gone_at`, what [`beside`] says, `target`, `first_seen_at`, `what`, `change`.
 const DELTA: &str = "temp.main.headwater_delta";
 
 /// What a merge did.
@@ -184,23 +184,22 @@ impl Into<'_> {
             .zip(&self.staged.key)
             .map(|(name, value)| format!("t.{} = {value}", ident(name)))
             .collect::<Vec<_>>();
-        let raw = self.refreshes();
+        let refreshes = self.refreshes();
         let (join, kept) = if self.kept {
             ("JOIN", " AND t._deleted_at IS NULL AND t._raw_hash = s._raw_hash")
         } else {
             ("LEFT JOIN", "")
         };
         let same = "t.rowid IS NOT NULL AND t._deleted_at IS NULL AND NOT s._gone AND t._hash = s._hash";
-        let (as_it_was, numbered) = match (self.kept, raw) {
+        let (as_it_was, numbered) = match (self.kept, refreshes) {
             (true, _) => (format!("WHEN {same} THEN 'same' "), format!("PARTITION BY {same} ")),
             (false, true) => (format!("WHEN {same} THEN 'raw' "), format!("PARTITION BY {same} ")),
             (false, false) => Default::default(),
         };
-        let other = |is: bool, name: &str| {
-            if is { format!(" OR t.{name} IS DISTINCT FROM s.{name}") } else { String::new() }
-        };
-        let other_record =
-            other(raw && self.model.raw, "_raw_hash") + &other(raw && self.model.partitioned, "_partition");
+        let other_record: String = beside(self.model)
+            .filter(|_| refreshes)
+            .map(|name| format!(" OR t.{name} IS DISTINCT FROM s.{name}"))
+            .collect();
         let changes = if self.kept {
             String::new()
         } else {
@@ -209,9 +208,8 @@ impl Into<'_> {
                  ELSE NOT s._gone END"
             )
         };
-        // rows that are mapped again stay in the partition that they are of
-        let partition = if self.kept { "t._partition" } else { "s._partition" };
-        let beside = self.raw_hash_of("s") + &self.when_partitioned(partition);
+        // rows that are mapped again are of the same record, which came from where it did
+        let beside = self.beside_of(if self.kept { "t" } else { "s" });
         let classify = format!(
             "CREATE OR REPLACE TEMP TABLE {DELTA} AS \
              SELECT s._ord, s._hash, s._gone_at{beside}, t.rowid AS target, t._first_seen_at AS first_seen_at, \
@@ -254,12 +252,12 @@ impl Into<'_> {
     /// Rows that are as they were, with another record.
     fn insert_refreshed(&self) -> Result<(), Error> {
         let table = table_of(self.model);
-        let record = self.model.raw.then_some("CAST(r._raw AS JSON) AS _raw, d._raw_hash AS _raw_hash");
-        let partition = self.model.partitioned.then_some("d._partition AS _partition");
+        let record = self.model.raw.then(|| "CAST(r._raw AS JSON) AS _raw".to_owned());
+        let beside = beside(self.model).map(|name| format!("d.{name} AS {name}"));
         let insert = format!(
             "INSERT INTO {table} SELECT t.* REPLACE ({}) \
              FROM {DELTA} d JOIN {table} t ON t.rowid = d.target JOIN {ROWS} r ON r._ord = d._ord WHERE d.what = 'raw'",
-            list(record.into_iter().chain(partition))
+            list(record.into_iter().chain(beside))
         );
         self.db.execute(&insert, []).map_err(Error::database("refresh the records of rows"))?;
         Ok(())
@@ -295,22 +293,12 @@ impl Into<'_> {
 
     /// Whether a row that is as it was is written again where its record or its partition is another.
     fn refreshes(&self) -> bool {
-        (self.model.raw || self.model.partitioned) && !self.kept
+        beside(self.model).next().is_some() && !self.kept
     }
 
-    /// What stands behind the metadata in a row of this alias, behind a comma.
+    /// What stands behind the metadata in a row of this alias, each behind a comma.
     fn beside_of(&self, alias: &str) -> String {
-        self.raw_hash_of(alias) + &self.when_partitioned(&format!("{alias}._partition"))
-    }
-
-    /// The expression behind a comma, if the table has partitions.
-    fn when_partitioned(&self, expression: &str) -> String {
-        if self.model.partitioned { format!(", {expression}") } else { String::new() }
-    }
-
-    /// With `raw`, the hash of the record in a row of this alias, behind a comma.
-    fn raw_hash_of(&self, alias: &str) -> String {
-        if self.model.raw { format!(", {alias}._raw_hash") } else { String::new() }
+        beside(self.model).map(|name| format!(", {alias}.{name}")).collect()
     }
 }
 

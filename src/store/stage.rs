@@ -21,7 +21,7 @@ use super::tables::table_of;
 use crate::plan::ModelPlan;
 use crate::record::{Batch, Fate};
 
-/// The temporary table of a group's keys: `_ord`, `_hash`, `_gone`, `_gone_at`, `_partition`, `_scan` (that notes the key), with `raw`
+/// The temporary table of a group's keys: `_ord`, `_hash`, `_gone`, `_gone_at`, `_partition`, `_scan` (that notes the key), `_listed`, with `raw`
 /// `_raw_hash`, and the key's columns; one row per key.
 pub const KEYS: &str = "temp.main.headwater_keys";
 /// The temporary table of the rows to write: `_ord`, with `raw` `_raw` as text, and all columns.
@@ -101,6 +101,7 @@ pub fn stage_keys(db: &Connection, model: &ModelPlan, batches: &[Batch]) -> Resu
         "_gone_at TIMESTAMPTZ",
         "_partition VARCHAR",
         "_scan UBIGINT",
+        "_listed UBIGINT",
     ];
     let facts = facts.into_iter().chain(model.raw.then_some("_raw_hash UBIGINT")).map(str::to_owned);
     create(db, KEYS, facts.chain(columns.iter().map(StagedColumn::definition)))?;
@@ -193,6 +194,34 @@ pub fn stage_gone(db: &Connection, model: &ModelPlan, rows: &RecordBatch) -> Res
     Ok((columns.iter().map(|column| column.value("s")).collect(), "s._gone_at".to_owned()))
 }
 
+/// Stages keys of rows with their numbers and the hashes of their records in their list (`_ord`, `_listed`); gives the expressions over `s`
+/// of the keys' values.
+///
+/// # Errors
+/// [`Error::Rows`] when the columns are not the model's key.
+pub fn stage_listed(
+    db: &Connection,
+    model: &ModelPlan,
+    keys: &RecordBatch,
+    hashes: &[u64],
+) -> Result<Vec<String>, Error> {
+    if keys.num_columns() != model.key.len() || keys.num_rows() != hashes.len() {
+        return Err(misfit(model, &"the keys are not those of the records"));
+    }
+    let schema = keys.schema();
+    let columns = staged_columns(model, model.key.iter().copied().zip(schema.fields()))?;
+    let beside = ["_ord BIGINT", "_listed UBIGINT"].map(str::to_owned);
+    create(db, OTHER_KEYS, beside.into_iter().chain(columns.iter().map(StagedColumn::definition)))?;
+    let facts: Vec<(Field, ArrayRef)> = vec![
+        (Field::new("_ord", DataType::Int64, true), Arc::new((0i64..).take(hashes.len()).collect::<Int64Array>())),
+        (Field::new("_listed", DataType::UInt64, true), Arc::new(UInt64Array::from(hashes.to_vec()))),
+    ];
+    let mut appender = appender(db, OTHER_KEYS)?;
+    append(&mut appender, with_columns(facts, keys).map_err(|error| misfit(model, &error))?)?;
+    appender.flush().map_err(Error::database("stage the keys of records"))?;
+    Ok(columns.iter().map(|column| column.value("s")).collect())
+}
+
 /// Drops a temporary table, so that its memory is free.
 pub fn drop(db: &Connection, table: &str) -> Result<(), Error> {
     db.execute_batch(&format!("DROP TABLE IF EXISTS {table}")).map_err(Error::database("drop a temporary table"))
@@ -250,6 +279,11 @@ fn keys_of(model: &ModelPlan, batch: &Batch, ords: &[Option<i64>]) -> Result<Rec
     let scan: UInt64Array = std::iter::repeat_n(batch.seen_by, rows).collect();
     facts.push((Field::new("_partition", DataType::Utf8, true), partition));
     facts.push((Field::new("_scan", DataType::UInt64, true), Arc::new(scan)));
+    let listed: UInt64Array = match &batch.listed {
+        Some(listed) => listed.iter().copied().collect(),
+        None => UInt64Array::new_null(rows),
+    };
+    facts.push((Field::new("_listed", DataType::UInt64, true), Arc::new(listed)));
     if let Some(raw) = &batch.raw {
         let hashes = UInt64Array::from(raw.hashes().to_vec());
         facts.push((Field::new("_raw_hash", DataType::UInt64, true), Arc::new(hashes)));
@@ -271,9 +305,13 @@ fn kept(rows: RecordBatch, keep: &BooleanArray) -> Result<RecordBatch, ArrowErro
 
 fn check(model: &ModelPlan, batch: &Batch, shape: &Arc<Schema>) -> Result<(), Error> {
     let rows = batch.rows.num_rows();
-    let lengths = [batch.key_hashes.len(), batch.row_hashes.len(), batch.fates.len()];
+    let listed = batch.listed.as_ref().map_or(rows, Vec::len);
+    let lengths = [batch.key_hashes.len(), batch.row_hashes.len(), batch.fates.len(), listed];
     if lengths.iter().any(|length| *length != rows) {
-        return Err(misfit(model, &format!("{rows} rows have {lengths:?} key hashes, row hashes and fates")));
+        return Err(misfit(
+            model,
+            &format!("{rows} rows have {lengths:?} key hashes, row hashes, fates and hashes of the list"),
+        ));
     }
     if rows > 0 && batch.raw.as_ref().map(|raw| raw.hashes().len()) != model.raw.then_some(rows) {
         return Err(misfit(model, &"the records do not come as `raw` says"));

@@ -73,6 +73,10 @@ pub const PARTITION: (&str, &str, &str) = (
     "The item of `for_each` that gave the row last: its key, or a JSON array of the keys of all levels.",
 );
 
+/// The column that headwater adds to the tables of models that a sync with `detail: { only_changed: true }` fills: it stands at the end.
+pub const LISTED: (&str, &str, &str) =
+    ("_listed", "UBIGINT", "Hash of the record as its list had it: while it is that, its details are not asked for.");
+
 /// A change to a table, as `headwater.schema_changes` keeps it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct SchemaChange {
@@ -363,7 +367,18 @@ pub type AddedColumn = &'static (&'static str, &'static str, &'static str);
 /// The columns that a table has beside those of its model, in the order in which they stand behind them.
 pub fn added_columns(model: &ModelPlan) -> impl Iterator<Item = AddedColumn> {
     let raw: &[_] = if model.raw { &RAW } else { &[] };
-    raw.iter().take(1).chain(&METADATA).chain(raw.iter().skip(1)).chain(model.partitioned.then_some(&PARTITION))
+    raw.iter()
+        .take(1)
+        .chain(&METADATA)
+        .chain(raw.iter().skip(1))
+        .chain(model.partitioned.then_some(&PARTITION))
+        .chain(model.listed.then_some(&LISTED))
+}
+
+/// Those of them that are no part of "has it changed" and are known of each record: they are staged with the keys.
+pub fn beside(model: &ModelPlan) -> impl Iterator<Item = &'static str> {
+    let raw = model.raw.then_some(RAW[1].0);
+    raw.into_iter().chain(model.partitioned.then_some(PARTITION.0)).chain(model.listed.then_some(LISTED.0))
 }
 
 /// Those of them that not every table has.

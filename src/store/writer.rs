@@ -53,6 +53,8 @@ pub struct Group {
     pub walked: Option<Walked>,
     /// what the sync remembers once these pages are committed, by partition; that of a sync of one part is empty
     pub checkpoints: Vec<(Arc<str>, Checkpoint)>,
+    /// records that are stored as they are, and of which nothing else came
+    pub known: u64,
     /// pages in the group
     pub pages: u64,
     /// the time of the commit
@@ -256,6 +258,20 @@ impl Store {
         items::rows(self.attached()?, model, id, after, count)
     }
 
+    /// Which of these rows, given by their keys, live and have come from records that their list had with these hashes.
+    ///
+    /// # Errors
+    /// [`Error::Rows`] when the columns are not the model's key; the file cannot be had or read.
+    pub fn are_listed(
+        &mut self,
+        model: &ModelPlan,
+        id: &SyncId,
+        keys: &RecordBatch,
+        hashes: &[u64],
+    ) -> Result<Vec<bool>, Error> {
+        items::are_listed(self.attached()?, model, id, keys, hashes)
+    }
+
     /// The partitions that a sync remembers.
     ///
     /// # Errors
@@ -358,13 +374,14 @@ impl Store {
         let first = Arc::clone(first);
         // before the file is taken: others can read it meanwhile
         let mut staged = Some(stage::stage_keys(self.warehouse.connection(), &first, batches)?);
-        let Group { id, run_id, filled: _, gone, seen: listed, walked, checkpoints, pages, now } = &group;
+        let Group { id, run_id, filled: _, gone, seen: listed, walked, checkpoints, known, pages, now } = &group;
         let committed = self.transaction("commit the pages", |db| {
             let deleted = gone::mark(db, &first, id, gone, *now)?;
             history::follow(db, &first, id, deleted.changes, *now)?;
             let of_items = children::follow(db, &first, id, deleted.changes, *now)?;
             let mut changes = spanned(deleted.changes, of_items);
             let mut counts = Counts { pages: *pages, deleted: deleted.rows, ..Counts::default() };
+            (counts.records, counts.unchanged) = (*known, *known);
             for (at, Filled { model, batches }) in filled.iter_mut().enumerate() {
                 let staged = match staged.take() {
                     Some(staged) => staged,

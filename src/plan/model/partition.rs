@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use crate::plan::{ListPlan, ModelPlan, Path, Predicate, RequestPlan, ResponsePlan, ValuePlan};
+use crate::plan::{ListPlan, ModelPlan, Path, Predicate, ValuePlan};
 
 /// The request once for each item, levels in levels, and for each place of a walk.
 #[derive(Debug, Clone)]
@@ -63,10 +63,10 @@ pub struct WalkPlan {
 /// One more request for each record, or for each batch of records.
 #[derive(Debug, Clone)]
 pub struct DetailPlan {
-    /// the request
-    pub request: RequestPlan,
-    /// where the details stand; none = the whole answer is the one detail
-    pub response: Option<ResponsePlan>,
+    /// the request, and where the details stand
+    pub list: Arc<ListPlan>,
+    /// what of the answer is the detail
+    pub shape: DetailShape,
     /// the member of the record that the detail becomes; none = it takes the record's place
     pub member: Option<String>,
     /// records that share a request, with the path that is the same in record and detail
@@ -79,6 +79,19 @@ pub struct DetailPlan {
     pub only_changed: bool,
     /// what a 404 means
     pub on_missing: OnMissing,
+}
+
+/// What of an answer is the detail of a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DetailShape {
+    /// all of it
+    Whole,
+    /// the one value at its path
+    One,
+    /// the list of all values at its paths
+    List,
+    /// of a batch, the value that has the same key
+    Keyed,
 }
 
 /// What it means that a record has no detail.

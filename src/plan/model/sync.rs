@@ -61,8 +61,8 @@ pub struct SyncPlan {
     pub partitions: Option<PartitionPlan>,
     /// lists in lists
     pub walk: Option<WalkPlan>,
-    /// one more request for each record
-    pub detail: Option<DetailPlan>,
+    /// more requests for each record, one after the other
+    pub details: Vec<DetailPlan>,
     /// what is done with events
     pub on_webhook: Vec<OnWebhook>,
     /// where a run stops

@@ -27,6 +27,8 @@ pub struct ModelPlan {
     pub history: bool,
     /// a sync with `for_each` or `walk` fills it: its rows tell of which partition they are
     pub partitioned: bool,
+    /// a sync that asks only for details of changed records fills it: its rows tell what their records were in the list
+    pub listed: bool,
     /// columns that are known only with `config` and `input`
     pub columns_from: Option<ColumnsFrom>,
     /// nested lists as tables of their own

@@ -106,6 +106,7 @@ pub(super) fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
             history: false,
             columns_from: None,
             partitioned: false,
+            listed: false,
             children: Vec::new(),
         }),
         list: Arc::new(ListPlan {
@@ -125,7 +126,7 @@ pub(super) fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
         deletes: DeletePlan::None,
         partitions: None,
         walk: None,
-        detail: None,
+        details: Vec::new(),
         on_webhook: Vec::new(),
         budget: Budget::default(),
         input: serde_json::json!({}),

@@ -4,7 +4,7 @@
 use super::super::error::Error;
 use super::super::sql::list;
 use super::found::Found;
-use super::{PARTITION, RAW, conflict, key_names, optional_columns};
+use super::{LISTED, PARTITION, RAW, conflict, key_names, optional_columns};
 use crate::plan::{ColumnType, ModelPlan};
 
 /// One change that brings a table in line with its model.
@@ -185,7 +185,7 @@ impl Change {
 
 /// Whether it is a column of headwater's own, which nothing but a record that comes fills.
 fn is_optional(name: &str) -> bool {
-    RAW.iter().chain([&PARTITION]).any(|(own, ..)| *own == name)
+    RAW.iter().chain([&PARTITION, &LISTED]).any(|(own, ..)| *own == name)
 }
 
 fn until(model: &ModelPlan, volatile: bool) -> String {

@@ -61,6 +61,7 @@ pub fn model(columns: &[(&str, &str)], key: &[&str]) -> ModelPlan {
         history: false,
         columns_from: None,
         partitioned: false,
+        listed: false,
         children: Vec::new(),
     }
 }
@@ -106,6 +107,7 @@ pub fn batch(model: &ModelPlan, records: &[Record]) -> Batch {
         row_hashes: records.iter().map(|record| xxh3_64(hashed(record).to_string().as_bytes())).collect(),
         fates: records.iter().map(|record| record.1).collect(),
         raw: model.raw.then(|| raw_of(records)),
+        listed: None,
         quarantined: Vec::new(),
         quarantined_keys: rows(&model.key.iter().map(|&at| &model.columns[at]).collect::<Vec<_>>(), &[]),
         keyless: 0,
@@ -294,6 +296,7 @@ impl Bench {
             gone: Vec::new(),
             seen: Vec::new(),
             walked: None,
+            known: 0,
             now: at(minutes),
         }
     }
