@@ -64,11 +64,7 @@ impl Error {
 /// # Errors
 /// No project file, a file that cannot be read, a folder that is named and not there, or too many files.
 pub fn read_project(folder: &Path) -> Result<Vec<Input>, Error> {
-    let file = folder.join(PROJECT_FILE);
-    if !file.is_file() {
-        return Err(Error::NoProject(folder.display().to_string()));
-    }
-    let project = read(&file, folder)?;
+    let project = project_file(folder)?;
     let (providers, integrations) =
         (folders(folder, &project, "providers")?, folders(folder, &project, "integrations")?);
     let mut inputs =
@@ -140,11 +136,15 @@ fn add(
 /// # Errors
 /// There is none, or it cannot be read.
 pub fn project_text(folder: &Path) -> Result<String, Error> {
+    Ok(project_file(folder)?.text.clone())
+}
+
+fn project_file(folder: &Path) -> Result<Arc<Source>, Error> {
     let file = folder.join(PROJECT_FILE);
     if !file.is_file() {
         return Err(Error::NoProject(folder.display().to_string()));
     }
-    Ok(read(&file, folder)?.text.clone())
+    read(&file, folder)
 }
 
 /// Puts another text into the project file of a folder, whole or not at all.

@@ -129,6 +129,18 @@ fn a_person_agrees_in_the_browser_and_what_the_api_tells_is_kept() {
 }
 
 #[test]
+fn what_the_api_tells_does_not_reach_the_terminal_as_it_is() {
+    let server = OAuth::start(1_000, 2);
+    let project = project(&server, &["people"]);
+    let provider = std::fs::read_to_string(project.path().join("providers/api.yaml")).expect("the provider");
+    project.write("providers/api.yaml", provider.replace("account: $.id }", "account: $.id, owner: $.name }"));
+    let output = connect(&project, &[]);
+    assert!(output.stdout.contains("owner = Ann·[2J") && !output.stdout.contains('\u{1b}'), "{output:?}");
+    let listed = headwater(&project, &["connections", "--json"]).json().remove(0);
+    assert_eq!(listed["facts"]["owner"], "Ann\u{1b}[2J", "and is kept as it is");
+}
+
+#[test]
 fn a_redirect_that_answers_something_else_is_refused() {
     let server = OAuth::start(1_000, 2);
     let project = project(&server, &["people"]);

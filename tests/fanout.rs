@@ -81,6 +81,62 @@ fn each_item_is_a_partition_with_its_own_place() {
     assert_eq!(project.column("select partition from headwater.partitions order by all"), ["", "a", "b", "c", "d"]);
 }
 
+/// Delta feeds by repository: all that it has, or what changed since its token `<repo><n>`; older tokens have expired.
+fn deltas(of: &[(&str, u64, &[u64], &[u64])]) -> impl Fn(&Request) -> Reply + use<> {
+    let of: BTreeMap<String, (u64, Vec<u64>, Vec<u64>)> =
+        of.iter().map(|(repo, at, all, new)| ((*repo).to_owned(), (*at, all.to_vec(), new.to_vec()))).collect();
+    move |request| {
+        let repo = request.path.split('/').nth(2).unwrap_or_default();
+        let (at, all, new) = &of[repo];
+        let items =
+            match request.param("since").map(|token| token.strip_prefix(repo).and_then(|at| at.parse::<u64>().ok())) {
+                None => all.clone(),
+                Some(Some(since)) if since == *at => Vec::new(),
+                Some(Some(since)) if since + 1 == *at => new.clone(),
+                // one of another partition, too
+                Some(_) => return Reply::status(410, "{}"),
+            };
+        let page = request.number("page", 0);
+        let found: Vec<Value> =
+            items.iter().skip(page * 2).take(2).map(|id| json!({ "id": id, "name": "one" })).collect();
+        let next = if (page + 1) * 2 < items.len() { json!(page + 1) } else { Value::Null };
+        let token = if next.is_null() { json!(format!("{repo}{at}")) } else { Value::Null };
+        Reply::json(&json!({ "items": found, "next": next, "token": token }))
+    }
+}
+
+#[test]
+fn each_partition_of_a_delta_feed_has_a_token_and_loses_its_own_alone() {
+    let api = Api::start(deltas(&[("a", 1, &[1, 2, 3], &[]), ("b", 1, &[4, 5], &[]), ("c", 1, &[], &[])]));
+    let words = sync(
+        "incremental: { token: { from: $.token, expired: { status: 410 } } }\n\
+         deletes: { flag: { when: \"$[?@.gone == true]\" } }",
+    );
+    let project = project(&api, &words.replace("/issues\"", "/issues\", query: { since: \"{{ watermark }}\" }"));
+    assert_eq!(project.done_at("2024-06-01")["added"], 5);
+    let tokens =
+        "select partition, state->>'token' as token from headwater.checkpoints where partition <> '' order by all";
+    let kept = |a: &str, b: &str, c: &str| {
+        [("a", a), ("b", b), ("c", c)].map(|(partition, token)| json!({ "partition": partition, "token": token }))
+    };
+    assert_eq!(project.rows(tokens), kept("a1", "b1", "c1"));
+    api.asked();
+    // a has one more, b has lost its token and one row, c has nothing new
+    api.becomes(deltas(&[("a", 2, &[1, 9], &[9]), ("b", 7, &[5, 6], &[]), ("c", 1, &[], &[])]));
+    let report = project.done_at("2024-06-02");
+    assert_eq!((&report["added"], &report["deleted"]), (&json!(2), &json!(1)), "{report}");
+    assert_eq!(live(&project), ["a1", "a2", "a3", "a9", "b5", "b6"], "4 of b is gone; of a nothing that was not told");
+    let asked = |repo: &str, more: &str| format!("GET /repos/{repo}/issues{more}");
+    let expected = [asked("a", "?since=a1"), asked("b", ""), asked("b", "?since=b1"), asked("c", "?since=c1")];
+    assert_eq!(sorted(api.asked()), sorted(expected.to_vec()));
+    assert_eq!(project.rows(tokens), kept("a2", "b7", "c1"));
+    assert_eq!(project.number("select count(*) from headwater.\"seen_api.items\""), 0);
+    // and then each goes on from its own
+    assert_eq!(project.done_at("2024-06-03")["deleted"], 0);
+    assert_eq!(sorted(api.asked()), [asked("a", "?since=a2"), asked("b", "?since=b7"), asked("c", "?since=c1")]);
+    assert_eq!(live(&project), ["a1", "a2", "a3", "a9", "b5", "b6"]);
+}
+
 #[test]
 fn what_a_partition_does_not_return_is_deleted_there_alone() {
     let api = Api::start(issues(&THREE));

@@ -236,7 +236,8 @@ fn a_server_with_too_many_requests_gets_fewer_at_once_until_it_has_room() {
     let count = std::sync::Arc::clone(&refused);
     let api = Api::start(move |request| {
         let others = inside.fetch_add(1, Ordering::SeqCst);
-        // what an answer takes to make
+        // No test waits for this: it is the time that an answer takes to make. Without it requests do not meet in the server, however many
+        // are sent at once, so it would refuse none.
         std::thread::sleep(Duration::from_millis(4));
         inside.fetch_sub(1, Ordering::SeqCst);
         if others >= 2 {

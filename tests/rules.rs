@@ -1,7 +1,8 @@
 //! The rules of `errors`: what an answer means that is not what was asked for.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -96,6 +97,121 @@ fn retry_ends_after_the_attempts_of_the_plan() {
     assert_eq!((code, &report["requests"]), (3, &json!(3)));
     let message = report["error"]["message"].as_str().expect("a message");
     assert!(message.contains("answered 200 OK; still failing after 3 attempts: {\"error\":\"busy\"}"), "{message}");
+}
+
+const COSTS: &str = "errors:\n  - status: 200\n    when: \"{{ response.body.errors and response.body.errors[0].extensions.code == 'THROTTLED' }}\"\n    \
+    then: retry\n    wait: \"{{ (response.body.extensions.cost.requestedQueryCost - response.body.extensions.cost.throttleStatus.currentlyAvailable) \
+    / response.body.extensions.cost.throttleStatus.restoreRate }}\"\n";
+
+/// A GraphQL query for all records, with more words.
+fn graphql(more: &str) -> String {
+    format!(
+        "request: {{ post: /graphql, body: {{ graphql: {{ query: \"query {{ items }}\" }} }} }}\n\
+         response: {{ records: \"$.data.items[*]\" }}\ndeletes: {{ absence: {{}} }}\n{more}"
+    )
+}
+
+/// The answer of Shopify's GraphQL to a query that costs more than is left.
+fn throttled(cost: &Value, left: &Value, per_second: &Value) -> Reply {
+    let status = json!({ "maximumAvailable": 1000.0, "currentlyAvailable": left, "restoreRate": per_second });
+    Reply::json(&json!({
+        "errors": [{ "message": "Throttled", "extensions": { "code": "THROTTLED" } }],
+        "extensions": { "cost": { "requestedQueryCost": cost, "actualQueryCost": null, "throttleStatus": status } },
+    }))
+}
+
+#[test]
+fn an_answer_can_tell_in_its_body_how_long_to_wait() {
+    let (count, asked) = (AtomicUsize::new(0), Arc::new(Mutex::new(Vec::new())));
+    let times = Arc::clone(&asked);
+    let api = Api::start(move |_| {
+        times.lock().expect("times").push(Instant::now());
+        match count.fetch_add(1, Ordering::Relaxed) {
+            0 => throttled(&json!(70), &json!(66), &json!(20)),
+            _ => Reply::json(&json!({ "data": { "items": [record(1), record(2)] } })),
+        }
+    });
+    let project = Project::simple(&api.url(), &graphql(COSTS), MODEL);
+    let (code, report) = run(&project);
+    assert_eq!((code, &report["requests"], &report["added"]), (0, &json!(2), &json!(2)), "{report}");
+    let asked = asked.lock().expect("times");
+    // the backoff of the project is 5 ms at most
+    assert!(asked[1] - asked[0] >= Duration::from_millis(200), "4 points at 20 a second: {:?}", asked[1] - asked[0]);
+    let explained = project.headwater(&["explain"]).stdout;
+    assert!(explained.contains("is tried again after {{ (response.body.extensions.cost"), "{explained}");
+}
+
+#[test]
+fn a_run_is_parked_where_an_answer_tells_to_wait_for_longer_than_it_may() {
+    let api = Api::start(|_| throttled(&json!(100), &json!(0), &json!("0.01")));
+    let rule = COSTS.replace("throttleStatus.restoreRate", "throttleStatus.restoreRate | float");
+    let project = Project::simple(&api.url(), &graphql(&rule), MODEL);
+    let (code, report) = run(&project);
+    assert_eq!((code, &report["state"], &report["requests"]), (0, &json!("paused"), &json!(1)), "{report}");
+}
+
+#[test]
+fn what_cannot_be_waited_for_is_tried_again_as_ever() {
+    let (nothing, zero) = (Value::Null, json!(0));
+    for (cost, left, per_second) in [
+        (&json!(10), &json!(20), &json!(1)),
+        (&json!(10), &json!(10), &json!(1)),
+        (&json!(10), &zero, &zero),
+        (&json!("a lot"), &zero, &json!(1)),
+        (&nothing, &nothing, &nothing),
+        (&json!([1]), &zero, &json!(1)),
+        (&json!(1e18), &zero, &json!(1)),
+        (&json!(1e300), &zero, &json!(1e-300)),
+    ] {
+        let api = first(2, {
+            let reply = throttled(cost, left, per_second);
+            move || reply.clone()
+        });
+        let list = one_page(COSTS);
+        let project = Project::simple(&api.url(), &list, MODEL);
+        let (code, report) = run(&project);
+        assert_eq!((code, &report["requests"]), (0, &json!(3)), "{cost} {left} {per_second}: {report}");
+    }
+    for (told, code, state) in
+        [("abc", 0, "completed"), (" 0.001 ", 0, "completed"), ("1000000", 0, "paused"), ("nan", 0, "completed")]
+    {
+        let api = first(1, move || Reply::status(400, &json!({ "seconds": told }).to_string()));
+        let rule = "errors: [{ status: 400, then: retry, wait: \"{{ response.body.seconds }}\" }]";
+        let project = Project::simple(&api.url(), &one_page(rule), MODEL);
+        let (found, report) = run(&project);
+        assert_eq!((found, &report["state"]), (code, &json!(state)), "{told}: {report}");
+    }
+}
+
+#[test]
+fn an_answer_with_errors_beside_its_data_can_be_accepted() {
+    let partly = |items: Value| {
+        let errors = json!([{ "message": "no access to `secret`", "path": ["items", 0, "secret"] }]);
+        Reply::json(&json!({ "data": { "items": items }, "errors": errors }))
+    };
+    let rule = "errors: [{ when: \"{{ response.body.errors and response.body.data }}\", then: accept }]";
+    let api = Api::start(move |_| partly(json!([record(1), record(2)])));
+    let project = Project::simple(&api.url(), &graphql(""), MODEL);
+    let (code, report) = run(&project);
+    assert_eq!((code, &report["state"]), (3, &json!("failed")), "without a rule it fails: {report}");
+    let project = Project::simple(&api.url(), &graphql(rule), MODEL);
+    let (code, report) = run(&project);
+    assert_eq!((code, &report["state"], &report["added"]), (0, &json!("completed"), &json!(2)), "{report}");
+    // a list that is empty is one; one that the error took away proves nothing
+    api.becomes(move |_| partly(Value::Null));
+    let (code, report) = run(&project);
+    assert_eq!((code, &report["state"]), (3, &json!("failed")), "{report}");
+    assert_eq!(ids(&project), [1, 2]);
+    api.becomes(|_| Reply::json(&json!({ "data": null, "errors": [{ "message": "broken" }] })));
+    assert_eq!(run(&project).0, 3, "nothing of it is data");
+    api.becomes(move |_| partly(json!([])));
+    assert_eq!(run(&project).1["error"]["code"], "deletes_guarded", "read to its end");
+
+    let api = Api::start(|_| Reply::status(409, &json!({ "error": "stale", "items": [record(1)] }).to_string()));
+    let project = Project::simple(&api.url(), &one_page("errors: [{ status: 409, then: accept }]"), MODEL);
+    let (code, report) = run(&project);
+    assert_eq!((code, &report["requests"]), (0, &json!(1)), "whatever the status: {report}");
+    assert_eq!(ids(&project), [1]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ use secrecy::SecretString;
 use serde_json::{Map, json};
 use url::{Host, Url};
 
-use super::output::{DIM, Failure, json_line, moment, plain};
+use super::output::{DIM, Failure, json_line, moment, plain, visible};
 use super::{Done, project};
 use crate::engine;
 use crate::files;
@@ -351,7 +351,7 @@ fn tell(connection: &ConnectionPlan, store: &CredentialStore, verified: bool, as
         rows.push(("token", "is renewed when the API ends it".to_owned()));
     }
     for (what, text) in rows {
-        anstream::println!("  {what:16} {text}");
+        anstream::println!("  {what:16} {}", visible(&text));
     }
     let missing: BTreeSet<&str> = connection.scopes.iter().map(String::as_str).collect();
     let granted: BTreeSet<&str> = entry.scopes.iter().map(String::as_str).collect();

@@ -264,11 +264,12 @@ fn on_webhook(plan: &OnWebhook) -> String {
 }
 
 fn error(rule: &ErrorRule) -> String {
-    let ErrorRule { status, when, then, after, message } = rule;
+    let ErrorRule { status, when, then, wait, after, message } = rule;
     let status = status.map_or_else(|| "any answer".to_owned(), |status| status.to_string());
     let when = when.as_ref().map(|when| format!(" where {}", when.text())).unwrap_or_default();
     let then = match then {
         ErrorAction::Retry => "is tried again",
+        ErrorAction::Accept => "is a success",
         ErrorAction::Fail => "fails the run",
         ErrorAction::Empty => "means no records",
         ErrorAction::SkipPage => "skips the page",
@@ -279,7 +280,8 @@ fn error(rule: &ErrorRule) -> String {
     };
     let after = if *after == 1 { String::new() } else { format!(", from the {} time on,", ordinal(*after)) };
     let message = message.as_ref().map(|text| format!(": {text}")).unwrap_or_default();
-    format!("{status}{when}{after} {then}{message}")
+    let wait = wait.as_ref().map(|wait| format!(" after {} seconds", wait.text())).unwrap_or_default();
+    format!("{status}{when}{after} {then}{wait}{message}")
 }
 
 fn budget(sync: &SyncPlan) -> Option<String> {

@@ -135,6 +135,11 @@ pub(super) fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// A text from outside for a terminal: what one would obey (control characters) is made visible.
+pub(super) fn visible(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
+}
+
 /// `1234567` as `1,234,567`.
 pub(super) fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -158,6 +163,11 @@ pub(super) fn json_line(value: &impl serde::Serialize) -> Result<(), Failure> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn what_a_terminal_would_obey_is_visible() {
+        assert_eq!(super::visible("a\u{1b}[2Jb\nc\u{9b}31m\td é"), "a·[2Jb·c·31m·d é");
+    }
+
     #[test]
     fn counts_are_grouped() {
         assert_eq!(super::count(0), "0");

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use super::output::{DIM, json_line, table};
+use super::output::{DIM, json_line, table, visible};
 use super::{Done, project, status};
 
 #[derive(Debug, clap::Args)]
@@ -64,5 +64,5 @@ pub(super) fn cell(value: &Value) -> String {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
+    visible(&text)
 }

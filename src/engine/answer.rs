@@ -1,6 +1,7 @@
 //! An answer read: its records, what it says about the next page, and the rows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::RecordBatch;
 use minijinja::Value;
@@ -106,11 +107,12 @@ impl PageRows {
 }
 
 impl Reader {
-    /// Reads one answer: sends the facts as soon as the body is parsed, then maps the records. Runs on a blocking thread.
+    /// Reads one answer: sends the facts as soon as the body is parsed, then maps the records. Runs on a blocking thread. `accepted`: a rule
+    /// of `errors` takes the answer for a success, whatever it says.
     pub(super) fn read(
         &self,
         request: &Request,
-        response: &Response,
+        (response, accepted): (&Response, bool),
         facts: oneshot::Sender<Result<PageFacts, Error>>,
     ) -> Option<Result<Mapped, Error>> {
         if response.status == 204 {
@@ -126,7 +128,7 @@ impl Reader {
                     return None;
                 }
             };
-            let read = self.records(request, response, &body).and_then(|records| {
+            let read = self.records(request, (response, accepted), &body).and_then(|records| {
                 let facts = self.facts(request, response, &body, &records.all)?;
                 Ok((records, facts))
             });
@@ -147,12 +149,12 @@ impl Reader {
     pub(super) fn read_detail(
         &self,
         request: &Request,
-        response: &Response,
+        (response, accepted): (&Response, bool),
         shape: DetailShape,
     ) -> Result<Vec<serde_json::Value>, Error> {
         self.with_body(response, |parsed| {
             let body = parsed.map_err(|error| self.not_decodable(request, response, &error))?;
-            let records = self.records(request, response, &body)?;
+            let records = self.records(request, (response, accepted), &body)?;
             if shape == DetailShape::Whole {
                 return Ok(vec![body.to_serde()]);
             }
@@ -409,6 +411,16 @@ impl Reader {
         Ok(None)
     }
 
+    /// How long a template over `response` says to wait; none where what it gives is no number of seconds that one would wait.
+    pub(super) fn wait_told(&self, wait: &Template, response: &Response) -> Option<Duration> {
+        let seconds = match wait.value(&self.with_response(response, None)).ok()?? {
+            serde_json::Value::Number(number) => number.as_f64()?,
+            serde_json::Value::String(text) => text.trim().parse().ok()?,
+            _ => return None,
+        };
+        Duration::try_from_secs_f64(seconds).ok().filter(|wait| *wait <= limits::WAIT_TOLD_MAX)
+    }
+
     fn is_true(&self, place: &'static str, when: &Template, variables: &Value) -> Result<bool, Error> {
         when.is_true(variables).map_err(|TemplateError(error)| self.template(place, &error))
     }
@@ -430,12 +442,12 @@ impl Reader {
     fn records<'j, 'a>(
         &self,
         request: &Request,
-        response: &Response,
+        (response, accepted): (&Response, bool),
         body: &'j Json<'a>,
     ) -> Result<Records<'j, 'a>, Error> {
         let excerpt = || self.client.excerpt(response);
         let is_graphql = matches!(self.list.request.body, BodyPlan::Graphql { .. });
-        if is_graphql && body.member("errors").is_some_and(is_something) {
+        if is_graphql && !accepted && body.member("errors").is_some_and(is_something) {
             return Err(Error::FailedBody { request: self.client.masked(request), excerpt: excerpt() });
         }
         let listed = &self.list.response.records;
@@ -447,9 +459,11 @@ impl Reader {
         let each_says = listed.is_empty() && !of_shares.is_empty();
         let all = if each_says { of_shares.concat() } else { listed.clone() };
         let mut records = Vec::new();
-        let mut missing = None;
+        let (mut missing, mut is_there) = (None, false);
         for path in &all {
-            match container(path, body) {
+            let found = container(path, body);
+            is_there |= matches!(found, Container::There);
+            match found {
                 Container::Missing if !self.list.response.optional => {
                     missing.get_or_insert_with(|| format!("there is nothing at `{}`", path.text()));
                 }
@@ -465,10 +479,11 @@ impl Reader {
                         excerpt: String::new(),
                     });
                 }
-                Container::Missing | Container::There => records.extend(select(path, body)),
+                Container::Missing | Container::Null | Container::There => records.extend(select(path, body)),
             }
         }
-        if records.is_empty() && says_error(body) {
+        // what is accepted has a list, which may be empty: `null` beside errors is none that could end here
+        if records.is_empty() && says_error(body) && !(accepted && is_there) {
             return Err(Error::FailedBody { request: self.client.masked(request), excerpt: excerpt() });
         }
         match missing {
@@ -623,6 +638,7 @@ fn content(records: &[&Json<'_>]) -> Option<u64> {
 
 enum Container {
     There,
+    Null,
     Missing,
     Scalar(&'static str),
     ListItself,
@@ -645,7 +661,8 @@ fn container(path: &Path, body: &Json<'_>) -> Container {
     });
     match (parent, each) {
         (None, _) => Container::Missing,
-        (Some(Json::Null | Json::Object(_)), _) | (Some(Json::Array(_)), true) => Container::There,
+        (Some(Json::Null), _) => Container::Null,
+        (Some(Json::Object(_)), _) | (Some(Json::Array(_)), true) => Container::There,
         (Some(Json::Array(_)), false) => Container::ListItself,
         (Some(scalar), _) => Container::Scalar(scalar.kind()),
     }

@@ -177,16 +177,16 @@ async fn ask(fetcher: &Fetcher, reader: &Reader, detail: &DetailPlan, records: V
     let asked = request.clone();
     let missing: &[u16] = if detail.on_missing == OnMissing::Fail { &[] } else { &[404, 410] };
     let nothing = |found: fn() -> Found| records.iter().map(|_| found()).collect();
-    let response = match fetcher.fetch(&own, &request, missing, false).await? {
-        Fetched::Answer(response) if response.status == 204 => return Ok(nothing(|| Found::Nothing)),
-        Fetched::Answer(response) => response,
+    let (response, accepted) = match fetcher.fetch(&own, &request, missing, false).await? {
+        Fetched::Answer { response, .. } if response.status == 204 => return Ok(nothing(|| Found::Nothing)),
+        Fetched::Answer { response, accepted } => (response, accepted),
         Fetched::NoSuchPage => return Ok(nothing(|| Found::Missing)),
         Fetched::Empty => return Ok(nothing(|| Found::Nothing)),
         Fetched::LeftOut(why) => return Err(why),
         Fetched::Verdict(_) => return Err(unexplained()),
     };
     let (shape, key) = (detail.shape, detail.batch.as_ref().map(|(_, key)| key.clone()));
-    let read = tokio::task::spawn_blocking(move || own.read_detail(&request, &response, shape));
+    let read = tokio::task::spawn_blocking(move || own.read_detail(&request, (&response, accepted), shape));
     let mut found = read.await.map_err(|error| Error::Bug(error.to_string()))??;
     let Some(key) = key else {
         return Ok(vec![match shape {

@@ -15,8 +15,13 @@ use crate::store::RequestRecord;
 
 /// What came of a request.
 pub(super) enum Fetched {
-    /// an answer with a status below 300
-    Answer(Response),
+    /// an answer with a status below 300, or one that a rule of `errors` takes for a success
+    Answer {
+        /// what came
+        response: Response,
+        /// whether such a rule does
+        accepted: bool,
+    },
     /// there is no such page: 404, where the caller said that it may be the end of a counted list; or no such detail
     NoSuchPage,
     /// an answer that the sync's own words explain
@@ -29,8 +34,8 @@ pub(super) enum Fetched {
 
 /// What follows an attempt.
 enum Next {
-    /// it is what was asked for
-    Answered,
+    /// it is what was asked for; whether a rule of `errors` says so
+    Answered { accepted: bool },
     /// it is something else, and no failure
     Done(Fetched),
     /// at once once more: the token is another one
@@ -100,7 +105,7 @@ impl Fetcher {
                 }
             };
             let (failure, wanted) = match next {
-                Next::Answered => return Ok(Fetched::Answer(sent?)),
+                Next::Answered { accepted } => return Ok(Fetched::Answer { response: sent?, accepted }),
                 Next::Done(fetched) => return Ok(fetched),
                 Next::Renewed => continue,
                 Next::Failed(failure, wanted) => (failure, wanted),
@@ -140,7 +145,13 @@ impl Fetcher {
         };
         match rules.rule(response).await? {
             Ruling::None => {}
-            Ruling::Again => return Ok(Next::Failed(failure(), true)),
+            Ruling::Again(told) => return Ok(Next::Failed(failure().telling(told), true)),
+            Ruling::Accept => {
+                if response.status < 300 {
+                    client.got_in(response);
+                }
+                return Ok(Next::Answered { accepted: true });
+            }
             Ruling::Empty => return Ok(Next::Done(Fetched::Empty)),
             Ruling::LeftOut(why) => return Ok(Next::Done(Fetched::LeftOut(why))),
             Ruling::Renew => {
@@ -151,7 +162,7 @@ impl Fetcher {
         Ok(match response.status {
             ..300 => {
                 client.got_in(response);
-                Next::Answered
+                Next::Answered { accepted: false }
             }
             status if missing.contains(&status) => Next::Done(Fetched::NoSuchPage),
             401 if client.can_renew() && rules.may_renew(response) => {

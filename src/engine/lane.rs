@@ -69,10 +69,10 @@ impl Asked {
                 nothing(PageFacts { left_out: true, ..PageFacts::default() })
             }
             Fetched::LeftOut(why) => return Err(why.instead(RuleEnd::PageNeeded)),
-            Fetched::Answer(response) => {
+            Fetched::Answer { response, accepted } => {
                 let (tell, told) = oneshot::channel();
                 let reader = Arc::clone(reader);
-                let mapped = tokio::task::spawn_blocking(move || reader.read(&request, &response, tell));
+                let mapped = tokio::task::spawn_blocking(move || reader.read(&request, (&response, accepted), tell));
                 match told.await {
                     Ok(facts) => (facts?, mapped),
                     // nothing was told: reading panicked

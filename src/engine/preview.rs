@@ -92,7 +92,8 @@ pub async fn preview(
     let mut preview = Preview { requests: Vec::new(), batches: Vec::new(), more: true };
     while preview.more && scan.pages < pages_max {
         let request = render::request(plan, &plan.list, &reader.shared, &scan)?;
-        let Fetched::Answer(response) = fetcher.fetch(&reader, &request, &[], false).await? else { break };
+        let fetched = fetcher.fetch(&reader, &request, &[], false).await?;
+        let Fetched::Answer { response, accepted } = fetched else { break };
         let mut shown = PreviewRequest {
             line: client.masked(&request),
             headers: client.masked_headers(&request),
@@ -103,7 +104,7 @@ pub async fn preview(
         };
         let (tell, told) = oneshot::channel();
         let reading = Arc::clone(&reader);
-        let batch = tokio::task::spawn_blocking(move || reading.read(&request, &response, tell));
+        let batch = tokio::task::spawn_blocking(move || reading.read(&request, (&response, accepted), tell));
         let facts = told.await.map_err(|_| unexplained())??;
         shown.records = facts.records;
         preview.requests.push(shown);

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::answer::Reader;
 use super::error::{Error, RuleEnd};
@@ -15,8 +16,10 @@ const SHORT_BODY_BYTES: usize = 32 << 10;
 pub(super) enum Ruling {
     /// it is what its status says
     None,
-    /// the request is tried again, as `retry` says
-    Again,
+    /// the request is tried again, as `retry` says, or after so long, which the answer tells
+    Again(Option<Duration>),
+    /// it is a success
+    Accept,
     /// a page without records, and the end of the list
     Empty,
     /// the page is left out; why, for people
@@ -24,6 +27,9 @@ pub(super) enum Ruling {
     /// the token is renewed, and the request sent once more
     Renew,
 }
+
+/// The place of a rule that fits, and how long the answer tells to wait.
+type Fit = (usize, Option<Duration>);
 
 /// The rules for the answers to one request.
 pub(super) struct Rules<'r> {
@@ -49,15 +55,16 @@ impl<'r> Rules<'r> {
     /// # Errors
     /// [`Error::Rule`] where the rule ends the request.
     pub(super) async fn rule(&mut self, response: &Response) -> Result<Ruling, Error> {
-        let Some(at) = self.first(response).await? else { return Ok(Ruling::None) };
+        let Some((at, wait)) = self.first(response).await? else { return Ok(Ruling::None) };
         let Some(rule) = rules(self.reader).nth(at) else { return Ok(Ruling::None) };
         let times = self.times.entry(at).or_insert(0);
         *times += 1;
         if *times < rule.after {
-            return Ok(Ruling::Again);
+            return Ok(Ruling::Again(wait));
         }
         let end = match rule.then {
-            ErrorAction::Retry => return Ok(Ruling::Again),
+            ErrorAction::Retry => return Ok(Ruling::Again(wait)),
+            ErrorAction::Accept => return Ok(Ruling::Accept),
             ErrorAction::Empty => return Ok(Ruling::Empty),
             ErrorAction::SkipPage => return Ok(Ruling::LeftOut(self.end(response, rule, RuleEnd::PageLeftOut))),
             ErrorAction::RefreshAuth if self.may_renew(response) => return Ok(Ruling::Renew),
@@ -94,12 +101,12 @@ impl<'r> Rules<'r> {
         }
     }
 
-    /// The place of the first rule that fits.
-    async fn first(&self, response: &Response) -> Result<Option<usize>, Error> {
+    /// The first rule that fits.
+    async fn first(&self, response: &Response) -> Result<Option<Fit>, Error> {
         let status = response.status;
         let Some(first) = rules(self.reader).position(|rule| may_fit(rule, status)) else { return Ok(None) };
-        if rules(self.reader).nth(first).is_some_and(|rule| rule.when.is_none()) {
-            return Ok(Some(first));
+        if rules(self.reader).nth(first).is_some_and(|rule| rule.when.is_none() && rule.wait.is_none()) {
+            return Ok(Some((first, None)));
         }
         if response.body.len() <= SHORT_BODY_BYTES {
             return first_of(self.reader, response);
@@ -119,11 +126,13 @@ fn may_fit(rule: &ErrorRule, status: u16) -> bool {
     rule.status.is_none_or(|known| known == status)
 }
 
-fn first_of(reader: &Reader, response: &Response) -> Result<Option<usize>, Error> {
+fn first_of(reader: &Reader, response: &Response) -> Result<Option<Fit>, Error> {
     let conditions: Vec<_> = rules(reader)
         .enumerate()
         .filter(|(_, rule)| may_fit(rule, response.status))
         .map(|(at, rule)| (at, rule.when.as_ref()))
         .collect();
-    reader.first_that_holds("errors.when", &conditions, response)
+    let at = reader.first_that_holds("errors.when", &conditions, response)?;
+    let wait = |at: usize| reader.wait_told(rules(reader).nth(at)?.wait.as_ref()?, response);
+    Ok(at.map(|at| (at, wait(at))))
 }

@@ -12,7 +12,7 @@ use minijinja::value::Serde;
 use serde_json::Value;
 
 use super::place::{Place, Sink};
-use super::table::HISTORY_COLUMNS;
+use super::table::{BadName, COLUMN_NAME_FORM, HISTORY_COLUMNS, bad_name};
 use super::{
     ColumnPlan, ColumnSource, ColumnType, ColumnsFrom, ConnectionPlan, ModelPlan, Path, SyncId, SyncPlan, TimeFormat,
     limits, words,
@@ -80,11 +80,10 @@ fn column(from: &ColumnsFrom, item: &minijinja::Value) -> Result<ColumnPlan, Str
         Err(error) => Err(error.to_string()),
     };
     let name = text(&from.name)?;
-    if name.starts_with('_') {
-        return Err(format!("`{name}` begins with `_`, as headwater's own columns do"));
-    }
-    if name.is_empty() || name.len() > 63 || name.chars().any(char::is_control) {
-        return Err("a column's name has 1 to 63 bytes and no control characters".to_owned());
+    match bad_name(&name) {
+        Some(BadName::Own) => return Err(format!("`{name}` begins with `_`, as headwater's own columns do")),
+        Some(BadName::Form) => return Err(COLUMN_NAME_FORM.to_owned()),
+        None => {}
     }
     let path = from.path.render_member_path(item).map_err(|error| error.to_string())?;
     let path = Path::parse(&path).map_err(|reason| format!("`{path}` is no path: {reason}"))?;

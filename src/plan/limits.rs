@@ -68,6 +68,8 @@ pub const TOKENS_MASKED: usize = 4;
 /// The longest a run sleeps for the budget of a connection, or because its server asks for it, where the provider names no `wait_max`. A
 /// longer one pauses the run.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(15 * 60);
+/// The longest wait that a rule of `errors` finds in an answer. More is no number of seconds to wait, but a moment, or milliseconds.
+pub const WAIT_TOLD_MAX: Duration = Duration::from_secs(31 * 24 * 3_600);
 
 /// Bytes of the answer of a token endpoint.
 pub const TOKEN_ANSWER_BYTES_MAX: usize = 1 << 20;

@@ -216,7 +216,7 @@ pub(super) fn error_rules(
         .iter()
         .enumerate()
         .map(|(index, spec)| {
-            let ErrorRuleSpec { status, when, then, after, message } = spec;
+            let ErrorRuleSpec { status, when, then, wait, after, message } = spec;
             let place = place.index(index);
             if status.is_none() && when.is_none() {
                 let hint =
@@ -224,12 +224,18 @@ pub(super) fn error_rules(
                 sink.error("E100", &place, "the rule fits every answer, successes too", Some(hint));
                 return None;
             }
-            let when = match when {
-                None => None,
-                Some(text) => Some(template(sink, &place.key("when"), text, variables.with(&names))?),
-            };
+            // each is judged, whatever is wrong with the other
+            let when = words::optional_template(sink, &place.key("when"), when.as_ref(), variables.with(&names));
+            let wait = words::optional_template(sink, &place.key("wait"), wait.as_ref(), variables.with(&names));
+            if spec.wait.is_some() && *then != ErrorActionSpec::Retry {
+                let hint = "say `then: retry`, or take `wait` out".to_owned();
+                let message = "`wait` is for a request that is sent again";
+                sink.key_error("E100", &place.key("wait"), message, Some(hint));
+                return None;
+            }
             let then = match then {
                 ErrorActionSpec::Retry => ErrorAction::Retry,
+                ErrorActionSpec::Accept => ErrorAction::Accept,
                 ErrorActionSpec::Fail => ErrorAction::Fail,
                 ErrorActionSpec::Empty => ErrorAction::Empty,
                 ErrorActionSpec::SkipPage => ErrorAction::SkipPage,
@@ -238,7 +244,8 @@ pub(super) fn error_rules(
                 ErrorActionSpec::Reset => ErrorAction::Reset,
                 ErrorActionSpec::Reconnect => ErrorAction::Reconnect,
             };
-            Some(ErrorRule { status: *status, when, then, after: after.unwrap_or(1), message: message.clone() })
+            let (when, wait, message) = (when?, wait?, message.clone());
+            Some(ErrorRule { status: *status, when, then, wait, after: after.unwrap_or(1), message })
         })
         .collect();
     rules.into_iter().collect()

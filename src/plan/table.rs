@@ -290,6 +290,26 @@ fn history_columns_are_free(sink: &mut Sink, place: &Place<'_>, columns: &IndexM
     }
 }
 
+/// What a column's name is like.
+pub(super) const COLUMN_NAME_FORM: &str = "a column's name has 1 to 63 bytes and no control characters";
+
+/// Why a text cannot be a column's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum BadName {
+    /// it begins with `_`, as headwater's own columns do
+    Own,
+    /// it is not as [`COLUMN_NAME_FORM`] says
+    Form,
+}
+
+pub(super) fn bad_name(name: &str) -> Option<BadName> {
+    if name.starts_with('_') {
+        return Some(BadName::Own);
+    }
+    let fits = (1..=63).contains(&name.len()) && !name.chars().any(char::is_control);
+    (!fits).then_some(BadName::Form)
+}
+
 pub(super) fn column(
     sink: &mut Sink,
     place: &Place<'_>,
@@ -300,12 +320,15 @@ pub(super) fn column(
     volatile: bool,
 ) -> Option<ColumnPlan> {
     let ColumnSpec { path, value, column_type, format, required, description } = spec;
-    if name.starts_with('_') {
-        let hint = "names that begin with `_` are kept for headwater's own columns".to_owned();
-        sink.key_error("E054", place, format!("`{name}` cannot be a column's name"), Some(hint));
-    } else if name.is_empty() || name.len() > 63 || name.chars().any(char::is_control) {
-        let hint = "give it another name".to_owned();
-        sink.key_error("E054", place, "a column's name has 1 to 63 bytes and no control characters", Some(hint));
+    match bad_name(name) {
+        Some(BadName::Own) => {
+            let hint = "names that begin with `_` are kept for headwater's own columns".to_owned();
+            sink.key_error("E054", place, format!("`{name}` cannot be a column's name"), Some(hint));
+        }
+        Some(BadName::Form) => {
+            sink.key_error("E054", place, COLUMN_NAME_FORM, Some("give it another name".to_owned()));
+        }
+        None => {}
     }
     // each is judged, whatever is wrong with the others
     let column_type = match column_type {

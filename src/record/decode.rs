@@ -10,9 +10,10 @@ use jiter::{Jiter, JiterError, JiterErrorType, JsonErrorType, Peek};
 use super::{Json, excerpt};
 use crate::plan::limits::JSON_DEPTH_MAX;
 
-const BOM: &[u8] = b"\xef\xbb\xbf";
+/// The UTF-8 byte order mark.
+pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
 /// Members of an object up to which repeated names are looked for one by one.
-const LINEAR_MEMBERS_MAX: usize = 24;
+pub(super) const LINEAR_MEMBERS_MAX: usize = 24;
 /// Bytes of a page in which its title is looked for.
 const TITLE_BYTES_MAX: usize = 64 << 10;
 

@@ -1,12 +1,13 @@
 //! An answer in its format, as one JSON value.
 
 use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use encoding_rs::Encoding;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 
-use super::decode::{DecodeError, DecodeErrorKind, parse};
+use super::decode::{BOM, DecodeError, DecodeErrorKind, LINEAR_MEMBERS_MAX, parse};
 use super::json::Json;
 use crate::plan::{Format, limits};
 
@@ -45,8 +46,6 @@ pub fn decode<'b>(format: &Format, files: &'b [Cow<'_, [u8]>]) -> Result<Json<'b
     }
     Ok(Json::Array(all))
 }
-
-const BOM: &[u8] = b"\xef\xbb\xbf";
 
 fn lines(file: &[u8]) -> Result<Vec<Json<'_>>, DecodeError> {
     let body = file.strip_prefix(BOM).unwrap_or(file);
@@ -110,33 +109,49 @@ fn line_of(error: &csv::Error) -> u64 {
 }
 
 /// The names that a row gives the columns; the one that stands twice.
-fn named(row: &csv::StringRecord) -> Result<Vec<String>, String> {
-    let mut names: Vec<String> = Vec::with_capacity(row.len());
-    for name in row {
-        let name = name.trim().to_owned();
-        if names.contains(&name) {
-            return Err(name);
-        }
-        names.push(name);
-    }
-    Ok(names)
+fn named<'r>(row: &'r csv::StringRecord) -> Result<Vec<String>, String> {
+    let mut seen = HashSet::with_capacity(row.len());
+    let name = |name: &'r str| {
+        let name = name.trim();
+        if seen.insert(name) { Ok(name.to_owned()) } else { Err(name.to_owned()) }
+    };
+    row.iter().map(name).collect()
 }
 
 /// Elements as JSON: a map of attributes (`@name`), children and text (`#text`); one with text alone is that text, one without anything null.
+#[derive(Default)]
 struct Element {
     name: String,
     members: Vec<(Cow<'static, str>, Json<'static>)>,
+    /// where the member of a name is, kept once they are too many to look for one by one
+    places: HashMap<String, usize>,
     text: String,
 }
 
 impl Element {
     fn put(&mut self, name: String, value: Json<'static>, lists: &[String]) {
-        let is_list = lists.contains(&name);
-        match self.members.iter_mut().find(|(known, _)| *known == name) {
+        match self.place(&name).and_then(|at| self.members.get_mut(at)) {
             Some((_, Json::Array(items))) => items.push(value),
             Some((_, first)) => *first = Json::Array(vec![std::mem::take(first), value]),
-            None if is_list => self.members.push((Cow::Owned(name), Json::Array(vec![value]))),
-            None => self.members.push((Cow::Owned(name), value)),
+            None if lists.contains(&name) => self.add(name, Json::Array(vec![value])),
+            None => self.add(name, value),
+        }
+    }
+
+    fn place(&self, name: &str) -> Option<usize> {
+        match self.places.is_empty() {
+            true => self.members.iter().position(|(known, _)| known == name),
+            false => self.places.get(name).copied(),
+        }
+    }
+
+    /// Adds a member whose name none has yet.
+    fn add(&mut self, name: String, value: Json<'static>) {
+        self.members.push((Cow::Owned(name), value));
+        if self.members.len() > LINEAR_MEMBERS_MAX {
+            let known = self.places.len();
+            let new = self.members.iter().enumerate().skip(known).map(|(at, (name, _))| (name.to_string(), at));
+            self.places.extend(new);
         }
     }
 
@@ -157,7 +172,7 @@ impl Element {
 
 fn xml(file: &[u8], lists: &[String]) -> Result<Json<'static>, DecodeError> {
     let mut reader = Reader::from_reader(file);
-    let mut open: Vec<Element> = vec![Element { name: String::new(), members: Vec::new(), text: String::new() }];
+    let mut open: Vec<Element> = vec![Element::default()];
     loop {
         let at = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
         let fault = |text: &dyn std::fmt::Display| {
@@ -223,12 +238,16 @@ fn xml(file: &[u8], lists: &[String]) -> Result<Json<'static>, DecodeError> {
 
 fn element(start: &BytesStart<'_>) -> Result<Element, String> {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| "a name is no UTF-8".to_owned());
-    let mut element = Element { name: text(start.name().as_ref())?, members: Vec::new(), text: String::new() };
-    for attribute in start.attributes() {
+    let mut element = Element { name: text(start.name().as_ref())?, ..Element::default() };
+    // the reader's own check compares each name with all before it
+    for attribute in start.attributes().with_checks(false) {
         let attribute = attribute.map_err(|error| error.to_string())?;
         let name = format!("@{}", text(attribute.key.as_ref())?);
+        if element.place(&name).is_some() {
+            return Err(format!("the attribute `{}` stands twice", &name[1..]));
+        }
         let value = attribute.unescape_value().map_err(|error| error.to_string())?;
-        element.members.push((Cow::Owned(name), Json::String(Cow::Owned(value.into_owned()))));
+        element.add(name, Json::String(Cow::Owned(value.into_owned())));
     }
     Ok(element)
 }
@@ -292,7 +311,7 @@ mod tests {
         let entries = json!([{ "@id": "1", "b": null, "#text": "A & B" }, "<raw>"]);
         let expected = json!({ "ns:feed": { "@xmlns:ns": "u", "entry": entries, "tag": ["t"], "none": null } });
         assert_eq!(decoded(&format(&["tag"]), body), Ok(expected));
-        for body in ["", "text", "<a><b></a>", "<a>", "<a>&lol;</a>", "<a x=1/>", "{}"] {
+        for body in ["", "text", "<a><b></a>", "<a>", "<a>&lol;</a>", "<a x=1/>", "<a x='1' x='2'/>", "{}"] {
             let error = decoded(&format(&[]), body).unwrap_err();
             assert!(error.starts_with("the body is no XML"), "{body}: {error}");
         }
@@ -300,6 +319,33 @@ mod tests {
         assert!(decoded(&format(&[]), bomb).unwrap_err().contains("is no entity of XML"));
         let deep = format!("{}{}", "<a>".repeat(100_000), "</a>".repeat(100_000));
         assert!(decoded(&format(&[]), &deep).unwrap_err().contains("nests more than"));
+    }
+
+    #[test]
+    fn many_names_do_not_take_the_square_of_their_number() {
+        const NAMES: usize = 300_000;
+        let names = || (0..NAMES).map(|at| format!("n{at}"));
+        let header = names().collect::<Vec<_>>().join(",");
+        assert_eq!(decoded(&csv(), &format!("{header}\n7\n")), Ok(json!([{ "n0": "7" }])));
+        assert_eq!(decoded(&csv(), &format!("{header},n5\n")), Err("the column `n5` stands twice (line 1)".to_owned()));
+
+        let format = Format::Xml { lists: vec!["n1".to_owned()] };
+        let children: String = names().map(|name| format!("<{name}/>")).collect();
+        let found = decoded(&format, &format!("<a x=''>{children}<n{}>last</n{0}><n0/></a>", NAMES - 1)).unwrap();
+        let members = found["a"].as_object().unwrap();
+        assert_eq!((members.len(), &members["@x"]), (NAMES + 1, &json!("")));
+        let last = &members[&format!("n{}", NAMES - 1)];
+        assert_eq!(
+            (&members["n0"], &members["n1"], last),
+            (&json!([null, null]), &json!([null]), &json!([null, "last"]))
+        );
+        assert!(members["n2"].is_null());
+
+        let attributes: String = names().map(|name| format!(" {name}='{name}'")).collect();
+        let found = decoded(&format, &format!("<a{attributes}><n0/></a>")).unwrap();
+        assert_eq!((&found["a"]["@n299999"], &found["a"]["n0"]), (&json!("n299999"), &json!(null)));
+        let error = decoded(&format, &format!("<a{attributes} n7=''/>")).unwrap_err();
+        assert!(error.contains("the attribute `n7` stands twice"), "{error}");
     }
 
     #[test]

@@ -23,6 +23,8 @@ pub enum Failure {
         date: Option<String>,
         /// how long the headers of the provider's budget (`rate_limit.headers`) say that nothing is left
         used_up_for: Option<Duration>,
+        /// how long the body says to wait, where a rule of `errors` finds it there (`wait`)
+        told: Option<Duration>,
     },
     /// there was no whole answer
     Transport {
@@ -83,7 +85,17 @@ impl Failure {
             rate_reset: owned("x-ratelimit-reset"),
             date: owned("date"),
             used_up_for: None,
+            told: None,
         }
+    }
+
+    /// The same, where the body tells how long to wait.
+    #[must_use]
+    pub fn telling(mut self, wait: Option<Duration>) -> Self {
+        if let Self::Status { told, .. } = &mut self {
+            *told = wait;
+        }
+        self
     }
 
     /// The same, where the headers of the provider's budget say that nothing is left for so long.
@@ -95,20 +107,20 @@ impl Failure {
         self
     }
 
-    /// How long the server asks to wait, from `now`: `Retry-After` in either form of RFC 9110, 10.2.3, else the end of a used-up rate
-    /// limit (on 403 and 429: what the provider's headers say, or `X-RateLimit-Remaining: 0` with `X-RateLimit-Reset`). `None` when it does
+    /// How long the server asks to wait, from `now`: `Retry-After` in either form of RFC 9110, 10.2.3, else what the
+    /// body tells, else the end of a used-up rate limit (on 403 and 429: what the provider's headers say, or `X-RateLimit-Remaining: 0` with `X-RateLimit-Reset`). `None` when it does
     /// not say, says something unreadable, or names a moment that has passed.
     ///
     /// Such a wait concerns all requests of the account, not only this one.
     pub fn wait_asked(&self, now: DateTime<Utc>) -> Option<Duration> {
-        let Self::Status { status, retry_after, rate_reset, date, used_up_for, .. } = self else { return None };
+        let Self::Status { status, retry_after, rate_reset, date, used_up_for, told, .. } = self else { return None };
         let server_now = date.as_deref().and_then(http_date).unwrap_or(now);
         let until = |at: DateTime<Utc>| at.signed_duration_since(server_now).to_std().ok();
         let wait = match retry_after.as_deref() {
             Some(text) => seconds(text).or_else(|| until(http_date(text)?)),
             None => None,
         };
-        let wait = wait.or(used_up_for.filter(|_| matches!(status, 403 | 429))).or_else(|| {
+        let wait = wait.or(*told).or(used_up_for.filter(|_| matches!(status, 403 | 429))).or_else(|| {
             let at = seconds(rate_reset.as_deref().filter(|_| self.is_rate_limit_used_up())?)?;
             until(DateTime::from_timestamp(i64::try_from(at.as_secs()).ok()?, 0)?)
         });

@@ -163,6 +163,9 @@ pub struct ErrorRuleSpec {
     pub when: Option<String>,
     /// What follows.
     pub then: ErrorActionSpec,
+    /// How many seconds to wait before the request is sent again, where the API tells it in the answer: a template over `response` that gives a number. It is waited for as for `Retry-After`; what is no such number is as if the word were not there. Only with `then: retry`.
+    #[schemars(with = "Option<TemplateText>")]
+    pub wait: Option<String>,
     /// The rule holds once the same request was answered so this many times; until then it is sent again.
     #[schemars(range(min = 1, max = 100), extend("default" = 1))]
     pub after: Option<u32>,
@@ -176,6 +179,8 @@ pub struct ErrorRuleSpec {
 pub enum ErrorActionSpec {
     /// The request is tried again, as `retry` says.
     Retry,
+    /// The answer is a success, whatever its status and its errors: what it has of the list is read as usual.
+    Accept,
     /// The sync fails, with the `message`.
     Fail,
     /// The answer counts as a page without records, and as the end of the list.

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
+use ring::signature::{KeyPair, RSA_PKCS1_2048_8192_SHA256, UnparsedPublicKey};
 use serde_json::{Value, json};
 
 use super::{
@@ -369,71 +369,21 @@ fn a_token_that_is_signed_here_is_signed_once_for_its_life() {
     ring::hmac::verify(&key, text.as_bytes(), &signature).expect("it is signed");
 }
 
-/// Appendix A.2.1 of RFC 7515: n, e, d, p, q, dp, dq, qi.
-const RSA: [&str; 8] = [
-    "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMs\
-     D1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdV\
-     MTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ",
-    "AQAB",
-    "Eq5xpGnNCivDflJsRQBXHx1hdR1k6Ulwe2JZD50LpXyWPEAeP88vLNO97IjlA7_GQ5sLKMgvfTeXZx9SE-7YwVol2NXOoAJe46sui395IW_GO-pWJ1O0\
-     BkTGoVEn2bKVRUCgu-GjBVaYLU6f3l9kJfFNS3E0QbVdxzubSu3Mkqzjkn439X0M_V51gfpRLI9JYanrC4D4qAdGcopV_0ZHHzQlBjudU2QvXt4ehNYT\
-     CBr6XCLQUShb1juUO1ZdiYoFaFQT5Tw8bGUl_x_jTj3ccPDVZFD9pIuhLhBOneufuBiB4cS98l2SR_RQyGWSeWjnczT0QU91p1DhOVRuOopznQ",
-    "4BzEEOtIpmVdVEZNCqS7baC4crd0pqnRH_5IB3jw3bcxGn6QLvnEtfdUdiYrqBdss1l58BQ3KhooKeQTa9AB0Hw_Py5PJdTJNPY8cQn7ouZ2KKDcmnPG\
-     BY5t7yLc1QlQ5xHdwW1VhvKn-nXqhJTBgIPgtldC-KDV5z-y2XDwGUc",
-    "uQPEfgmVtjL0Uyyx88GZFF1fOunH3-7cepKmtH4pxhtCoHqpWmT8YAmZxaewHgHAjLYsp1ZSe7zFYHj7C6ul7TjeLQeZD_YwD66t62wDmpe_HlB-TnBA\
-     -njbglfIsRLtXlnDzQkv5dTltRJ11BKBBypeeF6689rjcJIDEz9RWdc",
-    "BwKfV3Akq5_MFZDFZCnW-wzl-CCo83WoZvnLQwCTeDv8uzluRSnm71I3QCLdhrqE2e9YkxvuxdBfpT_PI7Yz-FOKnu1R6HsJeDCjn12Sk3vmAktV2zb34\
-     MCdy7cpdTh_YVr7tss2u6vneTwrA86rZtu5Mbr1C1XsmvkxHQAdYo0",
-    "h_96-mK1R_7glhsum81dZxjTnYynPbZpHziZjeeHcXYsXaaMwkOlODsWa7I9xXDoRwbKgB719rrmI2oKr6N3Do9U0ajaHF-NKJnwgjMd2w9cjz3_-kyNl\
-     xAr2v4IKhGNpmM5iIgOS1VZnOZ68m6_pbLBSp3nssTdlqvd0tIiTHU",
-    "IYd7DHOhrWvxkwPQsRM2tOgrjbcrfvtQJipd-DlcxyVuuM9sQLdgjVk2oy26F0EmpScGLq2MowX7fhd_QJQ3ydy5cY7YIBi87w93IKLEdfnbJtoOPLUW0\
-     ITrJReOgo1cq9SbsxYawBgfp_gh6A5603k2-ZQwVK0JKSHuLFkuQ3U",
-];
-
-/// The key as GitHub gives it: `RSAPrivateKey` of PKCS #1 (RFC 8017, A.1.2) in PEM.
-fn rsa() -> (String, [Vec<u8>; 2]) {
-    let parts = RSA.map(|part| base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(part).expect("base64url"));
-    let tagged = |tag: u8, content: &[u8]| {
-        let length = u16::try_from(content.len()).expect("short").to_be_bytes();
-        [&[tag, 0x82], &length[..], content].concat()
-    };
-    let numbers = std::iter::once(vec![0]).chain(parts.iter().map(|part| [&[0], part.as_slice()].concat()));
-    let der = tagged(0x30, &numbers.flat_map(|number| tagged(0x02, &number)).collect::<Vec<_>>());
-    // DER has the shortest lengths there are
-    let der = shortest(&der);
-    let text = STANDARD.encode(der);
+/// A key as GitHub gives it, `RSAPrivateKey` of PKCS #1 (RFC 8017, A.1.2) in PEM, and its public half as `ring` takes it.
+fn rsa() -> (String, Vec<u8>) {
+    let base64: String = include_str!("../support/rsa.pem").lines().filter(|line| !line.starts_with('-')).collect();
+    let pkcs8 = STANDARD.decode(base64).expect("base64");
+    let key = ring::rsa::KeyPair::from_pkcs8(&pkcs8).expect("a key");
+    // the frame of PKCS #8 names the kind of the key in 26 bytes
+    let text = STANDARD.encode(&pkcs8[26..]);
     let lines: Vec<&str> = (0..text.len()).step_by(64).map(|at| &text[at..text.len().min(at + 64)]).collect();
     let pem = format!("-----BEGIN RSA PRIVATE KEY-----\n{}\n-----END RSA PRIVATE KEY-----\n", lines.join("\n"));
-    let [modulus, exponent, ..] = parts;
-    (pem, [modulus, exponent])
-}
-
-/// A sequence of integers whose lengths take two bytes, with lengths and integers as short as they may be.
-fn shortest(der: &[u8]) -> Vec<u8> {
-    let with_length = |tag: u8, content: &[u8]| {
-        let length = content.len();
-        let mut out = vec![tag];
-        match length {
-            0..=127 => out.push(length as u8),
-            128..=255 => out.extend([0x81, length as u8]),
-            _ => out.extend([0x82, (length >> 8) as u8, length as u8]),
-        }
-        out.extend(content);
-        out
-    };
-    let (mut rest, mut numbers) = (&der[4..], Vec::new());
-    while let [_, _, high, low, more @ ..] = rest {
-        let (number, behind) = more.split_at(usize::from(*high) << 8 | usize::from(*low));
-        let zeros = number.windows(2).take_while(|pair| pair[0] == 0 && pair[1] < 0x80).count();
-        numbers.extend(with_length(0x02, &number[zeros..]));
-        rest = behind;
-    }
-    with_length(0x30, &numbers)
+    (pem, key.public_key().as_ref().to_vec())
 }
 
 #[test]
 fn an_installation_of_an_app_gets_its_token_from_under_the_base_url() {
-    let (pem, [n, e]) = rsa();
+    let (pem, public) = rsa();
     // by the clock of this machine each token is over when it is given
     let service = Service::start(4, bearer, |_, good| {
         let answer = json!({ "token": next(good), "expires_at": "2016-07-11T22:14:10Z", "permissions": {} });
@@ -452,8 +402,8 @@ fn an_installation_of_an_app_gets_its_token_from_under_the_base_url() {
     );
     let (header, claims, text, signature) = opened(&bearer(asked).expect("the app's own token"));
     assert_eq!((&header["alg"], &claims["iss"]), (&json!("RS256"), &json!("12345")));
-    let key = RsaPublicKeyComponents { n, e };
-    key.verify(&RSA_PKCS1_2048_8192_SHA256, text.as_bytes(), &signature).expect("it is signed with the key");
+    let key = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public);
+    key.verify(text.as_bytes(), &signature).expect("it is signed with the key");
     let lasts = claims["exp"].as_i64().expect("a time") - claims["iat"].as_i64().expect("a time");
     assert!((1..=600).contains(&lasts), "GitHub takes ten minutes at most: {lasts}");
 

@@ -111,7 +111,7 @@ fn answer((seen, hook): (&Mutex<Seen>, &Mutex<Option<Hook>>), request: &Request,
                     let records: Vec<_> = (0..2).map(|nth| json!({ "id": page * 10 + nth, "list": list })).collect();
                     Reply::json(&json!({ "records": records, "pages": pages }))
                 }
-                None => Reply::json(&json!({ "id": "acc-77", "name": "Ann" })),
+                None => Reply::json(&json!({ "id": "acc-77", "name": "Ann\u{1b}[2J" })),
             }
         }
         _ => Reply::status(404, "{}"),

@@ -147,6 +147,8 @@ pub struct ErrorRule {
     pub when: Option<Template>,
     /// what follows
     pub then: ErrorAction,
+    /// a template over `response` that gives the seconds to wait; only where it is tried again
+    pub wait: Option<Template>,
     /// from this time on that the same request is answered so
     pub after: u32,
     /// what people are told
@@ -158,6 +160,8 @@ pub struct ErrorRule {
 pub enum ErrorAction {
     /// it is tried again
     Retry,
+    /// it is a success, and read as one
+    Accept,
     /// the sync fails
     Fail,
     /// it counts as a page without records, and as the end of the list

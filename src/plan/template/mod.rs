@@ -14,6 +14,7 @@ mod lex;
 mod lists;
 mod lower;
 mod parts;
+mod queries;
 mod syntax;
 mod table;
 #[cfg(test)]

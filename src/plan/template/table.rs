@@ -7,7 +7,7 @@ use minijinja::{Error, ErrorKind, State, filters as builtin};
 
 use super::budget::{Budget, weight};
 use super::text::{bad, is_nothing, text_of};
-use super::{filters, lists, times};
+use super::{filters, lists, queries, times};
 use crate::plan::{Span, limits};
 
 /// A filter: its name, what it works on, what it takes besides, and its code.
@@ -107,6 +107,9 @@ static FILTERS: LazyLock<Vec<Filter>> = LazyLock::new(|| {
         own("json", Input::Any, [], filters::json),
         own("tojson", Input::Any, [], filters::json),
         own("slug", Input::Text, [], filters::slug),
+        own("soql", Input::Any, [], queries::soql),
+        own("sql", Input::Any, [], queries::sql),
+        own("identifiers", Input::Some, [], queries::identifiers),
         own("urlencode", Input::Some, [], filters::urlencode),
         own("string", Input::Text, [], filters::string),
         own("default", Input::Any, [may("default_value", Kind::Any), may("boolean", Kind::Flag)], filters::default),

@@ -6,26 +6,8 @@ use serde_json::json;
 
 use super::*;
 
-/// Appendix A.2.1 of RFC 7515: n, e, d, p, q, dp, dq, qi.
-const RSA: [&str; 8] = [
-    "ofgWCuLjybRlzo0tZWJjNiuSfb4p4fAkd_wWJcyQoTbji9k0l8W26mPddxHmfHQp-Vaw-4qPCJrcS2mJPMEzP1Pt0Bm4d4QlL-yRT-SFd2lZS-pCgNMs\
-     D1W_YpRPEwOWvG6b32690r2jZ47soMZo9wGzjb_7OMg0LOL-bSf63kpaSHSXndS5z5rexMdbBYUsLA9e-KXBdQOS-UTo7WTBEMa2R2CapHg665xsmtdV\
-     MTBQY4uDZlxvb3qCo5ZwKh9kG4LT6_I5IhlJH7aGhyxXFvUK-DWNmoudF8NAco9_h9iaGNj8q2ethFkMLs91kzk2PAcDTW9gb54h4FRWyuXpoQ",
-    "AQAB",
-    "Eq5xpGnNCivDflJsRQBXHx1hdR1k6Ulwe2JZD50LpXyWPEAeP88vLNO97IjlA7_GQ5sLKMgvfTeXZx9SE-7YwVol2NXOoAJe46sui395IW_GO-pWJ1O0\
-     BkTGoVEn2bKVRUCgu-GjBVaYLU6f3l9kJfFNS3E0QbVdxzubSu3Mkqzjkn439X0M_V51gfpRLI9JYanrC4D4qAdGcopV_0ZHHzQlBjudU2QvXt4ehNYT\
-     CBr6XCLQUShb1juUO1ZdiYoFaFQT5Tw8bGUl_x_jTj3ccPDVZFD9pIuhLhBOneufuBiB4cS98l2SR_RQyGWSeWjnczT0QU91p1DhOVRuOopznQ",
-    "4BzEEOtIpmVdVEZNCqS7baC4crd0pqnRH_5IB3jw3bcxGn6QLvnEtfdUdiYrqBdss1l58BQ3KhooKeQTa9AB0Hw_Py5PJdTJNPY8cQn7ouZ2KKDcmnPG\
-     BY5t7yLc1QlQ5xHdwW1VhvKn-nXqhJTBgIPgtldC-KDV5z-y2XDwGUc",
-    "uQPEfgmVtjL0Uyyx88GZFF1fOunH3-7cepKmtH4pxhtCoHqpWmT8YAmZxaewHgHAjLYsp1ZSe7zFYHj7C6ul7TjeLQeZD_YwD66t62wDmpe_HlB-TnBA\
-     -njbglfIsRLtXlnDzQkv5dTltRJ11BKBBypeeF6689rjcJIDEz9RWdc",
-    "BwKfV3Akq5_MFZDFZCnW-wzl-CCo83WoZvnLQwCTeDv8uzluRSnm71I3QCLdhrqE2e9YkxvuxdBfpT_PI7Yz-FOKnu1R6HsJeDCjn12Sk3vmAktV2zb34\
-     MCdy7cpdTh_YVr7tss2u6vneTwrA86rZtu5Mbr1C1XsmvkxHQAdYo0",
-    "h_96-mK1R_7glhsum81dZxjTnYynPbZpHziZjeeHcXYsXaaMwkOlODsWa7I9xXDoRwbKgB719rrmI2oKr6N3Do9U0ajaHF-NKJnwgjMd2w9cjz3_-kyNl\
-     xAr2v4IKhGNpmM5iIgOS1VZnOZ68m6_pbLBSp3nssTdlqvd0tIiTHU",
-    "IYd7DHOhrWvxkwPQsRM2tOgrjbcrfvtQJipd-DlcxyVuuM9sQLdgjVk2oy26F0EmpScGLq2MowX7fhd_QJQ3ydy5cY7YIBi87w93IKLEdfnbJtoOPLUW0\
-     ITrJReOgo1cq9SbsxYawBgfp_gh6A5603k2-ZQwVK0JKSHuLFkuQ3U",
-];
+/// The key of appendix A.2.1 of RFC 7515.
+const RSA_PEM: &str = include_str!("../../../tests/support/rsa.pem");
 /// Appendix A.3.1 of RFC 7515: d, x, y.
 const EC: [&str; 3] = [
     "jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI",
@@ -36,7 +18,6 @@ const EC: [&str; 3] = [
 const SECRET: &str = "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow";
 /// `{"iss":"joe",␍␊ "exp":1300819380,␍␊ "http://example.com/is_root":true}`
 const CLAIMS: &str = "eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
-const RSA_OID: &[u8] = &[0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
 const EC_OID: &[u8] = &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
 const P256_OID: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 
@@ -66,9 +47,10 @@ fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
+/// The key of [`RSA_PEM`] without the frame of PKCS #8, which names its kind in 26 bytes.
 fn pkcs1() -> Vec<u8> {
-    let numbers: Vec<u8> = RSA.iter().flat_map(|number| integer(&bytes(number))).collect();
-    der(0x30, &[integer(&[0]), numbers].concat())
+    let base64: String = RSA_PEM.lines().filter(|line| !line.starts_with('-')).collect();
+    STANDARD.decode(base64).unwrap()[26..].to_vec()
 }
 
 fn point() -> Vec<u8> {
@@ -84,10 +66,6 @@ fn sec1(named: bool) -> Vec<u8> {
 
 fn pkcs8(oid: &[&[u8]], key: &[u8]) -> Vec<u8> {
     der(0x30, &[integer(&[0]), der(0x30, &oid.concat()), der(4, key)].concat())
-}
-
-fn rsa_pem() -> String {
-    pem("PRIVATE KEY", &pkcs8(&[RSA_OID], &pkcs1()))
 }
 
 fn ec_pem() -> String {
@@ -135,7 +113,7 @@ fn hs256_with_a_secret_that_is_text() {
 fn rs256_as_in_rfc_7515() {
     // appendix A.2: the same signature from both forms of the key
     let text = format!("eyJhbGciOiJSUzI1NiJ9.{CLAIMS}");
-    for key in [rsa_pem(), pem("RSA PRIVATE KEY", &pkcs1())] {
+    for key in [RSA_PEM.to_owned(), pem("RSA PRIVATE KEY", &pkcs1())] {
         assert_eq!(
             signed(Algorithm::Rs256, &key, &text),
             "cC4hiUPoj9Eetdgtv3hF80EGrhuB__dzERat0XF9g2VtQgr9PJbu3XOiZj5RZmh7AAuHIm4Bh-0Qc_lF5YKt_O8W2Fp5jujGbds9uJdbF9CUAr7t\
@@ -165,9 +143,9 @@ fn es256_as_in_rfc_7515() {
 
 #[test]
 fn a_key_is_read_as_it_comes_through_the_environment() {
-    let key = rsa_pem();
+    let key = RSA_PEM;
     let text = "a.b";
-    let expected = signed(Algorithm::Rs256, &key, text);
+    let expected = signed(Algorithm::Rs256, key, text);
     for given in [
         key.trim_end().to_owned(),
         format!("  \n{key}\n "),
@@ -177,7 +155,7 @@ fn a_key_is_read_as_it_comes_through_the_environment() {
         key.replace('\n', " "),
         key.replace('\n', ""),
         format!("\"{}\"", key.replace('\n', "\\n")),
-        STANDARD.encode(&key),
+        STANDARD.encode(key),
         format!("Bag Attributes\n    friendlyName: x\n{key}"),
         format!("{}{key}", pem("EC PARAMETERS", P256_OID)),
         format!("{}{key}", pem("CERTIFICATE", b"whatever it is")),
@@ -188,7 +166,7 @@ fn a_key_is_read_as_it_comes_through_the_environment() {
 
 #[test]
 fn what_is_no_usable_key_is_told_and_never_quoted() {
-    let (rsa, ec) = (rsa_pem(), ec_pem());
+    let (rsa, ec) = (RSA_PEM.to_owned(), ec_pem());
     let cut = |text: &str| text.split("-----END").next().unwrap().to_owned();
     let bare = der(0x30, &[integer(&[1]), der(4, &bytes(EC[0]))].concat());
     let encrypted = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,8F00\n\nAAAA\n-----END RSA PRIVATE KEY-----";
@@ -263,9 +241,9 @@ fn claims_get_times_unless_they_have_them() {
 #[test]
 fn a_whole_token_verifies() {
     let claims = json!({ "iss": "me", "n": 1 });
-    let token = jwt(Algorithm::Rs256, &rsa_pem(), &[("kid".into(), "k1".into())], claims.as_object().unwrap()).unwrap();
+    let token = jwt(Algorithm::Rs256, RSA_PEM, &[("kid".into(), "k1".into())], claims.as_object().unwrap()).unwrap();
     let (text, signature) = token.expose_secret().rsplit_once('.').unwrap();
-    let public = PrivateKey::from_pem(&rsa_pem()).unwrap().rsa().unwrap().public_key().as_ref().to_vec();
+    let public = PrivateKey::from_pem(RSA_PEM).unwrap().rsa().unwrap().public_key().as_ref().to_vec();
     let public = UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, public);
     public.verify(text.as_bytes(), &bytes(signature)).expect("it is signed");
     let payload = bytes(text.split_once('.').unwrap().1);

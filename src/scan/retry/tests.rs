@@ -137,6 +137,20 @@ fn the_headers_of_the_provider_s_budget_say_how_long() {
 }
 
 #[test]
+fn the_body_says_how_long_whatever_the_status() {
+    let telling = |status, headers, seconds| answer(status, headers).telling(Some(Duration::from_secs(seconds)));
+    let wanted = |failure| {
+        let attempt = Attempt { wanted: true, ..nth(1) };
+        decide(&plan(), WAIT_MAX, attempt, &failure, now(), HIGHEST)
+    };
+    assert_eq!(wanted(telling(200, &[], 3)), wait(3));
+    assert_eq!(wanted(telling(200, &[], 901)), Decision::Park(Duration::from_secs(901)));
+    assert_eq!(wanted(telling(429, &[("retry-after", "5")], 3)), wait(5));
+    assert_eq!(wanted(telling(429, &[], 3).limited(Some(Duration::from_secs(40)))), wait(3));
+    assert_eq!(telling(200, &[], 0).wait_asked(now()), None);
+}
+
+#[test]
 fn the_ceiling_doubles_up_to_the_maximum() {
     let ceilings: Vec<u128> =
         (1..=10).map(|attempt| backoff(&plan(), attempt, HIGHEST).as_nanos().div_ceil(1_000_000_000)).collect();
@@ -168,10 +182,12 @@ fn any_failure() -> impl Strategy<Value = Failure> {
             rate_reset,
             date,
             used_up_for: None,
+            told: None,
         },
     );
-    let limited = (status, prop::option::of(any::<u32>()))
-        .prop_map(|(status, seconds)| status.limited(seconds.map(|seconds| Duration::from_secs(seconds.into()))));
+    let seconds = || prop::option::of(any::<u32>().prop_map(|seconds| Duration::from_secs(seconds.into())));
+    let limited = (status, seconds(), seconds())
+        .prop_map(|(status, by_headers, by_body)| status.limited(by_headers).telling(by_body));
     let transport = any::<(bool, bool)>().prop_map(|(temporary, sent)| Failure::Transport { temporary, sent });
     prop_oneof![4 => limited, 1 => transport]
 }
