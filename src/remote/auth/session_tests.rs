@@ -80,7 +80,7 @@ fn given() -> Credentials {
 fn session(server: &Server, made: MadeAuth, kept: Option<Kept>, hand: &Hand) -> Session {
     let connection = ConnectionPlan { auth: AuthPlan::Made(Box::new(made)), ..sample::connection(&server.url) };
     let routes = client::routes(&connection, &given(), &mut Sockets::default()).expect("routes");
-    let access = Access { credentials: given(), kept, clock: hand.clock() };
+    let access = Access { credentials: given(), kept, held: None, clock: hand.clock() };
     Session::new(Arc::new(connection), access, Arc::new(routes)).expect("a session")
 }
 
