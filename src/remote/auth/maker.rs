@@ -288,9 +288,7 @@ impl Maker<'_> {
         let leaving = Leaving { method, url: &url, headers: map, body };
         let mut answer = self.routes.send(leaving, true).await.map_err(|none| match none {
             NoRoute::Refused(refusal) => Fault::Refused(format!("{shown}: {refusal}")),
-            NoRoute::Broken(error) => {
-                Fault::Refused(format!("{shown}: {}", transport::in_words(&error.without_url())))
-            }
+            NoRoute::Broken(error) => Fault::Refused(format!("{shown}: {}", transport::in_words(&error.without_url()))),
             NoRoute::Failed(error) => failed(error),
             NoRoute::Unanswered => Fault::Refused(format!("{shown}: the script has no answer for it")),
         })?;

@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use governor::clock::{Clock, MonotonicClock};
 use tokio::sync::{Mutex, Notify};
 
+use super::super::script::Script;
 use super::budget::{Budget, Cause, Wait};
 use super::places::{Places, Seat};
-use super::super::script::Script;
 use super::told::{Told, told};
 use crate::plan::{RateHeaders, RatePlan};
 
