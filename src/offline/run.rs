@@ -117,7 +117,10 @@ async fn one(
     let script = Script::new(at, move |asked| answers.lock().unwrap_or_else(PoisonError::into_inner).answer(asked));
     let script = Arc::new(script);
     let database = own.join("test.duckdb");
-    let ended = engine::rehearse(&test.syncs, options(&database, own, &script), offline(test, &script)).await;
+    // nobody stops it
+    let (_running, stop) = watch::channel(false);
+    let options = options(&database, own, &script, stop);
+    let ended = engine::rehearse(&test.syncs, options, offline(test, &script)).await;
     let now = script.now();
     let (is_disturbed, mut failures) = {
         let mut exchange = exchange.lock().unwrap_or_else(PoisonError::into_inner);
@@ -150,7 +153,7 @@ fn last_change(report: &Report) -> Option<i64> {
     report.syncs.iter().filter_map(|sync| sync.change_to).max()
 }
 
-fn options(database: &Path, own: &Path, script: &Arc<Script>) -> Options {
+fn options(database: &Path, own: &Path, script: &Arc<Script>, stop: watch::Receiver<bool>) -> Options {
     Options {
         database: database.to_owned(),
         credential_store: CredentialStore::of_project(own),
@@ -161,8 +164,7 @@ fn options(database: &Path, own: &Path, script: &Arc<Script>) -> Options {
         log_requests: false,
         clock: script.clock(),
         observer: Arc::new(|_, _| {}),
-        // nobody stops it: a sender that is gone says nothing any more
-        stop: watch::Sender::new(false).subscribe(),
+        stop,
         group_age_max: limits::GROUP_AGE_MAX,
     }
 }
