@@ -42,6 +42,7 @@ mod language;
 mod leaks;
 mod model;
 mod newest_first;
+mod offline;
 mod pages;
 mod paths;
 mod rate_limits;

@@ -228,8 +228,9 @@ fn notes(report: &SyncReport) -> Vec<String> {
     let mut notes = Vec::new();
     notes.extend(report.deletes_skipped.iter().map(|why| format!("note: nothing was deleted: {why}")));
     if report.quarantined > 0 {
+        let records = if report.quarantined == 1 { "record" } else { "records" };
         notes.push(format!(
-            "note: {} records did not fit, and are no rows (`counts: {{ quarantined: … }}`)",
+            "note: {} {records} did not fit and became no row (`counts: {{ quarantined: … }}`)",
             report.quarantined
         ));
     }
