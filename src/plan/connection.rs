@@ -105,6 +105,10 @@ pub(super) fn of_test(
     asked: &[&RequestPlan],
 ) -> Option<(ConnectionPlan, BTreeMap<String, String>, BTreeMap<String, String>)> {
     let TestConnectionSpec { auth, config, input: _ } = given;
+    // told of already
+    if auth.as_ref().is_some_and(|name| !draft.auth.contains_key(name)) {
+        return None;
+    }
     let (_, plan) = pick_auth(sink, place, auth.as_ref(), draft)?;
     let made = auth::made(&plan);
     let mut names = auth::credentials(&plan);
