@@ -87,26 +87,14 @@ async fn start(syncs: &[Arc<SyncPlan>], options: Options, offline: Option<Offlin
     let watcher = Arc::clone(&observer);
     let waiting = Box::new(move |holder: &str| watcher(None, Event::Locked { holder: holder.to_owned() }));
     let (writer, thread) = Writer::start(database, waiting).await?;
-    let mut clients: HashMap<String, Result<Client, Arc<crate::remote::Error>>> = HashMap::new();
-    let (mut sockets, access) = match offline {
-        Some(Offline { script, access }) => (Sockets::scripted(script), Some(access)),
-        None => (Sockets::default(), None),
-    };
+    let mut clients = Clients::new(offline);
     let permits = Arc::new(Semaphore::new(limits::SYNCS_AT_ONCE));
     let mut running = JoinSet::new();
     let mut reports: Vec<Option<SyncReport>> = vec![None; syncs.len()];
     for ((position, plan), queued) in syncs.iter().enumerate().zip(queue(syncs)) {
-        let connected = clients.entry(plan.id.connection.clone()).or_insert_with(|| {
-            let access = match &access {
-                Some(access) => Ok(access.clone()),
-                None => Access::of(&plan.connection, &credential_store, Arc::clone(&clock)),
-            };
-            let client = |access| Client::sharing(Arc::clone(&plan.connection), access, &mut sockets);
-            access.and_then(client).map_err(Arc::new)
-        });
         let task = Task {
             plan: Arc::clone(plan),
-            client: connected.clone(),
+            client: clients.client(plan, &credential_store, &clock),
             writer: writer.clone(),
             run_id: run_id.clone(),
             started_at: started,
@@ -139,13 +127,45 @@ async fn start(syncs: &[Arc<SyncPlan>], options: Options, offline: Option<Offlin
             () = tokio::time::sleep(every) => drop(publish_now(&writer, publish.as_ref()).await),
         }
     }
-    settled(clients.values().flatten()).await;
+    settled(clients.made.values().flatten()).await;
     let publish_error = publish_now(&writer, publish.as_ref()).await.err().map(|error| error.to_string());
     drop(writer);
     if thread.join().is_err() {
         return Err(Error::Bug("the store's thread panicked".into()));
     }
     Ok(Report { run_id, syncs: reports.into_iter().flatten().collect(), publish_error })
+}
+
+/// The clients of a run: one for each connection, or why there is none.
+struct Clients {
+    made: HashMap<String, Result<Client, Arc<crate::remote::Error>>>,
+    sockets: Sockets,
+    /// what the one connection gets in with where nothing is sent
+    access: Option<Access>,
+}
+
+impl Clients {
+    fn new(offline: Option<Offline>) -> Self {
+        let (sockets, access) = match offline {
+            Some(Offline { script, access }) => (Sockets::scripted(script), Some(access)),
+            None => (Sockets::default(), None),
+        };
+        Self { made: HashMap::new(), sockets, access }
+    }
+
+    fn client(
+        &mut self,
+        plan: &SyncPlan,
+        store: &CredentialStore,
+        clock: &Clock,
+    ) -> Result<Client, Arc<crate::remote::Error>> {
+        let Self { made, sockets, access } = self;
+        let mut make = || {
+            let access = access.clone().map_or_else(|| Access::of(&plan.connection, store, Arc::clone(clock)), Ok)?;
+            Client::sharing(Arc::clone(&plan.connection), access, sockets)
+        };
+        made.entry(plan.id.connection.clone()).or_insert_with(|| make().map_err(Arc::new)).clone()
+    }
 }
 
 /// Waits for the tokens that are being made: nobody may be left with half of one.

@@ -95,6 +95,15 @@ pub(super) fn connection(
     })
 }
 
+/// The connection of a test.
+pub(super) struct OfTest {
+    pub(super) plan: ConnectionPlan,
+    /// made-up secrets by name
+    pub(super) credentials: BTreeMap<String, String>,
+    /// the made-up token by the names of credentials, if the way in makes one
+    pub(super) token: BTreeMap<String, String>,
+}
+
 /// The connection of a test, its made-up secrets and its made-up token. Nothing of it is known to anybody.
 pub(super) fn of_test(
     sink: &mut Sink,
@@ -103,7 +112,7 @@ pub(super) fn of_test(
     provider_spec: &ProviderSpec,
     draft: &ProviderDraft,
     asked: &[&RequestPlan],
-) -> Option<(ConnectionPlan, BTreeMap<String, String>, BTreeMap<String, String>)> {
+) -> Option<OfTest> {
     let TestConnectionSpec { auth, config, input: _ } = given;
     // told of already
     if auth.as_ref().is_some_and(|name| !draft.auth.contains_key(name)) {
@@ -135,7 +144,7 @@ pub(super) fn of_test(
     let connection = connection(sink, place, name, &spec, provider_spec, draft, (Some(&known), &[]))?;
     let mut token = if plan.made().is_some_and(MadeAuth::has_token) { made_up(&made) } else { BTreeMap::new() };
     token.entry("access_token".to_owned()).and_modify(|token| *token = "test-token".to_owned());
-    Some((connection, made_up(&names), token))
+    Some(OfTest { plan: connection, credentials: made_up(&names), token })
 }
 
 /// The base URL of a connection with these settings. A value in it must not move it to another host or path: it is encoded as in a

@@ -38,7 +38,7 @@ pub(super) fn rehearsal(
     let names = with_parents(documents, provider, sync);
     let own = || names.iter().filter_map(|name| drafts.syncs.get(&(provider, *name)));
     let asked: Vec<_> = own().flat_map(|draft| draft.requests()).collect();
-    let (connection, credentials, token) = connection::of_test(
+    let connection::OfTest { plan: connection, credentials, token } = connection::of_test(
         sink,
         &place.key("connection"),
         (CONNECTION, provider, given),
@@ -155,8 +155,12 @@ fn exchanges(
         let base = connection.base_url.as_str().trim_end_matches('/');
         let text = if path.starts_with('/') { format!("{base}{path}") } else { path.clone() };
         let Ok(url) = Url::parse(&text) else {
-            let message = format!("`{}` is not a URL", words::shorten(&text));
-            sink.error("E040", &place.key("request").key(key), message, None);
+            // what is neither is told of already
+            if !path.starts_with('/') && path.contains("://") {
+                let hint = "write the whole URL: `https://files.example.com/part-2`".to_owned();
+                let message = format!("`{}` is not a URL", words::shorten(path));
+                sink.error("E040", &place.key("request").key(key), message, Some(hint));
+            }
             return None;
         };
         let pairs = |all: &indexmap::IndexMap<String, String>| {

@@ -75,3 +75,75 @@ impl fmt::Debug for Script {
         f.debug_struct("Script").field("now", &self.now()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::super::client::sample;
+    use super::super::{Client, Credentials, Error, Sockets};
+    use super::*;
+    use crate::plan::{ConnectionPlan, Quota, RatePlan};
+
+    /// A client that a script answers, and the script.
+    fn client(
+        plan: ConnectionPlan,
+        answer: impl Fn(&Asked<'_>) -> Option<http::Response<Vec<u8>>> + Send + Sync + 'static,
+    ) -> (Client, Arc<Script>) {
+        let script = Arc::new(Script::new(DateTime::from_timestamp(1_700_000_000, 0).expect("a time"), answer));
+        let access = sample::access(Credentials::from_pairs([("key", "s3cr3t-value")]));
+        let mut sockets = Sockets::scripted(Arc::clone(&script));
+        (Client::sharing(Arc::new(plan), access, &mut sockets).expect("a client"), script)
+    }
+
+    fn answer(status: u16, headers: &[(&str, &str)], body: &str) -> Option<http::Response<Vec<u8>>> {
+        let mut builder = http::Response::builder().status(status);
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        Some(builder.body(body.as_bytes().to_vec()).expect("an answer"))
+    }
+
+    #[tokio::test]
+    async fn any_host_is_answered_and_redirects_are_followed() {
+        let (client, _) = client(sample::connection("https://api.nowhere.invalid"), |asked| {
+            assert!(asked.headers.get("user-agent").is_some_and(|value| value.as_bytes().starts_with(b"headwater/")));
+            match asked.url.path() {
+                "/old" => answer(302, &[("location", "/new")], ""),
+                "/new" => answer(200, &[("x-one", "1")], "here"),
+                _ => None,
+            }
+        });
+        let there = client.send(&sample::get("https://api.nowhere.invalid/old")).await.expect("an answer");
+        assert_eq!((there.status, there.header("x-one"), there.body.as_ref()), (200, Some("1"), b"here".as_slice()));
+        let error = client.send(&sample::get("https://api.nowhere.invalid/else")).await.expect_err("nothing fits");
+        assert!(matches!(error, Error::Unanswered { .. }) && !error.is_temporary(), "{error}");
+        // the rules of where requests may go are those of a run
+        let error = client.send(&sample::get("http://10.0.0.1/")).await.expect_err("it is private");
+        assert!(matches!(error, Error::Network { .. }), "{error}");
+    }
+
+    #[tokio::test]
+    async fn no_wait_takes_time() {
+        let began = Instant::now();
+        let hour = Duration::from_secs(3_600);
+        let rate_limit =
+            RatePlan { quotas: vec![Quota { requests: 1, per: hour }], wait_max: hour * 3, ..RatePlan::DEFAULT };
+        let plan = ConnectionPlan { rate_limit, ..sample::connection("https://api.nowhere.invalid") };
+        let (client, script) = client(plan, |_| answer(200, &[], ""));
+        let first = script.now();
+        let request = sample::get("https://api.nowhere.invalid/");
+        for _ in 0..3 {
+            client.send(&request).await.expect("an answer");
+        }
+        let waited = script.now() - first;
+        assert!((2..=3).contains(&waited.num_hours()), "{waited}");
+        client.rest(hour * 24).await;
+        client.hold(hour * 2);
+        client.send(&request).await.expect("an answer");
+        assert!(script.now() - first >= waited + chrono::TimeDelta::hours(26));
+        client.hold(hour * 4);
+        assert!(matches!(client.send(&request).await, Err(Error::Parked { .. })), "longer than a run waits");
+        assert!(began.elapsed() < Duration::from_secs(600));
+    }
+}

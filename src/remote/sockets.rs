@@ -72,7 +72,7 @@ impl Sockets {
                 sets
             }
         };
-        let proxies = (!settings.direct).then(Matcher::from_system);
+        let proxies = (!settings.direct).then(|| Box::new(Matcher::from_system()));
         Ok(Routes { network, way: Way::Sockets { proxies, plain, certified } })
     }
 }
@@ -145,7 +145,7 @@ pub(super) struct Routes {
 enum Way {
     Sockets {
         /// the system's; none where the base URL is on this machine
-        proxies: Option<Matcher>,
+        proxies: Option<Box<Matcher>>,
         plain: Arc<Sets>,
         /// with the client certificate
         certified: Option<Sets>,
@@ -217,7 +217,7 @@ impl Routes {
         let Way::Sockets { proxies, plain, certified } = &self.way else { return Err(NoRoute::Unanswered) };
         let sets = certified.as_ref().filter(|_| gets_credentials).unwrap_or(plain);
         let intercept = |proxies: &Matcher| proxies.intercept(&url.as_str().parse().ok()?);
-        let is_proxied = || proxies.as_ref().and_then(intercept).is_some();
+        let is_proxied = || proxies.as_deref().and_then(intercept).is_some();
         if guarded && !is_proxied() { sets.guarded().map_err(NoRoute::Broken) } else { Ok(&sets.open) }
     }
 }
