@@ -1,4 +1,4 @@
-//! The only reader of YAML files: a project's folders and the built-in catalogue.
+//! The only reader of YAML files, a project's folders and the built-in catalogue, and of what tests have beside them.
 
 use std::collections::HashSet;
 use std::io::Read as _;
@@ -157,6 +157,28 @@ pub fn write_project(folder: &Path, text: &str) -> Result<(), Error> {
     let beside = folder.join(format!(".{PROJECT_FILE}.new"));
     let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &file));
     written.map_err(|error| Error::Unwritable { path: file.display().to_string(), error })
+}
+
+/// Reads a file beside the document `document` of the project in `folder`, or of the built-in catalogue: an answer that a test gives.
+///
+/// # Errors
+/// There is none, it cannot be read, or it is larger than an answer may be.
+#[expect(clippy::disallowed_methods, reason = "this is the room that reads a project's files")]
+pub fn beside(folder: &Path, document: &str, builtin: bool, file: &str) -> Result<Vec<u8>, Error> {
+    let name = Path::new(document).with_file_name(file).display().to_string().replace('\\', "/");
+    let unreadable = |error| Error::Unreadable { path: name.clone(), error };
+    if builtin {
+        let inside = name.strip_prefix("<catalogue>/").unwrap_or(&name);
+        let found = INTEGRATIONS.get_file(inside).map(|file| file.contents().to_vec());
+        return found.ok_or_else(|| unreadable(std::io::ErrorKind::NotFound.into()));
+    }
+    let mut bytes = Vec::new();
+    let opened = std::fs::File::open(folder.join(&name)).map_err(unreadable)?;
+    opened.take(limits::RESPONSE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() > limits::RESPONSE_BYTES_MAX {
+        return Err(unreadable(std::io::ErrorKind::FileTooLarge.into()));
+    }
+    Ok(bytes)
 }
 
 /// The built-in catalogue.

@@ -37,6 +37,8 @@ pub mod engine;
 
 pub mod files;
 
+pub mod offline;
+
 pub mod demo;
 
 pub mod cli;

@@ -44,6 +44,7 @@ mod language;
 mod leaks;
 mod model;
 mod newest_first;
+mod offline;
 mod outputs;
 mod pages;
 mod paths;

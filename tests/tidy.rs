@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. Arrows point one way, so none may come back.
-const ARROWS: [(&str, &[&str]); 11] = [
+const ARROWS: [(&str, &[&str]); 12] = [
     ("diagnostic", &[]),
     ("spec", &["diagnostic"]),
     ("plan", &["spec", "diagnostic"]),
@@ -14,8 +14,9 @@ const ARROWS: [(&str, &[&str]); 11] = [
     ("remote", &["plan"]),
     ("store", &["plan", "scan", "record", "diagnostic"]),
     ("engine", &["store", "remote", "record", "scan", "plan", "spec", "diagnostic"]),
+    ("offline", &["engine", "store", "remote", "scan", "files", "plan"]),
     ("demo", &[]),
-    ("cli", &["demo", "engine", "store", "remote", "record", "scan", "files", "plan", "spec", "diagnostic"]),
+    ("cli", &["offline", "demo", "engine", "store", "remote", "record", "scan", "files", "plan", "spec", "diagnostic"]),
 ];
 
 /// Lines of one file.

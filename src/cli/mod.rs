@@ -22,6 +22,7 @@ mod retry;
 mod run;
 mod schema;
 mod status;
+mod test;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -46,7 +47,7 @@ const EXIT_CODES: &str = "Exit codes:
     1  a mistake in headwater
     2  the YAML, the environment or the command line
     3  the API
-    4  the data (guarded deletes, records that do not fit)
+    4  the data (guarded deletes, records that do not fit, tests that fail)
     5  the database
   130  stopped, and resumable";
 
@@ -62,6 +63,8 @@ enum Command {
     Disconnect(connections::DisconnectArguments),
     /// Find every mistake in the YAML files, with its place and the likely fix.
     Check(check::Arguments),
+    /// Run the tests of the integrations: the requests and rows that they expect, with answers out of their files. Sends nothing.
+    Test(test::Arguments),
     /// Show what a sync would ask and keep: requests, paging, columns, state.
     Explain(explain::Arguments),
     /// Make real requests and show the rows; write nothing.
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Connect(arguments) => connect::run(&project, &arguments),
         Command::Connections(arguments) => connections::run(&project, &arguments),
         Command::Disconnect(arguments) => connections::disconnect(&project, &arguments),
+        Command::Test(arguments) => test::run(&project, &arguments),
         Command::Explain(arguments) => explain::run(&project, &arguments),
         Command::DryRun(arguments) => dry_run::run(&project, &arguments),
         Command::Plan(arguments) => plan::run(&project, &arguments),

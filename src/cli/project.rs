@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::output::Failure;
 use crate::diagnostic::{Diagnostic, Severity, Source};
 use crate::files;
-use crate::plan::{Compiled, Input, Known, KnownConnection, Plan, compile, limits};
+use crate::plan::{Compiled, Input, Known, KnownConnection, NOT_YET, Plan, compile, limits};
 use crate::remote::{CredentialStore, Entry};
 use crate::spec::schema::Kind;
 
@@ -59,18 +59,29 @@ pub(super) fn plan(folder: &Path) -> Result<Plan, Failure> {
     }
 }
 
+/// What the integrations of the project in `folder` come to; mistakes are printed and end the command, but what cannot be run yet.
+pub(super) fn compiled_to_test(folder: &Path, inputs: &[Input]) -> Result<Compiled, Failure> {
+    let compiled = compile(inputs, folder, &Known::default());
+    let mistakes: Vec<&Diagnostic> =
+        errors(&compiled.diagnostics).into_iter().filter(|error| error.code != NOT_YET).collect();
+    if mistakes.is_empty() { Ok(compiled) } else { Err(refused(&mistakes)) }
+}
+
 fn errors(diagnostics: &[Diagnostic]) -> Vec<&Diagnostic> {
     diagnostics.iter().filter(|diagnostic| diagnostic.severity == Severity::Error).collect()
 }
 
 fn refuse(compiled: &Compiled) -> Result<Plan, Failure> {
-    let errors = errors(&compiled.diagnostics);
-    print(&errors);
+    Err(refused(&errors(&compiled.diagnostics)))
+}
+
+fn refused(errors: &[&Diagnostic]) -> Failure {
+    print(errors);
     let message = match errors.len() {
         1 => "there is a mistake in the YAML files".to_owned(),
         many => format!("there are {many} mistakes in the YAML files"),
     };
-    Err(Failure::user(message, Some("`headwater check` shows warnings too".to_owned())))
+    Failure::user(message, Some("`headwater check` shows warnings too".to_owned()))
 }
 
 /// Prints diagnostics on standard error, up to a bound.

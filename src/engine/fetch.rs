@@ -197,7 +197,7 @@ impl Fetcher {
             // the server speaks of the account, so every request of the connection waits, this one too
             client.hold(wait);
         } else {
-            tokio::time::sleep(wait).await;
+            client.rest(wait).await;
         }
     }
 

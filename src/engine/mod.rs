@@ -27,4 +27,4 @@ pub use event::{Event, Observer};
 pub use preview::{Preview, PreviewRequest, preview};
 pub use remap::{Amend, AmendReport, RemapReport, RetryReport, remap, retry};
 pub use report::{Failed, Report, SyncReport};
-pub use run::{Options, run};
+pub use run::{Offline, Options, rehearse, run};

@@ -15,7 +15,7 @@ use super::sync::Task;
 use super::writer::Writer;
 use super::{Clock, Error, Event, Observer};
 use crate::plan::{Budget, LevelPlan, LevelSource, PublishPlan, SyncId, SyncPlan, limits};
-use crate::remote::{Access, Client, CredentialStore, Sockets};
+use crate::remote::{Access, Client, CredentialStore, Script, Sockets};
 use crate::scan::Wish;
 
 /// How to run.
@@ -44,11 +44,31 @@ pub struct Options {
     pub group_age_max: Duration,
 }
 
+/// What a run has in place of the network and of the credential store.
+pub struct Offline {
+    /// answers its requests; [`Options::clock`] is its clock
+    pub script: Arc<Script>,
+    /// what its one connection gets in with
+    pub access: Access,
+}
+
 /// Runs `syncs`. Each ends for itself: the report says how.
 ///
 /// # Errors
 /// Only what concerns all of them: the database cannot be opened.
 pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Error> {
+    start(syncs, options, None).await
+}
+
+/// Runs `syncs` of one connection as [`run`] does, and sends nothing.
+///
+/// # Errors
+/// As [`run`].
+pub async fn rehearse(syncs: &[Arc<SyncPlan>], options: Options, offline: Offline) -> Result<Report, Error> {
+    start(syncs, options, Some(offline)).await
+}
+
+async fn start(syncs: &[Arc<SyncPlan>], options: Options, offline: Option<Offline>) -> Result<Report, Error> {
     let Options {
         database,
         credential_store,
@@ -67,18 +87,14 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
     let watcher = Arc::clone(&observer);
     let waiting = Box::new(move |holder: &str| watcher(None, Event::Locked { holder: holder.to_owned() }));
     let (writer, thread) = Writer::start(database, waiting).await?;
-    let mut clients: HashMap<String, Result<Client, Arc<crate::remote::Error>>> = HashMap::new();
-    let mut sockets = Sockets::default();
+    let mut clients = Clients::new(offline);
     let permits = Arc::new(Semaphore::new(limits::SYNCS_AT_ONCE));
     let mut running = JoinSet::new();
     let mut reports: Vec<Option<SyncReport>> = vec![None; syncs.len()];
     for ((position, plan), queued) in syncs.iter().enumerate().zip(queue(syncs)) {
-        let connected = clients
-            .entry(plan.id.connection.clone())
-            .or_insert_with(|| connect(plan, &credential_store, &clock, &mut sockets).map_err(Arc::new));
         let task = Task {
             plan: Arc::clone(plan),
-            client: connected.clone(),
+            client: clients.client(plan, &credential_store, &clock),
             writer: writer.clone(),
             run_id: run_id.clone(),
             started_at: started,
@@ -111,7 +127,7 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
             () = tokio::time::sleep(every) => drop(publish_now(&writer, publish.as_ref()).await),
         }
     }
-    settled(clients.values().flatten()).await;
+    settled(clients.made.values().flatten()).await;
     let publish_error = publish_now(&writer, publish.as_ref()).await.err().map(|error| error.to_string());
     drop(writer);
     if thread.join().is_err() {
@@ -120,21 +136,43 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
     Ok(Report { run_id, syncs: reports.into_iter().flatten().collect(), publish_error })
 }
 
+/// The clients of a run: one for each connection, or why there is none.
+struct Clients {
+    made: HashMap<String, Result<Client, Arc<crate::remote::Error>>>,
+    sockets: Sockets,
+    /// what the one connection gets in with where nothing is sent
+    access: Option<Access>,
+}
+
+impl Clients {
+    fn new(offline: Option<Offline>) -> Self {
+        let (sockets, access) = match offline {
+            Some(Offline { script, access }) => (Sockets::scripted(script), Some(access)),
+            None => (Sockets::default(), None),
+        };
+        Self { made: HashMap::new(), sockets, access }
+    }
+
+    fn client(
+        &mut self,
+        plan: &SyncPlan,
+        store: &CredentialStore,
+        clock: &Clock,
+    ) -> Result<Client, Arc<crate::remote::Error>> {
+        let Self { made, sockets, access } = self;
+        let mut make = || {
+            let access = access.clone().map_or_else(|| Access::of(&plan.connection, store, Arc::clone(clock)), Ok)?;
+            Client::sharing(Arc::clone(&plan.connection), access, sockets)
+        };
+        made.entry(plan.id.connection.clone()).or_insert_with(|| make().map_err(Arc::new)).clone()
+    }
+}
+
 /// Waits for the tokens that are being made: nobody may be left with half of one.
 async fn settled(clients: impl Iterator<Item = &Client>) {
     for client in clients {
         client.settled().await;
     }
-}
-
-fn connect(
-    plan: &SyncPlan,
-    store: &CredentialStore,
-    clock: &Clock,
-    sockets: &mut Sockets,
-) -> Result<Client, crate::remote::Error> {
-    let access = Access::of(&plan.connection, store, Arc::clone(clock))?;
-    Client::sharing(Arc::clone(&plan.connection), access, sockets)
 }
 
 /// When a sync of a run begins.

@@ -17,7 +17,8 @@ use super::sync::{self, Beside, SyncDraft};
 use super::table::Filled;
 use super::{
     ActionPlan, ConnectionPlan, DeletePlan, IncrementalPlan, Known, ListPlan, ModelPlan, NotifyPlan, Plan, PublishPlan,
-    Schedule, SyncId, SyncPlan, Zone, columns_from, connection, lint, schedule, table, test, words,
+    Schedule, SyncId, SyncPlan, TestPlan, Zone, columns_from, connection, lint, rehearsal, schedule, table, test,
+    words,
 };
 use crate::diagnostic::{Diagnostic, Severity, Source, suggest};
 use crate::spec::inherit::inherit;
@@ -48,6 +49,8 @@ pub struct Input {
 pub struct Compiled {
     /// the plan, if there is no error but of what this version cannot run yet; that is not to be run, only to be shown
     pub plan: Option<Plan>,
+    /// the tests of syncs, by provider and name, if there is no error but of what this version cannot run yet
+    pub tests: Vec<TestPlan>,
     /// all mistakes, in the order of files and lines
     pub diagnostics: Vec<Diagnostic>,
     /// what a connection is asked for, by provider; those of the catalogue only where they are used
@@ -125,20 +128,22 @@ pub fn compile(inputs: &[Input], folder: &std::path::Path, known: &Known) -> Com
     let first = documents.projects.first();
     let plan = first.map(|project| assemble(&mut sink, &documents, project, &drafts, (folder, known)));
     let plan = plan.filter(|_| !sink.has_errors());
+    let tests = if sink.has_errors() { Vec::new() } else { drafts.tests };
     let form = |spec: &ProviderSpec| ProviderForm {
         config: spec.config.clone(),
         auth: spec.auth.iter().flat_map(|ways| ways.keys().cloned()).collect(),
     };
     let forms = documents.providers.iter().map(|(name, typed)| (name.clone(), form(&typed.spec))).collect();
-    Compiled { plan, diagnostics: sink.into_sorted(), forms }
+    Compiled { plan, tests, diagnostics: sink.into_sorted(), forms }
 }
 
 /// What does not depend on a connection, by provider and name; what has a mistake is not there.
 #[derive(Default)]
-struct Drafts<'d> {
-    providers: BTreeMap<&'d str, ProviderDraft>,
-    syncs: BTreeMap<(&'d str, &'d str), SyncDraft>,
+pub(super) struct Drafts<'d> {
+    pub(super) providers: BTreeMap<&'d str, ProviderDraft>,
+    pub(super) syncs: BTreeMap<(&'d str, &'d str), SyncDraft>,
     actions: BTreeMap<(&'d str, &'d str), ActionDraft>,
+    tests: Vec<TestPlan>,
 }
 
 /// The pagination of a sync with that of its provider under it.
@@ -208,6 +213,8 @@ fn integrations<'d>(sink: &mut Sink, documents: &'d Documents, used: &BTreeSet<&
         }
         for (_, typed) in &tests {
             test::test(sink, &Place::top(&typed.document), &typed.spec, &beside, &sync_specs, &action_specs);
+            let plan = rehearsal::rehearsal(sink, typed, provider, documents, drafts);
+            drafts.tests.extend(plan);
         }
     }
     absence_owns_its_table(sink, documents, &drafts.syncs);
@@ -349,7 +356,7 @@ fn rows_come_from_elsewhere(sink: &mut Sink, documents: &Documents) {
 }
 
 /// The syncs over whose rows a sync fans out.
-fn parents<'d>(documents: &'d Documents, provider: &str, sync: &str) -> Vec<&'d str> {
+pub(super) fn parents<'d>(documents: &'d Documents, provider: &str, sync: &str) -> Vec<&'d str> {
     let typed = documents.syncs.get(&(provider.to_owned(), sync.to_owned()));
     let levels = typed.into_iter().flat_map(|typed| typed.spec.for_each.iter().flatten());
     let rows = levels.filter_map(|level| match &level.from {
@@ -583,17 +590,33 @@ fn connection_syncs(
                 .collect(),
         };
         for (variant, place, input, own_schedule) in variants {
-            let input = connection::settings(sink, &place, &input, draft.input.as_ref(), "E048");
-            let Some(input) = input else { continue };
             let (provider, sync) = (provider.to_owned(), name.to_owned());
             let id = SyncId { connection: connection.name.clone(), provider, sync, variant };
-            let columns = columns_from::columns(sink, &place, &draft.model, (&id, connection, &input));
-            made.extend(columns.map(|columns| (id.clone(), columns)));
-            let zone = zone_of(sink, connection_place, draft, (&id, connection, &input), documents);
-            plans.extend(zone.map(|zone| Arc::new(instance(id, draft, connection, (input, zone), own_schedule))));
+            let places = (&place, connection_place);
+            let plan = sync_plan(sink, places, (id, draft, connection), &input, documents, made);
+            plans.extend(plan.map(|plan| {
+                let schedule = own_schedule.unwrap_or(plan.schedule);
+                Arc::new(SyncPlan { schedule, ..plan })
+            }));
         }
     }
     plans
+}
+
+/// One sync of a connection with this input, which stands at `place`.
+pub(super) fn sync_plan(
+    sink: &mut Sink,
+    (place, connection_place): (&Place<'_>, &Place<'_>),
+    (id, draft, connection): (SyncId, &SyncDraft, &Arc<ConnectionPlan>),
+    input: &Map<String, Value>,
+    documents: &Documents,
+    made: &mut columns_from::Made,
+) -> Option<SyncPlan> {
+    let input = connection::settings(sink, place, input, draft.input.as_ref(), "E048")?;
+    let columns = columns_from::columns(sink, place, &draft.model, (&id, connection, &input));
+    made.extend(columns.map(|columns| (id.clone(), columns)));
+    let zone = zone_of(sink, connection_place, draft, (&id, connection, &input), documents)?;
+    Some(instance(id, draft, connection, (input, zone)))
 }
 
 /// A variant's name, where its input stands, its input, and its schedule if it is not the sync's.
@@ -651,7 +674,6 @@ fn instance(
     draft: &SyncDraft,
     connection: &Arc<ConnectionPlan>,
     (input, zone): (Value, Option<Zone>),
-    own_schedule: Option<Schedule>,
 ) -> SyncPlan {
     let identity =
         serde_json::json!([draft.essence, connection.base_url.as_str(), connection.config, draft.identity_of(&input)]);
@@ -683,7 +705,7 @@ fn instance(
         id,
         description,
         connection: Arc::clone(connection),
-        schedule: own_schedule.unwrap_or(schedule),
+        schedule,
         model,
         outputs,
         list: Arc::new(ListPlan { request, response, pagination }),

@@ -9,12 +9,14 @@ use url::Url;
 
 use super::place::{Place, Sink};
 use super::provider::{ProviderDraft, as_base_url};
+use super::rehearsal::made_up;
 use super::{
-    AuthPlan, ConnectionPlan, CredentialSource, KnownConnection, RequestPlan, Template, TlsPlan, auth, request, words,
+    AuthPlan, ConnectionPlan, CredentialSource, KnownConnection, MadeAuth, RequestPlan, Template, TlsPlan, auth,
+    request, words,
 };
 use crate::diagnostic::{did_you_mean, suggest};
 use crate::spec::finding::check_against;
-use crate::spec::{ConnectionSpec, ProviderSpec};
+use crate::spec::{AllowSpec, ConnectionSpec, ProviderSpec, TestConnectionSpec};
 
 /// Compiles a connection; `None` where a mistake was found.
 pub(super) fn connection(
@@ -91,6 +93,58 @@ pub(super) fn connection(
         webhooks: webhooks.clone(),
         tls: tls.clone(),
     })
+}
+
+/// The connection of a test.
+pub(super) struct OfTest {
+    pub(super) plan: ConnectionPlan,
+    /// made-up secrets by name
+    pub(super) credentials: BTreeMap<String, String>,
+    /// the made-up token by the names of credentials, if the way in makes one
+    pub(super) token: BTreeMap<String, String>,
+}
+
+/// The connection of a test, its made-up secrets and its made-up token. Nothing of it is known to anybody.
+pub(super) fn of_test(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    (name, provider, given): (&str, &str, &TestConnectionSpec),
+    provider_spec: &ProviderSpec,
+    draft: &ProviderDraft,
+    asked: &[&RequestPlan],
+) -> Option<OfTest> {
+    let TestConnectionSpec { auth, config, input: _ } = given;
+    // told of already
+    if auth.as_ref().is_some_and(|name| !draft.auth.contains_key(name)) {
+        return None;
+    }
+    let (_, plan) = pick_auth(sink, place, auth.as_ref(), draft)?;
+    let made = auth::made(&plan);
+    let mut names = auth::credentials(&plan);
+    let learned = draft.on_connect.iter().map(|learn| &learn.request);
+    names.extend(asked.iter().copied().chain(&draft.verify).chain(learned).flat_map(request::credentials));
+    if let Some(TlsPlan { client_certificate, client_key, authority }) = &draft.tls {
+        let templates = std::iter::once(client_certificate).chain(client_key).chain(authority);
+        names.extend(request::named_credentials(templates));
+    }
+    names.retain(|name| !made.contains(name));
+    let told = auth::told(&plan)
+        .chain(draft.on_connect.iter().flat_map(|learn| learn.save.iter().map(|(name, _)| name.as_str())));
+    let facts = told.map(|name| (name.to_owned(), Value::from(format!("test-{name}"))));
+    let known = KnownConnection { provider: provider.to_owned(), facts: facts.collect(), credentials: names.clone() };
+    let spec = ConnectionSpec {
+        provider: provider.to_owned(),
+        auth: auth.clone(),
+        base_url: None,
+        credentials: IndexMap::new(),
+        config: config.clone(),
+        syncs: None,
+        allow: AllowSpec::default(),
+    };
+    let connection = connection(sink, place, name, &spec, provider_spec, draft, (Some(&known), &[]))?;
+    let mut token = if plan.made().is_some_and(MadeAuth::has_token) { made_up(&made) } else { BTreeMap::new() };
+    token.entry("access_token".to_owned()).and_modify(|token| *token = "test-token".to_owned());
+    Some(OfTest { plan: connection, credentials: made_up(&names), token })
 }
 
 /// The base URL of a connection with these settings. A value in it must not move it to another host or path: it is encoded as in a

@@ -130,6 +130,16 @@ pub const PAGES_IN_FLIGHT: usize = 3;
 pub const GROUPS_IN_FLIGHT: usize = 2;
 /// Syncs that run at once in one process.
 pub const SYNCS_AT_ONCE: usize = 4;
+/// Tests of integrations that run at once.
+pub const TESTS_AT_ONCE: usize = 4;
+/// Rows of a table that a test looks at.
+pub const TEST_ROWS_MAX: usize = 10_000;
+/// Characters of a value that is shown where a test fails.
+pub const TEST_VALUE_CHARS_MAX: usize = 60;
+/// Lines that are shown of one thing that is not as a test expects it.
+pub const TEST_LINES_MAX: usize = 60;
+/// Requests that a test does not expect and that are shown.
+pub const TEST_REQUESTS_SHOWN: usize = 5;
 
 /// Bytes of the credential store's file.
 pub const CREDENTIALS_BYTES_MAX: usize = 4 << 20;

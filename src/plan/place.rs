@@ -172,7 +172,7 @@ fn located_at_most(source: &Source) -> usize {
 }
 
 /// The code of what the language has and this version cannot run.
-const NOT_YET: &str = "E090";
+pub const NOT_YET: &str = "E090";
 
 #[derive(Debug)]
 struct Tally {

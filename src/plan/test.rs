@@ -38,7 +38,6 @@ pub(super) fn test(
 ) {
     let TestSpec { test: name, description: _, sync, action, connection, exchange, order: _, runs } = spec;
     words::name(sink, &place.key("test"), name, true);
-    sink.not_yet(&place.key("test"), "a test");
     let mut tables = Vec::new();
     let mut input = None;
     match (sync, action) {
@@ -52,13 +51,16 @@ pub(super) fn test(
                 words::one_of(sink, &place.key("sync"), ("E021", "sync"), sync, names);
             }
         },
-        (None, Some(action)) => match actions.iter().find(|known| known.action == *action) {
-            Some(known) => input = Some(known.input.as_ref()),
-            None => {
-                let names = actions.iter().map(|known| known.action.as_str());
-                words::one_of(sink, &place.key("action"), ("E028", "action"), action, names);
+        (None, Some(action)) => {
+            sink.not_yet(&place.key("action"), "a test of an action");
+            match actions.iter().find(|known| known.action == *action) {
+                Some(known) => input = Some(known.input.as_ref()),
+                None => {
+                    let names = actions.iter().map(|known| known.action.as_str());
+                    words::one_of(sink, &place.key("action"), ("E028", "action"), action, names);
+                }
             }
-        },
+        }
         (named, _) => {
             let message = "a test is about one `sync` or one `action`";
             let hint = if named.is_some() { "keep one of them" } else { "name it: `sync: contacts`" }.to_owned();
@@ -164,7 +166,7 @@ fn exchanges(sink: &mut Sink, place: &Place<'_>, specs: &[ExchangeSpec]) {
 }
 
 fn expectations(sink: &mut Sink, place: &Place<'_>, spec: &ExpectSpec, tables: &[&ModelPlan], of_sync: bool) {
-    let ExpectSpec { rows, changes, counts: _, watermark, output, error: _ } = spec;
+    let ExpectSpec { rows, changes, counts: _, watermark, skipped, output, error: _ } = spec;
     for (key, tables_given) in [("rows", rows), ("changes", changes)] {
         if let Some(given) = tables_given {
             rows_are_possible(sink, &place.key(key), given, tables);
@@ -173,6 +175,7 @@ fn expectations(sink: &mut Sink, place: &Place<'_>, spec: &ExpectSpec, tables: &
     let foreign = [
         ("output", output.is_some() && of_sync, "a sync answers nothing", "take the line out, or test an `action`"),
         ("watermark", watermark.is_some() && !of_sync, "an action has no watermark", "take the line out"),
+        ("skipped", skipped.is_some() && !of_sync, "an action leaves nothing out", "take the line out"),
     ];
     for (key, _, message, hint) in foreign.into_iter().filter(|(_, is, _, _)| *is) {
         sink.key_error("E115", &place.key(key), message, Some(hint.to_owned()));

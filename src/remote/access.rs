@@ -19,6 +19,8 @@ pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 pub struct Access {
     pub(super) credentials: Credentials,
     pub(super) kept: Option<Kept>,
+    /// a token that is there from the beginning, and is kept nowhere
+    pub(super) held: Option<BTreeMap<String, SecretString>>,
     pub(super) clock: Clock,
 }
 
@@ -71,7 +73,7 @@ impl Access {
             None => Credentials::resolve(connection, &BTreeMap::new())?,
         };
         let kept = found.map(|(entry, secrets)| Kept { store: store.clone(), entry, token: secrets.token });
-        Ok(Self { credentials, kept, clock })
+        Ok(Self { credentials, kept, held: None, clock })
     }
 
     /// With the secrets that a person has just given, and nothing that was kept.
@@ -79,11 +81,18 @@ impl Access {
     /// # Errors
     /// Secrets that are not in the environment, or that nobody gave.
     pub fn connecting(connection: &ConnectionPlan, secrets: &Secrets, clock: Clock) -> Result<Self, Error> {
-        Ok(Self { credentials: Credentials::resolve(connection, &secrets.credentials)?, kept: None, clock })
+        let credentials = Credentials::resolve(connection, &secrets.credentials)?;
+        Ok(Self { credentials, kept: None, held: None, clock })
     }
 
     /// With secrets that are at hand, for tests and the demo.
     pub fn with(credentials: Credentials, clock: Clock) -> Self {
-        Self { credentials, kept: None, clock }
+        Self { credentials, kept: None, held: None, clock }
+    }
+
+    /// The same with the token that a way in would make, by the names of credentials: it has no end, and is kept nowhere.
+    #[must_use]
+    pub fn holding(self, token: BTreeMap<String, SecretString>) -> Self {
+        Self { held: (!token.is_empty()).then_some(token), ..self }
     }
 }

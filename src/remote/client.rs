@@ -18,7 +18,7 @@ use super::outgoing::{Identity, Outgoing, is_same_origin};
 use super::rate::{Parked, Rate};
 use super::redact::Redactor;
 use super::request::{Request, Response};
-use super::sockets::{NoRoute, Routes, Sockets, USER_AGENT};
+use super::sockets::{Leaving, NoRoute, Routes, Sockets, USER_AGENT};
 use super::transport;
 use crate::plan::{ConnectionPlan, Method, limits};
 
@@ -51,7 +51,7 @@ impl Client {
     pub fn sharing(connection: Arc<ConnectionPlan>, access: Access, sockets: &mut Sockets) -> Result<Self, Error> {
         let routes = Arc::new(routes(&connection, &access.credentials, sockets)?);
         let identity = Identity::new(&connection, access, Arc::clone(&routes))?;
-        let rate = Rate::new(&connection.rate_limit);
+        let rate = Rate::new(&connection.rate_limit, routes.script().map(Arc::clone));
         Ok(Self(Arc::new(Inner { connection, identity, rate, routes })))
     }
 
@@ -97,6 +97,14 @@ impl Client {
     /// [`Error::Parked`] until then.
     pub fn hold(&self, wait: Duration) {
         self.0.rate.hold(wait);
+    }
+
+    /// Waits. Where a script answers, its clock moves on instead.
+    pub async fn rest(&self, wait: Duration) {
+        match self.0.routes.script() {
+            Some(script) => script.rest(wait),
+            None => tokio::time::sleep(wait).await,
+        }
     }
 
     /// How long an answer's headers (`rate_limit.headers`) say that nothing is left of the budget; none where something is.
@@ -224,15 +232,19 @@ impl Client {
 
     /// Sends one request and reads the head of its answer.
     async fn open(&self, request: &Request, url: &Url, outgoing: &Outgoing) -> Result<reqwest::Response, Error> {
-        let http = self.0.routes.to(url, self.0.identity.trusts(url)).map_err(|why| match why {
+        let leaving = Leaving {
+            method: request.method,
+            url: &outgoing.url,
+            headers: outgoing.headers.clone(),
+            body: request.body.as_ref().map(|(_, body)| body.clone()),
+        };
+        // with its parameters filled in a URL leads to the same origin
+        let sent = self.0.routes.send(leaving, self.0.identity.trusts(url)).await;
+        sent.map_err(|why| match why {
             NoRoute::Refused(refusal) => self.refused(request, url, &refusal),
-            NoRoute::Broken(error) => self.transport_error(request, url, outgoing, error),
-        })?;
-        let mut builder = http.request(method(request.method), outgoing.url.clone()).headers(outgoing.headers.clone());
-        if let Some((_, body)) = &request.body {
-            builder = builder.body(body.clone());
-        }
-        builder.send().await.map_err(|error| self.transport_error(request, url, outgoing, error))
+            NoRoute::Broken(error) | NoRoute::Failed(error) => self.transport_error(request, url, outgoing, error),
+            NoRoute::Unanswered => Error::Unanswered { request: self.0.identity.masked(request, url) },
+        })
     }
 
     async fn read(
@@ -346,7 +358,9 @@ pub(super) fn routes(
         hint: None,
     };
     let variables = credentials.with_settings(connection);
-    let certificates = connection.tls.as_ref().map(|tls| Certificates::new(tls, &variables)).transpose();
+    // where nothing is sent the made-up secrets are no certificates
+    let tls = connection.tls.as_ref().filter(|_| !sockets.is_scripted());
+    let certificates = tls.map(|tls| Certificates::new(tls, &variables)).transpose();
     sockets
         .routes(connection, certificates.map_err(|reason| fail(&reason))?)
         .map_err(|error| fail(&transport::in_words(&error.without_url())))
@@ -364,16 +378,6 @@ fn redirect_target(answer: &reqwest::Response, from: &Url) -> Option<Result<Url,
 fn lossy(headers: &HeaderMap) -> Vec<(String, String)> {
     let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     headers.iter().map(|(name, value)| (name.as_str().to_owned(), text(value))).collect()
-}
-
-pub(super) fn method(method: Method) -> reqwest::Method {
-    match method {
-        Method::Get => reqwest::Method::GET,
-        Method::Post => reqwest::Method::POST,
-        Method::Put => reqwest::Method::PUT,
-        Method::Patch => reqwest::Method::PATCH,
-        Method::Delete => reqwest::Method::DELETE,
-    }
 }
 
 #[cfg(test)]

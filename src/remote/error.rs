@@ -102,6 +102,12 @@ pub enum Error {
         /// until there is some again
         wait: Duration,
     },
+    /// a script answers in place of the network, and has no answer for this request
+    #[error("{request}: nobody expected this request")]
+    Unanswered {
+        /// the request, masked
+        request: String,
+    },
     /// no connection, or one that broke
     #[error("{request}: {reason}")]
     Transport {
@@ -239,6 +245,7 @@ impl Error {
             | Self::Redirect { .. }
             | Self::Network { .. }
             | Self::ResponseTooLarge { .. }
+            | Self::Unanswered { .. }
             | Self::Parked { .. } => false,
         }
     }
@@ -268,6 +275,7 @@ impl Error {
             | Self::Connection { .. }
             | Self::Request { .. }
             | Self::Network { .. }
+            | Self::Unanswered { .. }
             | Self::Parked { .. } => true,
             Self::Redirect { .. } | Self::ResponseTooLarge { .. } => false,
         }
@@ -281,6 +289,7 @@ impl Error {
             | Self::NeedsReconnect { .. }
             | Self::Store(_)
             | Self::Connection { .. }
+            | Self::Unanswered { .. }
             | Self::Request { .. } => true,
             Self::Network { by_settings, .. } => *by_settings,
             Self::Token { .. }
@@ -305,6 +314,7 @@ impl Error {
             Self::Network { .. } => "network_refused",
             Self::ResponseTooLarge { .. } => "response_too_large",
             Self::Parked { .. } => "rate_limited",
+            Self::Unanswered { .. } => "unanswered",
             Self::Transport { fault, .. } => match fault {
                 TransportFault::UnknownHost => "unknown_host",
                 TransportFault::Dns => "dns",
@@ -338,7 +348,7 @@ impl Error {
             Self::Store(error) => return error.hint(),
             Self::Connection { hint, .. } => return hint.clone(),
             Self::Redirect { hint, .. } | Self::Network { hint, .. } => return Some(hint.clone()),
-            Self::Request { .. } => return None,
+            Self::Request { .. } | Self::Unanswered { .. } => return None,
             Self::Parked { .. } => "`rate_limit.wait_max` of the provider says how long a run waits",
             Self::ResponseTooLarge { .. } => "ask for smaller pages (a `limit` or page size in the request)",
             Self::Transport { fault, .. } => match fault {

@@ -6,12 +6,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::header::{HeaderMap, HeaderValue, USER_AGENT as USER_AGENT_HEADER};
 use url::Url;
 
 use super::certificates::Certificates;
 use super::network::{Network, PublicOnly, Refusal};
 use super::outgoing::is_loopback;
-use crate::plan::{ConnectionPlan, limits};
+use super::script::{Asked, Script};
+use crate::plan::{ConnectionPlan, Method, limits};
 
 /// Says who asks; a request's own `User-Agent` header wins.
 pub(super) const USER_AGENT: &str = concat!("headwater/", env!("CARGO_PKG_VERSION"));
@@ -19,13 +21,27 @@ pub(super) const USER_AGENT: &str = concat!("headwater/", env!("CARGO_PKG_VERSIO
 /// The sockets of a run: connections with the same settings share them, because the certificates that this machine trusts are read and
 /// kept for each set. What tells connections apart (credentials, quotas) is no part of it; those with a client certificate share none.
 #[derive(Debug, Default)]
-pub struct Sockets(HashMap<Settings, Arc<Sets>>);
+pub struct Sockets {
+    sets: HashMap<Settings, Arc<Sets>>,
+    /// answers in place of all of them
+    script: Option<Arc<Script>>,
+}
 
 impl Sockets {
+    /// No sockets at all: every request is answered by the script, whatever its host is, and nothing is looked up.
+    pub fn scripted(script: Arc<Script>) -> Self {
+        Self { sets: HashMap::new(), script: Some(script) }
+    }
+
+    /// Whether a script answers.
+    pub(super) fn is_scripted(&self) -> bool {
+        self.script.is_some()
+    }
+
     /// Sets of sockets that were made.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.len()
+        self.sets.len()
     }
 
     /// The ways of a connection.
@@ -37,6 +53,10 @@ impl Sockets {
         connection: &ConnectionPlan,
         certificates: Option<Certificates>,
     ) -> reqwest::Result<Routes> {
+        let network = Network::new(connection);
+        if let Some(script) = &self.script {
+            return Ok(Routes { network, way: Way::Script(Arc::clone(script)) });
+        }
         let settings = Settings {
             connect: connection.timeout_connect,
             request: connection.timeout_request,
@@ -44,16 +64,16 @@ impl Sockets {
             direct: is_loopback(&connection.base_url),
         };
         let certified = certificates.map(|certificates| Sets::new(settings, Some(certificates))).transpose()?;
-        let plain = match self.0.get(&settings) {
+        let plain = match self.sets.get(&settings) {
             Some(sets) => Arc::clone(sets),
             None => {
                 let sets = Arc::new(Sets::new(settings, None)?);
-                self.0.insert(settings, Arc::clone(&sets));
+                self.sets.insert(settings, Arc::clone(&sets));
                 sets
             }
         };
-        let proxies = (!settings.direct).then(Matcher::from_system);
-        Ok(Routes { network: Network::new(connection), proxies, plain, certified })
+        let proxies = (!settings.direct).then(|| Box::new(Matcher::from_system()));
+        Ok(Routes { network, way: Way::Sockets { proxies, plain, certified } })
     }
 }
 
@@ -118,35 +138,97 @@ fn builder(settings: Settings, certificates: Option<&Certificates>) -> reqwest::
 /// The ways of one connection.
 pub(super) struct Routes {
     pub network: Network,
-    /// the system's; none where the base URL is on this machine
-    proxies: Option<Matcher>,
-    plain: Arc<Sets>,
-    /// with the client certificate
-    certified: Option<Sets>,
+    way: Way,
 }
 
-/// Why a request has no way.
+/// Where requests go.
+enum Way {
+    Sockets {
+        /// the system's; none where the base URL is on this machine
+        proxies: Option<Box<Matcher>>,
+        plain: Arc<Sets>,
+        /// with the client certificate
+        certified: Option<Sets>,
+    },
+    /// nowhere: this answers
+    Script(Arc<Script>),
+}
+
+/// A request with everything in it.
+pub(super) struct Leaving<'a> {
+    pub method: Method,
+    pub url: &'a Url,
+    pub headers: HeaderMap,
+    pub body: Option<bytes::Bytes>,
+}
+
+/// Why a request has no answer.
 #[derive(Debug)]
 pub(super) enum NoRoute {
     /// it must not go there
     Refused(Refusal),
     /// TLS cannot be set up
     Broken(reqwest::Error),
+    /// it went, and did not arrive
+    Failed(reqwest::Error),
+    /// the script has no answer for it
+    Unanswered,
 }
 
 impl Routes {
+    /// What answers in place of the network, if something does.
+    pub fn script(&self) -> Option<&Arc<Script>> {
+        match &self.way {
+            Way::Script(script) => Some(script),
+            Way::Sockets { .. } => None,
+        }
+    }
+
+    /// Sends a request, the only place where one leaves, and reads the head of its answer.
+    pub async fn send(&self, leaving: Leaving<'_>, gets_credentials: bool) -> Result<reqwest::Response, NoRoute> {
+        let guarded = self.network.must_be_guarded(leaving.url).map_err(NoRoute::Refused)?;
+        let Leaving { method, url, mut headers, body } = leaving;
+        match &self.way {
+            Way::Script(script) => {
+                headers.entry(USER_AGENT_HEADER).or_insert(HeaderValue::from_static(USER_AGENT));
+                let answer = script.answer(&Asked { method, url, headers: &headers, body: body.as_deref() });
+                answer.map(reqwest::Response::from).ok_or(NoRoute::Unanswered)
+            }
+            Way::Sockets { .. } => {
+                let http = self.sockets(url, guarded, gets_credentials)?;
+                let mut builder = http.request(verb(method), url.clone()).headers(headers);
+                if let Some(body) = body {
+                    builder = builder.body(body);
+                }
+                builder.send().await.map_err(NoRoute::Failed)
+            }
+        }
+    }
+
     /// The sockets for a request to this URL; those that get credentials get the client certificate too.
     ///
     /// Where a proxy of the system takes the request, the proxy resolves the name, and only what stands in the URL is checked.
-    pub fn to(&self, url: &Url, gets_credentials: bool) -> Result<&reqwest::Client, NoRoute> {
-        let guarded = self.network.must_be_guarded(url).map_err(NoRoute::Refused)?;
-        let sets = self.certified.as_ref().filter(|_| gets_credentials).unwrap_or(&self.plain);
-        if guarded && !self.is_proxied(url) { sets.guarded().map_err(NoRoute::Broken) } else { Ok(&sets.open) }
-    }
-
-    fn is_proxied(&self, url: &Url) -> bool {
+    pub(super) fn sockets(
+        &self,
+        url: &Url,
+        guarded: bool,
+        gets_credentials: bool,
+    ) -> Result<&reqwest::Client, NoRoute> {
+        let Way::Sockets { proxies, plain, certified } = &self.way else { return Err(NoRoute::Unanswered) };
+        let sets = certified.as_ref().filter(|_| gets_credentials).unwrap_or(plain);
         let intercept = |proxies: &Matcher| proxies.intercept(&url.as_str().parse().ok()?);
-        self.proxies.as_ref().and_then(intercept).is_some()
+        let is_proxied = || proxies.as_deref().and_then(intercept).is_some();
+        if guarded && !is_proxied() { sets.guarded().map_err(NoRoute::Broken) } else { Ok(&sets.open) }
+    }
+}
+
+fn verb(method: Method) -> reqwest::Method {
+    match method {
+        Method::Get => reqwest::Method::GET,
+        Method::Post => reqwest::Method::POST,
+        Method::Put => reqwest::Method::PUT,
+        Method::Patch => reqwest::Method::PATCH,
+        Method::Delete => reqwest::Method::DELETE,
     }
 }
 

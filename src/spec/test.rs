@@ -20,7 +20,7 @@ pub struct TestSpec {
     /// The connection it runs for.
     #[serde(default)]
     pub connection: TestConnectionSpec,
-    /// The requests that are expected in every run, with the answers that are given.
+    /// The requests that are expected in every run, before those of the run itself, with the answers that are given.
     #[serde(default)]
     pub exchange: Vec<ExchangeSpec>,
     /// Whether the requests of a run must come in the order of `exchange`.
@@ -37,7 +37,8 @@ pub struct TestSpec {
 pub struct TestConnectionSpec {
     /// Which of the provider's ways in, by its name there. Needed where the provider has several.
     pub auth: Option<String>,
-    /// The settings the provider's `config` asks for.
+    /// The settings the provider's `config` asks for, and what the API would tell when an account is connected. What it would tell and
+    /// is not written is `test-<name>`, as secrets are.
     #[serde(default)]
     pub config: Map<String, Value>,
     /// The parameters the `input` of the sync or action asks for.
@@ -81,7 +82,8 @@ pub struct ExpectedRequestSpec {
     pub patch: Option<String>,
     /// DELETE this path.
     pub delete: Option<String>,
-    /// All query parameters that must be there, and no others.
+    /// All query parameters that must be there, and no others; a list is a parameter that comes several times. Those that prove who asks
+    /// need not be written.
     pub query: Option<IndexMap<String, Value>>,
     /// Headers that must be there among others.
     #[serde(default)]
@@ -105,7 +107,7 @@ pub struct GivenResponseSpec {
     pub body: Option<Value>,
     /// A body of text.
     pub text: Option<String>,
-    /// A file beside the test that holds the body.
+    /// A file beside the test that holds the body, packed or not.
     pub file: Option<String>,
 }
 
@@ -113,7 +115,8 @@ pub struct GivenResponseSpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TestRunSpec {
-    /// What the clock says at its start (RFC 3339).
+    /// What the clock says at its start (RFC 3339). Without it the first run is at the beginning of 2030, each other one a day after the
+    /// one before.
     pub at: Option<String>,
     /// The requests that are expected in this run alone.
     #[serde(default)]
@@ -135,9 +138,12 @@ pub struct ExpectSpec {
     pub counts: Option<CountsSpec>,
     /// The watermark.
     pub watermark: Option<Value>,
+    /// How many partitions of `for_each` and pages the run leaves out, because they fail or a rule of `errors` says so. Without this word
+    /// a run must leave out none.
+    pub skipped: Option<u64>,
     /// What an action answers.
     pub output: Option<Value>,
-    /// The error the run must end with, by its stable name or a part of its message.
+    /// The error the run must end with, by its stable name or a part of its message. Without this word a run must not fail.
     pub error: Option<String>,
 }
 

@@ -9,13 +9,14 @@ use chrono::{DateTime, Utc};
 use duckdb::{Connection, Row};
 use serde_json::{Map, Value};
 
+use super::catalog;
 use super::error::Error;
 use super::file::{Access, WaitObserver, Warehouse};
 use super::items::{self, ItemRow};
 use super::layout::{self, own};
 use super::ledger;
 use super::query::{self, ResultColumn};
-use super::sql::{CATALOG, Table};
+use super::sql::{CATALOG, Table, ident, list};
 use super::tables::{self, Planned};
 use crate::plan::{ModelPlan, SyncId, limits};
 use crate::scan::Checkpoint;
@@ -184,6 +185,43 @@ impl ReadStore {
             each(columns.iter().map(|column| column.name.clone()).zip(values).collect())
         })?;
         Ok(())
+    }
+
+    /// The rows of a table that a model makes, at most `limit`, each as an object of its columns; none where there is no such table. Those
+    /// with a change number above `after` in the order of the changes, or without it the living ones in the order of `key`.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn rows(
+        &self,
+        (schema, name): (&str, &str),
+        key: &[&str],
+        after: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<Map<String, Value>>, Error> {
+        let table = Table::new(schema, name);
+        let db = self.warehouse.connection();
+        let columns = catalog::columns(db, &table).map_err(Error::database("look at a table"))?;
+        let has = |name: &str| columns.iter().any(|(column, _)| column == name);
+        let order = match after {
+            Some(_) => vec![ident("_change")],
+            None => key.iter().copied().chain(["_change"]).filter(|name| has(name)).map(ident).collect(),
+        };
+        if order.is_empty() || columns.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted = match after {
+            Some(after) => format!("_change > {after}"),
+            None if has("_deleted_at") => "_deleted_at IS NULL".to_owned(),
+            None => "true".to_owned(),
+        };
+        let select = format!("SELECT * FROM {table} WHERE {wanted} ORDER BY {} LIMIT {limit}", list(order));
+        let mut rows = Vec::new();
+        query::stream(db, &select, [], |columns, values| {
+            rows.push(columns.iter().map(|column| column.name.clone()).zip(values).collect());
+            ControlFlow::Continue(())
+        })?;
+        Ok(rows)
     }
 
     /// The rows of one statement that only reads, until `each` breaks; gives the columns. Tables go by `schema.table`.

@@ -8,6 +8,7 @@ mod project;
 mod request;
 mod sync;
 mod table;
+mod test;
 mod webhook;
 
 pub use action::*;
@@ -18,4 +19,5 @@ pub use project::*;
 pub use request::*;
 pub use sync::*;
 pub use table::*;
+pub use test::*;
 pub use webhook::*;

@@ -8,7 +8,6 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value as Json};
 use url::Url;
 
-use super::super::client;
 use super::super::credentials::Credentials;
 use super::super::draft::{Draft, render};
 use super::super::network;
@@ -16,7 +15,7 @@ use super::super::random;
 use super::super::redact::Redactor;
 use super::super::request::HeaderValue;
 use super::super::sign::{jwt, timed};
-use super::super::sockets::{NoRoute, Routes};
+use super::super::sockets::{Leaving, NoRoute, Routes};
 use super::super::token::{self, ClientParts, Grant, Granted, RefusedKind, Signing, TokenRequest};
 use super::super::transport;
 use super::proof;
@@ -286,17 +285,13 @@ impl Maker<'_> {
             map.insert(parsed, proof::secret_value(name, value.expose_secret()).map_err(Fault::Refused)?);
         }
         // where credentials are asked for, the certificate may be too (RFC 8705)
-        let http = self.routes.to(&url, true).map_err(|none| {
-            Fault::Refused(match none {
-                NoRoute::Refused(refusal) => format!("{shown}: {refusal}"),
-                NoRoute::Broken(error) => format!("{shown}: {}", transport::in_words(&error.without_url())),
-            })
+        let leaving = Leaving { method, url: &url, headers: map, body };
+        let mut answer = self.routes.send(leaving, true).await.map_err(|none| match none {
+            NoRoute::Refused(refusal) => Fault::Refused(format!("{shown}: {refusal}")),
+            NoRoute::Broken(error) => Fault::Refused(format!("{shown}: {}", transport::in_words(&error.without_url()))),
+            NoRoute::Failed(error) => failed(error),
+            NoRoute::Unanswered => Fault::Refused(format!("{shown}: the script has no answer for it")),
         })?;
-        let mut builder = http.request(client::method(method), url.clone()).headers(map);
-        if let Some(body) = body {
-            builder = builder.body(body);
-        }
-        let mut answer = builder.send().await.map_err(failed)?;
         let status = answer.status().as_u16();
         let mut bytes = Vec::new();
         while let Some(chunk) = answer.chunk().await.map_err(failed)? {

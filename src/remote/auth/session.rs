@@ -101,7 +101,7 @@ impl Session {
     /// # Errors
     /// [`Error::Connection`] when the templates of `auth` yield nothing that can be sent.
     pub fn new(connection: Arc<ConnectionPlan>, access: Access, routes: Arc<Routes>) -> Result<Self, Error> {
-        let Access { credentials: given, kept, clock } = access;
+        let Access { credentials: given, kept, held, clock } = access;
         let variables = given.with_settings(&connection);
         let mut redactor = Redactor::new(given.values());
         if let AuthPlan::Made(made) = &connection.auth {
@@ -131,7 +131,7 @@ impl Session {
             keys.redactor.add(secret.expose_secret());
         }
         let (kept, token) = match kept {
-            None => (None, None),
+            None => (None, held.map(|token| (token, None))),
             Some(Kept { store, entry, token }) => {
                 let held = (!token.is_empty()).then_some((token, entry.expires_at));
                 (Some((store, Mutex::new(Known::from(&entry)))), held)

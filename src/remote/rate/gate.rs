@@ -1,11 +1,13 @@
 //! What every request of a connection goes through: a place among those in flight, and a turn of the budget.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use governor::clock::MonotonicClock;
+use governor::clock::{Clock, MonotonicClock};
 use tokio::sync::{Mutex, Notify};
 
+use super::super::script::Script;
 use super::budget::{Budget, Cause, Wait};
 use super::places::{Places, Seat};
 use super::told::{Told, told};
@@ -13,7 +15,8 @@ use crate::plan::{RateHeaders, RatePlan};
 
 /// The shared budget of a connection.
 pub(in crate::remote) struct Rate {
-    budget: Budget<MonotonicClock>,
+    budget: Budget<Ticks>,
+    ticks: Ticks,
     places: Places,
     /// first come, first served: only one request at a time waits for the budget, the others wait for it
     gate: Mutex<()>,
@@ -21,6 +24,23 @@ pub(in crate::remote) struct Rate {
     changed: Notify,
     headers: Option<RateHeaders>,
     wait_max: Duration,
+}
+
+/// What the budget goes by: time as it passes or, where a script answers, as its clock does.
+#[derive(Debug, Clone)]
+struct Ticks {
+    script: Option<(Arc<Script>, Instant)>,
+}
+
+impl Clock for Ticks {
+    type Instant = Instant;
+
+    fn now(&self) -> Instant {
+        match &self.script {
+            None => MonotonicClock.now(),
+            Some((script, began)) => *began + script.waited(),
+        }
+    }
 }
 
 /// A request's place among those in flight, until it is dropped.
@@ -41,9 +61,12 @@ pub(in crate::remote) struct Parked {
 }
 
 impl Rate {
-    pub fn new(plan: &RatePlan) -> Self {
+    /// Where a script answers, waits take no time: its clock moves on instead.
+    pub fn new(plan: &RatePlan, script: Option<Arc<Script>>) -> Self {
+        let ticks = Ticks { script: script.map(|script| (script, MonotonicClock.now())) };
         Self {
-            budget: Budget::new(&plan.quotas, &MonotonicClock),
+            budget: Budget::new(&plan.quotas, &ticks),
+            ticks,
             places: Places::new(plan.concurrency),
             gate: Mutex::new(()),
             changed: Notify::new(),
@@ -71,7 +94,10 @@ impl Rate {
                 }
                 Err(Wait::For(wait, cause)) if wait > self.wait_max => return Err(Parked { wait, cause }),
                 // what an answer says meanwhile can make it shorter or longer
-                Err(Wait::For(wait, _)) => drop(tokio::time::timeout(wait, self.changed.notified()).await),
+                Err(Wait::For(wait, _)) => match &self.ticks.script {
+                    Some((script, _)) => script.rest(wait),
+                    None => drop(tokio::time::timeout(wait, self.changed.notified()).await),
+                },
                 Err(Wait::ForAnswer) => self.changed.notified().await,
             }
         }
@@ -86,7 +112,7 @@ impl Rate {
             place.seat.succeeded();
         }
         if let (Some(headers), Some(sent)) = (&self.headers, place.sent) {
-            self.budget.told(sent, &told(headers, header, wall_clock()));
+            self.budget.told(sent, &told(headers, header, self.wall_clock()));
         }
         // the next request may have it now that the budget knows
         drop(place);
@@ -96,6 +122,10 @@ impl Rate {
     pub fn used_up_for<'a>(&self, header: impl Fn(&str) -> Option<&'a str>, now: DateTime<Utc>) -> Option<Duration> {
         let Told { remaining, reset, .. } = told(self.headers.as_ref()?, header, now);
         reset.filter(|_| remaining == Some(0))
+    }
+
+    fn wall_clock(&self) -> DateTime<Utc> {
+        self.ticks.script.as_ref().map_or_else(wall_clock, |(script, _)| script.now())
     }
 
     /// Lets no request go for this long. A longer pause already asked for stays.

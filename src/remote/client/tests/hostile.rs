@@ -233,7 +233,9 @@ async fn a_name_that_leads_to_this_machine_is_refused_when_it_is_resolved() {
     let client = client(sample::connection("https://api.example.com"));
     // past the check of the URL, as a name is that the world's DNS points at this machine
     let url = url::Url::parse(&server.url.replace("127.0.0.1", "localhost")).expect("a URL");
-    let guarded = client.0.routes.to(&url::Url::parse("https://files.example.com").expect("a URL"), false);
+    let elsewhere = url::Url::parse("https://files.example.com").expect("a URL");
+    assert_eq!(client.0.routes.network.must_be_guarded(&elsewhere), Ok(true));
+    let guarded = client.0.routes.sockets(&elsewhere, true, false);
     let sent = guarded.expect("a way").get(url.clone()).send().await.expect_err("must be refused");
     let request = get(url.as_str());
     let outgoing =

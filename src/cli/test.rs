@@ -1,0 +1,154 @@
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anstyle::AnsiColor;
+use serde_json::{Value, json};
+
+use super::output::{self, DIM, bold, json_line};
+use super::{Done, project};
+use crate::diagnostic::{Diagnostic, suggest};
+use crate::engine::{self, ErrorKind};
+use crate::files;
+use crate::offline::{self, Failure, Line, Sign, TestReport};
+use crate::plan::{NOT_YET, TestPlan};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Only tests whose name, `provider/test`, has this in it.
+    #[arg(value_name = "PATTERN")]
+    patterns: Vec<String>,
+    /// Those of the built-in catalogue too.
+    #[arg(long)]
+    catalogue: bool,
+    /// One JSON object per test, as lines.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
+    let inputs = files::read_project(folder)?;
+    let compiled = project::compiled_to_test(folder, &inputs)?;
+    let mut diagnostics = compiled.diagnostics;
+    let mut tests: Vec<TestPlan> = compiled.tests.into_iter().filter(|test| !test.builtin).collect();
+    if arguments.catalogue {
+        // as if it were a project's own: without a connection all of it is compiled
+        let own = files::catalogue().into_iter().map(|input| crate::plan::Input { builtin: false, ..input });
+        let catalogue = project::compiled_to_test(folder, &own.collect::<Vec<_>>())?;
+        tests.extend(catalogue.tests.into_iter().map(|test| TestPlan { builtin: true, ..test }));
+        diagnostics.extend(catalogue.diagnostics);
+    }
+    let tests = chosen(tests, &arguments.patterns)?;
+    let (unready, tests): (Vec<_>, Vec<_>) =
+        tests.into_iter().map(|test| (waits_for(&test, &diagnostics), test)).partition(|(why, _)| why.is_some());
+    let total = tests.len();
+    let mut failed = Vec::new();
+    let mut written = Ok(());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let tests = tests.into_iter().map(|(_, test)| test).collect();
+    runtime.block_on(offline::run(tests, folder, engine::system_clock(), |report| {
+        if arguments.json {
+            let line = json_line(&wire(&report));
+            written = std::mem::replace(&mut written, Ok(())).and(line);
+        } else {
+            print_line(&report);
+        }
+        if report.failed.is_some() {
+            failed.push(report);
+        }
+    }));
+    written?;
+    for (why, test) in &unready {
+        let why = why.as_deref().unwrap_or_default();
+        if arguments.json {
+            json_line(&json!({ "test": test.id(), "file": test.file, "state": "skipped", "why": why }))?;
+        } else {
+            let yellow = bold(AnsiColor::Yellow);
+            anstream::println!("{yellow}skipped{yellow:#} {}  {DIM}{why}{DIM:#}", test.id());
+        }
+    }
+    if !arguments.json {
+        failed.iter().for_each(print_failures);
+        anstream::println!("{}", summary(total, failed.len(), unready.len()));
+    }
+    Ok(if failed.is_empty() { 0 } else { output::exit_code(ErrorKind::Data) })
+}
+
+/// The tests that some pattern names; all without any.
+fn chosen(tests: Vec<TestPlan>, patterns: &[String]) -> Result<Vec<TestPlan>, output::Failure> {
+    let names: Vec<String> = tests.iter().map(TestPlan::id).collect();
+    if let Some(wrong) = patterns.iter().find(|pattern| !names.iter().any(|name| name.contains(*pattern))) {
+        let hint = suggest(wrong, names.iter().map(String::as_str));
+        let none = || "a test stands in `integrations/<provider>/tests/<name>.yaml`".to_owned();
+        return Err(output::Failure::user(format!("no test has `{wrong}` in its name"), hint.or_else(|| Some(none()))));
+    }
+    let named = |test: &TestPlan| patterns.is_empty() || patterns.iter().any(|pattern| test.id().contains(pattern));
+    Ok(tests.into_iter().filter(named).collect())
+}
+
+/// What of the words that a test runs cannot be run yet.
+fn waits_for(test: &TestPlan, diagnostics: &[Diagnostic]) -> Option<String> {
+    let unready = diagnostics.iter().filter(|one| one.code == NOT_YET && test.uses.contains(&one.source.name));
+    let messages: BTreeSet<&str> = unready.map(|one| one.message.as_str()).collect();
+    (!messages.is_empty()).then(|| messages.into_iter().collect::<Vec<_>>().join("; "))
+}
+
+fn print_line(report: &TestReport) {
+    let (color, word) = match report.failed {
+        None => (AnsiColor::Green, "ok     "),
+        Some(_) => (AnsiColor::Red, "FAILED "),
+    };
+    let color = bold(color);
+    anstream::println!("{color}{word}{color:#} {}  {DIM}{:.2} s{DIM:#}", report.id, report.took.as_secs_f64());
+}
+
+fn print_failures(report: &TestReport) {
+    let TestReport { id, file, description, took: _, failed } = report;
+    let Some((run, failures)) = failed else { return };
+    let red = bold(AnsiColor::Red);
+    anstream::println!("\n{red}{id}{red:#}, run {run} {DIM}({file}){DIM:#}");
+    if let Some(description) = description {
+        anstream::println!("{DIM}{description}{DIM:#}");
+    }
+    for Failure { what, lines } in failures {
+        anstream::println!("  {what}");
+        for Line { sign, text } in lines {
+            let color = match sign {
+                Sign::Same => anstyle::Style::new(),
+                Sign::Missing => anstyle::Style::new().fg_color(Some(AnsiColor::Red.into())),
+                Sign::Extra => anstyle::Style::new().fg_color(Some(AnsiColor::Green.into())),
+            };
+            anstream::println!("    {color}{} {text}{color:#}", sign.mark());
+        }
+    }
+}
+
+/// `4 tests: 3 ok, 1 failed`, and what the signs mean where there are some.
+fn summary(total: usize, failed: usize, unready: usize) -> String {
+    if total + unready == 0 {
+        return "there are no tests; one stands in `integrations/<provider>/tests/<name>.yaml`".to_owned();
+    }
+    let tests = if total == 1 { "1 test".to_owned() } else { format!("{total} tests") };
+    let mut text = format!("{tests}: {} ok, {failed} failed", total - failed);
+    if unready > 0 {
+        text += &format!("; {unready} skipped, whose words cannot be run yet");
+    }
+    if failed > 0 { format!("\n{text}  (- expected, + found)") } else { text }
+}
+
+fn wire(report: &TestReport) -> Value {
+    let TestReport { id, file, description: _, took, failed } = report;
+    let state = if failed.is_some() { "failed" } else { "ok" };
+    let mut line = json!({ "test": id, "file": file, "state": state, "seconds": took.as_secs_f64() });
+    if let Some((run, failures)) = failed {
+        line["run"] = json!(run);
+        let texts = |lines: &[Line], sign| {
+            lines.iter().filter(|line| line.sign == sign).map(|line| line.text.clone()).collect::<Vec<_>>()
+        };
+        let failures = failures.iter().map(|Failure { what, lines }| {
+            let [expected, found, said] = [Sign::Missing, Sign::Extra, Sign::Same].map(|sign| texts(lines, sign));
+            json!({ "what": what, "expected": expected, "found": found, "said": said })
+        });
+        line["failures"] = failures.collect();
+    }
+    line
+}

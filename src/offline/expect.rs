@@ -1,0 +1,237 @@
+//! What must be true after a run, against its report and the database.
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use super::diff::{self, Line, Sign};
+use super::run::Failure;
+use super::value::{is_same, is_same_text, plain};
+use crate::engine::{Report, SyncReport};
+use crate::plan::{ColumnType, ExpectPlan, ExpectedRows, ModelPlan, SyncPlan, TestPlan, limits};
+use crate::store::{Error, ReadStore};
+
+/// How a run came out that its test has to say something about.
+struct Outcome<'r> {
+    /// the stable name of what went wrong
+    code: Option<&'r str>,
+    message: &'r str,
+    hint: Option<&'r str>,
+}
+
+/// What the run ended with that is no success; none where it came to its end.
+fn outcome(report: &SyncReport) -> Option<Outcome<'_>> {
+    if let Some(error) = &report.error {
+        return Some(Outcome { code: Some(error.code), message: &error.message, hint: error.hint.as_deref() });
+    }
+    // a budget of the sync's own is what its words ask for
+    let reason = report.paused_reason.as_deref().filter(|_| report.state == "paused")?;
+    let hint = Some("in a run the next one goes on; `wait_max` of the provider's `rate_limit` says how long one waits");
+    Some(Outcome { code: Some("rate_limited"), message: reason, hint })
+}
+
+/// What is not as expected. `after` is the last change number before the run.
+pub(super) fn check(
+    test: &TestPlan,
+    expect: &ExpectPlan,
+    report: &Report,
+    database: &Path,
+    after: i64,
+) -> Vec<Failure> {
+    let ExpectPlan { rows, changes, counts, watermark, skipped, error } = expect;
+    let sync = test.sync();
+    let mut failures = Vec::new();
+    for report in report.syncs.iter().filter(|report| report.sync != sync.id) {
+        if let Some(Outcome { message, hint, .. }) = outcome(report) {
+            let what =
+                format!("the sync `{}`, over whose rows the test's sync goes, failed: {message}", report.sync.sync);
+            failures.push(Failure::new(what, hinted(hint)));
+        }
+    }
+    let Some(own) = report.syncs.iter().find(|report| report.sync == sync.id) else { return failures };
+    failures.extend(ending(own, error.as_deref()));
+    failures.extend(left_out(own, *skipped, error.is_some()));
+    if !failures.is_empty() {
+        return failures;
+    }
+    failures.extend(tally(own, counts));
+    let opened = ReadStore::open(database, Box::new(|_| {}));
+    let looked = opened.and_then(|store| {
+        let mut found = Vec::new();
+        for (what, expected, after) in [("rows", rows, None), ("changes", changes, Some(after))] {
+            found.extend(tables(&store, sync, what, expected.as_ref(), after)?);
+        }
+        found.extend(marks(&store, sync, watermark.as_ref())?);
+        Ok(found)
+    });
+    match looked {
+        Ok(found) => failures.extend(found),
+        Err(error) => failures.push(unreadable(&error)),
+    }
+    // what explains the rest
+    if let Some(last) = failures.last_mut() {
+        last.lines.extend(notes(own).into_iter().map(|note| Line::new(Sign::Same, note)));
+    }
+    failures
+}
+
+fn unreadable(error: &Error) -> Failure {
+    Failure::new(format!("the database of the test cannot be read: {error}"), Vec::new())
+}
+
+fn hinted(hint: Option<&str>) -> Vec<Line> {
+    hint.map(|hint| Line::new(Sign::Same, format!("hint: {hint}"))).into_iter().collect()
+}
+
+/// How the run ended.
+fn ending(report: &SyncReport, expected: Option<&str>) -> Option<Failure> {
+    match (outcome(report), expected) {
+        (None, None) => None,
+        (None, Some(_)) if report.state == "partial" => None,
+        (None, Some(expected)) => Some(Failure::new(
+            format!("the run should have failed, and is `{}`", report.state),
+            vec![Line::new(Sign::Missing, expected)],
+        )),
+        (Some(Outcome { message, hint, .. }), None) => {
+            Some(Failure::new(format!("the run failed: {message}"), hinted(hint)))
+        }
+        (Some(Outcome { code, message, .. }), Some(expected)) => {
+            let fits = code == Some(expected) || message.contains(expected);
+            let found = format!("{}: {message}", code.unwrap_or_default());
+            let lines = || vec![Line::new(Sign::Missing, expected), Line::new(Sign::Extra, found)];
+            (!fits).then(|| Failure::new("the run failed with another error:".to_owned(), lines()))
+        }
+    }
+}
+
+/// What the run left out.
+fn left_out(report: &SyncReport, expected: Option<u64>, by_error: bool) -> Option<Failure> {
+    let found = report.skipped + report.pages_skipped;
+    let why = report.skipped_reason.as_ref().or(report.pages_skipped_reason.as_ref());
+    let is_short = found > 0 || why.is_some();
+    match expected {
+        Some(expected) if expected == found => None,
+        None if !is_short || by_error => None,
+        _ => {
+            let mut lines = vec![Line::new(Sign::Missing, expected.unwrap_or(0).to_string())];
+            lines.push(Line::new(Sign::Extra, found.to_string()));
+            lines.extend(why.map(|why| Line::new(Sign::Same, why)));
+            Some(Failure::new("partitions and pages that were left out (`skipped`):".to_owned(), lines))
+        }
+    }
+}
+
+fn tally(report: &SyncReport, expected: &[(&'static str, u64)]) -> Option<Failure> {
+    let found = |name: &str| match name {
+        "added" => report.added,
+        "updated" => report.updated,
+        "deleted" => report.deleted,
+        "unchanged" => report.unchanged,
+        "filtered" => report.filtered,
+        _ => report.quarantined,
+    };
+    let other = expected.iter().filter(|(name, number)| found(name) != *number);
+    let lines = other.flat_map(|(name, number)| {
+        [
+            Line::new(Sign::Missing, format!("{name}: {number}")),
+            Line::new(Sign::Extra, format!("{name}: {}", found(name))),
+        ]
+    });
+    let lines: Vec<_> = lines.collect();
+    (!lines.is_empty()).then(|| Failure::new("the counts are other ones:".to_owned(), lines))
+}
+
+/// A table that a test may expect rows of.
+struct Table<'p> {
+    name: String,
+    schema: &'p str,
+    key: Vec<String>,
+    columns: Vec<(&'p str, &'p ColumnType)>,
+}
+
+impl Table<'_> {
+    fn column(&self, name: &str) -> Option<&ColumnType> {
+        let is_time = ["_first_seen_at", "_last_modified_at", "_deleted_at", "valid_from", "valid_to"].contains(&name);
+        let own = self.columns.iter().find(|(known, _)| *known == name).map(|(_, of)| *of);
+        own.or_else(|| is_time.then_some(&ColumnType::Timestamptz))
+    }
+}
+
+/// The tables that a sync fills.
+fn filled(sync: &SyncPlan) -> Vec<Table<'_>> {
+    let models = std::iter::once(&sync.model).chain(sync.outputs.iter().map(|output| &output.model));
+    models.flat_map(|model| of_model(model)).collect()
+}
+
+fn of_model(model: &ModelPlan) -> Vec<Table<'_>> {
+    let schema = model.schema.as_str();
+    let columns: Vec<_> = model.columns.iter().map(|column| (column.name.as_str(), &column.column_type)).collect();
+    let key: Vec<String> = model.key.iter().map(|at| model.columns[*at].name.clone()).collect();
+    let mut tables = Vec::new();
+    if model.history {
+        let key = key.iter().cloned().chain(["valid_from".to_owned()]).collect();
+        tables.push(Table { name: format!("{}_history", model.table), schema, key, columns: columns.clone() });
+    }
+    for child in &model.children {
+        tables.extend(of_model(&child.model));
+    }
+    tables.push(Table { name: model.table.clone(), schema, key, columns });
+    tables
+}
+
+fn tables(
+    store: &ReadStore,
+    sync: &SyncPlan,
+    what: &str,
+    expected: Option<&ExpectedRows>,
+    after: Option<i64>,
+) -> Result<Vec<Failure>, Error> {
+    let tables = filled(sync);
+    let mut failures = Vec::new();
+    for (name, expected) in expected.into_iter().flatten() {
+        let Some(table) = tables.iter().find(|table| table.name == *name) else { continue };
+        let key: Vec<&str> = table.key.iter().map(String::as_str).collect();
+        let found: Vec<Map<String, Value>> =
+            store.rows((table.schema, &table.name), &key, after, limits::TEST_ROWS_MAX)?;
+        let same = |column: &str, one: &Value, other: &Value| is_same(table.column(column), one, other);
+        if let Some(lines) = diff::rows(expected, &found, &table.key, same) {
+            failures.push(Failure::new(format!("the {what} of `{name}` are other ones:"), lines));
+        }
+    }
+    Ok(failures)
+}
+
+fn marks(store: &ReadStore, sync: &SyncPlan, expected: Option<&Value>) -> Result<Option<Failure>, Error> {
+    let Some(expected) = expected else { return Ok(None) };
+    let expected = plain(expected);
+    let found = store.status()?.into_iter().find(|status| status.id == sync.id).and_then(|status| status.watermark);
+    if found.as_ref().is_some_and(|found| is_same_text(&expected, found)) {
+        return Ok(None);
+    }
+    let found = found.unwrap_or_else(|| {
+        let why = if sync.partitions.is_some() { "each partition has its own" } else { "there is none" };
+        format!("({why})")
+    });
+    let lines = vec![Line::new(Sign::Missing, expected), Line::new(Sign::Extra, found)];
+    Ok(Some(Failure::new("the watermark is another one:".to_owned(), lines)))
+}
+
+/// What a run says of itself that may be why something is not as expected.
+fn notes(report: &SyncReport) -> Vec<String> {
+    let mut notes = Vec::new();
+    notes.extend(report.deletes_skipped.iter().map(|why| format!("note: nothing was deleted: {why}")));
+    if report.quarantined > 0 {
+        let records = if report.quarantined == 1 { "record" } else { "records" };
+        notes.push(format!(
+            "note: {} {records} did not fit and became no row (`counts: {{ quarantined: … }}`)",
+            report.quarantined
+        ));
+    }
+    if report.read_twice {
+        notes.push("note: rows were missing, and the list can have moved: it was read again".to_owned());
+    }
+    notes.extend(
+        report.paused_by.iter().map(|budget| format!("note: `{budget}` is used up, and the next run goes on here")),
+    );
+    notes
+}
