@@ -38,6 +38,7 @@ mod history;
 mod hostile;
 mod incremental;
 mod inheritance;
+mod job;
 mod key;
 mod kill;
 mod language;

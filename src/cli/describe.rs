@@ -110,15 +110,18 @@ fn list(plan: &ListPlan) -> String {
 }
 
 fn job(plan: &JobPlan) -> String {
-    let JobPlan { id, poll, every, timeout, status, done, failed, download } = plan;
+    let JobPlan { id, poll, every, timeout, status, done, failed, download, cancel } = plan;
     let failed = if failed.is_empty() { String::new() } else { format!(", failed as {}", failed.join(" or ")) };
     let result = match download {
         DownloadPlan::Request(asked) => request(asked),
         DownloadPlan::Url(path) => format!("the URL in {}", path.text()),
         DownloadPlan::Parts(path) => format!("the URLs in {}", path.text()),
+        DownloadPlan::Each { of, request: asked } => format!("{} for each of {}", request(asked), of.text()),
     };
+    let cancel =
+        cancel.as_ref().map(|asked| format!("; one that is given up is told {}", request(asked))).unwrap_or_default();
     format!(
-        "its id is {}; {} every {} for up to {}; done when {} is {}{failed}; then {result}",
+        "its id is {}; {} every {} for up to {}; done when {} is {}{failed}; then {result}{cancel}",
         id.text(),
         request(poll),
         time(*every),

@@ -44,6 +44,7 @@ pub(super) struct Reader {
 }
 
 /// What is made of the records of a list.
+#[derive(Clone)]
 pub(super) enum Rows {
     /// rows of each of the sync's models
     Models(Vec<Share>),
@@ -56,6 +57,7 @@ pub(super) enum Rows {
 }
 
 /// The records that become rows of one model.
+#[derive(Clone)]
 pub(super) struct Share {
     /// where they stand in the answer; empty = where those of the list do
     pub(super) records: Vec<Path>,
@@ -160,6 +162,20 @@ impl Reader {
             }
             Ok(self.wanted(&records.all)?.into_iter().map(Json::to_serde).collect())
         })
+    }
+
+    /// Whether its pages are counted, so that one may be asked for without the one before it.
+    pub(super) fn counts(&self) -> bool {
+        matches!(self.list.pagination.kind, PageKind::Offset { .. } | PageKind::Page { .. })
+    }
+
+    /// What stands at a path of an answer in JSON.
+    pub(super) fn values_at(&self, response: &Response, path: &Path) -> Result<Vec<serde_json::Value>, Error> {
+        let body = parse(&response.body).map_err(|error| {
+            let (request, problem) = (response.url.to_string(), error.to_string());
+            Error::Decode { request: self.client.redact(&request), problem }
+        })?;
+        Ok(select(path, &body).into_iter().map(Json::to_serde).collect())
     }
 
     /// Hands out the body of an answer, unpacked and decoded.
@@ -427,16 +443,7 @@ impl Reader {
 
     /// The variables of the request, and its answer.
     fn with_response(&self, response: &Response, body: Option<&Json<'_>>) -> Value {
-        let body = match body {
-            Some(body) => body.to_value(),
-            None => match parse(&response.body) {
-                Ok(body) => body.to_value(),
-                Err(_) => Value::from(String::from_utf8_lossy(&response.body).into_owned()),
-            },
-        };
-        let headers = Value::from_pairs(response.headers.iter().cloned());
-        let answer = [("body", body), ("headers", headers), ("status", response.status.into())];
-        self.variables.with("response", Value::from_pairs(answer))
+        self.variables.with("response", answer_value(response, body))
     }
 
     fn records<'j, 'a>(
@@ -605,6 +612,19 @@ impl Reader {
             .to_string();
         Error::NextUrl { request: self.client.masked(request), url }
     }
+}
+
+/// An answer as templates see it, as `response`. A body that is no JSON is a text.
+pub(super) fn answer_value(response: &Response, body: Option<&Json<'_>>) -> Value {
+    let body = match body {
+        Some(body) => body.to_value(),
+        None => match parse(&response.body) {
+            Ok(body) => body.to_value(),
+            Err(_) => Value::from(String::from_utf8_lossy(&response.body).into_owned()),
+        },
+    };
+    let headers = Value::from_pairs(response.headers.iter().cloned());
+    Value::from_pairs([("body", body), ("headers", headers), ("status", response.status.into())])
 }
 
 /// The records of a page.

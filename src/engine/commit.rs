@@ -29,6 +29,8 @@ pub(super) enum Message {
     GiveUp(u64),
     /// a lane is read from its first page again, by this scan
     BeginAgain(Lane, Box<ScanState>),
+    /// where the scan of a lane is, to be committed at once
+    Hold { lane: Lane, scan: Box<ScanState>, reply: oneshot::Sender<()> },
     /// all pages of a lane are sent; what is gone may be found out
     Finish { lane: Lane, reply: oneshot::Sender<Result<Next, Error>> },
     /// a partition begins; keys that it had seen were noted by this scan
@@ -152,6 +154,12 @@ impl<'t> Commits<'t> {
                 let before = seen_by(&plan, self.part(&partition)?);
                 self.part(&partition)?.after_page(lane, *scan, Order::None, plan.zone());
                 self.forget_seen(&partition, before).await?;
+            }
+            Message::Hold { lane, scan, reply } => {
+                self.commit(report).await?;
+                self.hold(&partition, lane, *scan).await?;
+                // whoever waits may have gone
+                let _ = reply.send(());
             }
             Message::Finish { lane, reply } => match self.finish(&partition, lane, report).await {
                 Err(error @ (Error::Guarded { .. } | Error::Restless { .. })) => drop(reply.send(Err(error))),
@@ -674,7 +682,9 @@ impl<'t> Commits<'t> {
             let text = match &scan.position {
                 Position::Url(url) => url.clone(),
                 Position::Cursor(cursor) => cursor.to_string(),
-                Position::Start | Position::Page(_) | Position::Offset(_) | Position::End => continue,
+                Position::Start | Position::Page(_) | Position::Offset(_) | Position::Part(_) | Position::End => {
+                    continue;
+                }
             };
             if client.redact(&text) != text {
                 *scan = ScanState {

@@ -112,6 +112,34 @@ pub enum Error {
         /// what is wrong
         error: TemplateError,
     },
+    /// the start of an export that tells no id
+    #[error("{request}: there is no id of the job at `{path}`{}", quoted(excerpt))]
+    NoJob {
+        /// the request, masked
+        request: String,
+        /// where it should be
+        path: String,
+        /// the beginning of the answer
+        excerpt: String,
+    },
+    /// an export that has failed
+    #[error("{request} says that the job is `{state}`{}", quoted(excerpt))]
+    JobFailed {
+        /// the request, masked
+        request: String,
+        /// the state
+        state: String,
+        /// the beginning of the answer
+        excerpt: String,
+    },
+    /// an export that takes longer than it may
+    #[error("the job `{job}` was not done after {}", humantime::format_duration(*timeout))]
+    JobTimeout {
+        /// its id, without secrets
+        job: String,
+        /// how long it may take
+        timeout: std::time::Duration,
+    },
     /// an answer without some of the details that were asked for
     #[error("{request} did not tell of {lacks} of the {of} records that it was asked for")]
     DetailMissing {
@@ -281,7 +309,9 @@ impl Error {
             | Self::Rule { .. }
             | Self::Parked { .. }
             | Self::FailedBody { .. }
-            | Self::TokenExpired => ErrorKind::Remote,
+            | Self::TokenExpired
+            | Self::JobFailed { .. }
+            | Self::JobTimeout { .. } => ErrorKind::Remote,
             Self::Template { .. }
             | Self::Url { .. }
             | Self::Items { .. }
@@ -298,6 +328,7 @@ impl Error {
             | Self::ItemKey { .. }
             | Self::WalkKey { .. }
             | Self::DetailMissing { .. }
+            | Self::NoJob { .. }
             | Self::Restless { .. }
             | Self::WindowTooFull { .. }
             | Self::Guarded { .. } => ErrorKind::Data,
@@ -387,6 +418,9 @@ impl Error {
             Self::Items { .. } => "bad_items",
             Self::ItemKey { .. } => "item_key",
             Self::DetailMissing { .. } => "detail_missing",
+            Self::NoJob { .. } => "no_job",
+            Self::JobFailed { .. } => "job_failed",
+            Self::JobTimeout { .. } => "job_timeout",
             Self::WalkKey { .. } => "walk_key",
             Self::TooDeep { .. } => "walk_too_deep",
             Self::ItemUnknown { .. } => "item_unknown",
@@ -449,6 +483,9 @@ impl Error {
             }
             Self::Items { .. } => "an item is a text, a number, or a map with `key`".into(),
             Self::ItemKey { .. } => "check `key` of the `list`".into(),
+            Self::NoJob { .. } => "check `job.id`: it is a path into the answer of `create`".into(),
+            Self::JobFailed { .. } => "the next run starts another one".into(),
+            Self::JobTimeout { .. } => "the next run starts another one; `job.poll.timeout` says how long one may take".into(),
             Self::DetailMissing { .. } => {
                 "say what that means: `detail: { on_404: delete }`, or `skip`; check `detail.key` if all are missing".into()
             }

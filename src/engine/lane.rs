@@ -13,9 +13,9 @@ use super::fetch::{Fetched, Fetcher, Verdict};
 use super::render::{self, Variables};
 use super::sync::Task;
 use super::{Error, Event, RuleEnd};
-use crate::plan::{DeletePlan, IncrementalPlan, ListPlan, MarkKind, PageKind, Scope, SyncPlan, WindowPlan, limits};
+use crate::plan::{DeletePlan, IncrementalPlan, ListPlan, MarkKind, Scope, SyncPlan, WindowPlan, limits};
 use crate::record::{KeyReader, Mapper, MarkReader};
-use crate::remote::Client;
+use crate::remote::{Client, Request};
 use crate::scan::{
     Lane, Mark, Node, OpenWindow, PageFacts, Position, Range, ScanState, Step, Windows, all_at_once, is_whole_feed,
 };
@@ -30,6 +30,9 @@ pub(super) struct Page {
     /// why a rule of `errors` leaves it out
     pub(super) left_out: Option<Error>,
 }
+
+/// What an answer says of its page, its records on their way to rows, and why a rule of `errors` leaves it out.
+type Answered = (PageFacts, JoinHandle<Option<Result<Mapped, Error>>>, Option<Error>);
 
 /// One page asked for.
 pub(super) struct Asked {
@@ -51,42 +54,75 @@ impl Asked {
     ) -> Result<Option<Self>, Error> {
         let request = render::request(&reader.plan, &reader.list, &reader.shared, scan)?;
         let masked = reader.plan.token.is_some().then(|| reader.client.masked(&request));
-        let counted = matches!(reader.list.pagination.kind, PageKind::Offset { .. } | PageKind::Page { .. });
-        let nothing = |facts: PageFacts| {
-            let reader = Arc::clone(reader);
-            (facts, tokio::task::spawn_blocking(move || Some(reader.nothing())))
-        };
-        let mut left_out = None;
-        let (may_be_past_end, by_token) = (counted && scan.pages > 0, scan.since_token.is_some());
-        let missing: &[u16] = if may_be_past_end { &[404] } else { &[] };
-        let (facts, mapped) = match fetcher.fetch(reader, &request, missing, by_token).await? {
-            Fetched::Verdict(Verdict::Expired) => return Err(Error::TokenExpired),
-            Fetched::Verdict(Verdict::Split) => return Ok(None),
-            Fetched::NoSuchPage => nothing(PageFacts { past_end: true, ..PageFacts::default() }),
-            Fetched::Empty => nothing(PageFacts { ended: true, ..PageFacts::default() }),
-            Fetched::LeftOut(why) if counted => {
-                left_out = Some(why);
-                nothing(PageFacts { left_out: true, ..PageFacts::default() })
-            }
-            Fetched::LeftOut(why) => return Err(why.instead(RuleEnd::PageNeeded)),
-            Fetched::Answer { response, accepted } => {
-                let (tell, told) = oneshot::channel();
-                let reader = Arc::clone(reader);
-                let mapped = tokio::task::spawn_blocking(move || reader.read(&request, (&response, accepted), tell));
-                match told.await {
-                    Ok(facts) => (facts?, mapped),
-                    // nothing was told: reading panicked
-                    Err(_) => {
-                        return Err(mapped.await.err().map_or_else(unexplained, |error| Error::Bug(error.to_string())));
-                    }
-                }
-            }
+        let may_be_past_end = reader.counts() && scan.pages > 0;
+        let Some((facts, mapped, left_out)) =
+            Self::send(fetcher, reader, request, may_be_past_end, scan.since_token.is_some()).await?
+        else {
+            return Ok(None);
         };
         if facts.split {
             return Ok(None);
         }
         let step = reader.advance(scan, &facts)?;
         Ok(Some(Self { request: masked, facts, step, mapped, left_out }))
+    }
+
+    /// The answer for a part of an export, by its number and how many there are; the scan moves over it.
+    pub(super) async fn part(
+        fetcher: &Fetcher,
+        reader: &Arc<Reader>,
+        request: &Request,
+        scan: &mut ScanState,
+        part: (usize, usize),
+    ) -> Result<Self, Error> {
+        let sent = Self::send(fetcher, reader, request.clone(), false, false).await?;
+        let (facts, mapped, left_out) = sent.ok_or_else(unexplained)?;
+        let step = scan.advance_part(&facts, part);
+        Ok(Self { request: None, facts, step, mapped, left_out })
+    }
+
+    /// What stands for the answer where there is nothing to ask for: the end.
+    pub(super) fn nothing(reader: &Arc<Reader>, scan: &mut ScanState) -> Self {
+        let facts = PageFacts { ended: true, ..PageFacts::default() };
+        let step = scan.advance_part(&facts, (0, 0));
+        let reader = Arc::clone(reader);
+        let mapped = tokio::task::spawn_blocking(move || Some(reader.nothing()));
+        Self { request: None, facts, step, mapped, left_out: None }
+    }
+
+    /// Sends a request and reads its answer; none = the window holds too much.
+    async fn send(
+        fetcher: &Fetcher,
+        reader: &Arc<Reader>,
+        request: Request,
+        may_be_past_end: bool,
+        by_token: bool,
+    ) -> Result<Option<Answered>, Error> {
+        let nothing = |facts: PageFacts, left_out: Option<Error>| {
+            let reader = Arc::clone(reader);
+            Ok(Some((facts, tokio::task::spawn_blocking(move || Some(reader.nothing())), left_out)))
+        };
+        let missing: &[u16] = if may_be_past_end { &[404] } else { &[] };
+        match fetcher.fetch(reader, &request, missing, by_token).await? {
+            Fetched::Verdict(Verdict::Expired) => Err(Error::TokenExpired),
+            Fetched::Verdict(Verdict::Split) => Ok(None),
+            Fetched::NoSuchPage => nothing(PageFacts { past_end: true, ..PageFacts::default() }, None),
+            Fetched::Empty => nothing(PageFacts { ended: true, ..PageFacts::default() }, None),
+            Fetched::LeftOut(why) if reader.counts() => {
+                nothing(PageFacts { left_out: true, ..PageFacts::default() }, Some(why))
+            }
+            Fetched::LeftOut(why) => Err(why.instead(RuleEnd::PageNeeded)),
+            Fetched::Answer { response, accepted } => {
+                let (tell, told) = oneshot::channel();
+                let reader = Arc::clone(reader);
+                let mapped = tokio::task::spawn_blocking(move || reader.read(&request, (&response, accepted), tell));
+                match told.await {
+                    Ok(facts) => Ok(Some((facts?, mapped, None))),
+                    // nothing was told: reading panicked
+                    Err(_) => Err(mapped.await.err().map_or_else(unexplained, |error| Error::Bug(error.to_string()))),
+                }
+            }
+        }
     }
 }
 
@@ -209,12 +245,29 @@ impl Lanes {
         if scan.position == Position::End {
             return Ok(Ended::Complete);
         }
-        let reader = Arc::new(self.reader(lane, scan, range)?);
+        match self.task.plan.job.clone().filter(|_| matches!(lane, Lane::Main | Lane::Window(_))) {
+            Some(job) => self.read_job((lane, &job), scan, range).await,
+            None => {
+                let reader = Arc::new(self.reader(lane, scan, range)?);
+                self.read_list(lane, scan, &reader, false).await
+            }
+        }
+    }
+
+    /// Reads the pages of a list from where the scan is. `one_at_least`: whatever the run has used up.
+    pub(super) async fn read_list(
+        &self,
+        lane: Lane,
+        scan: &mut ScanState,
+        reader: &Arc<Reader>,
+        one_at_least: bool,
+    ) -> Result<Ended, Error> {
+        let mut must_go_on = one_at_least;
         loop {
-            if self.is_stopped() {
+            if !std::mem::take(&mut must_go_on) && self.is_stopped() {
                 return Ok(Ended::Stopped);
             }
-            let page = self.fetch_page(lane, scan, &reader);
+            let page = self.fetch_page(lane, scan, reader);
             let Some(page) = self.unless_stopped(page).await else { return Ok(Ended::Stopped) };
             let Some(page) = page? else { return Ok(Ended::Split) };
             let done = page.done;
@@ -241,7 +294,7 @@ impl Lanes {
         }
     }
 
-    fn reader(&self, lane: Lane, scan: &ScanState, range: Option<&Range>) -> Result<Reader, Error> {
+    pub(super) fn reader(&self, lane: Lane, scan: &ScanState, range: Option<&Range>) -> Result<Reader, Error> {
         let client = self.task.client.clone()?;
         Ok(reader(&self.task.plan, client, lane, scan, (range, &self.partition)))
     }
@@ -249,6 +302,17 @@ impl Lanes {
     /// The next page; none = the window holds too much.
     async fn fetch_page(&self, lane: Lane, scan: &mut ScanState, reader: &Arc<Reader>) -> Result<Option<Page>, Error> {
         let Some(fetched) = Asked::ask(&self.fetcher, reader, scan).await? else { return Ok(None) };
+        self.page(lane, scan, reader, fetched).await.map(Some)
+    }
+
+    /// What was asked for, on its way to the store.
+    pub(super) async fn page(
+        &self,
+        lane: Lane,
+        scan: &ScanState,
+        reader: &Arc<Reader>,
+        fetched: Asked,
+    ) -> Result<Page, Error> {
         if let (Lane::Main, Some(request), Step::Done, None) = (lane, fetched.request, fetched.step, &scan.token) {
             return Err(Error::TokenMissing { request });
         }
@@ -269,7 +333,7 @@ impl Lanes {
             };
             mapped = tokio::spawn(async move { Some(Ok(rows)) });
         }
-        Ok(Some(Page { lane, mapped, after: scan.clone(), done, left_out: fetched.left_out }))
+        Ok(Page { lane, mapped, after: scan.clone(), done, left_out: fetched.left_out })
     }
 
     /// Reads window after window, several at once. One that fails does not keep the others from being read: only it is read again.

@@ -9,6 +9,7 @@ mod error;
 mod event;
 mod fanout;
 mod fetch;
+mod job;
 mod lane;
 mod meter;
 mod preview;

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 pub use crate::spec::yaml::{DOCUMENT_BYTES_MAX, DOCUMENT_DEPTH_MAX};
 
+/// The least length of a value in the URL of a file that is taken for a signature, and masked.
+pub const SIGNATURE_CHARS_MIN: usize = 16;
 /// Files read from one project and its catalogue.
 pub const FILES_MAX: usize = 20_000;
 /// Diagnostics printed before the rest is only counted.

@@ -13,8 +13,8 @@ use super::{
     ValuePlan, paging, words,
 };
 use crate::spec::{
-    BodySpec, CsvSpec, DownloadSpec, FormatSpec, GraphqlSpec, JobSpec, PaginationSpec, PollSpec, RequestSpec,
-    ResponseSpec, XmlSpec,
+    BodySpec, CsvSpec, DownloadSpec, EachPartSpec, FormatSpec, GraphqlSpec, JobSpec, PaginationSpec, PollSpec,
+    RequestSpec, ResponseSpec, XmlSpec,
 };
 
 /// Compiles a request at `place`, with the headers and parameters that `provider` has for all of them. Headers and parameters may
@@ -248,9 +248,8 @@ pub(super) fn job(
     provider: &ProviderWords<'_>,
     open: Variables<'_>,
 ) -> Option<(RequestPlan, JobPlan)> {
-    let JobSpec { create, id, poll, download } = spec;
+    let JobSpec { create, id, poll, download, cancel } = spec;
     let PollSpec { request: poll_spec, every, timeout, status, done, failed } = poll;
-    sink.not_yet(place, "`job`");
     let create = request(sink, &place.key("create"), create, provider, open);
     let id = words::path(sink, &place.key("id"), id);
     let with_job = open.and(&["job"]);
@@ -272,7 +271,17 @@ pub(super) fn job(
         }
         DownloadSpec::Url(text) => words::path(sink, &at.key("url"), text).map(DownloadPlan::Url),
         DownloadSpec::Parts(text) => words::path(sink, &at.key("parts"), text).map(DownloadPlan::Parts),
+        DownloadSpec::Each(spec) => {
+            let EachPartSpec { of, request: asked } = &**spec;
+            let at = at.key("each");
+            let of = words::path(sink, &at.key("of"), of);
+            let asked = request(sink, &at.key("request"), asked, provider, open.with(&with_answer));
+            of.zip(asked).map(|(of, request)| DownloadPlan::Each { of, request })
+        }
     };
+    let cancel = words::optional(cancel.as_ref(), |spec| {
+        request(sink, &place.key("cancel"), spec, provider, open.with(&with_job))
+    });
     let plan = JobPlan {
         id: id?,
         poll: poll?,
@@ -282,6 +291,7 @@ pub(super) fn job(
         done: done.clone(),
         failed: failed.clone(),
         download: download?,
+        cancel: cancel?,
     };
     Some((create?, plan))
 }

@@ -51,11 +51,12 @@ impl SyncDraft {
     /// Every request that the sync can send.
     pub(super) fn requests(&self) -> Vec<&RequestPlan> {
         let mut requests = vec![&self.request];
-        if let Some(JobPlan { poll, download, .. }) = &self.job {
+        if let Some(JobPlan { poll, download, cancel, .. }) = &self.job {
             requests.push(poll);
-            if let DownloadPlan::Request(asked) = download {
+            if let DownloadPlan::Request(asked) | DownloadPlan::Each { request: asked, .. } = download {
                 requests.push(asked);
             }
+            requests.extend(cancel);
         }
         for level in self.partitions.iter().flat_map(|partitions| &partitions.levels) {
             if let LevelSource::List { list, .. } = &level.from {
@@ -532,7 +533,7 @@ fn repeats_differ(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
     if let Some(JobPlan { poll, download, .. }) = &draft.job {
         asked.push(poll);
         asked.extend(match download {
-            DownloadPlan::Request(request) => Some(request),
+            DownloadPlan::Request(request) | DownloadPlan::Each { request, .. } => Some(request),
             DownloadPlan::Url(_) | DownloadPlan::Parts(_) => None,
         });
     }

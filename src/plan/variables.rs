@@ -69,7 +69,7 @@ const MEMBERS: [(&str, &[&str]); 7] = [
     ("response", &["body", "headers", "status"]),
     ("window", &["start", "end"]),
     ("page", &["cursor"]),
-    ("job", &["id"]),
+    ("job", &["id", "part", "index"]),
     ("request", &["headers", "query", "body"]),
 ];
 

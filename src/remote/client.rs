@@ -130,6 +130,13 @@ impl Client {
         headers
     }
 
+    /// Takes note of a text that is a secret, such as the signature in the URL of a file: it is masked from now on.
+    pub fn learn(&self, text: &str) {
+        if text.len() >= limits::SIGNATURE_CHARS_MIN {
+            self.0.identity.session().learn(text);
+        }
+    }
+
     /// Text from the server or about it, without any of the connection's secrets.
     pub fn redact(&self, text: &str) -> String {
         self.0.identity.redact(text).into_owned()

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::checkpoint::{Checkpoint, Position, ScanState, Track, VERSION};
+use super::checkpoint::{Checkpoint, Job, Position, ScanState, Track, VERSION};
 use super::{Mark, Pass, Windows, all_at_once};
 use crate::plan::{DeletePlan, SyncPlan};
 
@@ -54,6 +54,8 @@ pub struct Begin {
     pub planned: Windows,
     /// the scan whose seen keys are kept; all others are forgotten
     pub seen: Option<u64>,
+    /// exports under way that nobody waits for any more
+    pub left: Vec<Job>,
 }
 
 /// Decides where a run goes on with a part of a sync. `start` is the first watermark, `id` a fresh number.
@@ -66,6 +68,7 @@ pub fn begin(
     id: u64,
     now: DateTime<Utc>,
 ) -> Begin {
+    let jobs_before: Vec<Job> = known.iter().flat_map(Checkpoint::jobs).cloned().collect();
     let (mut checkpoint, mut restarted) = match known {
         None => (Checkpoint::new(plan.fingerprint), None),
         Some(known) if known.fingerprint != plan.fingerprint => {
@@ -118,7 +121,8 @@ pub fn begin(
         checkpoint.sweep.scan = Some(ScanState::begin(id, now, None));
     }
     let seen = seen_by(plan, &checkpoint);
-    Begin { checkpoint, resumed, records_resumed, restarted, reads: true, sweeps, sweep_resumed, planned, seen }
+    let left = jobs_before.into_iter().filter(|job| !checkpoint.jobs().any(|kept| kept == job)).collect();
+    Begin { checkpoint, resumed, records_resumed, restarted, reads: true, sweeps, sweep_resumed, planned, seen, left }
 }
 
 impl Begin {

@@ -144,8 +144,20 @@ pub struct ScanState {
     /// what stood on the last page, and how often in a row
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content: Option<(u64, u32)>,
+    /// the export that is waited for, or whose result is read
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Job>,
     /// for the detection of cycles (Brent): a token seen earlier, and how many pages until it moves up
     pub tortoise: Option<Tortoise>,
+}
+
+/// An export under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Job {
+    /// as the API gave it
+    pub id: Value,
+    /// when it was started
+    pub started_at: DateTime<Utc>,
 }
 
 /// Brent's cycle detection over page tokens.
@@ -173,6 +185,8 @@ pub enum Position {
     Page(u64),
     /// behind this many records
     Offset(u64),
+    /// behind this many parts of an export
+    Part(u64),
     /// everything is read; what is gone may be deleted
     End,
 }
@@ -232,6 +246,12 @@ impl Checkpoint {
         let Self { main, windows, feed, sweep, .. } = self;
         let windows = windows.open.iter_mut().map(|window| &mut window.scan);
         main.scan.iter_mut().chain(windows).chain(feed.track.scan.iter_mut()).chain(sweep.scan.iter_mut())
+    }
+
+    /// The exports under way.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        let windows = self.windows.open.iter().map(|window| &window.scan);
+        self.main.scan.iter().chain(windows).filter_map(|scan| scan.job.as_ref())
     }
 
     /// Whether nothing is half done.
@@ -375,8 +395,16 @@ impl ScanState {
             moved: false,
             guarded: false,
             content: None,
+            job: None,
             tortoise: None,
         }
+    }
+
+    /// The scan before its first page, with what its requests are made with.
+    #[must_use]
+    pub fn again_from_start(&self) -> Self {
+        let fresh = Self::begin(self.id, self.started_at, self.since.clone());
+        Self { since_token: self.since_token.clone(), unproven: self.unproven.clone(), ..fresh }
     }
 
     /// The scan at its first page again, with all that it has seen.

@@ -11,7 +11,7 @@ mod pass;
 mod window;
 
 pub use begin::{Begin, Part, Wish, begin, is_whole_feed, seen_by};
-pub use checkpoint::{Checkpoint, Feed, Lane, Position, ScanState, Track};
+pub use checkpoint::{Checkpoint, Feed, Job, Lane, Position, ScanState, Track};
 pub use mark::Mark;
 pub use page::{PageFacts, Step, Stuck};
 pub use pass::{Node, Pass, Turn, all_at_once, begin_partition, partition_key};

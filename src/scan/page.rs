@@ -117,6 +117,15 @@ impl ScanState {
         step
     }
 
+    /// Moves over one part of several of an export.
+    pub fn advance_part(&mut self, page: &PageFacts, (at, of): (usize, usize)) -> Step {
+        self.pages += 1;
+        self.records += page.records;
+        let next = at + 1;
+        self.position = if next < of { Position::Part(next as u64) } else { Position::End };
+        if next < of { Step::More } else { Step::Done }
+    }
+
     fn try_advance(&mut self, plan: &PagePlan, page: &PageFacts) -> Result<Step, Stuck> {
         self.pages += 1;
         self.records += page.records;
@@ -310,7 +319,9 @@ impl ScanState {
             Position::Cursor(Value::String(text)) => text.clone(),
             Position::Cursor(value) => value.to_string(),
             Position::Url(url) => url.clone(),
-            Position::Start | Position::Page(_) | Position::Offset(_) | Position::End => return Ok(()),
+            Position::Start | Position::Page(_) | Position::Offset(_) | Position::Part(_) | Position::End => {
+                return Ok(());
+            }
         };
         let token = xxh3_64(text.as_bytes());
         let stays = &self.position == next;
@@ -341,7 +352,7 @@ fn is_short(kind: &PageKind, page: &PageFacts) -> bool {
 /// Whether a place is told by the number of pages or records before it, and not by what they are.
 fn is_by_position(position: &Position) -> bool {
     match position {
-        Position::Start | Position::End | Position::Cursor(_) => false,
+        Position::Start | Position::End | Position::Cursor(_) | Position::Part(_) => false,
         Position::Page(_) | Position::Offset(_) => true,
         Position::Url(url) => {
             url::Url::parse(url).is_ok_and(|url| url.query_pairs().any(|(name, value)| counts(&name, &value)))

@@ -42,7 +42,7 @@ fn read_all(kind: PageKind, n: u64, cap: u64, tells: fn(&mut PageFacts, u64, u64
             Position::Cursor(value) => value.as_u64().expect("our own cursor"),
             Position::Page(number) => (number - 1) * cap,
             Position::Offset(offset) => *offset,
-            Position::Url(_) | Position::End => unreachable!("not these kinds"),
+            Position::Url(_) | Position::Part(_) | Position::End => unreachable!("not these kinds"),
         };
         let last = (first + cap).min(n);
         for item in first..last.max(first) {

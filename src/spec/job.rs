@@ -17,6 +17,8 @@ pub struct JobSpec {
     pub poll: PollSpec,
     /// Where its result is.
     pub download: DownloadSpec,
+    /// The request that tells the API that nobody wants its result any more: it took too long, or the sync starts over.
+    pub cancel: Option<RequestSpec>,
 }
 
 /// How the end of a job is waited for.
@@ -37,7 +39,7 @@ pub struct PollSpec {
     /// The states in which the result is there.
     #[schemars(length(min = 1))]
     pub done: Vec<String>,
-    /// The states in which there will be no result. With all others the wait goes on.
+    /// The states in which there will be no result. With all others, and after an answer with status 202, the wait goes on.
     #[serde(default)]
     pub failed: Vec<String>,
 }
@@ -54,4 +56,17 @@ pub enum DownloadSpec {
     /// A path to the URLs of its parts: `$.urls[*]`.
     #[schemars(with = "PathText")]
     Parts(String),
+    /// A request for each of its parts.
+    Each(Box<EachPartSpec>),
+}
+
+/// A request for each part of the result of a job.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EachPartSpec {
+    /// A path to what the answer says of its parts: `$.partitions[*]`.
+    #[schemars(with = "PathText")]
+    pub of: String,
+    /// The request for one of them: it names that as `job.part`, and its number, from 0, as `job.index`.
+    pub request: RequestSpec,
 }

@@ -54,6 +54,16 @@ pub struct RequestPlan {
     pub body: BodyPlan,
 }
 
+impl RequestPlan {
+    /// A request for a file whose URL an answer gave: it has nothing of the provider's but what says who asks.
+    pub fn of_file(like: &Self) -> Self {
+        let is_agent = |(name, _): &&(String, Template)| name.eq_ignore_ascii_case("user-agent");
+        let path = Template::parse("/").expect("it is a template");
+        let headers = like.headers.iter().filter(is_agent).cloned().collect();
+        Self { method: Method::Get, path, query: Vec::new(), headers, body: BodyPlan::None }
+    }
+}
+
 /// A value in a query or body: fixed, templated, or made of such.
 #[derive(Debug, Clone)]
 pub enum ValuePlan {
@@ -208,6 +218,8 @@ pub struct JobPlan {
     pub failed: Vec<String>,
     /// where the result is
     pub download: DownloadPlan,
+    /// the request that says that nobody wants it any more
+    pub cancel: Option<RequestPlan>,
 }
 
 /// Where the result of a job is.
@@ -219,4 +231,11 @@ pub enum DownloadPlan {
     Url(Path),
     /// the URLs of its parts stand in the last answer
     Parts(Path),
+    /// a request gives each of its parts
+    Each {
+        /// where they stand in the last answer
+        of: Path,
+        /// the request, which names one of them
+        request: RequestPlan,
+    },
 }

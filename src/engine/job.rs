@@ -1,0 +1,276 @@
+//! Exports: a job is started, its end is waited for, its result is read. Its id is part of what the scan remembers, so that another run asks
+//! for the same job.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use minijinja::Value;
+use minijinja::value::Serde;
+use serde_json::Value as Json;
+use tokio::sync::oneshot;
+
+use super::Error;
+use super::answer::{Reader, answer_value};
+use super::commit::Message;
+use super::fetch::Fetched;
+use super::lane::{Asked, Ended, Lanes, unexplained};
+use crate::plan::{DownloadPlan, JobPlan, ListPlan, PagePlan, RequestPlan};
+use crate::remote::{Draft, Request, Response};
+use crate::scan::{Job, Lane, Position, Range, ScanState};
+
+/// Statuses that say that there is no such job, or none yet.
+const UNKNOWN: [u16; 2] = [404, 410];
+
+/// What a look at a job has found.
+enum Look {
+    /// its result is there
+    Done(Response),
+    /// not yet
+    Waits,
+    /// the API does not know it
+    Unknown,
+}
+
+impl Lanes {
+    /// Reads the result of the job of a scan, which is started if there is none.
+    pub(super) async fn read_job(
+        &self,
+        (lane, job): (Lane, &JobPlan),
+        scan: &mut ScanState,
+        range: Option<&Range>,
+    ) -> Result<Ended, Error> {
+        let base = self.reader(lane, scan, range)?;
+        let Some((id, answer)) = self.wait_for(lane, job, scan, &base).await? else { return Ok(Ended::Stopped) };
+        let of_job = |more: &[(&str, Value)]| {
+            let own = [("id", Value::from(Serde(&id)))];
+            Value::from_pairs(own.into_iter().chain(more.iter().cloned()))
+        };
+        let told = answer_value(&answer, None);
+        let given = |more: &[(&str, Value)]| [("job", of_job(more)), ("response", told.clone())];
+        let (path, request) = match &job.download {
+            DownloadPlan::Request(request) => {
+                let list = ListPlan { request: request.clone(), ..ListPlan::clone(&base.list) };
+                let reader = Arc::new(base.with(given(&[])).reading(list));
+                return self.read_list(lane, scan, &reader, true).await;
+            }
+            DownloadPlan::Url(path) | DownloadPlan::Parts(path) => (path, None),
+            DownloadPlan::Each { of, request } => (of, Some(request)),
+        };
+        let items = base.values_at(&answer, path)?;
+        let list = ListPlan { pagination: PagePlan::one(), ..ListPlan::clone(&base.list) };
+        let mut requests = Vec::with_capacity(items.len());
+        for (index, item) in items.iter().enumerate() {
+            requests.push(match request {
+                None => base.part_request(&answer, item)?,
+                Some(request) => {
+                    let of_part = [("part", Value::from(Serde(item))), ("index", Value::from(index))];
+                    base.with(given(&of_part)).request(request)?
+                }
+            });
+        }
+        let reader = Arc::new(base.with(given(&[])).reading(list));
+        self.read_parts(lane, scan, &reader, &requests).await
+    }
+
+    async fn read_parts(
+        &self,
+        lane: Lane,
+        scan: &mut ScanState,
+        reader: &Arc<Reader>,
+        requests: &[Request],
+    ) -> Result<Ended, Error> {
+        let first = match scan.position {
+            Position::Part(at) => usize::try_from(at).unwrap_or(usize::MAX).min(requests.len()),
+            _ => 0,
+        };
+        if requests.len() == first {
+            // an export of nothing has no part; its end is committed all the same
+            let asked = Asked::nothing(reader, scan);
+            self.send(Message::Page(Box::new(self.page(lane, scan, reader, asked).await?))).await?;
+        }
+        for (at, request) in requests.iter().enumerate().skip(first) {
+            // a look at the job may have used up what a run is allowed, and each run must come further
+            if at > first && self.is_stopped() {
+                return Ok(Ended::Stopped);
+            }
+            let part = async {
+                let asked = Asked::part(&self.fetcher, reader, request, scan, (at, requests.len())).await?;
+                self.page(lane, scan, reader, asked).await
+            };
+            let Some(page) = self.unless_stopped(part).await else { return Ok(Ended::Stopped) };
+            self.send(Message::Page(Box::new(page?))).await?;
+        }
+        Ok(Ended::Complete)
+    }
+
+    /// Waits for the end of the job of a scan, which is started if there is none; gives its id and the answer that says so. None when the run
+    /// is to stop before.
+    async fn wait_for(
+        &self,
+        lane: Lane,
+        plan: &JobPlan,
+        scan: &mut ScanState,
+        base: &Reader,
+    ) -> Result<Option<(Json, Response)>, Error> {
+        let mut may_begin_again = scan.job.is_some();
+        loop {
+            if self.is_stopped() {
+                return Ok(None);
+            }
+            let job = match &scan.job {
+                Some(job) => job.clone(),
+                None => {
+                    let Some(job) = self.unless_stopped(self.start(plan, base)).await else { return Ok(None) };
+                    let job = job?;
+                    scan.job = Some(job.clone());
+                    self.hold(lane, scan).await?;
+                    job
+                }
+            };
+            let Some(looked) = self.unless_stopped(self.look(plan, &job, base)).await else { return Ok(None) };
+            match looked {
+                Ok(Look::Done(answer)) => return Ok(Some((job.id, answer))),
+                Ok(Look::Waits) => {}
+                // one that was just started may not be known everywhere yet
+                Ok(Look::Unknown) if !may_begin_again => {}
+                Ok(Look::Unknown) => {
+                    may_begin_again = false;
+                    *scan = ScanState { job: None, ..scan.again_from_start() };
+                    continue;
+                }
+                Err(error @ Error::JobFailed { .. }) => {
+                    scan.job = None;
+                    self.hold(lane, scan).await?;
+                    return Err(error);
+                }
+                Err(error) => return Err(error),
+            }
+            let waited = (self.task.clock)() - job.started_at;
+            if TimeDelta::from_std(plan.timeout).is_ok_and(|timeout| waited >= timeout) {
+                scan.job = None;
+                self.hold(lane, scan).await?;
+                self.cancel(plan, &job, base).await;
+                return Err(Error::JobTimeout { job: base.client.redact(&text_of(&job.id)), timeout: plan.timeout });
+            }
+            if self.unless_stopped(base.client.rest(plan.every)).await.is_none() {
+                return Ok(None);
+            }
+        }
+    }
+
+    async fn start(&self, plan: &JobPlan, base: &Reader) -> Result<Job, Error> {
+        let request = base.request(&base.list.request)?;
+        let answer = self.answered(base, &request).await?.ok_or_else(unexplained)?;
+        let id = base.values_at(&answer, &plan.id)?.into_iter().find(|id| !id.is_null());
+        let id = id.ok_or_else(|| Error::NoJob {
+            request: base.client.masked(&request),
+            path: plan.id.text().to_owned(),
+            excerpt: base.client.excerpt(&answer),
+        })?;
+        Ok(Job { id, started_at: (self.task.clock)() })
+    }
+
+    async fn look(&self, plan: &JobPlan, job: &Job, base: &Reader) -> Result<Look, Error> {
+        let asking = base.with([("job", Value::from_pairs([("id", Value::from(Serde(&job.id)))]))]);
+        let request = asking.request(&plan.poll)?;
+        let Some(answer) = self.answered(&asking, &request).await? else { return Ok(Look::Unknown) };
+        // RFC 9110, 15.3.3: it has been accepted, and is not completed
+        if answer.status == 202 {
+            return Ok(Look::Waits);
+        }
+        let state = base.values_at(&answer, &plan.status)?.first().map(text_of).unwrap_or_default();
+        if plan.done.contains(&state) {
+            return Ok(Look::Done(answer));
+        }
+        if plan.failed.contains(&state) {
+            let (request, excerpt) = (base.client.masked(&request), base.client.excerpt(&answer));
+            return Err(Error::JobFailed { request, state: base.client.redact(&state), excerpt });
+        }
+        Ok(Look::Waits)
+    }
+
+    /// The answer to a request; none where the API does not know what it is about.
+    async fn answered(&self, reader: &Reader, request: &Request) -> Result<Option<Response>, Error> {
+        let reader = Arc::new(reader.with([]));
+        match self.fetcher.fetch(&reader, request, &UNKNOWN, false).await? {
+            Fetched::Answer { response, .. } => Ok(Some(response)),
+            Fetched::NoSuchPage | Fetched::Empty => Ok(None),
+            Fetched::LeftOut(why) => Err(why),
+            Fetched::Verdict(_) => Err(unexplained()),
+        }
+    }
+
+    /// Tells the API of the jobs that a scan which starts over has left behind.
+    pub(super) async fn cancel_left(&self, left: Vec<Job>) -> Result<(), Error> {
+        let Some(plan) = self.task.plan.job.clone().filter(|plan| plan.cancel.is_some() && !left.is_empty()) else {
+            return Ok(());
+        };
+        let scan = ScanState::begin(0, (self.task.clock)(), None);
+        let base = self.reader(Lane::Main, &scan, None)?;
+        for job in left {
+            self.cancel(&plan, &job, &base).await;
+        }
+        Ok(())
+    }
+
+    /// Tells the API that nobody wants the result of a job any more, where it has a request for that. What comes of it changes nothing.
+    async fn cancel(&self, plan: &JobPlan, job: &Job, base: &Reader) {
+        let Some(cancel) = &plan.cancel else { return };
+        let asking = base.with([("job", Value::from_pairs([("id", Value::from(Serde(&job.id)))]))]);
+        if let Ok(request) = asking.request(cancel) {
+            drop(self.answered(&asking, &request).await);
+        }
+    }
+
+    /// Commits where a scan is, before anything else is done.
+    async fn hold(&self, lane: Lane, scan: &ScanState) -> Result<(), Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Hold { lane, scan: Box::new(scan.clone()), reply }).await?;
+        answer.await.map_err(|_| unexplained())
+    }
+}
+
+impl Reader {
+    /// The same with these variables besides, for other requests than those of its pages.
+    fn with<const N: usize>(&self, given: [(&'static str, Value); N]) -> Self {
+        let variables = given.into_iter().fold(self.variables.clone(), super::render::Variables::and);
+        let shared = variables.value();
+        Self {
+            plan: Arc::clone(&self.plan),
+            list: Arc::clone(&self.list),
+            rows: self.rows.clone(),
+            client: self.client.clone(),
+            variables,
+            shared,
+            stop_below: self.stop_below.clone(),
+            in_window: self.in_window,
+            node: self.node.clone(),
+        }
+    }
+
+    /// The same for another list.
+    fn reading(self, list: ListPlan) -> Self {
+        Self { list: Arc::new(list), ..self }
+    }
+
+    fn request(&self, request: &RequestPlan) -> Result<Request, Error> {
+        Ok(Draft::new(&self.plan.connection.base_url, request, &self.shared)?.finish(None))
+    }
+
+    /// The request for a part of which the answer gives the URL.
+    fn part_request(&self, answer: &Response, url: &Json) -> Result<Request, Error> {
+        let text = text_of(url);
+        let wrong = || Error::Url { url: self.client.redact(&text) };
+        let url = answer.url.join(text.trim()).map_err(|_| wrong())?;
+        // it may be signed, and who has it has the file
+        for (_, value) in url.query_pairs() {
+            self.client.learn(&value);
+        }
+        let request = RequestPlan::of_file(&self.list.request);
+        Ok(Draft::new(&self.plan.connection.base_url, &request, &self.shared)?.finish(Some(url)))
+    }
+}
+
+fn text_of(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

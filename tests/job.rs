@@ -1,0 +1,205 @@
+//! `job`: exports that are started, waited for and read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::{Value, json};
+
+use crate::support::{Api, Project, Reply, Request, Run};
+
+const MODEL: &str = "key: [id]\ncolumns: { id: { path: $.id, type: bigint }, name: $.name }";
+
+fn sync(download: &str, words: &str) -> String {
+    format!(
+        "job:\n  create: {{ post: /exports, body: {{ json: {{ what: items }} }} }}\n  id: $.export.id\n  \
+         poll: {{ request: {{ get: \"/exports/{{{{ job.id }}}}\" }}, every: 20ms, timeout: 2s, status: $.state, done: [ready], failed: [broken] }}\n  \
+         download: {download}\n  cancel: {{ delete: \"/exports/{{{{ job.id }}}}\" }}\n{words}"
+    )
+}
+
+/// Exports that need so many looks until they are ready.
+struct Exports {
+    started: AtomicU64,
+    looks: AtomicU64,
+    needs: AtomicU64,
+    state: Mutex<&'static str>,
+    own: Mutex<String>,
+}
+
+fn start(download: &str, words: &str, needs: u64) -> (Api, Project, Arc<Exports>) {
+    let exports = Arc::new(Exports {
+        started: AtomicU64::new(0),
+        looks: AtomicU64::new(0),
+        needs: AtomicU64::new(needs),
+        state: Mutex::new("ready"),
+        own: Mutex::new(String::new()),
+    });
+    let own = Arc::clone(&exports);
+    let api = Api::start(move |request| answer(&own, request));
+    *exports.own.lock().expect("a URL") = api.url();
+    let project = Project::simple(&api.url(), &sync(download, words), MODEL);
+    (api, project, exports)
+}
+
+fn answer(exports: &Exports, request: &Request) -> Reply {
+    let part =
+        |from: u64| (from..from + 3).map(|id| format!("{{\"id\":{id},\"name\":\"n{id}\"}}\n")).collect::<String>();
+    let known = |id: &str| id.parse::<u64>().is_ok_and(|id| id == exports.started.load(Ordering::SeqCst));
+    match (request.method.as_str(), request.path.split('/').collect::<Vec<_>>().as_slice()) {
+        ("POST", _) => {
+            exports.looks.store(0, Ordering::SeqCst);
+            Reply::json(&json!({ "export": { "id": exports.started.fetch_add(1, Ordering::SeqCst) + 1 } }))
+        }
+        ("DELETE", _) => Reply::json(&json!({})),
+        (_, ["", "exports", id]) if !known(id) => Reply::status(404, "{}"),
+        (_, ["", "exports", _]) => match exports.looks.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::status(202, "{}"),
+            looks if looks < exports.needs.load(Ordering::SeqCst) => Reply::json(&json!({ "state": "working" })),
+            _ => {
+                let url = exports.own.lock().expect("a URL").clone();
+                let file = |at: u64| json!({ "url": format!("{url}/files/{at}?signature=0123456789abcdef0123"), "from": 3 * at });
+                let state = *exports.state.lock().expect("a state");
+                Reply::json(&json!({ "state": state, "rows": 6, "files": [file(0), file(1)] }))
+            }
+        },
+        (_, ["", "files", at]) => Reply::text("application/x-ndjson", &part(3 * at.parse::<u64>().unwrap_or_default())),
+        (_, ["", "parts", "broken"]) => Reply::status(418, "{}"),
+        (_, ["", "parts", index]) => {
+            let from = request.number("from", 0);
+            assert_eq!(from, 3 * index.parse::<usize>().expect("a number"), "the part is its own");
+            Reply::text("application/x-ndjson", &part(from as u64))
+        }
+        (_, ["", "results"]) => {
+            let page = request.number("page", 1);
+            let rows: Vec<Value> = (0..2).map(|at| json!({ "id": 2 * page + at, "name": "x" })).collect();
+            Reply::json(&json!({ "rows": rows, "pages": request.number("of", 0) / 2 }))
+        }
+        _ => Reply::status(404, "{}"),
+    }
+}
+
+fn ids(project: &Project) -> Vec<Value> {
+    project.column("select id from api.items_live order by id")
+}
+
+const PARTS: &str = "{ parts: \"$.files[*].url\" }";
+const LINES: &str = "response: { format: ndjson }\ndeletes: { absence: {} }";
+
+#[test]
+fn it_is_started_once_waited_for_and_read_in_parts() {
+    let (api, project, _exports) = start(PARTS, LINES, 3);
+    let report = project.run();
+    assert_eq!(
+        (&report["added"], &report["pages"], &report["requests"]),
+        (&json!(6), &json!(2), &json!(7)),
+        "{report}"
+    );
+    assert_eq!(ids(&project), [0, 1, 2, 3, 4, 5].map(Value::from));
+    let asked = api.asked();
+    assert_eq!(asked.iter().filter(|line| line.starts_with("POST")).count(), 1);
+    // the next run starts another one
+    assert_eq!(project.run()["unchanged"], 6);
+}
+
+#[test]
+fn each_part_can_have_a_request_and_a_result_can_have_pages() {
+    let each = "{ each: { of: \"$.files[*]\", request: { get: \"/parts/{{ job.index }}\", query: { from: \"{{ job.part.from }}\" } } } }";
+    let (_api, project, _exports) = start(each, LINES, 0);
+    assert_eq!(project.run()["added"], 6);
+
+    let pages = "{ request: { get: /results, query: { of: \"{{ response.body.rows }}\" } } }";
+    let words = "response: { records: \"$.rows[*]\" }\npagination: { page: { query: page, total_pages: $.pages } }\ndeletes: { absence: {} }";
+    let (_api, project, _exports) = start(pages, words, 0);
+    let report = project.run();
+    assert_eq!((&report["added"], &report["pages"]), (&json!(6), &json!(3)), "{report}");
+}
+
+#[test]
+fn a_run_that_stops_anywhere_goes_on_with_the_same_job() {
+    for most in 1..8 {
+        let (api, project, _exports) = start(PARTS, LINES, 2);
+        let mut runs = 0;
+        loop {
+            let report = project.run_at("2024-06-01", Run::requests(most));
+            runs += 1;
+            if report["state"] == "completed" {
+                break;
+            }
+            assert!(report["state"] == "paused" && runs < 20, "{report}");
+        }
+        let asked = api.asked();
+        assert_eq!(asked.iter().filter(|line| line.starts_with("POST")).count(), 1, "{most}: {asked:?}");
+        let files = asked.iter().filter(|line| line.contains("/files/")).count();
+        assert_eq!(files, 2, "with {most} requests a run, each part is read once");
+        assert_eq!(ids(&project).len(), 6);
+        assert_eq!(project.number("select count(*) from api.items where _last_action <> 'ADDED'"), 0);
+    }
+}
+
+#[test]
+fn a_killed_run_finds_its_job_again() {
+    let (api, project, exports) = start(PARTS, LINES, u64::MAX);
+    let mut child = project.spawn(&["run"]);
+    while exports.looks.load(Ordering::SeqCst) < 3 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    child.kill().expect("killed");
+    child.wait().expect("ended");
+    exports.needs.store(0, Ordering::SeqCst);
+    assert_eq!(project.run()["added"], 6);
+    assert_eq!(api.asked().iter().filter(|line| line.starts_with("POST")).count(), 1);
+}
+
+#[test]
+fn a_job_that_the_api_has_forgotten_is_started_again_and_one_that_failed_is_told() {
+    let (api, project, exports) = start(PARTS, LINES, 9);
+    assert_eq!(project.run_at("2024-06-01", Run::requests(2))["state"], "paused");
+    exports.started.fetch_add(1, Ordering::SeqCst);
+    exports.needs.store(0, Ordering::SeqCst);
+    assert_eq!(project.done_at("2024-06-02")["added"], 6);
+    assert_eq!(api.asked().iter().filter(|line| line.starts_with("POST")).count(), 2);
+
+    *exports.state.lock().expect("a state") = "broken";
+    let report = project.fails_at("2024-06-03", "job_failed");
+    assert!(report["error"]["message"].to_string().contains("broken"), "{report}");
+    *exports.state.lock().expect("a state") = "ready";
+    assert_eq!(project.done_at("2024-06-04")["unchanged"], 6);
+}
+
+#[test]
+fn a_job_that_takes_too_long_or_is_not_wanted_any_more_is_cancelled() {
+    let (api, project, exports) = start(PARTS, LINES, u64::MAX);
+    let output = project.headwater(&["run", "--json"]);
+    assert_eq!(output.code, 3, "{output:?}");
+    assert_eq!(output.report()[0]["error"]["code"], "job_timeout");
+    assert!(api.asked().contains(&"DELETE /exports/1".to_owned()));
+
+    // the sync starts over while a job is under way
+    assert_eq!(project.run_at("2024-06-01", Run::requests(3))["state"], "paused");
+    exports.needs.store(0, Ordering::SeqCst);
+    project.run_at("2024-06-02", Run::full());
+    let asked = api.asked();
+    assert!(asked.contains(&"DELETE /exports/2".to_owned()), "{asked:?}");
+    assert_eq!(ids(&project).len(), 6);
+}
+
+#[test]
+fn each_window_and_each_partition_has_a_job_of_its_own() {
+    let words = "response: { format: ndjson }\nfor_each: [{ as: shop, from: { values: [a, b] } }]";
+    let (api, project, _exports) = start(PARTS, words, 0);
+    let sync = sync(PARTS, words).replace("what: items", "what: \"{{ parent.shop }}\"");
+    project.write("integrations/api/syncs/items.yaml", format!("sync: items\nmodel: Item\n{sync}\n"));
+    let report = project.run();
+    assert_eq!(report["records"], 12, "{report}");
+    assert_eq!(api.asked().iter().filter(|line| line.starts_with("POST")).count(), 2);
+}
+
+#[test]
+fn the_signature_of_a_file_is_not_shown() {
+    let (_api, project, exports) = start("{ url: \"$.files[0].url\" }", LINES, 0);
+    *exports.own.lock().expect("a URL") = "http://127.0.0.1:1".to_owned();
+    let output = project.headwater(&["run", "--json"]);
+    assert_ne!(output.code, 0);
+    let told = format!("{output:?}");
+    assert!(!told.contains("0123456789abcdef0123"), "{told}");
+}
