@@ -130,6 +130,7 @@ impl Table {
                 checkpoints: vec![("".into(), checkpoint())],
                 gone: Vec::new(),
                 seen: Vec::new(),
+                ends: None,
                 walked: None,
                 known: 0,
                 now: now(),

@@ -17,7 +17,9 @@ use super::{Error, Event};
 use crate::plan::{ColumnType, DeletePlan, Guard, Order, Scope, SyncPlan, limits};
 use crate::record::{Batch, Keys};
 use crate::scan::{Checkpoint, Lane, Mark, Node, OpenWindow, Pass, Position, ScanState, all_at_once, seen_by};
-use crate::store::{Absence, AbsenceEnd, Filled, Gone, Group, NodesOf, Partitions, ScanEnd, Seen, Stretch, Walked};
+use crate::store::{
+    Absence, AbsenceEnd, Ends, Filled, Gone, Group, NodesOf, PartitionEnd, Partitions, ScanEnd, Seen, Stretch, Walked,
+};
 
 /// What the reading side tells the writing side, in order.
 pub(super) enum Message {
@@ -76,6 +78,8 @@ pub(super) struct Commits<'t> {
     touched: BTreeSet<Arc<str>>,
     /// parts that are read
     ended: Vec<Arc<str>>,
+    /// ends of scans of partitions, which tell what is gone with the next commit
+    ends: Vec<PartitionEnd>,
     /// parts of which a page was left out
     short: HashSet<Arc<str>>,
     /// of each of the sync's models
@@ -101,6 +105,7 @@ impl<'t> Commits<'t> {
             touched: checkpoint.pass.iter().map(|_| "".into()).collect(),
             parts: HashMap::from([("".into(), checkpoint)]),
             ended: Vec::new(),
+            ends: Vec::new(),
             short: HashSet::new(),
             batches: task.plan.models().map(|_| Vec::new()).collect(),
             found: Vec::new(),
@@ -178,9 +183,7 @@ impl<'t> Commits<'t> {
             Message::Skip(error) => {
                 report.skip(&partition, &error);
                 self.commit(report).await?;
-                let (plan, now) = (Arc::clone(&self.task.plan), (self.task.clock)());
-                let (text, of) = (error.to_string(), Arc::clone(&partition));
-                self.task.writer.call(move |store| store.note_failed(&plan.id, &plan.model, &of, &text, now)).await?;
+                self.note_failed(&partition, &error).await?;
                 self.parts.remove(&partition);
             }
             Message::SkipItems(error) => report.skip(&partition, &error),
@@ -196,6 +199,12 @@ impl<'t> Commits<'t> {
             },
         }
         Ok(())
+    }
+
+    async fn note_failed(&self, partition: &Arc<str>, error: &Error) -> Result<(), Error> {
+        let (plan, now) = (Arc::clone(&self.task.plan), (self.task.clock)());
+        let (text, of) = (error.to_string(), Arc::clone(partition));
+        self.task.writer.call(move |store| store.note_failed(&plan.id, &plan.model, &of, &text, now)).await
     }
 
     /// Whether a partition was read to its end, with all of its pages.
@@ -367,8 +376,15 @@ impl<'t> Commits<'t> {
         let found = std::mem::take(&mut self.found);
         let walked = pass.map(|pass| Walked { pass, found, read });
         let parts = touched.into_iter().filter_map(|partition| self.parts.get_key_value(&partition));
+        let ends = std::mem::take(&mut self.ends);
+        let guard = match &self.task.plan.deletes {
+            DeletePlan::Absence { guard, .. } => *guard,
+            _ => Guard::DEFAULT,
+        };
+        let accept = self.task.wish.accept_deletes;
         let group = Group {
             filled,
+            ends: (!ends.is_empty()).then_some(Ends { partitions: ends, guard, accept }),
             walked,
             checkpoints: parts.map(|(partition, checkpoint)| (Arc::clone(partition), self.kept(checkpoint))).collect(),
             gone: std::mem::take(&mut self.gone),
@@ -387,6 +403,16 @@ impl<'t> Commits<'t> {
         let pages = self.pages;
         (self.rows, self.bytes, self.pages, self.deadline) = (0, 0, 0, None);
         let committed = self.task.writer.call(move |store| store.commit(group)).await?;
+        for held in &committed.held {
+            let error = self.guarded(held.would_delete, held.live, held.returned);
+            report.skip(&held.partition, &error);
+            self.note_failed(&held.partition, &error).await?;
+            if let Some(part) = self.parts.get_mut(&held.partition) {
+                // its end is still to come, and is none
+                *part = held.checkpoint.clone();
+                self.short.insert(Arc::clone(&held.partition));
+            }
+        }
         report.add(&committed, pages, filtered, nulled, rows);
         if rows > 0 {
             (self.task.observer)(Some(&self.task.plan.id), Event::Committed { rows });
@@ -396,13 +422,13 @@ impl<'t> Commits<'t> {
 
     /// Deletes what a proven complete scan did not return, and closes the scan. A list that may have moved is read once more before that.
     async fn finish(&mut self, partition: &Arc<str>, lane: Lane, report: &mut SyncReport) -> Result<Next, Error> {
-        self.commit(report).await?;
         let plan = Arc::clone(&self.task.plan);
         let Some(scan) = self.part(partition)?.scan(lane).cloned() else {
             return Err(Error::Bug("the end of a scan that nobody made".into()));
         };
         let may_lack = is_read_again(&plan, partition, lane, &scan);
         if may_lack && !scan.is_settled(plan.order(), plan.zone()) && !scan.agrees() {
+            self.commit(report).await?;
             if scan.is_restless() {
                 let rounds = scan.rounds + 1;
                 self.hold(partition, lane, ScanState { rounds: 0, ..scan.again() }).await?;
@@ -418,6 +444,11 @@ impl<'t> Commits<'t> {
             self.close(partition, &scan, after, report).await?;
             return Ok(Next::Closed);
         }
+        if self.gathers(partition, lane, &scan) {
+            self.gather(partition, scan, after)?;
+            return Ok(Next::Closed);
+        }
+        self.commit(report).await?;
         let absence = self.delete_unseen(partition, lane, &scan, &after).await?;
         let held = match absence {
             Absence::Deleted { rows, changes } => {
@@ -442,6 +473,36 @@ impl<'t> Commits<'t> {
             Absence::Guarded { would_delete, live, .. } => Err(self.guarded(would_delete, live, scan.records)),
             _ => Ok(Next::Again(Box::new(held))),
         }
+    }
+
+    /// Whether the end of a partition's scan is told with those of its neighbours: many small ones would take a transaction each.
+    fn gathers(&self, partition: &str, lane: Lane, scan: &ScanState) -> bool {
+        let fails = self.task.plan.partitions.as_ref().is_some_and(|plan| plan.fail_on_error);
+        let needs_another_look = scan.by_position && !scan.agrees();
+        !partition.is_empty()
+            && lane == Lane::Main
+            && !fails
+            && !needs_another_look
+            && scan.records <= limits::PARTITION_RECORDS_GATHERED
+    }
+
+    /// Closes a partition's scan with the next commit, which deletes what it did not return.
+    fn gather(&mut self, partition: &Arc<str>, scan: ScanState, after: Checkpoint) -> Result<(), Error> {
+        let plan = Arc::clone(&self.task.plan);
+        let before = self.part(partition)?.clone();
+        let scan_id = seen_by(&plan, &before).unwrap_or(scan.id);
+        let mut held = before;
+        held.after_page(Lane::Main, ScanState { guarded: true, ..scan.clone() }, Order::None, plan.zone());
+        self.ends.push(PartitionEnd {
+            partition: Arc::clone(partition),
+            scan_id,
+            began: scan.started_at,
+            records_seen: scan.records,
+            held: self.kept(&held),
+        });
+        *self.part(partition)? = after;
+        self.touch(partition);
+        Ok(())
     }
 
     /// Closes a scan whose end deletes nothing.
@@ -654,6 +715,7 @@ impl<'t> Commits<'t> {
             filled: vec![Filled { model: Arc::clone(&self.task.plan.model), batches: Vec::new() }],
             gone: Vec::new(),
             seen: Vec::new(),
+            ends: None,
             walked: None,
             checkpoints: Vec::new(),
             pages: 0,

@@ -154,7 +154,7 @@ impl SyncReport {
     }
 
     pub(super) fn add(&mut self, committed: &Committed, pages: u64, filtered: u64, nulled: u64, rows: u64) {
-        let Committed { added, updated, deleted, unchanged, duplicates, quarantined, change_from, change_to } =
+        let Committed { added, updated, deleted, unchanged, duplicates, quarantined, change_from, change_to, held: _ } =
             committed;
         self.pages += pages;
         self.records += rows + quarantined + filtered;

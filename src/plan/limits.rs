@@ -120,6 +120,8 @@ pub const GROUP_ROWS_MAX: usize = 20_000;
 pub const ROUNDS_MAX: u32 = 5;
 /// Partitions of a fan-out whose checkpoints one commit group moves.
 pub const GROUP_PARTITIONS_MAX: usize = 256;
+/// Records of a partition whose end waits for those of its neighbours; one with more ends by itself.
+pub const PARTITION_RECORDS_GATHERED: u64 = 10_000;
 /// Items of a fan-out that are looked up at once.
 pub const PARTITIONS_AT_ONCE: usize = 256;
 /// Bytes of the mapped rows of one commit group.

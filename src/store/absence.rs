@@ -3,18 +3,19 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use duckdb::{Connection, params};
+use duckdb::{Connection, params, params_from_iter};
 
 use super::error::Error;
 use super::items::texts;
 use super::ledger::{big, change_counter, set_change_counter, stamp};
-use super::merge::span;
+use super::merge::{span, spanned};
 use super::seen::{self, Seen};
 use super::sql::{ident, joined, list, literal};
 use super::stage;
 use super::tables::{key_names, table_of};
+use super::{children, gone, history};
 use crate::plan::{ColumnPlan, Guard, ModelPlan, SyncId, limits};
-use crate::scan::{Mark, Range};
+use crate::scan::{Checkpoint, Mark, Range};
 
 /// The temporary table of rows that are gone: `target`, `nth`.
 const GONE: &str = "temp.main.headwater_gone";
@@ -115,14 +116,9 @@ pub fn delete_unseen(
         }
         _ => live,
     };
-    #[expect(clippy::cast_precision_loss, reason = "a fraction of rows")]
-    let fraction = if live == 0 { 0.0 } else { would_delete as f64 / live as f64 };
-    let guard = &end.guard;
-    let too_many = live >= guard.min_rows && fraction > guard.max_fraction;
-    let empty = end.records_seen == 0 && live > 0 && !guard.allow_empty;
-    if !end.accept && would_delete > 0 && (too_many || empty) {
+    if !end.accept && holds_back(&end.guard, would_delete, live, end.records_seen) {
         stage::drop(db, GONE)?;
-        return Ok(Absence::Guarded { would_delete, live, fraction });
+        return Ok(Absence::Guarded { would_delete, live, fraction: fraction_of(would_delete, live) });
     }
     let mut changes = None;
     if would_delete > 0 {
@@ -144,6 +140,168 @@ pub fn delete_unseen(
         seen::forget(db, model, id, forget)?;
     }
     Ok(Absence::Deleted { rows: would_delete, changes })
+}
+
+/// The end of the scan of one partition of many.
+#[derive(Debug)]
+pub struct PartitionEnd {
+    /// which
+    pub partition: Arc<str>,
+    /// the scan for which seen keys were noted: they are forgotten
+    pub scan_id: u64,
+    /// when it began: rows that came since by another way were not to be seen by it
+    pub began: DateTime<Utc>,
+    /// records it returned, valid or not
+    pub records_seen: u64,
+    /// what the partition remembers where the guard holds its deletes back
+    pub held: Checkpoint,
+}
+
+/// What the guard has held back of a partition.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeldBack {
+    /// which
+    pub partition: Arc<str>,
+    /// rows that would be deleted
+    pub would_delete: u64,
+    /// rows that live
+    pub live: u64,
+    /// records that its scan returned
+    pub returned: u64,
+    /// what the partition remembers now
+    pub checkpoint: Checkpoint,
+}
+
+/// What the ends of many partitions did.
+#[derive(Debug, Default)]
+pub struct EndedPartitions {
+    /// rows deleted
+    pub rows: u64,
+    /// the first and last change number given out, over all models
+    pub changes: Option<(i64, i64)>,
+    /// those that the guard has held back
+    pub held: Vec<HeldBack>,
+}
+
+/// The temporary table of the ends of partitions: `partition`, `scan_id`, `began`.
+const ENDS: &str = "temp.main.headwater_ends";
+
+/// Deletes, in each of these partitions, the rows that live and were not seen by its scan: as [`delete_unseen`] does for one. Of a partition
+/// that the guard holds back in one table nothing is deleted in any. Runs inside the caller's transaction.
+pub fn end_partitions(
+    db: &Connection,
+    models: &[Arc<ModelPlan>],
+    id: &SyncId,
+    (ends, guard, accept): (&[PartitionEnd], &Guard, bool),
+    now: DateTime<Utc>,
+) -> Result<EndedPartitions, Error> {
+    let mut done = EndedPartitions::default();
+    if ends.is_empty() {
+        return Ok(done);
+    }
+    let failed = || Error::database("compare the partitions with the seen keys");
+    let all = ends.iter().map(
+        |end| serde_json::json!({ "partition": &*end.partition, "scan_id": end.scan_id, "began": stamp(end.began) }),
+    );
+    let all = serde_json::Value::from_iter(all).to_string();
+    let create = format!(
+        "CREATE OR REPLACE TEMP TABLE {ENDS} AS SELECT partition, scan_id, CAST(began AS TIMESTAMPTZ) AS began FROM (SELECT unnest(from_json({}, \
+         '[{{\"partition\": \"VARCHAR\", \"scan_id\": \"UBIGINT\", \"began\": \"VARCHAR\"}}]'), recursive := true))",
+        literal(&all)
+    );
+    db.execute_batch(&create).map_err(failed())?;
+    for model in models {
+        seen::ensure(db, model)?;
+        let held = guarded_partitions(db, model, id, (ends, guard, accept))?;
+        for held in held {
+            let delete = format!("DELETE FROM {ENDS} WHERE partition = {}", literal(&held.partition));
+            db.execute_batch(&delete).map_err(failed())?;
+            done.held.push(held);
+        }
+    }
+    for model in models {
+        let find = format!("SELECT target, CAST(NULL AS TIMESTAMPTZ) AS gone_at FROM ({})", unseen_of(model));
+        let marked = gone::mark_found(db, model, &find, of_sync(id), now)?;
+        history::follow(db, model, id, marked.changes, now)?;
+        let of_items = children::follow(db, model, id, marked.changes, now)?;
+        done.rows += marked.rows;
+        done.changes = spanned(done.changes, spanned(marked.changes, of_items));
+        let forget = format!(
+            "DELETE FROM {} WHERE connection = ? AND sync = ? AND variant = ? AND scan_id IN (SELECT scan_id FROM {ENDS})",
+            seen::table_of(model)
+        );
+        db.execute(&forget, params![id.connection, id.sync, id.variant]).map_err(failed())?;
+    }
+    stage::drop(db, ENDS)?;
+    Ok(done)
+}
+
+/// The parameters of [`unseen_of`].
+fn of_sync(id: &SyncId) -> impl duckdb::Params {
+    let SyncId { connection, variant, sync, .. } = id;
+    params_from_iter([connection, variant, connection, sync, variant].map(String::clone))
+}
+
+/// The rows of the partitions in [`ENDS`] that live and were not seen: `target`, `partition`.
+fn unseen_of(model: &ModelPlan) -> String {
+    let same = key_names(model).into_iter().map(|name| format!("t.{} = k.{}", ident(&name), seen::column(&name)));
+    format!(
+        "SELECT t.rowid AS target, e.partition FROM {} t JOIN {ENDS} e ON t._partition = e.partition \
+         WHERE t._connection = ? AND t._variant = ? AND t._deleted_at IS NULL AND t._first_seen_at < e.began \
+         AND NOT EXISTS (SELECT 1 FROM {} k WHERE k.connection = ? AND k.sync = ? AND k.variant = ? AND k.scan_id = e.scan_id AND {})",
+        table_of(model),
+        seen::table_of(model),
+        joined(same, " AND ")
+    )
+}
+
+/// The partitions of which more would be deleted than the guard allows.
+fn guarded_partitions(
+    db: &Connection,
+    model: &ModelPlan,
+    id: &SyncId,
+    (ends, guard, accept): (&[PartitionEnd], &Guard, bool),
+) -> Result<Vec<HeldBack>, Error> {
+    if accept {
+        return Ok(Vec::new());
+    }
+    let failed = || Error::database("count the rows that are gone");
+    let select = format!(
+        "SELECT u.partition, count(*), (SELECT count(*) FROM {} t WHERE t._partition = u.partition AND t._connection = ? \
+         AND t._variant = ? AND t._deleted_at IS NULL) FROM ({}) u GROUP BY u.partition",
+        table_of(model),
+        unseen_of(model)
+    );
+    let SyncId { connection, variant, sync, .. } = id;
+    let values = [connection, variant, connection, variant, connection, sync, variant];
+    let mut statement = db.prepare(&select).map_err(failed())?;
+    let counts: Vec<(String, u64, u64)> = statement
+        .query_map(params_from_iter(values), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .and_then(Iterator::collect)
+        .map_err(failed())?;
+    let held = counts.into_iter().filter_map(|(partition, would_delete, live)| {
+        let end = ends.iter().find(|end| *end.partition == *partition)?;
+        holds_back(guard, would_delete, live, end.records_seen).then(|| HeldBack {
+            partition: partition.into(),
+            would_delete,
+            live,
+            returned: end.records_seen,
+            checkpoint: end.held.clone(),
+        })
+    });
+    Ok(held.collect())
+}
+
+/// Whether the guard keeps so many of the living rows from being deleted by a scan that returned so many records.
+fn holds_back(guard: &Guard, would_delete: u64, live: u64, returned: u64) -> bool {
+    let too_many = live >= guard.min_rows && fraction_of(would_delete, live) > guard.max_fraction;
+    let empty = returned == 0 && live > 0 && !guard.allow_empty;
+    would_delete > 0 && (too_many || empty)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a fraction of rows")]
+fn fraction_of(part: u64, all: u64) -> f64 {
+    if all == 0 { 0.0 } else { part as f64 / all as f64 }
 }
 
 /// The condition on a row `t` that a scan is about.

@@ -31,7 +31,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use absence::{Absence, Partitions, ScanEnd, Stretch};
+pub use absence::{Absence, HeldBack, PartitionEnd, Partitions, ScanEnd, Stretch};
 pub use error::Error;
 pub use file::WaitObserver;
 pub use gone::Gone;
@@ -44,4 +44,4 @@ pub use reset::{Forgotten, Remembered, Reset};
 pub use retry::{Retried, Retry};
 pub use seen::Seen;
 pub use tables::{Planned, PlannedChange, SchemaChange, TablePlan};
-pub use writer::{AbsenceEnd, Committed, Filled, Group, Store, Walked};
+pub use writer::{AbsenceEnd, Committed, Ends, Filled, Group, Store, Walked};

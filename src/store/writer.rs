@@ -1,5 +1,6 @@
 //! The one writer of the database.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use duckdb::{Connection, DropBehavior};
 
-use super::absence::{self, Absence, Partitions, ScanEnd};
+use super::absence::{self, Absence, HeldBack, PartitionEnd, Partitions, ScanEnd};
 use super::error::Error;
 use super::file::{Access, RunLock, WaitObserver, Warehouse, holds_something};
 use super::gone::{self, Gone};
@@ -20,7 +21,7 @@ use super::reset::{self, Forgotten, Reset};
 use super::seen::{self, Seen};
 use super::tables::{self, SchemaChange, table_of};
 use super::{children, history, merge, publish, quarantine, stage};
-use crate::plan::{ModelPlan, SyncId, limits};
+use crate::plan::{Guard, ModelPlan, SyncId, limits};
 use crate::record::Batch;
 use crate::scan::{Checkpoint, Node};
 
@@ -49,6 +50,8 @@ pub struct Group {
     pub gone: Vec<Gone>,
     /// keys of rows that a list of ids names, with the scan that notes them: they count as seen
     pub seen: Vec<(u64, RecordBatch)>,
+    /// ends of scans of partitions, which tell what is gone from them
+    pub ends: Option<Ends>,
     /// how far a walk has come by them
     pub walked: Option<Walked>,
     /// what the sync remembers once these pages are committed, by partition; that of a sync of one part is empty
@@ -59,6 +62,18 @@ pub struct Group {
     pub pages: u64,
     /// the time of the commit
     pub now: DateTime<Utc>,
+}
+
+/// Ends of scans of partitions. Where the guard holds one back, the partition's checkpoint of the group is not written, but the one beside
+/// the end.
+#[derive(Debug)]
+pub struct Ends {
+    /// one for each partition
+    pub partitions: Vec<PartitionEnd>,
+    /// what keeps a wrong answer from emptying a partition
+    pub guard: Guard,
+    /// a person said yes: the guard does not count
+    pub accept: bool,
 }
 
 /// How far a walk has come.
@@ -82,7 +97,7 @@ pub struct Filled {
 }
 
 /// What a commit did.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Committed {
     /// rows seen for the first time, or again after a deletion
     pub added: u64,
@@ -100,6 +115,8 @@ pub struct Committed {
     pub change_from: Option<i64>,
     /// the last change number given out
     pub change_to: Option<i64>,
+    /// partitions of which the guard has held back the deletes
+    pub held: Vec<HeldBack>,
 }
 
 /// The end of a scan with `deletes: absence`, as [`Store::finish_absence`] takes it.
@@ -374,7 +391,7 @@ impl Store {
         let first = Arc::clone(first);
         // before the file is taken: others can read it meanwhile
         let mut staged = Some(stage::stage_keys(self.warehouse.connection(), &first, batches)?);
-        let Group { id, run_id, filled: _, gone, seen: listed, walked, checkpoints, known, pages, now } = &group;
+        let Group { id, run_id, filled: _, gone, seen: listed, ends, walked, checkpoints, known, pages, now } = &group;
         let committed = self.transaction("commit the pages", |db| {
             let deleted = gone::mark(db, &first, id, gone, *now)?;
             history::follow(db, &first, id, deleted.changes, *now)?;
@@ -407,20 +424,29 @@ impl Store {
                     nulled: batches.iter().map(|batch| batch.nulled).sum(),
                 });
             }
+            let mut held = Vec::new();
+            if let Some(Ends { partitions, guard, accept }) = ends {
+                let models: Vec<_> = filled.iter().map(|filled| Arc::clone(&filled.model)).collect();
+                let ended = absence::end_partitions(db, &models, id, (partitions, guard, *accept), *now)?;
+                counts.deleted += ended.rows;
+                changes = spanned(changes, ended.changes);
+                held = ended.held;
+            }
+            let checkpoints = instead(checkpoints, &held);
             if let Some(Walked { pass, found, read }) = walked {
                 items::note_nodes(db, id, *pass, found)?;
                 items::note_read(db, id, *pass, read)?;
             }
-            ledger::write_checkpoints(db, id, &table_of(&first), checkpoints, *now)?;
+            ledger::write_checkpoints(db, id, &table_of(&first), &checkpoints, *now)?;
             ledger::count(db, id, run_id, &counts, changes)?;
-            Ok((counts, changes))
+            Ok((counts, changes, held))
         });
         let dropped = stage::drop(self.warehouse.connection(), stage::KEYS);
-        let (counts, changes) = committed?;
+        let (counts, changes, held) = committed?;
         dropped?;
         let Counts { added, updated, deleted, unchanged, duplicates, quarantined, .. } = counts;
         let (change_from, change_to) = changes.unzip();
-        Ok(Committed { added, updated, deleted, unchanged, duplicates, quarantined, change_from, change_to })
+        Ok(Committed { added, updated, deleted, unchanged, duplicates, quarantined, change_from, change_to, held })
     }
 
     /// Deletes what a proven complete scan did not see, and writes the checkpoint, in one transaction. When the guard holds it back,
@@ -562,4 +588,14 @@ impl Store {
         self.warehouse.fold_if_long()?;
         Ok(done)
     }
+}
+
+/// The checkpoints of a group, those of partitions that the guard has held back as they are then.
+fn instead<'g>(checkpoints: &'g [(Arc<str>, Checkpoint)], held: &[HeldBack]) -> Cow<'g, [(Arc<str>, Checkpoint)]> {
+    if held.is_empty() {
+        return Cow::Borrowed(checkpoints);
+    }
+    let is_held = |partition: &Arc<str>| held.iter().any(|held| held.partition == *partition);
+    let others = checkpoints.iter().filter(|(partition, _)| !is_held(partition)).cloned();
+    others.chain(held.iter().map(|held| (Arc::clone(&held.partition), held.checkpoint.clone()))).collect()
 }

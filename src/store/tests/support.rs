@@ -295,6 +295,7 @@ impl Bench {
             checkpoints: vec![("".into(), mark(minutes))],
             gone: Vec::new(),
             seen: Vec::new(),
+            ends: None,
             walked: None,
             known: 0,
             now: at(minutes),
