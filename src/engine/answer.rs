@@ -494,7 +494,8 @@ impl Reader {
             return Err(Error::FailedBody { request: self.client.masked(request), excerpt: excerpt() });
         }
         match missing {
-            Some(problem) if records.is_empty() => {
+            // of several lists the API may leave out those that are empty, if one of them is there
+            Some(problem) if records.is_empty() && !is_there => {
                 Err(Error::NoRecords { request: self.client.masked(request), problem, excerpt: excerpt() })
             }
             _ => {

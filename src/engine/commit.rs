@@ -445,7 +445,7 @@ impl<'t> Commits<'t> {
             return Ok(Next::Closed);
         }
         if self.gathers(partition, lane, &scan) {
-            self.gather(partition, scan, after)?;
+            self.gather(partition, &scan, after)?;
             return Ok(Next::Closed);
         }
         self.commit(report).await?;
@@ -487,7 +487,7 @@ impl<'t> Commits<'t> {
     }
 
     /// Closes a partition's scan with the next commit, which deletes what it did not return.
-    fn gather(&mut self, partition: &Arc<str>, scan: ScanState, after: Checkpoint) -> Result<(), Error> {
+    fn gather(&mut self, partition: &Arc<str>, scan: &ScanState, after: Checkpoint) -> Result<(), Error> {
         let plan = Arc::clone(&self.task.plan);
         let before = self.part(partition)?.clone();
         let scan_id = seen_by(&plan, &before).unwrap_or(scan.id);

@@ -166,6 +166,10 @@ pub const FILE_HELD_IDLE_MAX: Duration = Duration::from_millis(250);
 pub const FILE_HELD_MAX: Duration = Duration::from_secs(2);
 /// The length in bytes from which DuckDB's write-ahead log is folded into the file after a commit, though the file is not let go of.
 pub const LOG_LENGTH_MAX: u64 = 256 << 20;
+/// Times that the lock of a run is tried for once more before another run is told of.
+pub const RUN_LOCK_TRIES: u32 = 10;
+/// The wait between two such times.
+pub const RUN_LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// DuckDB's own memory limit inside headwater.
 pub const DUCKDB_MEMORY: &str = "160MB";
 /// Seen keys that are deleted row by row; of more, those that stay are copied. A deleted row takes 8 bytes that cannot be spilled.

@@ -309,8 +309,8 @@ impl Mapper {
         if accepted == Ok(false) {
             return Ok(());
         }
-        if !self.is_child && !matches!(record, Json::Object(_)) {
-            let reason = format!("a record is an object, this is {}", record.kind());
+        if !self.is_child && !matches!(record, Json::Object(_) | Json::Array(_)) {
+            let reason = format!("a record is an object or a list, this is {}", record.kind());
             let fault = Fault { column: None, code: "not_an_object", reason };
             return page.quarantine(self.reject(record, None, fault)?, None);
         }

@@ -371,7 +371,16 @@ impl RunLock {
         let path = with_suffix(database, ".lock");
         let open = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let mut file = open.map_err(Error::file("open", &path))?;
-        match file.try_lock() {
+        let mut locked = file.try_lock();
+        for _ in 0..limits::RUN_LOCK_TRIES {
+            if !matches!(locked, Err(TryLockError::WouldBlock)) {
+                break;
+            }
+            // a process that was started while this one had the lock has it until it becomes another program
+            std::thread::sleep(limits::RUN_LOCK_PAUSE);
+            locked = file.try_lock();
+        }
+        match locked {
             Ok(()) => {
                 file.set_len(0)
                     .and_then(|()| write!(file, "{}", std::process::id()))
