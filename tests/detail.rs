@@ -222,3 +222,35 @@ fn a_detail_that_fails_costs_its_partition_and_no_other() {
         "{report}"
     );
 }
+
+#[test]
+fn a_batch_may_bring_several_details_for_a_record_by_other_names() {
+    let api = Api::start(|request| match request.path.as_str() {
+        "/items" => Reply::json(&json!({ "items": [{ "id": 1 }, { "id": 2 }, { "id": 3 }] })),
+        _ => Reply::json(
+            &json!({ "lines": [{ "item": "1", "at": 5 }, { "item": "1", "at": 6 }, { "item": "3", "at": 7 }] }),
+        ),
+    });
+    let words = |list: &str| {
+        format!(
+            "detail: {{ request: {{ get: /lines, query: {{ of: \"{{{{ records | map(attribute='id') | join(',') }}}}\" }} }}, \
+             response: {{ records: \"$.lines[*]\" }}, batch: 50, key: {{ record: $.id, detail: $.item }}, as: lines{list} }}\ndeletes: {{ absence: {{}} }}"
+        )
+    };
+    let model = "key: [id]\ncolumns: { id: { path: $.id, type: bigint }, lines: { path: \"$.lines[*].at\", type: \"integer[]\" } }";
+    let project = Project::simple(&api.url(), &sync(&words(", list: true")), model);
+    project.done_at("2024-06-01");
+    assert_eq!(project.column("select len(lines) from api.items_live order by id"), [json!(2), Value::Null, json!(1)]);
+    // where there is a place for one, two are an error and not a choice
+    let project = Project::simple(&api.url(), &sync(&words(", on_404: skip")), model);
+    project.fails_at("2024-06-01", "detail_twice");
+}
+
+#[test]
+fn a_record_that_a_list_names_twice_is_asked_for_once() {
+    let (api, project, _world) =
+        start(&[(1, "a"), (1, "a"), (2, "b"), (1, "a")], &ONE.replace("only_changed: true, ", ""), MODEL);
+    project.done_at("2024-06-01");
+    assert_eq!(details(&api), ["GET /items/1", "GET /items/1", "GET /items/2"], "once for each page");
+    assert_eq!(live(&project), ["1a body of 1", "2b body of 2"]);
+}

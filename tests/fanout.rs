@@ -513,3 +513,40 @@ fn rows_that_are_mapped_again_stay_in_their_partition() {
     assert_eq!(project.done_at("2024-06-02")["deleted"], 2);
     assert_eq!(project.column("select partition from headwater.checkpoints"), [""]);
 }
+
+#[test]
+fn beside_a_flag_the_rows_of_a_partition_that_is_gone_can_go_too() {
+    let api = Api::start(issues(&THREE));
+    let project =
+        project(&api, &sync("deletes: { flag: { when: \"$[?@.name == 'gone']\", gone_partitions: delete } }"));
+    project.done_at("2024-06-01");
+    assert_eq!(live(&project), ["a1", "a2", "a3", "b4"]);
+    repos(&project, &["a", "c"]);
+    let report = project.run_at("2024-06-02", Run::accepting());
+    assert_eq!(report["deleted"], 1, "{report}");
+    assert_eq!(live(&project), ["a1", "a2", "a3"]);
+}
+
+#[test]
+fn many_partitions_end_together_and_the_guard_holds_one_of_them() {
+    let many: Vec<u64> = (0..120).collect();
+    let api = Api::start(issues(&[("a", &many), ("b", &[1, 2]), ("c", &[3])]));
+    let project = project(&api, &sync("deletes: { absence: { scope: partition } }"));
+    project.done_at("2024-06-01");
+    assert_eq!(project.number("select count(*) from headwater.\"seen_api.items\""), 0);
+    api.becomes(issues(&[("a", &[1]), ("b", &[2]), ("c", &[3])]));
+    let report = project.run_at("2024-06-02", Run::default());
+    assert_eq!(
+        (&report["state"], &report["deleted"], &report["skipped"]),
+        (&json!("partial"), &json!(1), &json!(1)),
+        "{report}"
+    );
+    assert_eq!(
+        project.column("select count(*) from api.items_live group by repo order by repo"),
+        [json!(120), json!(1), json!(1)]
+    );
+    let states = project.column("select state from headwater.partitions where partition <> '' order by partition");
+    assert_eq!(states, ["failed", "complete", "complete"]);
+    let report = project.run_at("2024-06-03", Run::accepting());
+    assert_eq!((&report["state"], &report["deleted"]), (&json!("completed"), &json!(119)), "{report}");
+}

@@ -328,3 +328,18 @@ fn a_full_run_that_fails_at_once_stays_a_full_one() {
     project.run();
     assert_eq!(api.asked(), ["GET /items", "GET /items?since=2024-01-01T00%3A00%3A00Z"]);
 }
+
+#[test]
+fn what_was_deleted_while_the_api_forgot_its_changes_is_found_when_it_starts_over() {
+    let record = |id: u64, gone: bool| json!({ "id": id, "at": "2024-05-01T00:00:00Z", "gone": gone });
+    let api = Api::start(pages(vec![record(1, false), record(2, false), record(3, false)], None));
+    let words = sync(", max_age: 30d") + "\ndeletes: { flag: { when: \"$[?@.gone == true]\" } }";
+    let project = Project::simple(&api.url(), &words, MODEL);
+    project.done_at("2024-05-02");
+    // the API tells of a deletion for some days, and forgets it
+    api.becomes(pages(vec![record(1, false), record(3, false)], None));
+    assert_eq!(project.done_at("2024-05-20")["deleted"], 0, "the list of changes names what is there");
+    let report = project.done_at("2024-07-01");
+    assert_eq!((&report["deleted"], &report["unchanged"]), (&json!(1), &json!(2)), "{report}");
+    assert_eq!(project.column("select id from api.items_live order by id"), [json!(1), json!(3)]);
+}

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::explain::{predicate, text_of};
 use crate::plan::{
-    ActionOutput, ActionPlan, Algorithm, AuthPlan, ClientPlan, ConnectionPlan, DeletePlan, DetailPlan, DownloadPlan,
-    Encoding, ErrorAction, ErrorRule, Format, Guard, Hash, IdempotencyKey, IncrementalPlan, JobPlan, KeyPlace,
-    LevelSource, ListPlan, MadeAuth, ModelPlan, NetworkPlan, OnMissing, OnWebhook, PartitionPlan, Path, Predicate,
-    RequestPlan, Schedule, Scope, SendPlan, Signature, Span, SyncPlan, SyncedFirst, Template, TlsPlan, TokenFeed,
-    TokenPlan, WalkPlan, WebhookAction, WebhookVerify, WebhooksPlan,
+    ActionOutput, ActionPlan, Algorithm, AuthPlan, BatchPlan, ClientPlan, ConnectionPlan, DeletePlan, DetailPlan,
+    DownloadPlan, Encoding, ErrorAction, ErrorRule, Format, Guard, Hash, IdempotencyKey, IncrementalPlan, JobPlan,
+    KeyPlace, LevelSource, ListPlan, MadeAuth, ModelPlan, NetworkPlan, OnMissing, OnWebhook, PartitionPlan, Path,
+    Predicate, RequestPlan, Schedule, Scope, SendPlan, Signature, Span, SyncPlan, SyncedFirst, Template, TlsPlan,
+    TokenFeed, TokenPlan, WalkPlan, WebhookAction, WebhookVerify, WebhooksPlan,
 };
 
 /// What follows the usual facts: name and text, in the order in which a sync does it.
@@ -187,7 +187,11 @@ fn detail(plan: &DetailPlan) -> String {
     let records = if *only_changed { "changed record" } else { "record" };
     let filter = only_where(when.as_ref());
     let each = match batch {
-        Some((size, key)) => format!("once for {size} {records}s{filter}, joined by {}", key.text()),
+        Some(BatchPlan { size, record_key, detail_key, list: _ }) => {
+            let same = record_key.text() == detail_key.text();
+            let other = if same { String::new() } else { format!(" = {}", detail_key.text()) };
+            format!("once for {size} {records}s{filter}, joined by {}{other}", record_key.text())
+        }
         None => format!("once for each {records}{filter}"),
     };
     let into = member
@@ -344,8 +348,12 @@ fn connection(plan: &ConnectionPlan) -> Vec<(&'static str, String)> {
         let trusted = if authority.is_some() { ", and an authority of its own" } else { "" };
         facts.push(("tls", format!("with a client certificate{trusted}")));
     }
-    let NetworkPlan { allow_http, allow_private } = plan.network;
-    let allowed = [(allow_http, "without TLS"), (allow_private, "in private networks")];
+    let NetworkPlan { allow_http, allow_private, follow_redirects } = plan.network;
+    let allowed = [
+        (allow_http, "without TLS"),
+        (allow_private, "in private networks"),
+        (follow_redirects, "where a redirect leads"),
+    ];
     let allowed: Vec<String> = allowed.iter().filter(|(is, _)| *is).map(|(_, what)| (*what).to_owned()).collect();
     if !allowed.is_empty() {
         facts.push(("network", format!("hosts that are not written out may be asked {}", and(&allowed))));
@@ -541,28 +549,28 @@ pub(super) fn deletes(sync: &SyncPlan) -> String {
         let part = |(at, path): &(usize, Path)| format!("{} = {}", name_of(&sync.model, *at), path.text());
         and(&key.iter().map(part).collect::<Vec<_>>())
     };
+    let gone = if sync.deletes.gone_partitions() { ", and the rows of partitions that are gone" } else { "" };
     match &sync.deletes {
         DeletePlan::None => "none: rows that vanish from the API stay".into(),
-        DeletePlan::Absence { scope, gone_partitions, guard } => {
+        DeletePlan::Absence { scope, gone_partitions: _, guard } => {
             let scan = match scope {
                 Scope::All => "what a complete scan does not return",
                 Scope::Window => "what a complete window does not return",
                 Scope::Partition => "what a complete partition does not return",
             };
-            let gone = if *gone_partitions { ", and the rows of partitions that are gone" } else { "" };
             format!("{scan}{gone}; {}", guarded(guard))
         }
-        DeletePlan::Flag { when, at } => {
+        DeletePlan::Flag { when, at, gone_partitions: _ } => {
             let at = at.as_ref().map(|path| format!(", since {}", path.text())).unwrap_or_default();
-            format!("records with {}{at}", predicate(when))
+            format!("records with {}{at}{gone}", predicate(when))
         }
         DeletePlan::Feed(feed) => {
             let mark = feed.field.as_ref().map(|(path, _)| format!("; its watermark is {}", path.text()));
-            format!("the rows with {} in {}{}", row(&feed.key), list(&feed.list), mark.unwrap_or_default())
+            format!("the rows with {} in {}{}{gone}", row(&feed.key), list(&feed.list), mark.unwrap_or_default())
         }
         DeletePlan::Sweep(sweep) => {
             format!(
-                "the rows without {} in {}, every {} at most; {}",
+                "the rows without {} in {}, every {} at most{gone}; {}",
                 row(&sweep.key),
                 list(&sweep.list),
                 time(sweep.every),

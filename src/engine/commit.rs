@@ -16,9 +16,9 @@ use super::sync::Task;
 use super::{Error, Event};
 use crate::plan::{ColumnType, DeletePlan, Guard, Order, Scope, SyncPlan, limits};
 use crate::record::{Batch, Keys};
-use crate::scan::{Checkpoint, Lane, Mark, Node, OpenWindow, Pass, Position, ScanState, all_at_once, seen_by};
+use crate::scan::{Checkpoint, Lane, Mark, Node, OpenWindow, Position, ScanState, all_at_once, seen_by};
 use crate::store::{
-    Absence, AbsenceEnd, Ends, Filled, Gone, Group, NodesOf, PartitionEnd, Partitions, ScanEnd, Seen, Stretch, Walked,
+    Absence, AbsenceEnd, Ends, Filled, Gone, Group, PartitionEnd, Partitions, ScanEnd, Seen, Stretch, Walked,
 };
 
 /// What the reading side tells the writing side, in order.
@@ -70,7 +70,7 @@ pub(super) enum Next {
 
 /// The writing side of a sync: the commit group that is being filled, and the checkpoint behind it.
 pub(super) struct Commits<'t> {
-    task: &'t Task,
+    pub(super) task: &'t Task,
     fetcher: &'t Fetcher,
     /// of what is being read, by partition
     parts: HashMap<Arc<str>, Checkpoint>,
@@ -79,7 +79,7 @@ pub(super) struct Commits<'t> {
     /// parts that are read
     ended: Vec<Arc<str>>,
     /// ends of scans of partitions, which tell what is gone with the next commit
-    ends: Vec<PartitionEnd>,
+    pub(super) ends: Vec<PartitionEnd>,
     /// parts of which a page was left out
     short: HashSet<Arc<str>>,
     /// of each of the sync's models
@@ -212,12 +212,12 @@ impl<'t> Commits<'t> {
         self.parts.get(partition).is_some_and(|part| part.turn.is_some_and(|turn| turn.complete))
     }
 
-    fn part(&mut self, partition: &str) -> Result<&mut Checkpoint, Error> {
+    pub(super) fn part(&mut self, partition: &str) -> Result<&mut Checkpoint, Error> {
         self.parts.get_mut(partition).ok_or_else(|| Error::Bug("a part of the sync that nobody began".into()))
     }
 
     /// The part's checkpoint becomes true with the next commit.
-    fn touch(&mut self, partition: &Arc<str>) {
+    pub(super) fn touch(&mut self, partition: &Arc<str>) {
         self.touched.insert(Arc::clone(partition));
         let age_max = self.task.group_age_max;
         self.deadline.get_or_insert_with(|| deadline(age_max));
@@ -362,7 +362,7 @@ impl<'t> Commits<'t> {
         }
     }
 
-    async fn commit(&mut self, report: &mut SyncReport) -> Result<(), Error> {
+    pub(super) async fn commit(&mut self, report: &mut SyncReport) -> Result<(), Error> {
         if self.touched.is_empty() {
             return Ok(());
         }
@@ -377,10 +377,7 @@ impl<'t> Commits<'t> {
         let walked = pass.map(|pass| Walked { pass, found, read });
         let parts = touched.into_iter().filter_map(|partition| self.parts.get_key_value(&partition));
         let ends = std::mem::take(&mut self.ends);
-        let guard = match &self.task.plan.deletes {
-            DeletePlan::Absence { guard, .. } => *guard,
-            _ => Guard::DEFAULT,
-        };
+        let guard = self.task.plan.deletes.guard();
         let accept = self.task.wish.accept_deletes;
         let group = Group {
             filled,
@@ -475,36 +472,6 @@ impl<'t> Commits<'t> {
         }
     }
 
-    /// Whether the end of a partition's scan is told with those of its neighbours: many small ones would take a transaction each.
-    fn gathers(&self, partition: &str, lane: Lane, scan: &ScanState) -> bool {
-        let fails = self.task.plan.partitions.as_ref().is_some_and(|plan| plan.fail_on_error);
-        let needs_another_look = scan.by_position && !scan.agrees();
-        !partition.is_empty()
-            && lane == Lane::Main
-            && !fails
-            && !needs_another_look
-            && scan.records <= limits::PARTITION_RECORDS_GATHERED
-    }
-
-    /// Closes a partition's scan with the next commit, which deletes what it did not return.
-    fn gather(&mut self, partition: &Arc<str>, scan: &ScanState, after: Checkpoint) -> Result<(), Error> {
-        let plan = Arc::clone(&self.task.plan);
-        let before = self.part(partition)?.clone();
-        let scan_id = seen_by(&plan, &before).unwrap_or(scan.id);
-        let mut held = before;
-        held.after_page(Lane::Main, ScanState { guarded: true, ..scan.clone() }, Order::None, plan.zone());
-        self.ends.push(PartitionEnd {
-            partition: Arc::clone(partition),
-            scan_id,
-            began: scan.started_at,
-            records_seen: scan.records,
-            held: self.kept(&held),
-        });
-        *self.part(partition)? = after;
-        self.touch(partition);
-        Ok(())
-    }
-
     /// Closes a scan whose end deletes nothing.
     async fn close(
         &mut self,
@@ -521,7 +488,7 @@ impl<'t> Commits<'t> {
         self.forget_seen(partition, before).await
     }
 
-    fn guarded(&self, would_delete: u64, live: u64, returned: u64) -> Error {
+    pub(super) fn guarded(&self, would_delete: u64, live: u64, returned: u64) -> Error {
         let plan = &self.task.plan;
         let bound = match &plan.deletes {
             DeletePlan::Absence { .. } => Some("deletes.absence.guard"),
@@ -542,7 +509,7 @@ impl<'t> Commits<'t> {
     }
 
     /// Forgets the seen keys that the part does not go on with; `before` is the scan that noted keys for it.
-    async fn forget_seen(&mut self, partition: &Arc<str>, before: Option<u64>) -> Result<(), Error> {
+    pub(super) async fn forget_seen(&mut self, partition: &Arc<str>, before: Option<u64>) -> Result<(), Error> {
         let keep = seen_by(&self.task.plan, self.part(partition)?);
         let instead = self.part(partition)?.clone();
         let instead = (Arc::clone(partition), self.kept(&instead));
@@ -586,7 +553,7 @@ impl<'t> Commits<'t> {
         self.end_absence((Arc::clone(partition), self.kept(after)), end).await
     }
 
-    async fn end_absence(&self, after: (Arc<str>, Checkpoint), end: ScanEnd) -> Result<Absence, Error> {
+    pub(super) async fn end_absence(&self, after: (Arc<str>, Checkpoint), end: ScanEnd) -> Result<Absence, Error> {
         let (run_id, now, plan) = (self.task.run_id.clone(), (self.task.clock)(), Arc::clone(&self.task.plan));
         self.task
             .writer
@@ -602,95 +569,6 @@ impl<'t> Commits<'t> {
                 })
             })
             .await
-    }
-
-    /// Closes the pass over all partitions: what is gone is deleted as far as `deletes` says so and the pass proves it.
-    async fn end_pass(&mut self, came: PassEnd, report: &mut SyncReport) -> Result<(), Error> {
-        self.commit(report).await?;
-        let plan = Arc::clone(&self.task.plan);
-        let mut after = self.part("")?.clone();
-        let Some(pass) = after.pass.take() else {
-            return Err(Error::Bug("the end of a pass that nobody began".into()));
-        };
-        let PassEnd { listed, unread, gone } = came;
-        let (scope, goes) = match &plan.deletes {
-            DeletePlan::Absence { scope, gone_partitions, .. } => (Some(*scope), *gone_partitions),
-            _ => (None, false),
-        };
-        // what lies below a place that was not read is not known
-        let unfound = plan.walk.is_some() && (unread > 0 || pass.unproven.is_some());
-        let gone = if unfound { Vec::new() } else { gone };
-        let unproven = match unread {
-            0 => pass.unproven.clone(),
-            1 => Some("a partition could not be read to its end".to_owned()),
-            _ => Some(format!("{unread} partitions could not be read to their end")),
-        };
-        let about = match scope {
-            Some(Scope::All) if unproven.is_none() && goes => Some((Partitions::All, pass.records)),
-            Some(Scope::All) if unproven.is_none() => Some((Partitions::AllBut(gone.clone()), pass.records)),
-            Some(Scope::Window | Scope::Partition) if goes && !gone.is_empty() => {
-                Some((Partitions::Gone(gone.clone()), listed))
-            }
-            _ => None,
-        };
-        report.deletes_skipped = unproven.filter(|_| scope == Some(Scope::All)).or(report.deletes_skipped.take());
-        if let Some((partitions, records)) = about {
-            // that writes the checkpoint and forgets the seen keys
-            self.delete_in_pass(&pass, (partitions, records), &after, report).await?;
-            *self.part("")? = after;
-        } else {
-            *self.part("")? = after;
-            self.touch(&"".into());
-            self.commit(report).await?;
-            let noted = all_at_once(&plan).then_some(pass.id);
-            self.forget_seen(&"".into(), noted).await?;
-        }
-        let of = NodesOf { pass: pass.id, earlier: false };
-        if plan.walk.is_some() && !unfound && !plan.reads_changes() {
-            let id = plan.id.clone();
-            self.task.writer.call(move |store| store.forget_nodes(&id, of)).await?;
-        }
-        if goes {
-            self.task.writer.call(move |store| store.forget_partitions(&plan.id, &gone)).await?;
-        }
-        Ok(())
-    }
-
-    /// Deletes rows of these partitions that no partition has returned in the pass; `returned` is what tells an empty answer from a full one.
-    async fn delete_in_pass(
-        &mut self,
-        pass: &Pass,
-        (partitions, returned): (Partitions, u64),
-        after: &Checkpoint,
-        report: &mut SyncReport,
-    ) -> Result<(), Error> {
-        let DeletePlan::Absence { guard, .. } = &self.task.plan.deletes else { return Err(unexplained()) };
-        let end = ScanEnd {
-            scan_id: pass.id,
-            began: pass.started_at,
-            records_seen: returned,
-            stretch: None,
-            partitions,
-            guard: *guard,
-            accept: self.task.wish.accept_deletes,
-            // each list was read again where it may have moved
-            confirm: false,
-            forget: Some(Seen::Of(pass.id)),
-        };
-        match self.end_absence(("".into(), self.kept(after)), end).await? {
-            Absence::Deleted { rows, changes } => {
-                report.deleted += rows;
-                report.changed(changes.map(|(from, _)| from), changes.map(|(_, to)| to));
-                Ok(())
-            }
-            Absence::Unconfirmed { .. } => Err(unexplained()),
-            Absence::Guarded { would_delete, live, .. } => {
-                self.part("")?.pass = Some(Pass { guarded: true, ..pass.clone() });
-                self.touch(&"".into());
-                self.commit(report).await?;
-                Err(self.guarded(would_delete, live, returned))
-            }
-        }
     }
 
     /// The rows of a window: those whose column of the incremental field lies in it.
@@ -726,7 +604,7 @@ impl<'t> Commits<'t> {
 
     /// The checkpoint as it may be written down. A position that holds a secret (some APIs put the account's id or key into their next links)
     /// is not: another run begins the scan at its first page. Nor is a token that holds one: another run reads everything.
-    fn kept(&self, checkpoint: &Checkpoint) -> Checkpoint {
+    pub(super) fn kept(&self, checkpoint: &Checkpoint) -> Checkpoint {
         let mut kept = checkpoint.clone();
         let Ok(client) = &self.task.client else { return kept };
         let has_secret = |value: &Value| {

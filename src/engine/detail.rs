@@ -16,9 +16,9 @@ use super::answer::{Known, Mapped, Reader, Rows};
 use super::fetch::{Fetched, Fetcher};
 use super::lane::unexplained;
 use super::writer::Writer;
-use crate::plan::{DetailPlan, DetailShape, ListPlan, OnMissing};
+use crate::plan::{BatchPlan, DetailPlan, DetailShape, ListPlan, OnMissing, Path};
 use crate::record::{self, KeyReader, Presence, first, matches};
-use crate::remote::Draft;
+use crate::remote::{Draft, Request};
 use crate::scan::Node;
 
 /// The records of a page before details are added to them.
@@ -116,7 +116,7 @@ async fn add(
     detail: &DetailPlan,
     pieces: &mut [Piece],
 ) -> Result<(), Error> {
-    let mut wanted = Vec::new();
+    let (mut wanted, mut again, mut first) = (Vec::new(), Vec::new(), HashMap::new());
     for (at, piece) in pieces.iter().enumerate() {
         let is_wanted = match &detail.when {
             _ if piece.is_done || piece.presence == Presence::Gone => false,
@@ -126,9 +126,19 @@ async fn add(
             }
             None => true,
         };
-        wanted.extend(is_wanted.then_some(at));
+        if !is_wanted {
+            continue;
+        }
+        // a list can name the same record several times: it is asked for once
+        match first.get(&piece.record.to_string()) {
+            Some(known) => again.push((at, *known)),
+            None => {
+                first.insert(piece.record.to_string(), at);
+                wanted.push(at);
+            }
+        }
     }
-    let size = detail.batch.as_ref().map_or(1, |(size, _)| *size);
+    let size = detail.batch.as_ref().map_or(1, |batch| batch.size);
     let mut waiting = wanted.chunks(size).map(<[usize]>::to_vec).collect::<Vec<_>>().into_iter();
     let mut asking = JoinSet::new();
     loop {
@@ -142,12 +152,16 @@ async fn add(
                 (share, found)
             });
         }
-        let Some(asked) = asking.join_next().await else { return Ok(()) };
+        let Some(asked) = asking.join_next().await else { break };
         let (share, found) = asked.map_err(|error| Error::Bug(error.to_string()))?;
         for (at, found) in share.into_iter().zip(found?) {
             put(detail, &mut pieces[at], found);
         }
     }
+    for (at, known) in again {
+        (pieces[at].record, pieces[at].presence) = (pieces[known].record.clone(), pieces[known].presence);
+    }
+    Ok(())
 }
 
 /// Puts a detail where it belongs.
@@ -185,34 +199,55 @@ async fn ask(fetcher: &Fetcher, reader: &Reader, detail: &DetailPlan, records: V
         Fetched::LeftOut(why) => return Err(why),
         Fetched::Verdict(_) => return Err(unexplained()),
     };
-    let (shape, key) = (detail.shape, detail.batch.as_ref().map(|(_, key)| key.clone()));
+    let shape = detail.shape;
     let read = tokio::task::spawn_blocking(move || own.read_detail(&request, (&response, accepted), shape));
     let mut found = read.await.map_err(|error| Error::Bug(error.to_string()))??;
-    let Some(key) = key else {
-        return Ok(vec![match shape {
-            DetailShape::List => Found::Detail(Json::Array(found)),
-            _ if found.is_empty() => Found::Missing,
-            _ => Found::Detail(found.swap_remove(0)),
-        }]);
-    };
-    let key_of = |value: &Json| {
-        let value = record::Json::from(value.clone());
-        first(&key, &value).map(record::Json::to_serde).filter(|key| !key.is_null()).map(|key| match key {
-            // an id is the same as text and as a number
-            Json::String(text) => text,
-            other => other.to_string(),
-        })
-    };
-    let mut by_key: HashMap<String, Json> =
-        found.into_iter().filter_map(|detail| Some((key_of(&detail)?, detail))).collect();
-    let of = |record: &Json| key_of(record).and_then(|key| by_key.remove(&key));
-    let found = records.iter().map(of).map(|detail| detail.map_or(Found::Missing, Found::Detail)).collect::<Vec<_>>();
-    let lacks = found.iter().filter(|found| matches!(found, Found::Missing)).count();
-    if lacks > 0 && detail.on_missing == OnMissing::Fail {
-        let request = reader.client.masked(&asked);
-        return Err(Error::DetailMissing { request, lacks, of: records.len() });
+    match (&detail.batch, shape) {
+        (Some(batch), _) => of_batch(reader, &asked, (detail.on_missing, batch), &records, found),
+        (None, DetailShape::List) => Ok(vec![Found::Detail(Json::Array(found))]),
+        (None, _) if found.is_empty() => Ok(vec![Found::Missing]),
+        (None, _) => Ok(vec![Found::Detail(found.swap_remove(0))]),
     }
-    Ok(found)
+}
+
+/// Which of the details of a batch belong to which record.
+fn of_batch(
+    reader: &Reader,
+    asked: &Request,
+    (on_missing, batch): (OnMissing, &BatchPlan),
+    records: &[Json],
+    found: Vec<Json>,
+) -> Result<Vec<Found>, Error> {
+    let BatchPlan { record_key, detail_key, list, size: _ } = batch;
+    let mut by_key: HashMap<String, Vec<Json>> = HashMap::new();
+    for detail in found {
+        if let Some(key) = key_of(detail_key, &detail) {
+            by_key.entry(key).or_default().push(detail);
+        }
+    }
+    let error = |lacks| Error::DetailMissing { request: reader.client.masked(asked), lacks, of: records.len() };
+    if let Some((key, _)) = by_key.iter().find(|(_, details)| details.len() > 1 && !list) {
+        return Err(Error::DetailTwice { request: reader.client.masked(asked), key: reader.client.redact(key) });
+    }
+    let of = |record: &Json| match key_of(record_key, record).and_then(|key| by_key.get(&key)) {
+        Some(details) if *list => Found::Detail(Json::Array(details.clone())),
+        Some(details) => details.first().cloned().map_or(Found::Missing, Found::Detail),
+        None if *list => Found::Detail(Json::Array(Vec::new())),
+        None => Found::Missing,
+    };
+    let found: Vec<Found> = records.iter().map(of).collect();
+    let lacks = found.iter().filter(|found| matches!(found, Found::Missing)).count();
+    if lacks > 0 && on_missing == OnMissing::Fail { Err(error(lacks)) } else { Ok(found) }
+}
+
+/// What tells a record or a detail from others; an id is the same as text and as a number.
+fn key_of(path: &Path, value: &Json) -> Option<String> {
+    let value = record::Json::from(value.clone());
+    match first(path, &value)?.to_serde() {
+        Json::Null => None,
+        Json::String(text) => Some(text),
+        other => Some(other.to_string()),
+    }
 }
 
 impl Reader {

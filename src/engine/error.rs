@@ -150,6 +150,14 @@ pub enum Error {
         /// records in all
         of: usize,
     },
+    /// two details where there is a place for one
+    #[error("{request} told two details of the record `{key}`")]
+    DetailTwice {
+        /// the request, masked
+        request: String,
+        /// what tells the record from others, without secrets
+        key: String,
+    },
     /// a record that leads further down and does not say where
     #[error("`walk.bind.{name}`: there is nothing at `{path}` of a record that `into` selects")]
     WalkKey {
@@ -328,6 +336,7 @@ impl Error {
             | Self::ItemKey { .. }
             | Self::WalkKey { .. }
             | Self::DetailMissing { .. }
+            | Self::DetailTwice { .. }
             | Self::NoJob { .. }
             | Self::Restless { .. }
             | Self::WindowTooFull { .. }
@@ -418,6 +427,7 @@ impl Error {
             Self::Items { .. } => "bad_items",
             Self::ItemKey { .. } => "item_key",
             Self::DetailMissing { .. } => "detail_missing",
+            Self::DetailTwice { .. } => "detail_twice",
             Self::NoJob { .. } => "no_job",
             Self::JobFailed { .. } => "job_failed",
             Self::JobTimeout { .. } => "job_timeout",
@@ -486,6 +496,7 @@ impl Error {
             Self::NoJob { .. } => "check `job.id`: it is a path into the answer of `create`".into(),
             Self::JobFailed { .. } => "the next run starts another one".into(),
             Self::JobTimeout { .. } => "the next run starts another one; `job.poll.timeout` says how long one may take".into(),
+            Self::DetailTwice { .. } => "say `detail: { list: true }` if a record has several; check `detail.key` if not".into(),
             Self::DetailMissing { .. } => {
                 "say what that means: `detail: { on_404: delete }`, or `skip`; check `detail.key` if all are missing".into()
             }

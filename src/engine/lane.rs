@@ -219,7 +219,7 @@ impl Lanes {
             };
             let id = if matches!(lane, Lane::Window(_)) { scan.id } else { self.new_id() };
             let fresh = ScanState::begin(id, (self.task.clock)(), scan.since.clone());
-            scan = ScanState { since_token: token, ..fresh };
+            scan = ScanState { since_token: token, whole: scan.whole, ..fresh };
             let restarted = Some(why.to_owned());
             (self.task.observer)(Some(&self.task.plan.id), Event::Started { resumed: false, restarted });
             self.send(Message::BeginAgain(lane, Box::new(scan.clone()))).await?;

@@ -5,6 +5,7 @@ mod clock;
 mod commit;
 mod connect;
 mod detail;
+mod ends;
 mod error;
 mod event;
 mod fanout;

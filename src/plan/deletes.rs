@@ -8,9 +8,7 @@ use super::provider::ProviderWords;
 use super::variables::Variables;
 use super::{DeletePlan, FeedPlan, Guard, ModelPlan, Path, Scope, SweepPlan, request, words};
 use crate::diagnostic::suggest;
-use crate::spec::{
-    AbsenceSpec, DeletesSpec, FeedSpec, FlagSpec, GonePartitionsSpec, GuardSpec, RowKeySpec, ScopeSpec, SweepSpec,
-};
+use crate::spec::{AbsenceSpec, DeletesSpec, FeedSpec, FlagSpec, GuardSpec, RowKeySpec, ScopeSpec, SweepSpec};
 
 /// Compiles `deletes`; `None` where a mistake was found. `model` is none where that has a mistake of its own.
 pub(super) fn deletes(
@@ -29,19 +27,22 @@ pub(super) fn deletes(
                 ScopeSpec::Window => Scope::Window,
                 ScopeSpec::Partition => Scope::Partition,
             };
-            let gone_partitions = *gone_partitions == GonePartitionsSpec::Delete;
-            Some(DeletePlan::Absence { scope, gone_partitions, guard: guard(guard_spec.as_ref()) })
+            Some(DeletePlan::Absence {
+                scope,
+                gone_partitions: gone_partitions.deletes(),
+                guard: guard(guard_spec.as_ref()),
+            })
         }
-        DeletesSpec::Flag(FlagSpec { when, at }) => {
+        DeletesSpec::Flag(FlagSpec { when, at, gone_partitions }) => {
             let place = place.key("flag");
             let names = request::record_names(open);
             let when = words::predicate(sink, &place.key("when"), when, open.with(&names));
             let at = words::optional(at.as_ref(), |_| words::optional_path(sink, &place, "at", at.as_ref()));
-            Some(DeletePlan::Flag { when: when?, at: at? })
+            Some(DeletePlan::Flag { when: when?, at: at?, gone_partitions: gone_partitions.deletes() })
         }
         DeletesSpec::Feed(spec) => {
             let place = place.key("feed");
-            let FeedSpec { request: asked, response, pagination, key, field, format } = spec;
+            let FeedSpec { request: asked, response, pagination, key, field, format, gone_partitions } = spec;
             // the watermark is the feed's own
             let mut names = open.but(&["watermark", "window"]);
             names.extend(field.is_some().then_some("watermark"));
@@ -51,17 +52,20 @@ pub(super) fn deletes(
             let field = words::optional(field.as_ref(), |text| words::singular_path(sink, &place.key("field"), text));
             let format = words::time_format(sink, &place.key("format"), format.as_deref().unwrap_or("rfc3339"));
             let field = field?.zip(format);
-            Some(DeletePlan::Feed(Box::new(FeedPlan { list: Arc::new(list?), key: key?, field })))
+            let gone_partitions = gone_partitions.deletes();
+            Some(DeletePlan::Feed(Box::new(FeedPlan { list: Arc::new(list?), key: key?, field, gone_partitions })))
         }
         DeletesSpec::Sweep(spec) => {
             let place = place.key("sweep");
-            let SweepSpec { request: asked, response, pagination, key, every, guard: guard_spec } = spec;
+            let SweepSpec { request: asked, response, pagination, key, every, gone_partitions, guard: guard_spec } =
+                spec;
             let names = open.but(&["watermark", "window"]);
             let list = request::list(sink, &place, (asked, response, pagination.as_ref()), provider, open.with(&names));
             let key = row_key(sink, &place.key("key"), key, model);
             let every = words::duration_or(sink, &place.key("every"), every.as_ref(), Duration::from_secs(86_400));
             let guard = guard(guard_spec.as_ref());
-            Some(DeletePlan::Sweep(Box::new(SweepPlan { list: Arc::new(list?), key: key?, every: every?, guard })))
+            let (list, gone_partitions) = (Arc::new(list?), gone_partitions.deletes());
+            Some(DeletePlan::Sweep(Box::new(SweepPlan { list, key: key?, every: every?, gone_partitions, guard })))
         }
         DeletesSpec::Webhook {} => {
             sink.not_yet(&place.key("webhook"), "`webhook`");

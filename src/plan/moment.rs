@@ -46,7 +46,10 @@ impl Moment {
     /// The moment as a template hands it on: a number for epoch formats, text otherwise.
     pub fn json(&self) -> serde_json::Value {
         match self.format {
-            TimeFormat::EpochS => self.at.timestamp().into(),
+            TimeFormat::EpochS => match self.at.timestamp_subsec_micros() {
+                0 => self.at.timestamp().into(),
+                _ => self.to_string().parse::<serde_json::Number>().map_or(serde_json::Value::Null, Into::into),
+            },
             TimeFormat::EpochMs => self.at.timestamp_millis().into(),
             TimeFormat::EpochUs => self.at.timestamp_micros().into(),
             TimeFormat::Rfc3339 | TimeFormat::Custom(_) => self.to_string().into(),
@@ -59,7 +62,10 @@ impl fmt::Display for Moment {
         match &self.format {
             TimeFormat::Rfc3339 if self.day => write!(f, "{}", self.zone.local(self.at).date()),
             TimeFormat::Rfc3339 => f.write_str(&rfc3339(self.at, self.zone)),
-            TimeFormat::EpochS => write!(f, "{}", self.at.timestamp()),
+            TimeFormat::EpochS => {
+                let text = format!("{}.{:06}", self.at.timestamp(), self.at.timestamp_subsec_micros());
+                f.write_str(text.trim_end_matches('0').trim_end_matches('.'))
+            }
             TimeFormat::EpochMs => write!(f, "{}", self.at.timestamp_millis()),
             TimeFormat::EpochUs => write!(f, "{}", self.at.timestamp_micros()),
             TimeFormat::Custom(format) => write!(f, "{}", self.zone.shown(self.at).format(format)),

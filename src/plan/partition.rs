@@ -9,12 +9,12 @@ use super::provider::ProviderWords;
 use super::sync::Beside;
 use super::variables::Variables;
 use super::{
-    DetailPlan, DetailShape, Format, LevelPlan, LevelSource, ListPlan, OnMissing, PagePlan, PartitionPlan,
+    BatchPlan, DetailPlan, DetailShape, Format, LevelPlan, LevelSource, ListPlan, OnMissing, PagePlan, PartitionPlan,
     ResponsePlan, WalkPlan, request, words,
 };
 use crate::spec::{
-    DetailSpec, DetailsSpec, ForEachFromSpec, ForEachSpec, ListSpec, OnErrorSpec, OnMissingSpec, RowsSpec, SyncSpec,
-    WalkSpec,
+    DetailKeySpec, DetailSpec, DetailsSpec, ForEachFromSpec, ForEachSpec, ListSpec, OnErrorSpec, OnMissingSpec,
+    RowsSpec, SyncSpec, WalkSpec,
 };
 
 /// Compiles what makes partitions of a sync at `place`, `for_each` and `walk`, if it has one of them; `None` where a mistake was found.
@@ -172,8 +172,19 @@ fn detail(
     provider: &ProviderWords<'_>,
     open: Variables<'_>,
 ) -> Option<DetailPlan> {
-    let DetailSpec { request: asked, response, name, replace, batch, key, concurrency, when, only_changed, on_404 } =
-        spec;
+    let DetailSpec {
+        request: asked,
+        response,
+        name,
+        replace,
+        batch,
+        key,
+        list: _,
+        concurrency,
+        when,
+        only_changed,
+        on_404,
+    } = spec;
     let mut names = open.but(&["page"]);
     names.push(if batch.is_some() { "records" } else { "record" });
     let asked = request::request(sink, &place.key("request"), asked, provider, open.with(&names));
@@ -202,13 +213,13 @@ fn detail(
             Some(hint),
         );
     }
-    let key = words::singular_path(sink, &place.key("key"), key.as_deref().unwrap_or("$.id"));
+    let batch = batch_plan(sink, place, spec);
     let record = request::record_names(open);
     let when = words::optional_predicate(sink, &place.key("when"), when.as_ref(), open.with(&record));
     let answer = answer?;
     let shape = match &answer {
         None => DetailShape::Whole,
-        Some(_) if batch.is_some() => DetailShape::Keyed,
+        Some(_) if spec.batch.is_some() => DetailShape::Keyed,
         Some(ResponsePlan { records, .. }) => match records.as_slice() {
             [one] if one.is_singular() => DetailShape::One,
             _ => DetailShape::List,
@@ -221,7 +232,7 @@ fn detail(
         list,
         shape,
         member: name.clone(),
-        batch: batch.zip(key),
+        batch: batch?,
         concurrency: concurrency.unwrap_or(4),
         when: when?,
         only_changed: *only_changed,
@@ -231,4 +242,22 @@ fn detail(
             OnMissingSpec::Delete => OnMissing::Delete,
         },
     })
+}
+
+/// The records that share a request for their details, if they do; `None` where a mistake was found.
+fn batch_plan(sink: &mut Sink, place: &Place<'_>, spec: &DetailSpec) -> Option<Option<BatchPlan>> {
+    let DetailSpec { batch, key, list, replace, .. } = spec;
+    if *list && (batch.is_none() || *replace) {
+        let hint = "a detail of one record is a list where `response.records` can lead to several".to_owned();
+        let message = "`list` is about the details of a `batch` that become a member of their record";
+        sink.key_error("E111", &place.key("list"), message, Some(hint));
+    }
+    let by_id = DetailKeySpec { record: "$.id".to_owned(), detail: "$.id".to_owned() };
+    let DetailKeySpec { record, detail } = key.as_ref().unwrap_or(&by_id);
+    let place = place.key("key");
+    let is_one = place.node().is_none_or(Value::is_string);
+    let record_key = words::singular_path(sink, &if is_one { place.clone() } else { place.key("record") }, record);
+    let detail_key = if is_one { record_key.clone() } else { words::singular_path(sink, &place.key("detail"), detail) };
+    let (record_key, detail_key) = (record_key?, detail_key?);
+    Some(batch.map(|size| BatchPlan { size, record_key, detail_key, list: *list }))
 }

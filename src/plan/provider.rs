@@ -187,8 +187,8 @@ fn base_url_template(
 }
 
 fn network_plan(spec: Option<&NetworkSpec>) -> NetworkPlan {
-    let Some(NetworkSpec { allow_http, allow_private }) = spec else { return NetworkPlan::default() };
-    NetworkPlan { allow_http: *allow_http, allow_private: *allow_private }
+    let Some(NetworkSpec { allow_http, allow_private, follow_redirects }) = spec else { return NetworkPlan::default() };
+    NetworkPlan { allow_http: *allow_http, allow_private: *allow_private, follow_redirects: *follow_redirects }
 }
 
 fn timeouts(sink: &mut Sink, place: &Place<'_>, spec: Option<&TimeoutSpec>) -> Option<(Duration, Duration)> {

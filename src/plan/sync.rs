@@ -9,10 +9,10 @@ use super::place::{Place, Sink};
 use super::provider::ProviderWords;
 use super::variables::Variables;
 use super::{
-    Budget, ColumnSource, ColumnType, DeletePlan, DetailPlan, DownloadPlan, ErrorAction, ErrorRule, IncrementalPlan,
-    JobPlan, LevelSource, MarkKind, ModelPlan, OnWebhook, OutputPlan, PageKind, PagePlan, PartitionPlan, Predicate,
-    RequestPlan, ResponsePlan, Schedule, Scope, Template, TokenFeed, ValuePlan, WalkPlan, WebhookAction, deletes,
-    incremental, lint, paging, partition, provider, request, schedule, webhook, words,
+    Budget, ColumnPlan, ColumnSource, ColumnType, DeletePlan, DetailPlan, DownloadPlan, ErrorAction, ErrorRule,
+    IncrementalPlan, JobPlan, LevelSource, MarkKind, ModelPlan, OnWebhook, OutputPlan, PageKind, PagePlan,
+    PartitionPlan, Predicate, RequestPlan, ResponsePlan, Schedule, Scope, Template, TokenFeed, ValuePlan, WalkPlan,
+    WebhookAction, deletes, incremental, lint, paging, partition, provider, request, schedule, webhook, words,
 };
 use crate::spec::{
     CursorSpec, JobSpec, LinkSpec, ModelRefSpec, NextUrlSpec, OffsetSpec, OutputSpec, PageSpec, PaginationSpec,
@@ -578,8 +578,15 @@ fn details_differ(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
 
 /// `absence` takes what a scan did not return for deleted, so the scan must be one that returns all there is.
 fn absence_is_provable(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
-    let DeletePlan::Absence { scope, gone_partitions, guard: _ } = &draft.deletes else { return };
     let at = place.key("deletes");
+    if draft.deletes.gone_partitions() && draft.partitions.is_none() && !place.is_broken() {
+        let kind = at.node().and_then(Value::as_object).and_then(|kinds| kinds.keys().next()).cloned();
+        let word = at.key(&kind.unwrap_or_default()).key("gone_partitions");
+        let hint = "add `for_each`, or take the line out".to_owned();
+        sink.key_error("E070", &word, "`gone_partitions` needs partitions", Some(hint));
+        return;
+    }
+    let DeletePlan::Absence { scope, gone_partitions: _, guard: _ } = &draft.deletes else { return };
     let inner = at.key("absence");
     let windows = draft.incremental.as_ref().is_some_and(|incremental| incremental.window.is_some());
     let only_changes = draft.incremental.is_some() || draft.token.is_some();
@@ -590,8 +597,6 @@ fn absence_is_provable(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
         (inner.key("scope"), "no column of the model tells which rows are of a window", hint)
     } else if *scope == Scope::Partition && draft.partitions.is_none() {
         (inner.key("scope"), "`scope: partition` needs partitions", "add `for_each`, or take `scope` out")
-    } else if *gone_partitions && draft.partitions.is_none() {
-        (inner.key("gone_partitions"), "`gone_partitions` needs partitions", "add `for_each`, or take the line out")
     } else if *scope == Scope::All && leaves_items_out(draft) {
         let hint = "say `scope: partition`, or take `changed_only` out";
         (at, "with `changed_only` not all partitions are read, so nothing tells what of all rows is gone", hint)
@@ -620,5 +625,6 @@ fn has_window_column(draft: &SyncDraft) -> bool {
         MarkKind::Date => ColumnType::Date,
         MarkKind::Timestamp | MarkKind::Integer | MarkKind::Text => ColumnType::Timestamptz,
     };
-    draft.model.column_of(&incremental.field).is_some_and(|column| draft.model.columns[column].column_type == wanted)
+    let is = |column: &ColumnPlan| matches!(&column.source, ColumnSource::Path(own) if own.text() == incremental.field.text());
+    draft.model.columns.iter().any(|column| is(column) && column.column_type == wanted)
 }

@@ -541,7 +541,7 @@ struct Flag {
 
 impl Flag {
     fn new(plan: &DeletePlan) -> Option<Self> {
-        let DeletePlan::Flag { when, at } = plan else { return None };
+        let DeletePlan::Flag { when, at, gone_partitions: _ } = plan else { return None };
         let moment = |format| Coercion::new(&ColumnType::Timestamptz, &format);
         Some(Self {
             when: when.clone(),

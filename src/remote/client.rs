@@ -64,8 +64,8 @@ impl Client {
     /// outside the request's timeout.
     ///
     /// Credentials go only to the origin of the base URL and to trusted origins. A GET follows up to [`limits::REDIRECTS_MAX`] redirects,
-    /// each within its origin or from one trusted origin to another, never from `https` to `http`. Dropping the future abandons the
-    /// request.
+    /// each within its origin or from one trusted origin to another, or, where the provider says so, over TLS to any other, which gets no
+    /// credentials; never from `https` to `http`. Dropping the future abandons the request.
     ///
     /// # Errors
     /// See [`Error`]; `is_temporary` says whether another attempt makes sense.
@@ -309,11 +309,18 @@ impl Client {
             let reason = format!("redirected from `https` to `{target}`");
             return Err(fail(reason, "headwater does not leave TLS; is `base_url` right?"));
         }
-        let is_allowed = is_same_origin(from, &target) || (identity.trusts(from) && identity.trusts(&target));
+        // files often lie elsewhere, at a signed URL: credentials do not go along, and the network's rules say whether anybody may go there
+        let follows = self.0.connection.network.follow_redirects;
+        let is_file = follows && target.scheme() == "https" && !identity.trusts(&target);
+        let is_allowed =
+            is_same_origin(from, &target) || (identity.trusts(from) && identity.trusts(&target)) || is_file;
         if !is_allowed {
             let hint = "if the API is there, make that the `base_url`, or list its origin in `trusted_origins` if it may get the \
-                        credentials";
+                        credentials; if its files are, the provider can say `network: { follow_redirects: true }`";
             return Err(fail(format!("redirected to another origin: `{target}`"), hint));
+        }
+        if is_file && !is_same_origin(from, &target) {
+            target.query_pairs().for_each(|(_, value)| self.learn(&value));
         }
         Ok(target)
     }

@@ -81,7 +81,9 @@ pub fn begin(
         Some(known) if wish.full => (over(known, plan.fingerprint), Some("`--full`".to_owned())),
         Some(known) => (Checkpoint { version: VERSION, ..known }, None),
     };
-    if let Some(why) = too_old(plan, &checkpoint, now) {
+    let too_old = too_old(plan, &checkpoint, now);
+    let is_too_old = too_old.is_some();
+    if let Some(why) = too_old {
         checkpoint = over(checkpoint, plan.fingerprint);
         restarted = Some(why);
     }
@@ -103,7 +105,8 @@ pub fn begin(
     } else if checkpoint.main.scan.is_none() {
         let since = checkpoint.main.watermark.clone().or_else(|| start.cloned());
         let token = checkpoint.token.clone();
-        checkpoint.main.scan = Some(ScanState { since_token: token, ..ScanState::begin(id, now, since) });
+        let whole = is_too_old && since.is_none();
+        checkpoint.main.scan = Some(ScanState { since_token: token, whole, ..ScanState::begin(id, now, since) });
     }
     let deletes = part.has_deletes(plan);
     if deletes && matches!(plan.deletes, DeletePlan::Feed(_)) && checkpoint.feed.track.scan.is_none() {
@@ -161,9 +164,11 @@ pub fn seen_by(plan: &SyncPlan, checkpoint: &Checkpoint) -> Option<u64> {
     }
 }
 
-/// A delta feed that is read without a token returns all that lives. What it did not tell since the token that is lost is found so.
+/// A delta feed that is read without a token returns all that lives, and so does a list that is read without a watermark because the last
+/// one is older than the API keeps changes. What was not told since is found so.
 pub fn is_whole_feed(plan: &SyncPlan, scan: &ScanState) -> bool {
-    plan.token.is_some() && scan.since_token.is_none() && !matches!(plan.deletes, DeletePlan::None)
+    let is_feed = plan.token.is_some() && scan.since_token.is_none();
+    (is_feed || scan.whole) && !matches!(plan.deletes, DeletePlan::None)
 }
 
 /// Everything is read again. What the list of deletions has told is not: what has come back since would be deleted once more.

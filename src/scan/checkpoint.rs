@@ -147,6 +147,9 @@ pub struct ScanState {
     /// the export that is waited for, or whose result is read
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<Job>,
+    /// it starts over because the API keeps changes only so long, and reads all there is: what it does not return is gone
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
     /// for the detection of cycles (Brent): a token seen earlier, and how many pages until it moves up
     pub tortoise: Option<Tortoise>,
 }
@@ -396,6 +399,7 @@ impl ScanState {
             guarded: false,
             content: None,
             job: None,
+            whole: false,
             tortoise: None,
         }
     }
@@ -404,7 +408,7 @@ impl ScanState {
     #[must_use]
     pub fn again_from_start(&self) -> Self {
         let fresh = Self::begin(self.id, self.started_at, self.since.clone());
-        Self { since_token: self.since_token.clone(), unproven: self.unproven.clone(), ..fresh }
+        Self { since_token: self.since_token.clone(), unproven: self.unproven.clone(), whole: self.whole, ..fresh }
     }
 
     /// The scan at its first page again, with all that it has seen.
@@ -419,6 +423,7 @@ impl ScanState {
             unproven: self.unproven.clone(),
             cut_short: self.cut_short,
             left_out: self.left_out,
+            whole: self.whole,
             ..Self::begin(self.id, self.started_at, self.since.clone())
         }
     }

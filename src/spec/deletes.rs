@@ -48,7 +48,7 @@ pub enum ScopeSpec {
     Partition,
 }
 
-/// What becomes of the rows of a partition of `for_each` that is gone.
+/// What becomes of the rows of a partition of `for_each` or `walk` that is gone.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum GonePartitionsSpec {
@@ -57,6 +57,13 @@ pub enum GonePartitionsSpec {
     Keep,
     /// They are deleted, once the list of partitions was read to its end.
     Delete,
+}
+
+impl GonePartitionsSpec {
+    /// Whether they are deleted.
+    pub fn deletes(self) -> bool {
+        self == Self::Delete
+    }
 }
 
 /// A scan that would delete more than this stops before it and fails the run; `run --accept-deletes` lets it.
@@ -84,6 +91,9 @@ pub struct FlagSpec {
     /// A path to the time of the deletion: `$.archived_at`.
     #[schemars(with = "Option<PathText>")]
     pub at: Option<String>,
+    /// What becomes of the rows of a partition that is gone.
+    #[serde(default)]
+    pub gone_partitions: GonePartitionsSpec,
 }
 
 /// An endpoint that lists what was deleted. It has a watermark of its own: `{{ watermark }}` in its request.
@@ -104,6 +114,9 @@ pub struct FeedSpec {
     /// How that time is written: `rfc3339`, `epoch_s`, `epoch_ms`, `epoch_us`, or strftime directives.
     #[schemars(extend("default" = "rfc3339"))]
     pub format: Option<String>,
+    /// What becomes of the rows of a partition that is gone.
+    #[serde(default)]
+    pub gone_partitions: GonePartitionsSpec,
 }
 
 /// A list of all ids, read now and then. A row that is not in it is deleted.
@@ -121,6 +134,9 @@ pub struct SweepSpec {
     /// How often it is read at most.
     #[schemars(with = "Option<DurationText>", extend("default" = "1d"))]
     pub every: Option<String>,
+    /// What becomes of the rows of a partition that is gone.
+    #[serde(default)]
+    pub gone_partitions: GonePartitionsSpec,
     /// What keeps a wrong answer from emptying a table.
     pub guard: Option<GuardSpec>,
 }

@@ -113,9 +113,12 @@ pub struct DetailSpec {
     /// So many records share a request.
     #[schemars(range(min = 2, max = 10_000))]
     pub batch: Option<usize>,
-    /// How a detail of a batch finds its record: the same value at this path in both.
-    #[schemars(with = "Option<PathText>", extend("default" = "$.id"))]
-    pub key: Option<String>,
+    /// How a detail of a batch finds its record: the same value at this path in both, or at a path of each.
+    #[schemars(extend("default" = "$.id"))]
+    pub key: Option<DetailKeySpec>,
+    /// A record of a batch may have several details: they become a list.
+    #[serde(default)]
+    pub list: bool,
     /// Requests at once.
     #[schemars(range(min = 1, max = 64), extend("default" = 4))]
     pub concurrency: Option<usize>,
@@ -128,6 +131,66 @@ pub struct DetailSpec {
     /// What a 404 means.
     #[serde(default)]
     pub on_404: OnMissingSpec,
+}
+
+/// How a detail of a batch finds its record: a path that leads to the same value in both, or a path for each.
+#[derive(Debug, Clone)]
+pub struct DetailKeySpec {
+    /// into the record
+    pub record: String,
+    /// into the detail
+    pub detail: String,
+}
+
+/// Paths to the same value in a record and in its detail.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DetailKeyLongSpec {
+    /// A path into the record.
+    #[schemars(with = "PathText")]
+    record: String,
+    /// A path into the detail.
+    #[schemars(with = "PathText")]
+    detail: String,
+}
+
+impl<'de> Deserialize<'de> for DetailKeySpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = DetailKeySpec;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a path, or a map of two")
+            }
+
+            fn visit_str<E>(self, path: &str) -> Result<DetailKeySpec, E> {
+                Ok(DetailKeySpec { record: path.to_owned(), detail: path.to_owned() })
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, members: A) -> Result<DetailKeySpec, A::Error> {
+                let DetailKeyLongSpec { record, detail } =
+                    DetailKeyLongSpec::deserialize(de::value::MapAccessDeserializer::new(members))?;
+                Ok(DetailKeySpec { record, detail })
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl JsonSchema for DetailKeySpec {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        "DetailKeySpec".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let long = generator.subschema_for::<DetailKeyLongSpec>();
+        json_schema!({ "anyOf": [generator.subschema_for::<PathText>(), long] })
+    }
 }
 
 /// The details of a record: one, or several that are asked for one after the other, each seeing what those before it gave.

@@ -220,6 +220,9 @@ pub struct NetworkSpec {
     /// Whether such a host may have an address of this machine, of a private network, or any other that is not public.
     #[serde(default)]
     pub allow_private: bool,
+    /// A GET follows redirects to other origins, over TLS and without credentials, as to the storage where an API keeps its files.
+    #[serde(default)]
+    pub follow_redirects: bool,
 }
 
 /// A request right after connecting, and what is kept of its answer.

@@ -69,8 +69,8 @@ pub struct DetailPlan {
     pub shape: DetailShape,
     /// the member of the record that the detail becomes; none = it takes the record's place
     pub member: Option<String>,
-    /// records that share a request, with the path that is the same in record and detail
-    pub batch: Option<(usize, Path)>,
+    /// records that share a request
+    pub batch: Option<BatchPlan>,
     /// requests at once
     pub concurrency: usize,
     /// only for records for which it holds
@@ -79,6 +79,19 @@ pub struct DetailPlan {
     pub only_changed: bool,
     /// what a 404 means
     pub on_missing: OnMissing,
+}
+
+/// Records that share a request for their details.
+#[derive(Debug, Clone)]
+pub struct BatchPlan {
+    /// how many
+    pub size: usize,
+    /// where a record has what tells it from others
+    pub record_key: Path,
+    /// where a detail has the same
+    pub detail_key: Path,
+    /// a record may have several: they become a list
+    pub list: bool,
 }
 
 /// What of an answer is the detail of a record.

@@ -88,6 +88,8 @@ pub struct NetworkPlan {
     pub allow_http: bool,
     /// to addresses that are not public
     pub allow_private: bool,
+    /// a GET follows redirects to other origins, without credentials
+    pub follow_redirects: bool,
 }
 
 /// Where one credential comes from. Its value is read by `remote`, never by the plan.

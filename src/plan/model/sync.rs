@@ -295,6 +295,8 @@ pub enum DeletePlan {
         when: Predicate,
         /// since when; none = when it was seen
         at: Option<Path>,
+        /// the rows of a partition that is gone are deleted
+        gone_partitions: bool,
     },
     /// an endpoint lists what was deleted
     Feed(Box<FeedPlan>),
@@ -302,6 +304,27 @@ pub enum DeletePlan {
     Sweep(Box<SweepPlan>),
     /// only events tell it
     Webhook,
+}
+
+impl DeletePlan {
+    /// Whether the rows of a partition that is gone are deleted.
+    pub fn gone_partitions(&self) -> bool {
+        match self {
+            Self::Absence { gone_partitions, .. } | Self::Flag { gone_partitions, .. } => *gone_partitions,
+            Self::Feed(feed) => feed.gone_partitions,
+            Self::Sweep(sweep) => sweep.gone_partitions,
+            Self::None | Self::Webhook => false,
+        }
+    }
+
+    /// What keeps a wrong answer from emptying a table.
+    pub fn guard(&self) -> Guard {
+        match self {
+            Self::Absence { guard, .. } => *guard,
+            Self::Sweep(sweep) => sweep.guard,
+            Self::None | Self::Flag { .. } | Self::Feed(_) | Self::Webhook => Guard::DEFAULT,
+        }
+    }
 }
 
 /// Among which rows a scan finds out what is gone.
@@ -324,6 +347,8 @@ pub struct FeedPlan {
     pub key: Vec<(usize, Path)>,
     /// where the time of the deletion stands, and how it is written; the feed's watermark
     pub field: Option<(Path, TimeFormat)>,
+    /// the rows of a partition that is gone are deleted
+    pub gone_partitions: bool,
 }
 
 /// A list of all ids that is read now and then.
@@ -335,6 +360,8 @@ pub struct SweepPlan {
     pub key: Vec<(usize, Path)>,
     /// how often at most
     pub every: Duration,
+    /// the rows of a partition that is gone are deleted
+    pub gone_partitions: bool,
     /// what keeps a wrong answer from emptying a table
     pub guard: Guard,
 }

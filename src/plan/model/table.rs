@@ -36,10 +36,12 @@ pub struct ModelPlan {
 }
 
 impl ModelPlan {
-    /// The position of the column that holds what stands at `path` of a record.
+    /// The position of the column that holds what stands at `path` of a record; of several, one that holds it as a time or a day.
     pub fn column_of(&self, path: &Path) -> Option<usize> {
         let is = |column: &ColumnPlan| matches!(&column.source, ColumnSource::Path(own) if own.text() == path.text());
-        self.columns.iter().position(is)
+        let is_time = |column: &ColumnPlan| matches!(column.column_type, ColumnType::Timestamptz | ColumnType::Date);
+        let time = self.columns.iter().position(|column| is(column) && is_time(column));
+        time.or_else(|| self.columns.iter().position(is))
     }
 
     /// The table, and those of its nested lists.

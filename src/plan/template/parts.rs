@@ -145,7 +145,21 @@ impl Template {
     pub fn render_path(&self, variables: &Value) -> Result<String, TemplateError> {
         let parts = self.0.parts.as_slice();
         if let [Part::Expression(_)] = parts {
-            return self.render(variables)?.ok_or_else(|| TemplateError(format!("`{}` has no value", self.text())));
+            let whole =
+                self.render(variables)?.ok_or_else(|| TemplateError(format!("`{}` has no value", self.text())))?;
+            // a URL, or a path that was put together: what would lead elsewhere in it must be encoded
+            let path = whole.split(['?', '#']).next().unwrap_or_default();
+            let is_url = path.starts_with("http://") || path.starts_with("https://");
+            return match dot_segment(path).filter(|_| !is_url) {
+                Some(segment) => {
+                    Err(TemplateError(format!("`{}`: `{segment}` cannot be a segment of a path", self.text())))
+                }
+                None if !is_url && whole.contains(['#', '\\']) => {
+                    let hint = "encode what it is put together of: `| urlencode`";
+                    Err(TemplateError(format!("`{}`: a path has no `#` and no backslash; {hint}", self.text())))
+                }
+                None => Ok(whole),
+            };
         }
         let starts_with_url = matches!(parts, [Part::Expression(_), Part::Text(text), ..] if text.starts_with('/'));
         let path = self.text_with(variables, |at, value| match value.as_str() {

@@ -7,7 +7,7 @@ use minijinja::{Error, State};
 use super::budget::Budget;
 use super::table::shown;
 use super::text::{bad, is_nothing, text_of};
-use crate::plan::Moment;
+use crate::plan::{Moment, TimeFormat};
 
 type Made = Result<Value, Error>;
 
@@ -95,15 +95,26 @@ fn sql_text(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
 
-/// A date or a time, to the millisecond, as Salesforce has them; what the format of a time makes something else of is a number or a text.
+/// A date or a time, to the millisecond, as Salesforce has them. What a format of its own makes something else of is a number or a text, with
+/// all that the format says.
 fn soql_time(moment: &Moment) -> String {
-    let text = Moment { at: moment.at.trunc_subsecs(3), ..moment.clone() }.to_string();
+    if moment.json().is_number() {
+        return moment.to_string();
+    }
+    let text = moment.to_string();
     // chrono reads some spellings more
     let is_plain = text.bytes().all(|byte| byte.is_ascii_digit() || b"-:.+TZ".contains(&byte));
     let is_day = text.len() == "2024-05-31".len() && NaiveDate::parse_from_str(&text, "%Y-%m-%d").is_ok();
-    let is_time = text.as_bytes().get(10) == Some(&b'T') && DateTime::parse_from_rfc3339(&text).is_ok();
-    let is_bare = is_plain && (is_day || is_time) || moment.json().is_number();
-    if is_bare { text } else { soql_text(&text) }
+    let is_time = text.as_bytes().get(10) == Some(&b'T')
+        && (DateTime::parse_from_rfc3339(&text).is_ok()
+            || DateTime::parse_from_str(&text, "%Y-%m-%dT%H:%M:%S%.f%z").is_ok());
+    match is_plain && is_time {
+        // an API may write the offset without a colon, which SOQL does not read
+        true => Moment { at: moment.at.trunc_subsecs(3), format: TimeFormat::Rfc3339, day: false, ..moment.clone() }
+            .to_string(),
+        false if is_plain && is_day => text,
+        false => soql_text(&text),
+    }
 }
 
 #[cfg(test)]

@@ -203,7 +203,7 @@ fn on_invalid_fail_names_the_record() {
     let error = try_map(&plan, "[7]").expect_err("fails");
     assert_eq!(
         error.to_string(),
-        "a record without a key does not fit its model: a record is an object, this is a number"
+        "a record without a key does not fit its model: a record is an object or a list, this is a number"
     );
 }
 
@@ -252,8 +252,11 @@ fn templates_make_columns_of_the_record_and_the_context() {
 #[test]
 fn a_tombstone_needs_its_key_alone() {
     let mut plan = people();
-    plan.deletes =
-        DeletePlan::Flag { when: Predicate::Path(path("$[?@.deleted == true]")), at: Some(path("$.deleted_at")) };
+    plan.deletes = DeletePlan::Flag {
+        when: Predicate::Path(path("$[?@.deleted == true]")),
+        at: Some(path("$.deleted_at")),
+        gone_partitions: false,
+    };
     let batch = map(
         &plan,
         r#"[{"id":1,"deleted":true},{"id":2,"name":"B","deleted":true,"deleted_at":"1970-01-01T00:00:01Z","details":{"age":"old"}},
@@ -333,7 +336,8 @@ fn an_unreadable_mark_sends_the_record_to_quarantine() {
     let batch = map(&plan, records);
     assert_eq!((batch.rows.num_rows(), batch.quarantined[0].code), (1, "type_mismatch"));
     assert!(batch.quarantined[0].reason.contains("incremental field `$.at`"), "{}", batch.quarantined[0].reason);
-    plan.deletes = DeletePlan::Flag { when: Predicate::Path(path("$[?@.at == 'soon']")), at: None };
+    plan.deletes =
+        DeletePlan::Flag { when: Predicate::Path(path("$[?@.at == 'soon']")), at: None, gone_partitions: false };
     assert_eq!(map(&plan, records).fates, [Fate::Deleted(None), Fate::Live], "a tombstone needs no mark");
 }
 
@@ -546,7 +550,7 @@ fn a_row_that_breaks_its_schema_is_quarantined_with_the_column() {
 #[test]
 fn a_tombstone_breaks_no_schema() {
     let mut plan = validated(&serde_json::json!({ "required": ["name"] }), OnInvalid::Quarantine);
-    plan.deletes = DeletePlan::Flag { when: Predicate::Path(path("$[?@.gone]")), at: None };
+    plan.deletes = DeletePlan::Flag { when: Predicate::Path(path("$[?@.gone]")), at: None, gone_partitions: false };
     let batch = map(&plan, r#"[{"id":1,"gone":true},{"id":2}]"#);
     assert_eq!((batch.rows.num_rows(), batch.quarantined.len()), (1, 1));
 }

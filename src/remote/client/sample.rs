@@ -45,7 +45,7 @@ pub fn connection(base_url: &str) -> ConnectionPlan {
 }
 
 /// Lets a connection go anywhere: all servers of tests are on this machine and have no TLS.
-pub const ANYWHERE: NetworkPlan = NetworkPlan { allow_http: true, allow_private: true };
+pub const ANYWHERE: NetworkPlan = NetworkPlan { allow_http: true, allow_private: true, follow_redirects: false };
 
 /// What a connection with these credentials gets in with, at a time that stands still.
 pub fn access(credentials: Credentials) -> Access {

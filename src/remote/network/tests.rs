@@ -84,13 +84,25 @@ fn other_hosts_need_tls_and_no_address_that_is_not_public_however_it_is_spelled(
 
 #[test]
 fn the_provider_allows_the_one_or_the_other() {
-    let http = network(NetworkPlan { allow_http: true, allow_private: false }, "https://api.example.com", true);
+    let http = network(
+        NetworkPlan { allow_http: true, allow_private: false, follow_redirects: false },
+        "https://api.example.com",
+        true,
+    );
     assert_eq!(verdict(&http, "http://files.example.com/"), Ok(true));
     assert!(matches!(verdict(&http, "http://10.0.0.1/"), Err(Refusal::Address { .. })));
-    let private = network(NetworkPlan { allow_http: false, allow_private: true }, "https://api.example.com", true);
+    let private = network(
+        NetworkPlan { allow_http: false, allow_private: true, follow_redirects: false },
+        "https://api.example.com",
+        true,
+    );
     assert_eq!(verdict(&private, "https://10.0.0.1/"), Ok(false));
     assert!(matches!(verdict(&private, "http://10.0.0.1/"), Err(Refusal::NoTls { .. })));
-    let both = network(NetworkPlan { allow_http: true, allow_private: true }, "https://api.example.com", true);
+    let both = network(
+        NetworkPlan { allow_http: true, allow_private: true, follow_redirects: false },
+        "https://api.example.com",
+        true,
+    );
     assert_eq!(verdict(&both, "http://10.0.0.1/"), Ok(false));
 }
 

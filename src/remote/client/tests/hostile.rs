@@ -210,7 +210,7 @@ async fn a_host_from_the_settings_is_not_asked_without_tls_or_on_this_machine() 
     ] {
         let plan = ConnectionPlan {
             base_url_is_literal: false,
-            network: NetworkPlan { allow_http: network.0, allow_private: network.1 },
+            network: NetworkPlan { allow_http: network.0, allow_private: network.1, follow_redirects: false },
             ..sample::connection(&server.url)
         };
         let answer = client(plan).send(&get(&server.url)).await.map(|answer| answer.status);
@@ -254,7 +254,7 @@ async fn a_name_that_leads_to_this_machine_is_refused_when_it_is_resolved() {
 async fn a_name_without_an_address_is_told_as_ever_where_addresses_are_looked_at() {
     // too long for any name server to be asked
     let url = format!("http://{}.example/", "a".repeat(64));
-    let network = NetworkPlan { allow_http: true, allow_private: false };
+    let network = NetworkPlan { allow_http: true, allow_private: false, follow_redirects: false };
     let plan = ConnectionPlan { base_url_is_literal: false, network, ..sample::connection(&url) };
     let error = client(plan).send(&get(&url)).await.expect_err("there is no such host");
     let fault = match &error {

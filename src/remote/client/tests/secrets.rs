@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use minijinja::Value;
 use minijinja::context;
+use url::Url;
 
 use super::super::sample::{self, Reply, Server, get, ok, plain, redirect};
-use crate::plan::{AuthPlan, ConnectionPlan, CredentialSource, KeyPlace, Method, Template};
+use crate::plan::{AuthPlan, ConnectionPlan, CredentialSource, KeyPlace, Method, NetworkPlan, Template};
 use crate::remote::{Client, Credentials, Error, HeaderValue, Request, Response, Secret};
 
 const KEY: &str = "k3y/with+odd chars&=é";
@@ -379,6 +380,26 @@ async fn a_redirect_error_does_not_even_show_a_short_key() {
         error.to_string().ends_with("redirected to another origin: `https://elsewhere.example.com/?a=1`"),
         "{error}"
     );
+}
+
+#[test]
+fn redirects_to_storage_are_followed_without_credentials_where_it_is_said() {
+    let plan = ConnectionPlan {
+        network: NetworkPlan { follow_redirects: true, ..NetworkPlan::default() },
+        ..with_auth("https://api.example.com", api_key(KeyPlace::Header("X-Key".to_owned())))
+    };
+    let client = Client::new(Arc::new(plan), sample::access(Credentials::from_pairs([("key", "k-0123456789")])))
+        .expect("a client");
+    let request = get("https://api.example.com/export");
+    let fill_in = |url: &Url| client.0.identity.fill_in(&request, url, &client.0.identity.session().current());
+    let outgoing = fill_in(&request.url).expect("filled in");
+    let follow =
+        |location: &str| client.follow(&request, &request.url, &outgoing, Ok(Url::parse(location).expect("a URL")));
+    let target = follow("https://storage.example.net/file?signature=0123456789abcdef").expect("may be followed");
+    let there = fill_in(&target).expect("filled in");
+    assert!(outgoing.headers.contains_key("x-key") && !there.headers.contains_key("x-key"));
+    assert_eq!(client.redact("see 0123456789abcdef"), "see ***", "a signed URL is a secret");
+    assert!(follow("http://storage.example.net/file").is_err(), "never without TLS");
 }
 
 #[test]
