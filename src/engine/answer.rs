@@ -21,7 +21,7 @@ use crate::plan::{
 use crate::record::json::Json;
 use crate::record::{
     Batch, DecodeError, DecodeErrorKind, KeyReader, Keys, MapError, Mapper, MarkReader, Presence, Quarantined,
-    Standing, decode, first, matches, parse, select, surrogate, unpack,
+    Standing, decode_with, first, matches, parse, select, surrogate, unpack,
 };
 use crate::remote::{Client, Request, Response};
 use crate::scan::{Mark, Node, PageFacts, ScanState, Step, Stuck};
@@ -169,14 +169,15 @@ impl Reader {
             Ok(files) => files,
             Err(error) => return then(Err(error)),
         };
-        let parsed = decode(format, &files);
-        if let (Err(error), [file], Format::Json) = (&parsed, files.as_slice(), format)
-            && error.kind == DecodeErrorKind::Syntax
-            && let Some(mended) = surrogate::mend(file)
-        {
-            return then(parse(&mended));
-        }
-        then(parsed)
+        decode_with(format, &files, |parsed| {
+            if let (Err(error), [file], Format::Json) = (&parsed, files.as_slice(), format)
+                && error.kind == DecodeErrorKind::Syntax
+                && let Some(mended) = surrogate::mend(file)
+            {
+                return then(parse(&mended));
+            }
+            then(parsed)
+        })
     }
 
     fn rows(&self, records: &Records<'_, '_>) -> Result<Mapped, Error> {
