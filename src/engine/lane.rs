@@ -11,6 +11,7 @@ use super::commit::{Message, Next};
 use super::detail;
 use super::fetch::{Fetched, Fetcher, Verdict};
 use super::render::{self, Variables};
+use super::stream::{Outlet, Piece};
 use super::sync::Task;
 use super::{Error, Event, RuleEnd};
 use crate::plan::{DeletePlan, IncrementalPlan, ListPlan, MarkKind, PageKind, Scope, SyncPlan, WindowPlan, limits};
@@ -29,6 +30,8 @@ pub(super) struct Page {
     pub(super) done: bool,
     /// why a rule of `errors` leaves it out
     pub(super) left_out: Option<Error>,
+    /// which piece of it
+    pub(super) piece: Piece,
 }
 
 /// One page asked for.
@@ -40,14 +43,18 @@ pub(super) struct Asked {
     pub(super) mapped: JoinHandle<Option<Result<Mapped, Error>>>,
     /// why a rule of `errors` leaves the page out
     pub(super) left_out: Option<Error>,
+    /// which piece of the page is mapped
+    piece: Piece,
 }
 
 impl Asked {
-    /// The answer for the next page of any list, which the scan moves over; none = the window holds too much.
+    /// The answer for the next page of any list, which the scan moves over; none = the window holds too much. What `outlet` takes of it while
+    /// it comes is not mapped here.
     pub(super) async fn ask(
         fetcher: &Fetcher,
         reader: &Arc<Reader>,
         scan: &mut ScanState,
+        outlet: Option<&Outlet<'_>>,
     ) -> Result<Option<Self>, Error> {
         let request = render::request(&reader.plan, &reader.list, &reader.shared, scan)?;
         let masked = reader.plan.token.is_some().then(|| reader.client.masked(&request));
@@ -56,10 +63,10 @@ impl Asked {
             let reader = Arc::clone(reader);
             (facts, tokio::task::spawn_blocking(move || Some(reader.nothing())))
         };
-        let mut left_out = None;
+        let (mut left_out, mut piece) = (None, Piece::WHOLE);
         let (may_be_past_end, by_token) = (counted && scan.pages > 0, scan.since_token.is_some());
         let missing: &[u16] = if may_be_past_end { &[404] } else { &[] };
-        let (facts, mapped) = match fetcher.fetch(reader, &request, missing, by_token).await? {
+        let (facts, mapped) = match fetcher.fetch(reader, &request, (missing, by_token), outlet).await? {
             Fetched::Verdict(Verdict::Expired) => return Err(Error::TokenExpired),
             Fetched::Verdict(Verdict::Split) => return Ok(None),
             Fetched::NoSuchPage => nothing(PageFacts { past_end: true, ..PageFacts::default() }),
@@ -69,6 +76,10 @@ impl Asked {
                 nothing(PageFacts { left_out: true, ..PageFacts::default() })
             }
             Fetched::LeftOut(why) => return Err(why.instead(RuleEnd::PageNeeded)),
+            Fetched::Streamed { facts, .. } => {
+                piece = outlet.map_or(piece, Outlet::last);
+                nothing(facts.ok_or_else(unexplained)?)
+            }
             Fetched::Answer { response, accepted } => {
                 let (tell, told) = oneshot::channel();
                 let reader = Arc::clone(reader);
@@ -86,7 +97,7 @@ impl Asked {
             return Ok(None);
         }
         let step = reader.advance(scan, &facts)?;
-        Ok(Some(Self { request: masked, facts, step, mapped, left_out }))
+        Ok(Some(Self { request: masked, facts, step, mapped, left_out, piece }))
     }
 }
 
@@ -248,7 +259,9 @@ impl Lanes {
 
     /// The next page; none = the window holds too much.
     async fn fetch_page(&self, lane: Lane, scan: &mut ScanState, reader: &Arc<Reader>) -> Result<Option<Page>, Error> {
-        let Some(fetched) = Asked::ask(&self.fetcher, reader, scan).await? else { return Ok(None) };
+        let outlet = reader.way().map(|_| Outlet::of_lane(self, lane, scan));
+        let asked = Asked::ask(&self.fetcher, reader, scan, outlet.as_ref()).await?;
+        let Some(fetched) = asked else { return Ok(None) };
         if let (Lane::Main, Some(request), Step::Done, None) = (lane, fetched.request, fetched.step, &scan.token) {
             return Err(Error::TokenMissing { request });
         }
@@ -269,7 +282,8 @@ impl Lanes {
             };
             mapped = tokio::spawn(async move { Some(Ok(rows)) });
         }
-        Ok(Some(Page { lane, mapped, after: scan.clone(), done, left_out: fetched.left_out }))
+        let (left_out, piece) = (fetched.left_out, fetched.piece);
+        Ok(Some(Page { lane, mapped, after: scan.clone(), done, left_out, piece }))
     }
 
     /// Reads window after window, several at once. One that fails does not keep the others from being read: only it is read again.

@@ -7,6 +7,7 @@ mod connect;
 mod detail;
 mod error;
 mod event;
+mod facts;
 mod fanout;
 mod fetch;
 mod lane;
@@ -17,6 +18,7 @@ mod render;
 mod report;
 mod rules;
 mod run;
+mod stream;
 mod sync;
 mod writer;
 
