@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::answer::Mapped;
+use super::answer::{Mapped, Reader};
 use super::clock::system_clock;
 use super::detail;
 use super::fanout::{Items, Origin, RowsOf};
@@ -17,8 +17,8 @@ use super::sync::first_mark;
 use super::{Error, Observer};
 use crate::plan::SyncPlan;
 use crate::record::Batch;
-use crate::remote::{Access, Client, CredentialStore};
-use crate::scan::{Lane, OpenWindow, Part, ScanState, Step, Wish, begin};
+use crate::remote::{Access, Client, CredentialStore, Request};
+use crate::scan::{Lane, OpenWindow, PageFacts, Part, ScanState, Step, Wish, begin};
 use crate::store;
 
 /// What a sync would ask and keep.
@@ -92,37 +92,22 @@ pub async fn preview(
     };
     let reader = Arc::new(reader(plan, client.clone(), lane, &scan, (range.as_ref(), &partition)));
     let mut preview = Preview { requests: Vec::new(), batches: Vec::new(), more: true };
-    let mut sample = None;
-    while preview.more && scan.pages < pages_max && sample.is_none() {
+    let mut is_whole = true;
+    while preview.more && is_whole && scan.pages < pages_max {
         let request = render::request(plan, &plan.list, &reader.shared, &scan)?;
         let outlet = reader.way().map(|_| Outlet::sample(&store::folder_of(database)));
         let fetched = fetcher.fetch(&reader, &request, (&[], false), outlet.as_ref()).await?;
-        let (facts, mapped, (status, bytes)) = match fetched {
-            Fetched::Answer { response, accepted } => {
-                let came = (response.status, response.body.len());
-                let (tell, told) = oneshot::channel();
-                let (reading, request) = (Arc::clone(&reader), request.clone());
-                let mapped = tokio::task::spawn_blocking(move || reading.read(&request, (&response, accepted), tell));
-                let facts = told.await.map_err(|_| unexplained())??;
-                let mapped = mapped.await.map_err(|error| Error::Bug(error.to_string()))?;
-                (Some(facts), mapped.transpose()?, came)
-            }
-            Fetched::Streamed { facts, status, bytes } => {
-                let (mapped, records) = outlet.as_ref().and_then(Outlet::sampled).unzip();
-                // there is more of it than is shown
-                sample = records.filter(|_| facts.is_none());
-                (facts, mapped, (status, usize::try_from(bytes).unwrap_or(usize::MAX)))
-            }
-            _ => break,
-        };
+        let Some(came) = came(&reader, &request, fetched, outlet.as_ref()).await? else { break };
+        let Came { facts, mapped, records, status, bytes } = came;
         preview.requests.push(PreviewRequest {
             line: client.masked(&request),
             headers: client.masked_headers(&request),
             body: request.body.as_ref().map(|(_, body)| client.redact(&String::from_utf8_lossy(body))),
             status,
             bytes,
-            records: facts.as_ref().map_or(sample.unwrap_or(0), |facts| facts.records),
+            records,
         });
+        is_whole = facts.is_some();
         preview.more = match &facts {
             Some(facts) => reader.advance(&mut scan, facts)? == Step::More,
             None => true,
@@ -140,4 +125,40 @@ pub async fn preview(
         }
     }
     Ok(preview)
+}
+
+/// What came of a request.
+struct Came {
+    /// what it says about the next page; none where there is more of it than is shown
+    facts: Option<PageFacts>,
+    mapped: Option<Mapped>,
+    records: u64,
+    status: u16,
+    bytes: usize,
+}
+
+/// An answer, mapped; none where there is none to show.
+async fn came(
+    reader: &Arc<Reader>,
+    request: &Request,
+    fetched: Fetched,
+    outlet: Option<&Outlet<'_>>,
+) -> Result<Option<Came>, Error> {
+    Ok(Some(match fetched {
+        Fetched::Answer { response, accepted } => {
+            let (status, bytes) = (response.status, response.body.len());
+            let (tell, told) = oneshot::channel();
+            let (reading, request) = (Arc::clone(reader), request.clone());
+            let mapped = tokio::task::spawn_blocking(move || reading.read(&request, (&response, accepted), tell));
+            let facts = told.await.map_err(|_| unexplained())??;
+            let mapped = mapped.await.map_err(|error| Error::Bug(error.to_string()))?.transpose()?;
+            Came { records: facts.records, facts: Some(facts), mapped, status, bytes }
+        }
+        Fetched::Streamed { facts, status, bytes } => {
+            let (mapped, sampled) = outlet.and_then(Outlet::sampled).unzip();
+            let records = facts.as_ref().map_or(sampled.unwrap_or(0), |facts| facts.records);
+            Came { facts, mapped, records, status, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) }
+        }
+        Fetched::NoSuchPage | Fetched::Verdict(_) | Fetched::Empty | Fetched::LeftOut(_) => return Ok(None),
+    }))
 }

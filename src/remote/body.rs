@@ -41,9 +41,8 @@ impl<'c> Body<'c> {
     /// The connection breaks or is silent for too long; more than [`limits::STREAM_BYTES_MAX`] bytes.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         let wait = self.client.connection().timeout_request;
-        let piece = match tokio::time::timeout(wait, self.answer.chunk()).await {
-            Ok(piece) => piece,
-            Err(_) => return Err(self.client.too_slow(self.request, &self.url, "nothing more of the answer", wait)),
+        let Ok(piece) = tokio::time::timeout(wait, self.answer.chunk()).await else {
+            return Err(self.client.too_slow(self.request, &self.url, "nothing more of the answer", wait));
         };
         let piece = piece.map_err(|error| match error.is_timeout() {
             true => self.client.too_slow(self.request, &self.url, "no whole answer", limits::STREAM_TIME_MAX),
