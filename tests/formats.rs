@@ -73,7 +73,7 @@ fn what_cannot_be_read_fails_and_deletes_nothing() {
     for (body, reason) in [
         (b"id,name\n1,Ann,and more\n".to_vec(), "a row has 3 values, and there are 2 columns"),
         (gzip(b"id,name\n1,Ann\n")[..12].to_vec(), "an archive that cannot be read"),
-        (gzip(&vec![b'x'; 65 << 20]), "it holds more than 64 MiB"),
+        (gzip(&vec![b'x'; 65 << 20]), "a record takes more than 16 MiB of the body"),
     ] {
         api.becomes(move |_| Reply::bytes("text/csv", &body));
         let report = project.run_fails(4);

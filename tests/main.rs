@@ -16,6 +16,7 @@
     reason = "tests are the outer world, and brief"
 )]
 
+mod streams;
 mod support;
 
 mod auth_kinds;

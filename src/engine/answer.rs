@@ -6,22 +6,20 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use minijinja::Value;
 use tokio::sync::oneshot;
-use url::Url;
-use xxhash_rust::xxh3::xxh3_64;
 
 use super::Error;
 use super::detail::Bare;
+use super::facts::Tail;
 use super::fetch::Verdict;
 use super::lane::unexplained;
 use super::render::Variables;
 use crate::plan::{
-    BodyPlan, CursorSource, DetailShape, Fact, Format, ListPlan, PageKind, Path, PathForm, SyncPlan, Template,
-    TemplateError, limits,
+    BodyPlan, DetailShape, Format, ListPlan, PageKind, Path, PathForm, SyncPlan, Template, TemplateError, limits,
 };
 use crate::record::json::Json;
 use crate::record::{
     Batch, DecodeError, DecodeErrorKind, KeyReader, Keys, MapError, Mapper, MarkReader, Presence, Quarantined,
-    Standing, decode, first, matches, parse, select, surrogate, unpack,
+    Standing, decode_with, first, matches, parse, select, surrogate, unpack,
 };
 use crate::remote::{Client, Request, Response};
 use crate::scan::{Mark, Node, PageFacts, ScanState, Step, Stuck};
@@ -126,13 +124,14 @@ impl Reader {
                 Ok(body) => body,
                 Err(error) => {
                     // whoever waits for the facts reports it
-                    drop(facts.send(Err(self.not_decodable(request, response, &error))));
+                    drop(facts.send(Err(self.not_decodable_in(request, response, &error))));
                     return None;
                 }
             };
-            let read = self.records(request, (response, accepted), &body).and_then(|records| {
-                let facts = self.facts(request, response, &body, &records.all)?;
-                Ok((records, facts))
+            let read = self.records(request, (response, accepted), (&body, false)).and_then(|records| {
+                let mut tail = Tail::default();
+                tail.add(self, &records.all);
+                Ok((records, self.facts(request, response, &body, &tail)?))
             });
             match read {
                 Err(error) => {
@@ -155,8 +154,8 @@ impl Reader {
         shape: DetailShape,
     ) -> Result<Vec<serde_json::Value>, Error> {
         self.with_body(response, |parsed| {
-            let body = parsed.map_err(|error| self.not_decodable(request, response, &error))?;
-            let records = self.records(request, (response, accepted), &body)?;
+            let body = parsed.map_err(|error| self.not_decodable_in(request, response, &error))?;
+            let records = self.records(request, (response, accepted), (&body, false))?;
             if shape == DetailShape::Whole {
                 return Ok(vec![body.to_serde()]);
             }
@@ -185,17 +184,18 @@ impl Reader {
             Ok(files) => files,
             Err(error) => return then(Err(error)),
         };
-        let parsed = decode(format, &files);
-        if let (Err(error), [file], Format::Json) = (&parsed, files.as_slice(), format)
-            && error.kind == DecodeErrorKind::Syntax
-            && let Some(mended) = surrogate::mend(file)
-        {
-            return then(parse(&mended));
-        }
-        then(parsed)
+        decode_with(format, &files, |parsed| {
+            if let (Err(error), [file], Format::Json) = (&parsed, files.as_slice(), format)
+                && error.kind == DecodeErrorKind::Syntax
+                && let Some(mended) = surrogate::mend(file)
+            {
+                return then(parse(&mended));
+            }
+            then(parsed)
+        })
     }
 
-    fn rows(&self, records: &Records<'_, '_>) -> Result<Mapped, Error> {
+    pub(super) fn rows(&self, records: &Records<'_, '_>) -> Result<Mapped, Error> {
         let shares = match &self.rows {
             Rows::Models(shares) => shares,
             Rows::Items(path) => {
@@ -335,15 +335,19 @@ impl Reader {
         })
     }
 
-    fn shows_secret(&self, text: &str) -> bool {
+    pub(super) fn shows_secret(&self, text: &str) -> bool {
         self.client.redact(text) != text
     }
 
-    /// The error for a body that is not in its format. What it quotes is cut, so that a part of a secret could be left: near one, nothing is quoted.
-    fn not_decodable(&self, request: &Request, response: &Response, error: &DecodeError) -> Error {
+    fn not_decodable_in(&self, request: &Request, response: &Response, error: &DecodeError) -> Error {
         let body = &response.body;
         let near = body.get(error.offset.saturating_sub(NEAR_BYTES)..).unwrap_or_default();
-        let near = near.get(..2 * NEAR_BYTES).unwrap_or(near);
+        self.not_decodable(request, near.get(..2 * NEAR_BYTES).unwrap_or(near), error)
+    }
+
+    /// The error for a body that is not in its format, and what stands near the fault. What it quotes is cut, so that a part of a secret could
+    /// be left: near one, nothing is quoted.
+    pub(super) fn not_decodable(&self, request: &Request, near: &[u8], error: &DecodeError) -> Error {
         let problem = if self.shows_secret(&String::from_utf8_lossy(near)) {
             format!(
                 "the body is not what was expected: {} (line {}, column {}, where a secret stands)",
@@ -393,13 +397,13 @@ impl Reader {
         Ok(None)
     }
 
-    fn split_when(&self) -> Option<&Template> {
+    pub(super) fn split_when(&self) -> Option<&Template> {
         let (_, window) = self.plan.windows()?;
         window.split.as_ref().map(|(when, _)| when)
     }
 
     /// Whether a template over `response` holds. A body that is no JSON is a text.
-    fn holds(
+    pub(super) fn holds(
         &self,
         place: &'static str,
         when: &Template,
@@ -446,11 +450,12 @@ impl Reader {
         self.variables.with("response", answer_value(response, body))
     }
 
-    fn records<'j, 'a>(
+    /// The records in a body; of what is left of one, where others `came` before, those that are left.
+    pub(super) fn records<'j, 'a>(
         &self,
         request: &Request,
         (response, accepted): (&Response, bool),
-        body: &'j Json<'a>,
+        (body, came): (&'j Json<'a>, bool),
     ) -> Result<Records<'j, 'a>, Error> {
         let excerpt = || self.client.excerpt(response);
         let is_graphql = matches!(self.list.request.body, BodyPlan::Graphql { .. });
@@ -490,12 +495,12 @@ impl Reader {
             }
         }
         // what is accepted has a list, which may be empty: `null` beside errors is none that could end here
-        if records.is_empty() && says_error(body) && !(accepted && is_there) {
+        if records.is_empty() && !came && says_error(body) && !(accepted && is_there) {
             return Err(Error::FailedBody { request: self.client.masked(request), excerpt: excerpt() });
         }
         match missing {
             // of several lists the API may leave out those that are empty, if one of them is there
-            Some(problem) if records.is_empty() && !is_there => {
+            Some(problem) if records.is_empty() && !is_there && !came => {
                 Err(Error::NoRecords { request: self.client.masked(request), problem, excerpt: excerpt() })
             }
             _ => {
@@ -506,112 +511,6 @@ impl Reader {
                 Ok(Records { of_shares: of_shares.iter().map(own).collect(), all: records })
             }
         }
-    }
-
-    fn facts(
-        &self,
-        request: &Request,
-        response: &Response,
-        body: &Json<'_>,
-        records: &[&Json<'_>],
-    ) -> Result<PageFacts, Error> {
-        let at = |path: &Path| first(path, body);
-        let flag = |path: &Option<Path>| path.as_ref().and_then(at).and_then(truth);
-        let count = |path: &Option<Path>| path.as_ref().and_then(at).and_then(whole);
-        let fact = |fact: &Fact| match fact {
-            Fact::Body(path) => at(path).map(Json::to_serde),
-            Fact::Header(name) => response.header(name).map(Into::into),
-        };
-        let mut facts = PageFacts { records: records.len() as u64, ..PageFacts::default() };
-        match &self.list.pagination.kind {
-            PageKind::None => {}
-            PageKind::Link { rel } => {
-                facts.next = link(response, rel).map(|text| self.url(request, response, &text)).transpose()?;
-            }
-            PageKind::NextUrl { from } => {
-                facts.next = match fact(from) {
-                    None | Some(serde_json::Value::Null | serde_json::Value::Bool(false)) => None,
-                    Some(serde_json::Value::String(text)) if text.trim().is_empty() => None,
-                    Some(serde_json::Value::String(text)) => Some(self.url(request, response, &text)?),
-                    Some(other) => return Err(self.no_url(request, &other.to_string())),
-                };
-            }
-            PageKind::Cursor { from, has_more, .. } => {
-                facts.has_more = flag(has_more);
-                facts.next = match from {
-                    CursorSource::Fact(from) => fact(from),
-                    CursorSource::LastRecord(path) => {
-                        records.last().and_then(|record| first(path, record)).map(Json::to_serde)
-                    }
-                };
-            }
-            PageKind::Offset { total, has_more, .. } => {
-                facts.total = count(total);
-                facts.has_more = flag(has_more);
-            }
-            PageKind::Page { total_pages, total, has_more, .. } => {
-                facts.total = count(total);
-                facts.total_pages = count(total_pages);
-                facts.has_more = flag(has_more);
-            }
-            PageKind::Relay { page_info, .. } => {
-                let info = at(page_info);
-                facts.has_more = info.and_then(|info| info.member("hasNextPage")).and_then(truth);
-                facts.next = info.and_then(|info| info.member("endCursor")).map(Json::to_serde);
-            }
-        }
-        if let Some(when) = &self.list.pagination.stop_when {
-            facts.stop = self.holds("pagination stop.when", when, response, Some(body))?;
-        }
-        if self.in_window
-            && let Some(when) = self.split_when()
-        {
-            facts.split = self.holds("incremental.window.split.when", when, response, Some(body))?;
-        }
-        if let Some(token) = &self.plan.token {
-            facts.token = at(&token.from).map(Json::to_serde).and_then(|token| self.token(request, token));
-        }
-        if let Some((reader, below)) = &self.stop_below {
-            let oldest = records.iter().rev().find_map(|record| reader.peek(record));
-            facts.reached = oldest.is_some_and(|oldest| oldest < *below);
-        }
-        if matches!(self.list.pagination.kind, PageKind::Page { .. } | PageKind::Offset { .. }) {
-            facts.content = content(records);
-        }
-        Ok(facts)
-    }
-
-    /// An absolute URL for the next request, resolved against the page it stood on. A text that is no URL is an error: it must not pass for
-    /// the end of the list.
-    fn url(&self, request: &Request, response: &Response, text: &str) -> Result<serde_json::Value, Error> {
-        let redirected = self.client.without_secrets(request, &request.url) != response.url;
-        let base = if redirected { &response.url } else { &request.url };
-        let url: Url = base.join(text.trim()).map_err(|_| self.no_url(request, text))?;
-        Ok(self.client.next_url(request, &url).to_string().into())
-    }
-
-    /// The token of a delta feed; none where nothing is said. One that is a URL is kept without the secrets that are sent again anyway.
-    fn token(&self, request: &Request, token: serde_json::Value) -> Option<serde_json::Value> {
-        match token {
-            serde_json::Value::Null | serde_json::Value::Bool(false) => None,
-            serde_json::Value::String(text) if text.is_empty() => None,
-            serde_json::Value::String(text) if self.shows_secret(&text) => {
-                Some(Url::parse(&text).map_or(text, |url| self.client.next_url(request, &url).to_string()).into())
-            }
-            token => Some(token),
-        }
-    }
-
-    fn no_url(&self, request: &Request, text: &str) -> Error {
-        let url = self
-            .client
-            .redact(text)
-            .chars()
-            .take(limits::QUOTED_CHARS_MAX)
-            .collect::<String>()
-            .escape_debug()
-            .to_string();
-        Error::NextUrl { request: self.client.masked(request), url }
     }
 }
 
@@ -630,10 +529,18 @@ pub(super) fn answer_value(response: &Response, body: Option<&Json<'_>>) -> Valu
 
 /// The records of a page.
 #[derive(Default)]
-struct Records<'j, 'a> {
-    all: Vec<&'j Json<'a>>,
+pub(super) struct Records<'j, 'a> {
+    pub(super) all: Vec<&'j Json<'a>>,
     /// of each share that does not have all of them, its own
     of_shares: Vec<Option<Vec<&'j Json<'a>>>>,
+}
+
+impl<'j, 'a> Records<'j, 'a> {
+    /// Those that each share has all of.
+    pub(super) fn all_of(all: Vec<&'j Json<'a>>, rows: &Rows) -> Self {
+        let shares = if let Rows::Models(shares) = rows { shares.len() } else { 0 };
+        Self { all, of_shares: (0..shares).map(|_| None).collect() }
+    }
 }
 
 /// What tells an item of a fan-out from others, as a text; none where it is nothing that could.
@@ -647,15 +554,6 @@ pub(super) fn item_key(value: &serde_json::Value) -> Option<String> {
 
 /// Bytes around the fault in a body, and behind it, that an error may quote: the title of a web page can stand as far from its beginning.
 const NEAR_BYTES: usize = 128 << 10;
-
-/// A hash of what stands on a page: of how many records, the first and the last.
-fn content(records: &[&Json<'_>]) -> Option<u64> {
-    let (first, last) = (records.first()?, records.last()?);
-    let mut text = records.len().to_string();
-    first.write_text(&mut text, limits::RECORD_BYTES_MAX);
-    last.write_text(&mut text, limits::RECORD_BYTES_MAX);
-    Some(xxh3_64(text.as_bytes()))
-}
 
 enum Container {
     There,
@@ -703,77 +601,4 @@ fn is_something(value: &Json<'_>) -> bool {
 fn says_error(body: &Json<'_>) -> bool {
     let no = |name: &str| matches!(body.member(name), Some(Json::Bool(false)));
     ["error", "errors"].iter().any(|name| body.member(name).is_some_and(is_something)) || no("ok") || no("success")
-}
-
-fn truth(value: &Json<'_>) -> Option<bool> {
-    match value {
-        Json::Bool(value) => Some(*value),
-        Json::String(text) if text == "true" => Some(true),
-        Json::String(text) if text == "false" => Some(false),
-        _ => None,
-    }
-}
-
-fn whole(value: &Json<'_>) -> Option<u64> {
-    match value {
-        Json::Number(text) | Json::String(text) => text.parse().ok(),
-        _ => None,
-    }
-}
-
-/// The target of the first link of this relation (RFC 8288, 3).
-fn link(response: &Response, rel: &str) -> Option<String> {
-    response.headers.iter().filter(|(name, _)| name == "link").find_map(|(_, value)| link_in(value, rel))
-}
-
-fn link_in(header: &str, rel: &str) -> Option<String> {
-    let mut rest = header;
-    while let Some(open) = rest.find('<') {
-        let close = open + rest[open..].find('>')?;
-        let target = &rest[open + 1..close];
-        let after = &rest[close + 1..];
-        let end = end_of_parameters(after);
-        if parameters(&after[..end]).any(|(name, value)| {
-            name.eq_ignore_ascii_case("rel") && value.split_ascii_whitespace().any(|one| one.eq_ignore_ascii_case(rel))
-        }) {
-            return Some(target.to_owned());
-        }
-        rest = &after[end..];
-    }
-    None
-}
-
-/// The comma that ends a link, quoted text passed over.
-fn end_of_parameters(text: &str) -> usize {
-    let mut in_quotes = false;
-    for (at, c) in text.char_indices() {
-        match c {
-            '"' => in_quotes = !in_quotes,
-            ',' if !in_quotes => return at,
-            _ => {}
-        }
-    }
-    text.len()
-}
-
-fn parameters(text: &str) -> impl Iterator<Item = (&str, &str)> {
-    text.split(';').filter_map(|parameter| {
-        let (name, value) = parameter.split_once('=')?;
-        Some((name.trim(), value.trim().trim_matches('"')))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::link_in;
-
-    #[test]
-    fn links_are_found_by_relation() {
-        let header =
-            r#"<https://a.example/x?page=1,2&b=<c>; rel="prev", </x?page=3>; title="a, b; c"; rel="next last""#;
-        assert_eq!(link_in(header, "next").as_deref(), Some("/x?page=3"));
-        assert_eq!(link_in(header, "first"), None);
-        assert_eq!(link_in("<u>; REL=next", "next").as_deref(), Some("u"));
-        assert_eq!(link_in("garbage", "next"), None);
-    }
 }

@@ -12,6 +12,7 @@ use super::answer::{Mapped, PageRows};
 use super::fetch::Fetcher;
 use super::lane::{Page, is_read_again, needs_finish, tells_gone, unexplained};
 use super::report::SyncReport;
+use super::stream::Piece;
 use super::sync::Task;
 use super::{Error, Event};
 use crate::plan::{ColumnType, DeletePlan, Guard, Order, Scope, SyncPlan, limits};
@@ -80,6 +81,8 @@ pub(super) struct Commits<'t> {
     ended: Vec<Arc<str>>,
     /// ends of scans of partitions, which tell what is gone with the next commit
     pub(super) ends: Vec<PartitionEnd>,
+    /// what is known of pages of which more comes, by part and list: what their rows say becomes true with the last of them
+    begun: Vec<(Arc<str>, Lane, ScanState)>,
     /// parts of which a page was left out
     short: HashSet<Arc<str>>,
     /// of each of the sync's models
@@ -106,6 +109,7 @@ impl<'t> Commits<'t> {
             parts: HashMap::from([("".into(), checkpoint)]),
             ended: Vec::new(),
             ends: Vec::new(),
+            begun: Vec::new(),
             short: HashSet::new(),
             batches: task.plan.models().map(|_| Vec::new()).collect(),
             found: Vec::new(),
@@ -185,6 +189,7 @@ impl<'t> Commits<'t> {
                 self.commit(report).await?;
                 self.note_failed(&partition, &error).await?;
                 self.parts.remove(&partition);
+                self.begun.retain(|(of, _, _)| *of != partition);
             }
             Message::SkipItems(error) => report.skip(&partition, &error),
             Message::Flush { reply } => {
@@ -224,7 +229,7 @@ impl<'t> Commits<'t> {
     }
 
     async fn page(&mut self, partition: &Arc<str>, page: Page, report: &mut SyncReport) -> Result<(), Error> {
-        let Page { lane, mapped, after, done, left_out } = page;
+        let Page { lane, mapped, after, done, left_out, piece } = page;
         let mapped = match mapped.await {
             Ok(Some(Ok(mapped))) => mapped,
             Ok(Some(Err(error))) => {
@@ -243,7 +248,14 @@ impl<'t> Commits<'t> {
                 report.was_short();
             }
         }
-        self.push(partition, lane, mapped, after, done, report)?;
+        let begun = self.begun.iter().position(|(of, read, _)| of == partition && *read == lane);
+        let before = begun.map(|at| self.begun.swap_remove(at).2);
+        if piece.begins && before.is_some() {
+            // it broke, and comes from its beginning again: one group knows each row once
+            self.commit(report).await?;
+        }
+        let before = before.filter(|_| !piece.begins);
+        self.push(partition, (lane, piece), mapped, (before, after), done, report)?;
         // the end of a partition waits for its neighbours
         let ends = done && partition.is_empty();
         let full = self.rows >= limits::GROUP_ROWS_MAX || self.bytes >= limits::GROUP_BYTES_MAX;
@@ -256,15 +268,15 @@ impl<'t> Commits<'t> {
     fn push(
         &mut self,
         partition: &Arc<str>,
-        lane: Lane,
+        (lane, piece): (Lane, Piece),
         mapped: Mapped,
-        after: ScanState,
+        (before, after): (Option<ScanState>, ScanState),
         done: bool,
         report: &mut SyncReport,
     ) -> Result<(), Error> {
         let plan = Arc::clone(&self.task.plan);
         let checkpoint = self.part(partition)?;
-        let known = checkpoint.scan(lane).filter(|known| known.id == after.id);
+        let known = before.as_ref().or_else(|| checkpoint.scan(lane)).filter(|known| known.id == after.id);
         let mut scan = after;
         if let Some(known) = known {
             scan.high.clone_from(&known.high);
@@ -275,7 +287,10 @@ impl<'t> Commits<'t> {
         let order = plan.order();
         let seen_by = seen_by(&plan, checkpoint);
         match mapped {
-            Mapped::Rows(rows) => self.push_rows(partition, rows, &mut scan, seen_by, report),
+            Mapped::Rows(rows) => {
+                self.push_rows(partition, rows, &mut scan, seen_by, report);
+                self.pages += u64::from(piece.ends);
+            }
             Mapped::Keys(keys) => {
                 self.rows += keys.keys.num_rows();
                 self.bytes += keys.keys.get_array_memory_size();
@@ -297,6 +312,12 @@ impl<'t> Commits<'t> {
                 }
             }
             Mapped::Items(_) | Mapped::Bare(_) => return Err(unexplained()),
+        }
+        if !piece.ends {
+            // the rows may be committed; the scan is where it was
+            self.begun.push((Arc::clone(partition), lane, scan));
+            self.touch(partition);
+            return Ok(());
         }
         let closes = done && !needs_finish(&plan, partition, lane, &scan);
         let (records, unproven) = (scan.records, scan.unproven.clone());
@@ -347,7 +368,6 @@ impl<'t> Commits<'t> {
             scan.high = scan.high.take().max(up_to_now(known.high));
             self.seen.extend(seen_by.map(|scan| (scan, known.keys)));
         }
-        self.pages += 1;
     }
 
     /// What the end of a partition's scan means for the pass.

@@ -191,13 +191,13 @@ async fn ask(fetcher: &Fetcher, reader: &Reader, detail: &DetailPlan, records: V
     let asked = request.clone();
     let missing: &[u16] = if detail.on_missing == OnMissing::Fail { &[] } else { &[404, 410] };
     let nothing = |found: fn() -> Found| records.iter().map(|_| found()).collect();
-    let (response, accepted) = match fetcher.fetch(&own, &request, missing, false).await? {
+    let (response, accepted) = match fetcher.fetch(&own, &request, (missing, false), None).await? {
         Fetched::Answer { response, .. } if response.status == 204 => return Ok(nothing(|| Found::Nothing)),
         Fetched::Answer { response, accepted } => (response, accepted),
         Fetched::NoSuchPage => return Ok(nothing(|| Found::Missing)),
         Fetched::Empty => return Ok(nothing(|| Found::Nothing)),
         Fetched::LeftOut(why) => return Err(why),
-        Fetched::Verdict(_) => return Err(unexplained()),
+        Fetched::Verdict(_) | Fetched::Streamed { .. } => return Err(unexplained()),
     };
     let shape = detail.shape;
     let read = tokio::task::spawn_blocking(move || own.read_detail(&request, (&response, accepted), shape));

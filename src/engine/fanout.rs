@@ -543,7 +543,7 @@ impl Items {
             Source::List { reader, scan, ready, ended } => {
                 let mut left_out = Vec::new();
                 while ready.is_empty() && !*ended {
-                    let Some(asked) = Asked::ask(&self.origin.fetcher, reader, scan).await? else {
+                    let Some(asked) = Asked::ask(&self.origin.fetcher, reader, scan, None).await? else {
                         return Err(unexplained());
                     };
                     *ended = asked.step == Step::Done;

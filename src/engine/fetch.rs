@@ -5,11 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::answer::Reader;
 use super::rules::{Rules, Ruling};
+use super::stream::{Broken, Outlet};
 use super::{Clock, Error, Event, Observer};
 use crate::plan::SyncPlan;
-use crate::remote::{self, Client, Request, Response};
+use crate::remote::{self, Answered, Body, Client, Request, Response};
+use crate::scan::PageFacts;
 use crate::scan::retry::{Attempt, Decision, Failure, GiveUpReason, after, decide};
 use crate::store::RequestRecord;
 
@@ -21,6 +25,15 @@ pub(super) enum Fetched {
         response: Response,
         /// whether such a rule does
         accepted: bool,
+    },
+    /// a success whose records were handed on while it came
+    Streamed {
+        /// what it says about the next page; none where a sample was enough
+        facts: Option<PageFacts>,
+        /// HTTP status
+        status: u16,
+        /// bytes that came
+        bytes: u64,
     },
     /// there is no such page: 404, where the caller said that it may be the end of a counted list; or no such detail
     NoSuchPage,
@@ -80,30 +93,49 @@ impl Fetcher {
     }
 
     /// Sends a request, waits and sends it again as the plan allows. `missing` are the statuses that say that there is nothing at the place that
-    /// is asked for; `by_token`: it carries the token of a delta feed.
+    /// is asked for; `by_token`: it carries the token of a delta feed. A success is handed to `outlet` while it comes, if there is one; if it
+    /// breaks in the middle, it is asked for again as a whole.
     pub(super) async fn fetch(
         &self,
         reader: &Arc<Reader>,
         request: &Request,
-        missing: &[u16],
-        by_token: bool,
+        (missing, by_token): (&[u16], bool),
+        outlet: Option<&Outlet<'_>>,
     ) -> Result<Fetched, Error> {
         let client = &reader.client;
         let mut rules = Rules::new(reader, request);
         let mut number = 1;
         loop {
-            let sent = self.send(client, request, number).await;
-            let next = match &sent {
+            let at = (self.clock)();
+            let (mut sent, mut open) = match self.send(client, request, outlet.is_some()).await {
+                Ok(Answered { response, body }) => (Ok(response), body),
+                Err(error) => (Err(error), None),
+            };
+            if open.is_none() {
+                self.note(client, request, (at, number), &sent, None);
+            }
+            let mut next = match &sent {
                 Ok(response) => {
                     let verdict = reader.judge(response, by_token)?.map(Fetched::Verdict);
                     self.answered(&mut rules, response, (verdict, missing)).await?
                 }
                 Err(error @ remote::Error::Parked { wait, .. }) => return Err(self.parked(error.to_string(), *wait)),
-                Err(error) => {
-                    let (temporary, sent) = (error.is_temporary(), !error.was_never_sent());
-                    Next::Failed(Failure::Transport { temporary, sent }, false)
-                }
+                Err(error) => failure(error),
             };
+            if let (Some(body), Some(outlet)) = (&mut open, outlet) {
+                if let (Next::Answered { accepted }, Ok(response)) = (&next, &sent) {
+                    let streamed = |facts, bytes| Fetched::Streamed { facts, status: response.status, bytes };
+                    match outlet.read(reader, request, (response, *accepted), body).await {
+                        Ok(facts) => next = Next::Done(streamed(Some(facts), body.read())),
+                        Err(Broken::Enough) => next = Next::Done(streamed(None, body.read())),
+                        Err(Broken::Other(error)) => return Err(error),
+                        Err(Broken::Wire(error)) => (next, sent) = (failure(&error), Err(error)),
+                    }
+                }
+                self.note(client, request, (at, number), &sent, Some(&*body));
+            }
+            // its place is for the next request
+            drop(open);
             let (failure, wanted) = match next {
                 Next::Answered { accepted } => return Ok(Fetched::Answer { response: sent?, accepted }),
                 Next::Done(fetched) => return Ok(fetched),
@@ -205,25 +237,49 @@ impl Fetcher {
         Error::Parked { what, at: after(wait, (self.clock)()) }
     }
 
-    async fn send(&self, client: &Client, request: &Request, attempt: u32) -> Result<Response, remote::Error> {
-        let at = (self.clock)();
-        let sent = client.send(request).await;
+    async fn send<'c>(
+        &self,
+        client: &'c Client,
+        request: &'c Request,
+        streams: bool,
+    ) -> Result<Answered<'c>, remote::Error> {
+        let sent = match streams {
+            true => client.open(request).await,
+            false => client.send(request).await.map(|response| Answered { response, body: None }),
+        };
         self.requests.fetch_add(1, Ordering::Relaxed);
-        if let Some(log) = &self.log {
-            let record = RequestRecord {
-                at,
-                method: request.method.as_str().to_owned(),
-                url: client.masked(request).split_once(' ').map(|(_, url)| url.to_owned()).unwrap_or_default(),
-                status: sent.as_ref().ok().map(|response| response.status),
-                duration_ms: ((self.clock)() - at).num_milliseconds().try_into().unwrap_or(0),
-                bytes: sent.as_ref().map_or(0, |response| response.body.len() as u64),
-                attempt,
-                error: sent.as_ref().err().map(ToString::to_string),
-            };
-            log.lock().unwrap_or_else(PoisonError::into_inner).push(record);
-        }
         sent
     }
+
+    /// Keeps what came of an attempt, if that is wanted.
+    fn note(
+        &self,
+        client: &Client,
+        request: &Request,
+        (at, attempt): (DateTime<Utc>, u32),
+        sent: &Result<Response, remote::Error>,
+        body: Option<&Body<'_>>,
+    ) {
+        let Some(log) = &self.log else { return };
+        let whole = sent.as_ref().map_or(0, |response| response.body.len() as u64);
+        let record = RequestRecord {
+            at,
+            method: request.method.as_str().to_owned(),
+            url: client.masked(request).split_once(' ').map(|(_, url)| url.to_owned()).unwrap_or_default(),
+            status: sent.as_ref().ok().map(|response| response.status),
+            duration_ms: ((self.clock)() - at).num_milliseconds().try_into().unwrap_or(0),
+            bytes: body.map_or(whole, Body::read),
+            attempt,
+            error: sent.as_ref().err().map(ToString::to_string),
+        };
+        log.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+    }
+}
+
+/// What follows where there is no answer.
+fn failure(error: &remote::Error) -> Next {
+    let (temporary, sent) = (error.is_temporary(), !error.was_never_sent());
+    Next::Failed(Failure::Transport { temporary, sent }, false)
 }
 
 /// What was answered, for people.

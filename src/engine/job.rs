@@ -94,7 +94,9 @@ impl Lanes {
                 return Ok(Ended::Stopped);
             }
             let part = async {
-                let asked = Asked::part(&self.fetcher, reader, request, scan, (at, requests.len())).await?;
+                let outlet = self.outlet(lane, scan, reader);
+                let part = ((at, requests.len()), outlet.as_ref());
+                let asked = Asked::part(&self.fetcher, reader, request, scan, part).await?;
                 self.page(lane, scan, reader, asked).await
             };
             let Some(page) = self.unless_stopped(part).await else { return Ok(Ended::Stopped) };
@@ -192,11 +194,11 @@ impl Lanes {
     /// The answer to a request; none where the API does not know what it is about.
     async fn answered(&self, reader: &Reader, request: &Request) -> Result<Option<Response>, Error> {
         let reader = Arc::new(reader.with([]));
-        match self.fetcher.fetch(&reader, request, &UNKNOWN, false).await? {
+        match self.fetcher.fetch(&reader, request, (&UNKNOWN, false), None).await? {
             Fetched::Answer { response, .. } => Ok(Some(response)),
             Fetched::NoSuchPage | Fetched::Empty => Ok(None),
             Fetched::LeftOut(why) => Err(why),
-            Fetched::Verdict(_) => Err(unexplained()),
+            Fetched::Verdict(_) | Fetched::Streamed { .. } => Err(unexplained()),
         }
     }
 

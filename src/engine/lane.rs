@@ -11,6 +11,7 @@ use super::commit::{Message, Next};
 use super::detail;
 use super::fetch::{Fetched, Fetcher, Verdict};
 use super::render::{self, Variables};
+use super::stream::{Outlet, Piece};
 use super::sync::Task;
 use super::{Error, Event, RuleEnd};
 use crate::plan::{DeletePlan, IncrementalPlan, ListPlan, MarkKind, Scope, SyncPlan, WindowPlan, limits};
@@ -29,10 +30,12 @@ pub(super) struct Page {
     pub(super) done: bool,
     /// why a rule of `errors` leaves it out
     pub(super) left_out: Option<Error>,
+    /// which piece of it
+    pub(super) piece: Piece,
 }
 
-/// What an answer says of its page, its records on their way to rows, and why a rule of `errors` leaves it out.
-type Answered = (PageFacts, JoinHandle<Option<Result<Mapped, Error>>>, Option<Error>);
+/// What an answer says of its page, its records on their way to rows, why a rule of `errors` leaves it out, and which piece of the page it is.
+type Answered = (PageFacts, JoinHandle<Option<Result<Mapped, Error>>>, Option<Error>, Piece);
 
 /// One page asked for.
 pub(super) struct Asked {
@@ -43,20 +46,25 @@ pub(super) struct Asked {
     pub(super) mapped: JoinHandle<Option<Result<Mapped, Error>>>,
     /// why a rule of `errors` leaves the page out
     pub(super) left_out: Option<Error>,
+    /// which piece of the page is mapped
+    piece: Piece,
 }
 
 impl Asked {
-    /// The answer for the next page of any list, which the scan moves over; none = the window holds too much.
+    /// The answer for the next page of any list, which the scan moves over; none = the window holds too much. What `outlet` takes of it while
+    /// it comes is not mapped here.
     pub(super) async fn ask(
         fetcher: &Fetcher,
         reader: &Arc<Reader>,
         scan: &mut ScanState,
+        outlet: Option<&Outlet<'_>>,
     ) -> Result<Option<Self>, Error> {
         let request = render::request(&reader.plan, &reader.list, &reader.shared, scan)?;
         let masked = reader.plan.token.is_some().then(|| reader.client.masked(&request));
         let may_be_past_end = reader.counts() && scan.pages > 0;
-        let Some((facts, mapped, left_out)) =
-            Self::send(fetcher, reader, request, may_be_past_end, scan.since_token.is_some()).await?
+        let by_token = scan.since_token.is_some();
+        let Some((facts, mapped, left_out, piece)) =
+            Self::send(fetcher, reader, request, (may_be_past_end, by_token), outlet).await?
         else {
             return Ok(None);
         };
@@ -64,7 +72,7 @@ impl Asked {
             return Ok(None);
         }
         let step = reader.advance(scan, &facts)?;
-        Ok(Some(Self { request: masked, facts, step, mapped, left_out }))
+        Ok(Some(Self { request: masked, facts, step, mapped, left_out, piece }))
     }
 
     /// The answer for a part of an export, by its number and how many there are; the scan moves over it.
@@ -73,12 +81,12 @@ impl Asked {
         reader: &Arc<Reader>,
         request: &Request,
         scan: &mut ScanState,
-        part: (usize, usize),
+        (part, outlet): ((usize, usize), Option<&Outlet<'_>>),
     ) -> Result<Self, Error> {
-        let sent = Self::send(fetcher, reader, request.clone(), false, false).await?;
-        let (facts, mapped, left_out) = sent.ok_or_else(unexplained)?;
+        let sent = Self::send(fetcher, reader, request.clone(), (false, false), outlet).await?;
+        let (facts, mapped, left_out, piece) = sent.ok_or_else(unexplained)?;
         let step = scan.advance_part(&facts, part);
-        Ok(Self { request: None, facts, step, mapped, left_out })
+        Ok(Self { request: None, facts, step, mapped, left_out, piece })
     }
 
     /// What stands for the answer where there is nothing to ask for: the end.
@@ -87,7 +95,7 @@ impl Asked {
         let step = scan.advance_part(&facts, (0, 0));
         let reader = Arc::clone(reader);
         let mapped = tokio::task::spawn_blocking(move || Some(reader.nothing()));
-        Self { request: None, facts, step, mapped, left_out: None }
+        Self { request: None, facts, step, mapped, left_out: None, piece: Piece::WHOLE }
     }
 
     /// Sends a request and reads its answer; none = the window holds too much.
@@ -95,15 +103,16 @@ impl Asked {
         fetcher: &Fetcher,
         reader: &Arc<Reader>,
         request: Request,
-        may_be_past_end: bool,
-        by_token: bool,
+        (may_be_past_end, by_token): (bool, bool),
+        outlet: Option<&Outlet<'_>>,
     ) -> Result<Option<Answered>, Error> {
-        let nothing = |facts: PageFacts, left_out: Option<Error>| {
+        let empty = |facts: PageFacts, left_out: Option<Error>, piece: Piece| {
             let reader = Arc::clone(reader);
-            Ok(Some((facts, tokio::task::spawn_blocking(move || Some(reader.nothing())), left_out)))
+            Ok(Some((facts, tokio::task::spawn_blocking(move || Some(reader.nothing())), left_out, piece)))
         };
+        let nothing = |facts, left_out| empty(facts, left_out, Piece::WHOLE);
         let missing: &[u16] = if may_be_past_end { &[404] } else { &[] };
-        match fetcher.fetch(reader, &request, missing, by_token).await? {
+        match fetcher.fetch(reader, &request, (missing, by_token), outlet).await? {
             Fetched::Verdict(Verdict::Expired) => Err(Error::TokenExpired),
             Fetched::Verdict(Verdict::Split) => Ok(None),
             Fetched::NoSuchPage => nothing(PageFacts { past_end: true, ..PageFacts::default() }, None),
@@ -112,12 +121,15 @@ impl Asked {
                 nothing(PageFacts { left_out: true, ..PageFacts::default() }, Some(why))
             }
             Fetched::LeftOut(why) => Err(why.instead(RuleEnd::PageNeeded)),
+            Fetched::Streamed { facts, .. } => {
+                empty(facts.ok_or_else(unexplained)?, None, outlet.map_or(Piece::WHOLE, Outlet::last))
+            }
             Fetched::Answer { response, accepted } => {
                 let (tell, told) = oneshot::channel();
                 let reader = Arc::clone(reader);
                 let mapped = tokio::task::spawn_blocking(move || reader.read(&request, (&response, accepted), tell));
                 match told.await {
-                    Ok(facts) => Ok(Some((facts?, mapped, None))),
+                    Ok(facts) => Ok(Some((facts?, mapped, None, Piece::WHOLE))),
                     // nothing was told: reading panicked
                     Err(_) => Err(mapped.await.err().map_or_else(unexplained, |error| Error::Bug(error.to_string()))),
                 }
@@ -301,8 +313,15 @@ impl Lanes {
 
     /// The next page; none = the window holds too much.
     async fn fetch_page(&self, lane: Lane, scan: &mut ScanState, reader: &Arc<Reader>) -> Result<Option<Page>, Error> {
-        let Some(fetched) = Asked::ask(&self.fetcher, reader, scan).await? else { return Ok(None) };
+        let outlet = self.outlet(lane, scan, reader);
+        let asked = Asked::ask(&self.fetcher, reader, scan, outlet.as_ref()).await?;
+        let Some(fetched) = asked else { return Ok(None) };
         self.page(lane, scan, reader, fetched).await.map(Some)
+    }
+
+    /// Where the pieces of an answer go that is read while it comes; none where it is read whole.
+    pub(super) fn outlet(&self, lane: Lane, scan: &ScanState, reader: &Reader) -> Option<Outlet<'_>> {
+        reader.way().map(|_| Outlet::of_lane(self, lane, scan))
     }
 
     /// What was asked for, on its way to the store.
@@ -333,7 +352,8 @@ impl Lanes {
             };
             mapped = tokio::spawn(async move { Some(Ok(rows)) });
         }
-        Ok(Page { lane, mapped, after: scan.clone(), done, left_out: fetched.left_out })
+        let (left_out, piece) = (fetched.left_out, fetched.piece);
+        Ok(Page { lane, mapped, after: scan.clone(), done, left_out, piece })
     }
 
     /// Reads window after window, several at once. One that fails does not keep the others from being read: only it is read again.

@@ -8,6 +8,7 @@ mod detail;
 mod ends;
 mod error;
 mod event;
+mod facts;
 mod fanout;
 mod fetch;
 mod job;
@@ -19,6 +20,7 @@ mod render;
 mod report;
 mod rules;
 mod run;
+mod stream;
 mod sync;
 mod writer;
 

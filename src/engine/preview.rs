@@ -5,19 +5,21 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::answer::Mapped;
+use super::answer::{Mapped, Reader};
 use super::clock::system_clock;
 use super::detail;
 use super::fanout::{Items, Origin, RowsOf};
 use super::fetch::{Fetched, Fetcher};
 use super::lane::{Partition, reader, unexplained};
 use super::render;
+use super::stream::Outlet;
 use super::sync::first_mark;
 use super::{Error, Observer};
 use crate::plan::SyncPlan;
 use crate::record::Batch;
-use crate::remote::{Access, Client, CredentialStore};
-use crate::scan::{Lane, OpenWindow, Part, ScanState, Step, Wish, begin};
+use crate::remote::{Access, Client, CredentialStore, Request};
+use crate::scan::{Lane, OpenWindow, PageFacts, Part, ScanState, Step, Wish, begin};
+use crate::store;
 
 /// What a sync would ask and keep.
 #[derive(Debug)]
@@ -90,27 +92,28 @@ pub async fn preview(
     };
     let reader = Arc::new(reader(plan, client.clone(), lane, &scan, (range.as_ref(), &partition)));
     let mut preview = Preview { requests: Vec::new(), batches: Vec::new(), more: true };
-    while preview.more && scan.pages < pages_max {
+    let mut is_whole = true;
+    while preview.more && is_whole && scan.pages < pages_max {
         let request = render::request(plan, &plan.list, &reader.shared, &scan)?;
-        let fetched = fetcher.fetch(&reader, &request, &[], false).await?;
-        let Fetched::Answer { response, accepted } = fetched else { break };
-        let mut shown = PreviewRequest {
+        let outlet = reader.way().map(|_| Outlet::sample(&store::folder_of(database)));
+        let fetched = fetcher.fetch(&reader, &request, (&[], false), outlet.as_ref()).await?;
+        let Some(came) = came(&reader, &request, fetched, outlet.as_ref()).await? else { break };
+        let Came { facts, mapped, records, status, bytes } = came;
+        preview.requests.push(PreviewRequest {
             line: client.masked(&request),
             headers: client.masked_headers(&request),
             body: request.body.as_ref().map(|(_, body)| client.redact(&String::from_utf8_lossy(body))),
-            status: response.status,
-            bytes: response.body.len(),
-            records: 0,
+            status,
+            bytes,
+            records,
+        });
+        is_whole = facts.is_some();
+        preview.more = match &facts {
+            Some(facts) => reader.advance(&mut scan, facts)? == Step::More,
+            None => true,
         };
-        let (tell, told) = oneshot::channel();
-        let reading = Arc::clone(&reader);
-        let batch = tokio::task::spawn_blocking(move || reading.read(&request, (&response, accepted), tell));
-        let facts = told.await.map_err(|_| unexplained())??;
-        shown.records = facts.records;
-        preview.requests.push(shown);
-        preview.more = reader.advance(&mut scan, &facts)? == Step::More;
-        if let Some(batch) = batch.await.map_err(|error| Error::Bug(error.to_string()))? {
-            let mapped = match batch? {
+        if let Some(mapped) = mapped {
+            let mapped = match mapped {
                 Mapped::Bare(bare) => detail::complete(&fetcher, &reader, bare, None).await?,
                 mapped => mapped,
             };
@@ -122,4 +125,40 @@ pub async fn preview(
         }
     }
     Ok(preview)
+}
+
+/// What came of a request.
+struct Came {
+    /// what it says about the next page; none where there is more of it than is shown
+    facts: Option<PageFacts>,
+    mapped: Option<Mapped>,
+    records: u64,
+    status: u16,
+    bytes: usize,
+}
+
+/// An answer, mapped; none where there is none to show.
+async fn came(
+    reader: &Arc<Reader>,
+    request: &Request,
+    fetched: Fetched,
+    outlet: Option<&Outlet<'_>>,
+) -> Result<Option<Came>, Error> {
+    Ok(Some(match fetched {
+        Fetched::Answer { response, accepted } => {
+            let (status, bytes) = (response.status, response.body.len());
+            let (tell, told) = oneshot::channel();
+            let (reading, request) = (Arc::clone(reader), request.clone());
+            let mapped = tokio::task::spawn_blocking(move || reading.read(&request, (&response, accepted), tell));
+            let facts = told.await.map_err(|_| unexplained())??;
+            let mapped = mapped.await.map_err(|error| Error::Bug(error.to_string()))?.transpose()?;
+            Came { records: facts.records, facts: Some(facts), mapped, status, bytes }
+        }
+        Fetched::Streamed { facts, status, bytes } => {
+            let (mapped, sampled) = outlet.and_then(Outlet::sampled).unzip();
+            let records = facts.as_ref().map_or(sampled.unwrap_or(0), |facts| facts.records);
+            Came { facts, mapped, records, status, bytes: usize::try_from(bytes).unwrap_or(usize::MAX) }
+        }
+        Fetched::NoSuchPage | Fetched::Verdict(_) | Fetched::Empty | Fetched::LeftOut(_) => return Ok(None),
+    }))
 }

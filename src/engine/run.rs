@@ -1,7 +1,7 @@
 //! A run: the chosen syncs, a few at once, one writer for all.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -17,6 +17,7 @@ use super::{Clock, Error, Event, Observer};
 use crate::plan::{Budget, LevelPlan, LevelSource, PublishPlan, SyncId, SyncPlan, limits};
 use crate::remote::{Access, Client, CredentialStore, Script, Sockets};
 use crate::scan::Wish;
+use crate::store;
 
 /// How to run.
 pub struct Options {
@@ -86,6 +87,7 @@ async fn start(syncs: &[Arc<SyncPlan>], options: Options, offline: Option<Offlin
     let run_id = run_id(started);
     let watcher = Arc::clone(&observer);
     let waiting = Box::new(move |holder: &str| watcher(None, Event::Locked { holder: holder.to_owned() }));
+    let folder: Arc<Path> = store::folder_of(&database).into();
     let (writer, thread) = Writer::start(database, waiting).await?;
     let mut clients = Clients::new(offline);
     let permits = Arc::new(Semaphore::new(limits::SYNCS_AT_ONCE));
@@ -106,6 +108,7 @@ async fn start(syncs: &[Arc<SyncPlan>], options: Options, offline: Option<Offlin
             clock: Arc::clone(&clock),
             stop: stop.clone(),
             group_age_max,
+            folder: Arc::clone(&folder),
         };
         let permits = Arc::clone(&permits);
         running.spawn(async move {

@@ -3,6 +3,7 @@
 //! A run reads the list of deletions first, if there is one, then the records, whole or window by window, then the list of all ids if it is
 //! due. Deletions come first because a record that has come back must win over the news that it had gone.
 
+use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +48,8 @@ pub(super) struct Task {
     /// true once the run should stop between two commits
     pub(super) stop: watch::Receiver<bool>,
     pub(super) group_age_max: Duration,
+    /// the folder of the DuckDB file
+    pub(super) folder: Arc<Path>,
 }
 
 impl Task {

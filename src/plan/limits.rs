@@ -42,6 +42,20 @@ pub const TEMPLATE_BYTES_MAX: usize = 1 << 20;
 
 /// Bytes of one response body, after decompression.
 pub const RESPONSE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of one answer whose records are read while it comes: as they come, and again of all that is unpacked from them.
+pub const STREAM_BYTES_MAX: u64 = 64 << 30;
+/// The longest time that one such answer may take; between two pieces of it there is the time of `timeout.request`.
+pub const STREAM_TIME_MAX: Duration = Duration::from_secs(24 * 3_600);
+/// Pieces of such an answer that have come and are not read yet; a piece has as much as came at once, up to a few hundred KiB.
+pub const STREAM_PIECES_IN_FLIGHT: usize = 2;
+/// Records of such an answer that are mapped at once.
+pub const STREAM_RECORDS_AT_ONCE: usize = 1_000;
+/// Bytes of such an answer that are mapped at once; one record may be more.
+pub const STREAM_BYTES_AT_ONCE: usize = 2 << 20;
+/// Bytes of one record of such an answer as it is written: white space, escapes and names are more than what `RECORD_BYTES_MAX` counts.
+pub const RECORD_TEXT_BYTES_MAX: usize = 16 << 20;
+/// Bytes of a zip that is kept on disk while its files are read: the list of them stands at its end.
+pub const SPOOL_BYTES_MAX: u64 = 16 << 30;
 /// Header lines of one answer over HTTP/1.1. (The whole head has at most 408 KiB there, which is hyper's bound.)
 pub const RESPONSE_HEADERS_MAX: usize = 100;
 /// Bytes of all header lines of one answer over HTTP/2, as RFC 9113 counts them.

@@ -1,34 +1,46 @@
 //! An answer in its format, as one JSON value.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
 
-use encoding_rs::Encoding;
-use quick_xml::Reader;
-use quick_xml::events::{BytesStart, Event};
+use ::csv::StringRecord;
 
-use super::decode::{BOM, DecodeError, DecodeErrorKind, LINEAR_MEMBERS_MAX, parse};
+use super::decode::{BOM, DecodeError, DecodeErrorKind, parse};
+use super::elements::Elements;
 use super::json::Json;
-use crate::plan::{Format, limits};
+use super::separated::{Form, Separated, row};
+use super::stream::StreamError;
+use crate::plan::Format;
 
-/// The value that a body is, whose files are `files` (see `record::unpack`).
+/// Hands out the value that a body is, whose files are `files` (see `record::unpack`), or what a file is instead, and where.
 ///
 /// - `json`: the value itself; of several files the list of theirs, where lists are joined.
 /// - `ndjson`: the list of the lines that are not empty.
 /// - `csv`: the list of the rows, each a map by the names of the columns; an empty field is null.
 /// - `xml`: the map of the outermost element.
 /// - `text`: a list of `{ "text": … }`, one for each file.
-///
-/// # Errors
-/// What a file is instead, and where.
-pub fn decode<'b>(format: &Format, files: &'b [Cow<'_, [u8]>]) -> Result<Json<'b>, DecodeError> {
+pub fn decode_with<T>(
+    format: &Format,
+    files: &[Cow<'_, [u8]>],
+    then: impl FnOnce(Result<Json<'_>, DecodeError>) -> T,
+) -> T {
+    let Format::Csv { delimiter, columns, skip, encoding } = format else { return then(decode(format, files)) };
+    let form = Form { delimiter: *delimiter, columns: columns.as_deref(), skip: *skip, encoding };
+    let tables: Result<Vec<Table>, _> = files.iter().map(|file| table(file, form)).collect();
+    // the rows borrow the names: a copy in each of them would be many times the body
+    match &tables {
+        Ok(tables) => {
+            let rows = tables.iter().flat_map(|(names, rows)| rows.iter().map(|one| row(names, one)));
+            then(Ok(Json::Array(rows.collect())))
+        }
+        Err(error) => then(Err(wrong(error.clone()))),
+    }
+}
+
+fn decode<'b>(format: &Format, files: &'b [Cow<'_, [u8]>]) -> Result<Json<'b>, DecodeError> {
     let each = |file: &'b Cow<'_, [u8]>| match format {
         Format::Json => parse(file),
-        Format::Ndjson => lines(file).map(Json::Array),
-        Format::Csv { delimiter, columns, skip, encoding } => {
-            rows(file, *delimiter, columns.as_deref(), *skip, encoding).map(Json::Array)
-        }
-        Format::Xml { lists } => xml(file, lists),
+        Format::Ndjson | Format::Csv { .. } => lines(file).map(Json::Array),
+        Format::Xml { lists } => xml(file, lists).map_err(wrong),
         Format::Text => {
             let text = String::from_utf8_lossy(file.strip_prefix(BOM).unwrap_or(file));
             Ok(Json::Array(vec![Json::Object(vec![("text".into(), Json::String(text))])]))
@@ -60,196 +72,31 @@ fn lines(file: &[u8]) -> Result<Vec<Json<'_>>, DecodeError> {
     Ok(records)
 }
 
-fn rows<'b>(
-    file: &'b [u8],
-    delimiter: u8,
-    columns: Option<&[String]>,
-    skip: u32,
-    encoding: &str,
-) -> Result<Vec<Json<'b>>, DecodeError> {
-    let fault = |line: u64, text: String| {
-        let line = usize::try_from(line).unwrap_or(usize::MAX);
-        DecodeError::of(DecodeErrorKind::Rows, (line, 1, 0), format!("{text} (line {line})"))
-    };
-    let known = Encoding::for_label(encoding.as_bytes()).unwrap_or(encoding_rs::UTF_8);
-    let (text, _, is_wrong) = known.decode(file);
-    if is_wrong {
-        return Err(fault(1, format!("the rows are not in the encoding `{encoding}`")));
+/// The rows of a file, with the names of their columns.
+type Table = (Vec<String>, Vec<StringRecord>);
+
+fn table(file: &[u8], form: Form<'_>) -> Result<Table, StreamError> {
+    let (mut rows, mut all, mut some) = (Separated::new(file, form), Vec::new(), Vec::new());
+    while rows.next(&mut some)? {
+        all.append(&mut some);
     }
-    let mut reader =
-        csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(text.as_bytes());
-    let mut names: Option<Vec<String>> = columns.map(<[String]>::to_vec);
-    let (mut records, mut row) = (Vec::new(), csv::StringRecord::new());
-    let mut passed = 0;
-    while reader.read_record(&mut row).map_err(|error| fault(line_of(&error), error.to_string()))? {
-        let line = row.position().map_or(0, csv::Position::line);
-        if passed < skip {
-            passed += 1;
-            continue;
-        }
-        let Some(names) = &names else {
-            names = Some(named(&row).map_err(|name| fault(line, format!("the column `{name}` stands twice")))?);
-            continue;
-        };
-        if row.len() > names.len() {
-            return Err(fault(line, format!("a row has {} values, and there are {} columns", row.len(), names.len())));
-        }
-        let value = |field: &str| match field {
-            "" => Json::Null,
-            field => Json::String(Cow::Owned(field.to_owned())),
-        };
-        let members = names.iter().zip(row.iter()).map(|(name, field)| (Cow::Owned(name.clone()), value(field)));
-        records.push(Json::Object(members.collect()));
-    }
-    Ok(records)
+    Ok((rows.names().to_vec(), all))
 }
 
-fn line_of(error: &csv::Error) -> u64 {
-    error.position().map_or(1, csv::Position::line)
+fn xml(file: &[u8], lists: &[String]) -> Result<Json<'static>, StreamError> {
+    let mut elements = Elements::new(file, lists, &[]);
+    while elements.next()?.is_some() {}
+    elements.rest()
 }
 
-/// The names that a row gives the columns; the one that stands twice.
-fn named<'r>(row: &'r csv::StringRecord) -> Result<Vec<String>, String> {
-    let mut seen = HashSet::with_capacity(row.len());
-    let name = |name: &'r str| {
-        let name = name.trim();
-        if seen.insert(name) { Ok(name.to_owned()) } else { Err(name.to_owned()) }
-    };
-    row.iter().map(name).collect()
-}
-
-/// Elements as JSON: a map of attributes (`@name`), children and text (`#text`); one with text alone is that text, one without anything null.
-#[derive(Default)]
-struct Element {
-    name: String,
-    members: Vec<(Cow<'static, str>, Json<'static>)>,
-    /// where the member of a name is, kept once they are too many to look for one by one
-    places: HashMap<String, usize>,
-    text: String,
-}
-
-impl Element {
-    fn put(&mut self, name: String, value: Json<'static>, lists: &[String]) {
-        match self.place(&name).and_then(|at| self.members.get_mut(at)) {
-            Some((_, Json::Array(items))) => items.push(value),
-            Some((_, first)) => *first = Json::Array(vec![std::mem::take(first), value]),
-            None if lists.contains(&name) => self.add(name, Json::Array(vec![value])),
-            None => self.add(name, value),
+/// What was wrong, of a body that is there whole.
+fn wrong(error: StreamError) -> DecodeError {
+    match error {
+        StreamError::Decode { error, .. } => error,
+        StreamError::Broken | StreamError::Ended | StreamError::Scratch(_) | StreamError::Encoding => {
+            DecodeError::of(DecodeErrorKind::Archive, (1, 1, 0), "the body cannot be read".to_owned())
         }
     }
-
-    fn place(&self, name: &str) -> Option<usize> {
-        match self.places.is_empty() {
-            true => self.members.iter().position(|(known, _)| known == name),
-            false => self.places.get(name).copied(),
-        }
-    }
-
-    /// Adds a member whose name none has yet.
-    fn add(&mut self, name: String, value: Json<'static>) {
-        self.members.push((Cow::Owned(name), value));
-        if self.members.len() > LINEAR_MEMBERS_MAX {
-            let known = self.places.len();
-            let new = self.members.iter().enumerate().skip(known).map(|(at, (name, _))| (name.to_string(), at));
-            self.places.extend(new);
-        }
-    }
-
-    fn value(mut self) -> Json<'static> {
-        let text = self.text.trim();
-        match (self.members.is_empty(), text.is_empty()) {
-            (true, true) => Json::Null,
-            (true, false) => Json::String(Cow::Owned(text.to_owned())),
-            (false, true) => Json::Object(self.members),
-            (false, false) => {
-                let text = Json::String(Cow::Owned(text.to_owned()));
-                self.members.push(("#text".into(), text));
-                Json::Object(self.members)
-            }
-        }
-    }
-}
-
-fn xml(file: &[u8], lists: &[String]) -> Result<Json<'static>, DecodeError> {
-    let mut reader = Reader::from_reader(file);
-    let mut open: Vec<Element> = vec![Element::default()];
-    loop {
-        let at = usize::try_from(reader.buffer_position()).unwrap_or(usize::MAX);
-        let fault = |text: &dyn std::fmt::Display| {
-            let line = file.get(..at).unwrap_or(file).split(|byte| *byte == b'\n').count();
-            let message = format!("the body is no XML: {text} (line {line})");
-            DecodeError::of(DecodeErrorKind::Elements, (line, 1, at), message)
-        };
-        match reader.read_event().map_err(|error| fault(&error))? {
-            Event::Start(start) => {
-                if open.len() > limits::JSON_DEPTH_MAX {
-                    return Err(fault(&format!("it nests more than {} elements", limits::JSON_DEPTH_MAX)));
-                }
-                open.push(element(&start).map_err(|error| fault(&error))?);
-            }
-            Event::Empty(start) => {
-                let inner = element(&start).map_err(|error| fault(&error))?;
-                if let Some(outer) = open.last_mut() {
-                    outer.put(inner.name.clone(), inner.value(), lists);
-                }
-            }
-            Event::End(_) => {
-                if let (Some(inner), Some(outer)) = (open.pop(), open.last_mut()) {
-                    outer.put(inner.name.clone(), inner.value(), lists);
-                }
-            }
-            Event::Text(text) => {
-                let text = text.decode().map_err(|error| fault(&error))?;
-                open.last_mut().into_iter().for_each(|element| element.text.push_str(&text));
-            }
-            Event::CData(text) => {
-                let text = text.decode().map_err(|error| fault(&error))?;
-                open.last_mut().into_iter().for_each(|element| element.text.push_str(&text));
-            }
-            Event::GeneralRef(name) => {
-                // only those that XML itself has: a document's own entities can grow without bound
-                let resolved = match name.resolve_char_ref().map_err(|error| fault(&error))? {
-                    Some(c) => c.to_string(),
-                    None => {
-                        let name = name.decode().map_err(|error| fault(&error))?;
-                        let known = quick_xml::escape::resolve_predefined_entity(&name);
-                        known.ok_or_else(|| fault(&format!("`&{name};` is no entity of XML")))?.to_owned()
-                    }
-                };
-                open.last_mut().into_iter().for_each(|element| element.text.push_str(&resolved));
-            }
-            Event::Eof => break,
-            Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
-        }
-    }
-    match open.pop() {
-        Some(top) if open.is_empty() && !top.members.is_empty() => Ok(Json::Object(top.members)),
-        Some(top) if open.is_empty() => {
-            let text = if top.text.trim().is_empty() { "it is empty" } else { "it has no element" };
-            Err(DecodeError::of(DecodeErrorKind::Elements, (1, 1, 0), format!("the body is no XML: {text}")))
-        }
-        inner => {
-            let name = inner.map(|element| element.name).unwrap_or_default();
-            let message = format!("the body is no XML: it ends in the middle of `{name}`");
-            Err(DecodeError::of(DecodeErrorKind::Elements, (1, 1, file.len()), message))
-        }
-    }
-}
-
-fn element(start: &BytesStart<'_>) -> Result<Element, String> {
-    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).map_err(|_| "a name is no UTF-8".to_owned());
-    let mut element = Element { name: text(start.name().as_ref())?, ..Element::default() };
-    // the reader's own check compares each name with all before it
-    for attribute in start.attributes().with_checks(false) {
-        let attribute = attribute.map_err(|error| error.to_string())?;
-        let name = format!("@{}", text(attribute.key.as_ref())?);
-        if element.place(&name).is_some() {
-            return Err(format!("the attribute `{}` stands twice", &name[1..]));
-        }
-        let value = attribute.unescape_value().map_err(|error| error.to_string())?;
-        element.add(name, Json::String(Cow::Owned(value.into_owned())));
-    }
-    Ok(element)
 }
 
 #[cfg(test)]
@@ -259,8 +106,12 @@ mod tests {
     use super::*;
 
     fn decoded(format: &Format, body: &str) -> Result<Value, String> {
-        let files = [Cow::Borrowed(body.as_bytes())];
-        decode(format, &files).map(|json| json.to_serde()).map_err(|error| error.to_string())
+        of(format, &[body.as_bytes()])
+    }
+
+    fn of(format: &Format, files: &[&[u8]]) -> Result<Value, String> {
+        let files: Vec<_> = files.iter().map(|file| Cow::Borrowed(*file)).collect();
+        decode_with(format, &files, |json| json.map(|json| json.to_serde()).map_err(|error| error.to_string()))
     }
 
     fn csv() -> Format {
@@ -288,9 +139,8 @@ mod tests {
             skip: 2,
             encoding: "windows-1252".to_owned(),
         };
-        let files = [Cow::Borrowed(&b"report of today\nA;B\n1;caf\xe9\n"[..])];
-        let found = decode(&other, &files).map(|json| json.to_serde());
-        assert_eq!(found.ok(), Some(json!([{ "a": "1", "b": "caf\u{e9}" }])));
+        let found = of(&other, &[b"report of today\nA;B\n1;caf\xe9\n"]);
+        assert_eq!(found, Ok(json!([{ "a": "1", "b": "caf\u{e9}" }])));
         assert_eq!(decoded(&csv(), ""), Ok(json!([])));
         assert_eq!(decoded(&csv(), "id\n"), Ok(json!([])));
         for (body, reason) in [
@@ -299,8 +149,7 @@ mod tests {
         ] {
             assert_eq!(decoded(&csv(), body), Err(reason.to_owned()));
         }
-        let wrong = [Cow::Borrowed(&b"id\n\xff\xfe\n"[..])];
-        assert!(decode(&csv(), &wrong).unwrap_err().to_string().contains("not in the encoding `utf-8`"));
+        assert!(of(&csv(), &[b"id\n\xff\xfe\n"]).unwrap_err().contains("not in the encoding `utf-8`"));
     }
 
     #[test]
@@ -350,11 +199,9 @@ mod tests {
 
     #[test]
     fn several_files_are_one_list() {
-        let files = [Cow::Borrowed(&b"[1,2]"[..]), Cow::Borrowed(&b"{\"a\":3}"[..])];
-        assert_eq!(decode(&Format::Json, &files).map(|json| json.to_serde()).ok(), Some(json!([1, 2, { "a": 3 }])));
-        let texts = [Cow::Borrowed(&b"a"[..]), Cow::Borrowed(&b"b"[..])];
-        let found = decode(&Format::Text, &texts).map(|json| json.to_serde());
-        assert_eq!(found.ok(), Some(json!([{ "text": "a" }, { "text": "b" }])));
-        assert_eq!(decode(&Format::Json, &[]).map(|json| json.to_serde()).ok(), Some(json!([])), "an empty archive");
+        assert_eq!(of(&Format::Json, &[b"[1,2]", b"{\"a\":3}"]), Ok(json!([1, 2, { "a": 3 }])));
+        assert_eq!(of(&Format::Text, &[b"a", b"b"]), Ok(json!([{ "text": "a" }, { "text": "b" }])));
+        assert_eq!(of(&Format::Json, &[]), Ok(json!([])), "an empty archive");
+        assert_eq!(of(&csv(), &[b"a\n1\n", b"b\n2\n"]), Ok(json!([{ "a": "1" }, { "b": "2" }])), "each has its names");
     }
 }

@@ -11,14 +11,19 @@ pub mod keys;
 pub mod map;
 pub mod number;
 pub mod select;
+pub mod stream;
 pub mod surrogate;
 pub mod unpack;
 
+mod archive;
+mod chunks;
+mod elements;
 mod excerpt;
 mod page;
 mod query;
 mod raw;
 mod row;
+mod separated;
 mod time;
 
 #[cfg(test)]
@@ -27,10 +32,11 @@ mod tests;
 pub use batch::{Batch, Children, Fate, Keys, Quarantined};
 pub use columns::arrow_type;
 pub use decode::{DecodeError, DecodeErrorKind, parse};
-pub use format::decode;
+pub use format::decode_with;
 pub use json::Json;
 pub use keys::KeyReader;
 pub use map::{MapError, Mapper, MarkReader, Presence, Standing};
 pub use raw::Raw;
 pub use select::{first, matches, select};
+pub use stream::{StreamError, stream};
 pub use unpack::unpack;

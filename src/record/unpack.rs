@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io::{Cursor, Read};
 
+use super::archive::Archive;
 use super::decode::{DecodeError, DecodeErrorKind};
 use crate::plan::limits;
 
@@ -39,25 +40,28 @@ pub fn unpack(body: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, DecodeError> {
 }
 
 fn is_packed(file: &[u8]) -> bool {
-    file.starts_with(&[0x1f, 0x8b]) || file.starts_with(b"PK\x03\x04") || file.starts_with(b"PK\x05\x06")
+    is_gzip(file) || is_zip(file)
+}
+
+/// Whether a file that begins so is a gzip.
+pub(super) fn is_gzip(head: &[u8]) -> bool {
+    head.starts_with(&[0x1f, 0x8b])
+}
+
+/// Whether a file that begins so is a zip.
+pub(super) fn is_zip(head: &[u8]) -> bool {
+    head.starts_with(b"PK\x03\x04") || head.starts_with(b"PK\x05\x06")
 }
 
 fn one(file: &[u8], left: &mut usize) -> Result<Vec<Vec<u8>>, DecodeError> {
-    if file.starts_with(&[0x1f, 0x8b]) {
+    if is_gzip(file) {
         // several members in a row are one file (RFC 1952, 2.2)
         return Ok(vec![read(flate2::read::MultiGzDecoder::new(file), left)?]);
     }
-    let mut archive = zip::ZipArchive::new(Cursor::new(file)).map_err(|error| broken(&error.to_string()))?;
-    if archive.len() > limits::ARCHIVE_FILES_MAX {
-        return Err(broken(&format!("it has more than {} files", limits::ARCHIVE_FILES_MAX)));
-    }
-    let mut files = Vec::with_capacity(archive.len());
-    for at in 0..archive.len() {
-        let entry = archive.by_index(at).map_err(|error| broken(&error.to_string()))?;
-        // folders, and what an Apple computer keeps beside each file
-        if entry.is_file() && !entry.name().starts_with("__MACOSX/") {
-            files.push(read(entry, left)?);
-        }
+    let mut archive = Archive::open(Cursor::new(file)).map_err(|error| broken(&error.to_string()))?;
+    let mut files = Vec::new();
+    while let Some(file) = archive.next_file().map_err(|error| broken(&error.to_string()))? {
+        files.push(read(file, left)?);
     }
     Ok(files)
 }
@@ -75,7 +79,7 @@ fn too_large() -> DecodeError {
     broken(&format!("it holds more than {} MiB", limits::RESPONSE_BYTES_MAX >> 20))
 }
 
-fn broken(reason: &str) -> DecodeError {
+pub(super) fn broken(reason: &str) -> DecodeError {
     DecodeError::of(
         DecodeErrorKind::Archive,
         (1, 1, 0),

@@ -10,6 +10,7 @@ use reqwest::header::{HeaderMap, LOCATION};
 use url::Url;
 
 use super::access::Access;
+use super::body::Body;
 use super::certificates::Certificates;
 use super::credentials::Credentials;
 use super::error::Error;
@@ -31,6 +32,15 @@ struct Inner {
     identity: Identity,
     rate: Rate,
     routes: Arc<Routes>,
+}
+
+/// What a request was answered with.
+#[derive(Debug)]
+pub struct Answered<'c> {
+    /// without a body where that is still open
+    pub response: Response,
+    /// the body, where it is still open
+    pub body: Option<Body<'c>>,
 }
 
 impl Client {
@@ -70,6 +80,19 @@ impl Client {
     /// # Errors
     /// See [`Error`]; `is_temporary` says whether another attempt makes sense.
     pub async fn send(&self, request: &Request) -> Result<Response, Error> {
+        Ok(self.ask(request, false).await?.response)
+    }
+
+    /// The same, and the body of a success is still open: its time counts from one piece to the next, and it may have up to
+    /// [`limits::STREAM_BYTES_MAX`] bytes. An answer that is no success is there whole.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn open<'c>(&'c self, request: &'c Request) -> Result<Answered<'c>, Error> {
+        self.ask(request, true).await
+    }
+
+    async fn ask<'c>(&'c self, request: &'c Request, streams: bool) -> Result<Answered<'c>, Error> {
         let mut place = self.0.rate.enter().await;
         // a connection without a token takes nothing of its budget
         self.0.identity.session().ready().await?;
@@ -79,15 +102,31 @@ impl Client {
             // the wait may have been longer than a token or a signature is good for
             let keys = self.0.identity.session().ready().await?;
             let outgoing = self.0.identity.fill_in(request, &url, &keys)?;
-            let answer = self.open(request, &url, &outgoing).await?;
-            match redirect_target(&answer, &url) {
-                Some(target) => url = self.follow(request, &url, &outgoing, target)?,
-                None => {
-                    let response = self.read(request, &url, &outgoing, answer).await?;
-                    self.0.rate.landed(place, response.status, |name| response.header(name));
-                    return Ok(Response { token: keys.generation, ..response });
-                }
+            let answer = self.reach(request, &url, &outgoing, streams).await?;
+            if let Some(target) = redirect_target(&answer, &url) {
+                url = self.follow(request, &url, &outgoing, target)?;
+                continue;
             }
+            let (status, headers) = (answer.status().as_u16(), lossy(answer.headers()));
+            let kept = self.0.identity.without_secrets(request, &url);
+            let mut response = Response { status, headers, body: Bytes::new(), url: kept, token: keys.generation };
+            if streams && matches!(status, 200..300) && status != 204 {
+                self.0.rate.answered(&place, status, |name| response.header(name));
+                let body = Body::new((self, request), url, outgoing, answer, place);
+                return Ok(Answered { response, body: Some(body) });
+            }
+            let wait = self.0.connection.timeout_request;
+            let whole = self.read(request, &url, &outgoing, answer);
+            response.body = match streams {
+                // the timeout of the request itself is that of a stream
+                true => match tokio::time::timeout(wait, whole).await {
+                    Ok(body) => body?,
+                    Err(_) => return Err(self.too_slow(request, &url, "no whole answer", wait)),
+                },
+                false => whole.await?,
+            };
+            self.0.rate.answered(&place, status, |name| response.header(name));
+            return Ok(Answered { response, body: None });
         }
         let reason = format!("redirected more than {} times", limits::REDIRECTS_MAX);
         Err(Error::Redirect { request: self.masked(request), reason, hint: "is the URL right?".to_owned() })
@@ -119,6 +158,11 @@ impl Client {
     /// The request in one line, secrets masked: `GET https://api.example.com/v1/items?limit=100&key=***`.
     pub fn masked(&self, request: &Request) -> String {
         self.0.identity.masked(request, &request.url)
+    }
+
+    /// The same at this URL.
+    pub(super) fn masked_at(&self, request: &Request, url: &Url) -> String {
+        self.0.identity.masked(request, url)
     }
 
     /// The request's headers as they will be sent, those with secrets as `***`. Names are lowercase.
@@ -238,15 +282,30 @@ impl Client {
     }
 
     /// Sends one request and reads the head of its answer.
-    async fn open(&self, request: &Request, url: &Url, outgoing: &Outgoing) -> Result<reqwest::Response, Error> {
+    async fn reach(
+        &self,
+        request: &Request,
+        url: &Url,
+        outgoing: &Outgoing,
+        streams: bool,
+    ) -> Result<reqwest::Response, Error> {
         let leaving = Leaving {
             method: request.method,
             url: &outgoing.url,
             headers: outgoing.headers.clone(),
             body: request.body.as_ref().map(|(_, body)| body.clone()),
+            lasts: streams.then_some(limits::STREAM_TIME_MAX),
         };
         // with its parameters filled in a URL leads to the same origin
-        let sent = self.0.routes.send(leaving, self.0.identity.trusts(url)).await;
+        let sending = self.0.routes.send(leaving, self.0.identity.trusts(url));
+        let wait = self.0.connection.timeout_request;
+        let sent = match streams {
+            true => match tokio::time::timeout(wait, sending).await {
+                Ok(sent) => sent,
+                Err(_) => return Err(self.too_slow(request, url, "no answer", wait)),
+            },
+            false => sending.await,
+        };
         sent.map_err(|why| match why {
             NoRoute::Refused(refusal) => self.refused(request, url, &refusal),
             NoRoute::Broken(error) | NoRoute::Failed(error) => self.transport_error(request, url, outgoing, error),
@@ -254,19 +313,19 @@ impl Client {
         })
     }
 
+    /// The whole body of an answer.
     async fn read(
         &self,
         request: &Request,
         url: &Url,
         outgoing: &Outgoing,
         mut answer: reqwest::Response,
-    ) -> Result<Response, Error> {
-        let too_large = || Error::ResponseTooLarge { request: self.0.identity.masked(request, url) };
-        if answer.content_length().is_some_and(|length| length > limits::RESPONSE_BYTES_MAX as u64) {
+    ) -> Result<Bytes, Error> {
+        let most = limits::RESPONSE_BYTES_MAX as u64;
+        let too_large = || Error::ResponseTooLarge { request: self.0.identity.masked(request, url), most };
+        if answer.content_length().is_some_and(|length| length > most) {
             return Err(too_large());
         }
-        let status = answer.status().as_u16();
-        let headers = lossy(answer.headers());
         let mut body = BytesMut::new();
         while let Some(chunk) =
             answer.chunk().await.map_err(|error| self.transport_error(request, url, outgoing, error))?
@@ -276,8 +335,7 @@ impl Client {
             }
             body.extend_from_slice(&chunk);
         }
-        let url = self.0.identity.without_secrets(request, url);
-        Ok(Response { status, headers, body: Bytes::from(body), url, token: 0 })
+        Ok(Bytes::from(body))
     }
 
     /// The next URL of a redirect that may be followed.
@@ -336,7 +394,13 @@ impl Client {
         }
     }
 
-    fn transport_error(&self, request: &Request, url: &Url, outgoing: &Outgoing, error: reqwest::Error) -> Error {
+    pub(super) fn transport_error(
+        &self,
+        request: &Request,
+        url: &Url,
+        outgoing: &Outgoing,
+        error: reqwest::Error,
+    ) -> Error {
         let error = error.without_url();
         if let Some(refusal) = network::refusal(&error) {
             return self.refused(request, url, refusal);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::credential_store::StoreError;
-use crate::plan::limits;
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -87,10 +86,12 @@ pub enum Error {
         by_settings: bool,
     },
     /// the body is larger than headwater takes in
-    #[error("{request}: response_too_large: the answer is larger than {} MiB", limits::RESPONSE_BYTES_MAX >> 20)]
+    #[error("{request}: response_too_large: the answer is larger than {} MiB", most >> 20)]
     ResponseTooLarge {
         /// the request, masked
         request: String,
+        /// the bytes that it may have
+        most: u64,
     },
     /// the connection's budget is used up for longer than a run waits; the request was not sent
     #[error("{request} is not sent: {cause}")]

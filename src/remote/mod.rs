@@ -8,6 +8,7 @@ pub(crate) mod token;
 
 mod access;
 mod auth;
+mod body;
 mod certificates;
 mod client;
 mod connecting;
@@ -27,7 +28,8 @@ mod spelling;
 mod transport;
 
 pub use access::{Access, Clock};
-pub use client::Client;
+pub use body::Body;
+pub use client::{Answered, Client};
 pub use connecting::{Authorization, Connecting, Device, NewToken};
 pub use credential_store::{CredentialStore, Entry, Secrets, StoreError};
 pub use credentials::Credentials;

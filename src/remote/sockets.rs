@@ -160,6 +160,8 @@ pub(super) struct Leaving<'a> {
     pub url: &'a Url,
     pub headers: HeaderMap,
     pub body: Option<bytes::Bytes>,
+    /// the time for the answer, where it is not that of every request
+    pub lasts: Option<Duration>,
 }
 
 /// Why a request has no answer.
@@ -187,7 +189,7 @@ impl Routes {
     /// Sends a request, the only place where one leaves, and reads the head of its answer.
     pub async fn send(&self, leaving: Leaving<'_>, gets_credentials: bool) -> Result<reqwest::Response, NoRoute> {
         let guarded = self.network.must_be_guarded(leaving.url).map_err(NoRoute::Refused)?;
-        let Leaving { method, url, mut headers, body } = leaving;
+        let Leaving { method, url, mut headers, body, lasts } = leaving;
         match &self.way {
             Way::Script(script) => {
                 headers.entry(USER_AGENT_HEADER).or_insert(HeaderValue::from_static(USER_AGENT));
@@ -199,6 +201,9 @@ impl Routes {
                 let mut builder = http.request(verb(method), url.clone()).headers(headers);
                 if let Some(body) = body {
                     builder = builder.body(body);
+                }
+                if let Some(lasts) = lasts {
+                    builder = builder.timeout(lasts);
                 }
                 builder.send().await.map_err(NoRoute::Failed)
             }

@@ -51,6 +51,36 @@ pub struct Reply {
     pub cut: Option<usize>,
     /// send the body so many times as chunks, without saying how long it all is
     pub chunks: Option<usize>,
+    /// send what this writes, as chunks
+    pub written: Option<Written>,
+}
+
+/// Writes a body while it is sent.
+#[derive(Clone)]
+pub struct Written(Arc<dyn Fn(&mut dyn Write) -> std::io::Result<()> + Send + Sync>);
+
+impl std::fmt::Debug for Written {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Written")
+    }
+}
+
+/// Each piece is a chunk.
+struct Chunked<'w>(&'w mut TcpStream);
+
+impl Write for Chunked<'_> {
+    fn write(&mut self, piece: &[u8]) -> std::io::Result<usize> {
+        if !piece.is_empty() {
+            write!(self.0, "{:x}\r\n", piece.len())?;
+            self.0.write_all(piece)?;
+            self.0.write_all(b"\r\n")?;
+        }
+        Ok(piece.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
 }
 
 impl Reply {
@@ -69,7 +99,13 @@ impl Reply {
             body: body.to_vec(),
             cut: None,
             chunks: None,
+            written: None,
         }
+    }
+
+    /// A body that is written while it is sent; an error of the writer cuts it.
+    pub fn written(kind: &str, write: impl Fn(&mut dyn Write) -> std::io::Result<()> + Send + Sync + 'static) -> Self {
+        Self { written: Some(Written(Arc::new(write))), chunks: Some(0), ..Self::text(kind, "") }
     }
 
     pub fn status(status: u16, body: &str) -> Self {
@@ -159,7 +195,7 @@ fn serve(stream: TcpStream, current: &Mutex<Arc<Answer>>, log: &Mutex<Vec<Reques
     while let Some(request) = read(&mut reader)? {
         log.lock().expect("not poisoned").push(request.clone());
         let answer = Arc::clone(&current.lock().expect("not poisoned"));
-        let Reply { status, headers, body, cut, chunks } = answer(&request);
+        let Reply { status, headers, body, cut, chunks, written } = answer(&request);
         let length = match chunks {
             Some(_) => "transfer-encoding: chunked".to_owned(),
             None => format!("content-length: {}", body.len()),
@@ -169,6 +205,12 @@ fn serve(stream: TcpStream, current: &Mutex<Arc<Answer>>, log: &Mutex<Vec<Reques
             head.push_str(&format!("{name}: {value}\r\n"));
         }
         writer.write_all(format!("{head}\r\n").as_bytes())?;
+        if let Some(Written(write)) = written {
+            let ended = write(&mut Chunked(&mut writer));
+            if ended.is_err() {
+                return writer.shutdown(Shutdown::Both);
+            }
+        }
         if let Some(times) = chunks {
             for _ in 0..times {
                 write!(writer, "{:x}\r\n", body.len())?;

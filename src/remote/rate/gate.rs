@@ -103,8 +103,8 @@ impl Rate {
         }
     }
 
-    /// Learns from an answer, whatever its status. The request is not in flight any more.
-    pub fn landed<'a>(&self, place: Place<'_>, status: u16, header: impl Fn(&str) -> Option<&'a str>) {
+    /// Learns from the head of an answer, whatever its status. The request is in flight until its place is dropped.
+    pub fn answered<'a>(&self, place: &Place<'_>, status: u16, header: impl Fn(&str) -> Option<&'a str>) {
         let is_refused = status == 429 || status == 503 && header("retry-after").is_some();
         if is_refused {
             place.seat.refused();
@@ -114,8 +114,6 @@ impl Rate {
         if let (Some(headers), Some(sent)) = (&self.headers, place.sent) {
             self.budget.told(sent, &told(headers, header, self.wall_clock()));
         }
-        // the next request may have it now that the budget knows
-        drop(place);
     }
 
     /// How long an answer's headers say that there is nothing left; none where something is, or they do not say.

@@ -6,4 +6,4 @@ mod learned;
 mod places;
 mod told;
 
-pub(super) use gate::{Parked, Rate};
+pub(super) use gate::{Parked, Place, Rate};

@@ -1,0 +1,280 @@
+//! An answer whose records are mapped and handed on while it comes.
+//!
+//! It is one page of the scan in several messages: rows go into commit groups as they come, and the scan moves with the last of them. So a
+//! run that ends in the middle reads the answer from its beginning again, and finds its rows as they were.
+
+use std::io::{self, Read};
+use std::path::Path;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::mpsc;
+
+use super::Error;
+use super::answer::{Mapped, Reader, Records, Rows};
+use super::commit::Message;
+use super::facts::Tail;
+use super::lane::{Lanes, Page, unexplained};
+use crate::plan::{CursorSource, Fact, PageKind, Template, limits};
+use crate::record::stream::{Scratch, Way};
+use crate::record::{Json, StreamError, stream};
+use crate::remote::{self, Body, Request, Response};
+use crate::scan::{Lane, PageFacts, ScanState};
+use crate::store;
+
+/// Which piece of a page of the scan a message has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Piece {
+    /// nothing of the page came before
+    pub(super) begins: bool,
+    /// nothing more comes of it
+    pub(super) ends: bool,
+}
+
+impl Piece {
+    pub(super) const WHOLE: Self = Self { begins: true, ends: true };
+}
+
+/// Takes the records of an answer while it comes.
+pub(super) struct Outlet<'l> {
+    to: To<'l>,
+    /// the folder for what must be on disk meanwhile
+    folder: Arc<Path>,
+    /// something of the answer was handed on
+    begun: AtomicBool,
+}
+
+enum To<'l> {
+    /// the writing side, which knows the scan as it is before the page
+    Lane { lanes: &'l Lanes, lane: Lane, before: Box<ScanState> },
+    /// whoever wants to see the first of them
+    Sample(Mutex<Option<(Mapped, u64)>>),
+}
+
+/// Why the records of an answer did not come to their end.
+pub(super) enum Broken {
+    /// the way to the API
+    Wire(remote::Error),
+    /// what came over it, or the run itself
+    Other(Error),
+    /// nothing: there is enough for a sample
+    Enough,
+}
+
+/// Some of the records, mapped, and how many they are.
+type Part = (Mapped, u64);
+
+impl<'l> Outlet<'l> {
+    pub(super) fn of_lane(lanes: &'l Lanes, lane: Lane, before: &ScanState) -> Self {
+        let to = To::Lane { lanes, lane, before: Box::new(before.clone()) };
+        Self { to, folder: Arc::clone(&lanes.task.folder), begun: AtomicBool::new(false) }
+    }
+
+    /// One that takes the first records and no more.
+    pub(super) fn sample(folder: &Path) -> Self {
+        Self { to: To::Sample(Mutex::default()), folder: folder.into(), begun: AtomicBool::new(false) }
+    }
+
+    /// The records of a sample, mapped, and how many there are.
+    pub(super) fn sampled(&self) -> Option<Part> {
+        match &self.to {
+            To::Lane { .. } => None,
+            To::Sample(first) => first.lock().unwrap_or_else(PoisonError::into_inner).take(),
+        }
+    }
+
+    /// The piece that is left of the page, when its records were read.
+    pub(super) fn last(&self) -> Piece {
+        Piece { begins: !self.begun.load(Ordering::Relaxed), ends: true }
+    }
+
+    async fn take(&self, (mapped, records): Part) -> Result<(), Broken> {
+        let begins = !self.begun.swap(true, Ordering::Relaxed);
+        match &self.to {
+            To::Lane { lanes, lane, before } => {
+                let page = Page {
+                    lane: *lane,
+                    mapped: tokio::spawn(async move { Some(Ok(mapped)) }),
+                    after: ScanState::clone(before),
+                    done: false,
+                    left_out: None,
+                    piece: Piece { begins, ends: false },
+                };
+                lanes.send(Message::Page(Box::new(page))).await.map_err(Broken::Other)
+            }
+            To::Sample(_) if !begins => Err(Broken::Enough),
+            To::Sample(first) => {
+                *first.lock().unwrap_or_else(PoisonError::into_inner) = Some((mapped, records));
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads an answer to its end, from its beginning. Gives what it says about the next page.
+    pub(super) async fn read(
+        &self,
+        reader: &Arc<Reader>,
+        request: &Request,
+        (response, accepted): (&Response, bool),
+        body: &mut Body<'_>,
+    ) -> Result<PageFacts, Broken> {
+        self.begun.store(false, Ordering::Relaxed);
+        let (pieces, come) = mpsc::channel(limits::STREAM_PIECES_IN_FLIGHT);
+        let (hand, mut parts) = mpsc::channel(1);
+        let (own, request, response) = (Arc::clone(reader), request.clone(), response.clone());
+        let (folder, come) = (Arc::clone(&self.folder), Come { from: come, now: Bytes::new(), ended: false });
+        let reading =
+            tokio::task::spawn_blocking(move || own.read_stream(&request, (&response, accepted), come, &folder, &hand));
+        let mut pump = pin!(async move {
+            while let Some(piece) = body.next().await? {
+                if pieces.send(Some(piece)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            // whoever reads no more says why
+            let _ = pieces.send(None).await;
+            Ok(())
+        });
+        let mut pumped = false;
+        loop {
+            tokio::select! {
+                biased;
+                part = parts.recv() => match part {
+                    Some(part) => self.take(part).await?,
+                    // it is read, or cannot be read
+                    None => break,
+                },
+                came = &mut pump, if !pumped => match came {
+                    Ok(()) => pumped = true,
+                    Err(error) => return Err(Broken::Wire(error)),
+                },
+            }
+        }
+        let read = reading.await.map_err(|error| Broken::Other(Error::Bug(error.to_string())))?;
+        read.map_err(Broken::Other)
+    }
+}
+
+impl Reader {
+    /// How the records are found while an answer comes; none where only the whole answer tells what there is to know.
+    pub(super) fn way(&self) -> Option<Way> {
+        let plan = &self.plan;
+        let is_list = match &self.rows {
+            Rows::Models(shares) => shares.iter().all(|share| share.records.is_empty()),
+            Rows::Keys(_) => true,
+            Rows::Items(_) | Rows::Details => false,
+        };
+        let in_header = |fact: &Fact| matches!(fact, Fact::Header(_));
+        let tells = match &self.list.pagination.kind {
+            PageKind::None | PageKind::Link { .. } => true,
+            PageKind::NextUrl { from } => in_header(from),
+            PageKind::Cursor { from, has_more: None, .. } => match from {
+                CursorSource::Fact(from) => in_header(from),
+                CursorSource::LastRecord(_) => true,
+            },
+            PageKind::Offset { total, has_more, .. } => total.is_none() && has_more.is_none(),
+            PageKind::Page { total_pages, total, has_more, .. } => {
+                total_pages.is_none() && total.is_none() && has_more.is_none()
+            }
+            PageKind::Cursor { .. } | PageKind::Relay { .. } => false,
+        };
+        let split = plan.windows().and_then(|(_, window)| window.split.as_ref()).map(|(when, _)| when);
+        let mut conditions = self.list.pagination.stop_when.iter().chain(split);
+        let rules = plan.errors.iter().chain(&plan.connection.errors);
+        let mut rules = rules.filter(|rule| rule.status.is_none_or(|status| status < 300));
+        let whole = !is_list
+            || !tells
+            || plan.token.is_some()
+            || plan.walk.is_some()
+            || !plan.details.is_empty()
+            || conditions.any(names_body)
+            || rules
+                .any(|rule| rule.when.as_ref().is_none_or(names_body) || rule.wait.as_ref().is_some_and(names_body));
+        if whole { None } else { Way::of(&self.list.response.format, &self.list.response.records) }
+    }
+
+    /// Reads the records of a body, maps some at once and hands them on. Gives what the answer says about the next page. Runs on a blocking
+    /// thread.
+    fn read_stream(
+        &self,
+        request: &Request,
+        (response, accepted): (&Response, bool),
+        mut body: Come,
+        folder: &Path,
+        hand: &mpsc::Sender<Part>,
+    ) -> Result<PageFacts, Error> {
+        let way = self.way().ok_or_else(unexplained)?;
+        let (mut tail, mut failed) = (Tail::default(), None);
+        let scratch = || {
+            let place: Box<dyn Scratch> = Box::new(store::scratch(folder)?);
+            Ok(place)
+        };
+        let mut each = |records: &[Json<'_>]| {
+            let records: Vec<&Json<'_>> = records.iter().collect();
+            tail.add(self, &records);
+            let count = records.len() as u64;
+            match self.rows(&Records::all_of(records, &self.rows)) {
+                Ok(mapped) => hand.blocking_send((mapped, count)).is_ok(),
+                Err(error) => {
+                    failed = Some(error);
+                    false
+                }
+            }
+        };
+        let read = stream((&self.list.response.format, &way), &mut body, &scratch, &mut each);
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        let rests = match read {
+            Ok(rests) => rests,
+            Err(StreamError::Decode { error, near }) => return Err(self.not_decodable(request, &near, &error)),
+            Err(StreamError::Scratch(reason)) => {
+                let (doing, source) = ("keep an archive in", io::Error::other(reason));
+                return Err(store::Error::File { doing, path: folder.into(), source }.into());
+            }
+            // whoever gives the bytes or takes the records has gone, and says why
+            Err(StreamError::Broken | StreamError::Ended | StreamError::Encoding) => return Err(unexplained()),
+        };
+        for rest in &rests {
+            let came = tail.records > 0;
+            let records = self.records(request, (response, accepted), (rest, came))?;
+            if !records.all.is_empty() {
+                tail.add(self, &records.all);
+                let count = records.all.len() as u64;
+                hand.blocking_send((self.rows(&records)?, count)).map_err(|_| unexplained())?;
+            }
+        }
+        self.facts(request, response, &Json::Null, &tail)
+    }
+}
+
+/// Whether a template names the body of an answer, or all of it.
+fn names_body(template: &Template) -> bool {
+    let mut names = template.variables().iter();
+    names.any(|name| name == "response" || name == "response.body" || name.starts_with("response.body."))
+}
+
+/// What has come of a body, for whoever reads it.
+struct Come {
+    /// none is the end, without which there is none
+    from: mpsc::Receiver<Option<Bytes>>,
+    now: Bytes,
+    ended: bool,
+}
+
+impl Read for Come {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        while self.now.is_empty() && !self.ended {
+            match self.from.blocking_recv() {
+                Some(Some(piece)) => self.now = piece,
+                Some(None) => self.ended = true,
+                None => return Err(io::ErrorKind::BrokenPipe.into()),
+            }
+        }
+        let read = self.now.len().min(into.len());
+        into.get_mut(..read).unwrap_or_default().copy_from_slice(&self.now.split_to(read));
+        Ok(read)
+    }
+}
