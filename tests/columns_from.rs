@@ -83,3 +83,21 @@ fn a_value_of_another_type_is_quarantined_as_everywhere() {
     let reasons = project.column("SELECT column_name FROM headwater.quarantine");
     assert_eq!(reasons, [json!("tier")]);
 }
+
+#[test]
+fn a_column_can_be_a_place_in_a_list() {
+    let api = Api::start(|_| Reply::json(&json!([[1, "Ann", 7], [2, "Bob", 9]])));
+    let project = Project::simple(
+        &api.url(),
+        "input: { type: object, properties: { columns: { type: array } } }\nrequest: { get: /rows }\nresponse: { records: \"$[*]\" }\n\
+         deletes: { absence: {} }",
+        "key: [id]\ncolumns: { id: { path: \"$[0]\", type: bigint } }\ncolumns_from:\n  each: \"{{ input.columns }}\"\n  name: \"{{ item.name }}\"\n  \
+         path: \"$[{{ item.at }}]\"\n  type: \"{{ item.type }}\"",
+    );
+    let input = "{ columns: [{ name: who, at: 1, type: varchar }, { name: points, at: 2, type: integer }] }";
+    let connection = format!("  one: {{ provider: api, syncs: {{ items: {{ input: {input} }} }} }}\n");
+    project.write("headwater.yaml", format!("database: test.duckdb\nconnections:\n{connection}"));
+    project.run();
+    let rows = project.rows("SELECT id, who, points FROM api.items_live ORDER BY id");
+    assert_eq!(rows, [json!({ "id": 1, "who": "Ann", "points": 7 }), json!({ "id": 2, "who": "Bob", "points": 9 })]);
+}

@@ -59,6 +59,9 @@ fn answer(exports: &Exports, request: &Request) -> Reply {
                 let url = exports.own.lock().expect("a URL").clone();
                 let file = |at: u64| json!({ "url": format!("{url}/files/{at}?signature=0123456789abcdef0123"), "from": 3 * at });
                 let state = *exports.state.lock().expect("a state");
+                if state == "422" {
+                    return Reply::status(422, "{}");
+                }
                 Reply::json(&json!({ "state": state, "rows": 6, "files": [file(0), file(1)] }))
             }
         },
@@ -164,6 +167,16 @@ fn a_job_that_the_api_has_forgotten_is_started_again_and_one_that_failed_is_told
     assert!(report["error"]["message"].to_string().contains("broken"), "{report}");
     *exports.state.lock().expect("a state") = "ready";
     assert_eq!(project.done_at("2024-06-04")["unchanged"], 6);
+}
+
+#[test]
+fn a_job_whose_failure_is_a_status_is_not_asked_for_again() {
+    let (api, project, exports) = start(PARTS, LINES, 1);
+    *exports.state.lock().expect("a state") = "422";
+    project.fails_at("2024-06-01", "http_status");
+    *exports.state.lock().expect("a state") = "ready";
+    assert_eq!(project.done_at("2024-06-02")["added"], 6);
+    assert_eq!(api.asked().iter().filter(|line| line.starts_with("POST")).count(), 2);
 }
 
 #[test]

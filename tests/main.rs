@@ -50,6 +50,7 @@ mod offline;
 mod outputs;
 mod pages;
 mod paths;
+mod positions;
 mod rate_limits;
 mod raw;
 mod reference;

@@ -112,6 +112,25 @@ fn the_examples_of_the_reference_pass() {
     }
 }
 
+/// The syncs that are hardest to say, and the patterns that people begin with.
+#[test]
+fn the_hardest_syncs_and_the_patterns_pass() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    for (example, tests) in [("hardest", 28), ("patterns", 7)] {
+        let project = examples.join(example);
+        let strict = Command::new(env!("CARGO_BIN_EXE_headwater"))
+            .arg("--project")
+            .arg(&project)
+            .args(["check", "--strict"])
+            .output();
+        let strict = strict.expect("the program runs");
+        assert!(strict.status.success(), "{example}: {}", String::from_utf8_lossy(&strict.stdout));
+        let (code, stdout, stderr) = tested(&project, &[]);
+        assert_eq!((code, stderr.as_str()), (0, ""), "{example}: {stdout}");
+        assert_eq!(stdout.matches("ok  ").count(), tests, "{example}: {stdout}");
+    }
+}
+
 #[test]
 fn the_catalogue_is_compiled_as_it_would_be_in_use() {
     let project = Project::simple("https://api.example.com", SYNC, MODEL);

@@ -328,14 +328,18 @@ fn pages(plan: &PagePlan) -> String {
         PageKind::Offset { offset, limit_to, limit, start, total, has_more } => format!(
             "{limit} at a time{}, offset in {} from {start}{}{}",
             sent(limit_to),
-            target(offset),
+            offset.as_ref().map_or("the request, as `page.offset`".to_owned(), target),
             up_to(total),
             more(has_more)
         ),
         PageKind::Page { page, size_to, size, start, total_pages, total, has_more } => {
             let size = size.map(|size| format!("{size} at a time{}, ", sent(size_to))).unwrap_or_default();
             let end = up_to(if total_pages.is_some() { total_pages } else { total });
-            format!("{size}page number in {} from {start}{end}{}", target(page), more(has_more))
+            format!(
+                "{size}page number in {} from {start}{end}{}",
+                page.as_ref().map_or("the request, as `page.number`".to_owned(), target),
+                more(has_more)
+            )
         }
         PageKind::Relay { page_info, after, first } => {
             let size = first.as_ref().map(|(name, size)| format!(", {size} at a time (${name})")).unwrap_or_default();

@@ -9,11 +9,11 @@ use minijinja::value::Serde;
 use serde_json::Value as Json;
 use tokio::sync::oneshot;
 
-use super::Error;
 use super::answer::{Reader, answer_value};
 use super::commit::Message;
 use super::fetch::Fetched;
 use super::lane::{Asked, Ended, Lanes, unexplained};
+use super::{Error, RuleEnd};
 use crate::plan::{DownloadPlan, JobPlan, ListPlan, PagePlan, RequestPlan};
 use crate::remote::{Draft, Request, Response};
 use crate::scan::{Job, Lane, Position, Range, ScanState};
@@ -140,7 +140,7 @@ impl Lanes {
                     *scan = ScanState { job: None, ..scan.again_from_start() };
                     continue;
                 }
-                Err(error @ Error::JobFailed { .. }) => {
+                Err(error) if ends_job(&error) => {
                     scan.job = None;
                     self.hold(lane, scan).await?;
                     return Err(error);
@@ -270,6 +270,16 @@ impl Reader {
         }
         let request = RequestPlan::of_file(&self.list.request);
         Ok(Draft::new(&self.plan.connection.base_url, &request, &self.shared)?.finish(Some(url)))
+    }
+}
+
+/// Whether nobody has to ask for the job again: it has failed, or the API refuses for good to tell of it.
+fn ends_job(error: &Error) -> bool {
+    match error {
+        Error::JobFailed { .. } => true,
+        Error::Status { status, .. } => matches!(status, 400..500) && !matches!(status, 401 | 403 | 408 | 425 | 429),
+        Error::Rule { end, .. } => *end == RuleEnd::Fail,
+        _ => false,
     }
 }
 

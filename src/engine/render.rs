@@ -106,12 +106,17 @@ fn mark_value(kind: MarkKind, format: &TimeFormat, zone: Zone, mark: &Mark) -> V
 
 /// The request for the page at the scan's position.
 pub(super) fn request(plan: &SyncPlan, list: &ListPlan, variables: &Value, scan: &ScanState) -> Result<Request, Error> {
-    let variables = match &scan.position {
-        Position::Cursor(cursor) => {
-            let page = Value::from_pairs([("cursor", Value::from(Serde(cursor)))]);
-            context! { page, ..variables.clone() }
-        }
-        _ => variables.clone(),
+    let position = match (&list.pagination.kind, &scan.position) {
+        (PageKind::Offset { .. }, Position::Offset(at)) => Some(("offset", Value::from(*at))),
+        (PageKind::Offset { start, .. }, _) => Some(("offset", Value::from(*start))),
+        (PageKind::Page { .. }, Position::Page(number)) => Some(("number", Value::from(*number))),
+        (PageKind::Page { start, .. }, _) => Some(("number", Value::from(*start))),
+        (_, Position::Cursor(cursor)) => Some(("cursor", Value::from(Serde(cursor)))),
+        _ => None,
+    };
+    let variables = match position {
+        Some(position) => context! { page => Value::from_pairs([position]), ..variables.clone() },
+        None => variables.clone(),
     };
     let mut draft = Draft::new(&plan.connection.base_url, &list.request, &variables)?;
     match &list.pagination.kind {
@@ -131,7 +136,9 @@ pub(super) fn request(plan: &SyncPlan, list: &ListPlan, variables: &Value, scan:
                 Position::Offset(at) => at,
                 _ => *start,
             };
-            draft.put(offset, &at.into());
+            if let Some(offset) = offset {
+                draft.put(offset, &at.into());
+            }
             if let Some(limit_to) = limit_to {
                 draft.put(limit_to, &(*limit).into());
             }
@@ -141,7 +148,9 @@ pub(super) fn request(plan: &SyncPlan, list: &ListPlan, variables: &Value, scan:
                 Position::Page(number) => number,
                 _ => *start,
             };
-            draft.put(page, &number.into());
+            if let Some(page) = page {
+                draft.put(page, &number.into());
+            }
             if let (Some(size_to), Some(size)) = (size_to, size) {
                 draft.put(size_to, &(*size).into());
             }

@@ -112,6 +112,21 @@ impl Context<'_, '_> {
         }
     }
 
+    /// The same, of a position that can stand in the request itself, as a member of `page`: that is seen where there is a request.
+    fn own_target(
+        &mut self,
+        place: &Place<'_>,
+        what: (&str, &str),
+        query: Option<&String>,
+        header: Option<&String>,
+        body: Option<&String>,
+    ) -> Option<Option<Target>> {
+        if query.is_none() && header.is_none() && body.is_none() {
+            return Some(None);
+        }
+        self.target(place, what, query, header, body).map(Some)
+    }
+
     /// An optional path that must parse where it is written.
     fn sign(&mut self, place: &Place<'_>, key: &str, text: Option<&String>) -> Option<Option<Path>> {
         match text {
@@ -152,12 +167,7 @@ impl Context<'_, '_> {
                 None
             }
         };
-        // without a place of its own it stands in the request as `page.cursor`, which is seen where there is a request
-        let to = if query.is_none() && header.is_none() && body.is_none() {
-            Some(None)
-        } else {
-            self.target(place, ("cursor", "after"), query.as_ref(), header.as_ref(), body.as_ref()).map(Some)
-        };
+        let to = self.own_target(place, ("cursor", "after"), query.as_ref(), header.as_ref(), body.as_ref());
         let has_more = self.sign(place, "has_more", has_more.as_ref());
         let kind = (|| {
             Some(PageKind::Cursor { from: source?, to: to?, replaces_params: *replaces_params, has_more: has_more? })
@@ -167,13 +177,13 @@ impl Context<'_, '_> {
 
     fn offset(&mut self, place: &Place<'_>, spec: &OffsetSpec) -> Option<PagePlan> {
         let OffsetSpec { query, body, limit, limit_param, start, total, has_more, stop, max_pages } = spec;
-        let offset = self.target(place, ("offset", "offset"), query.as_ref(), None, body.as_ref());
+        let offset = self.own_target(place, ("offset", "offset"), query.as_ref(), None, body.as_ref());
         let total = self.sign(place, "total", total.as_ref());
         let has_more = self.sign(place, "has_more", has_more.as_ref());
         let kind = (|| {
             let offset = offset?;
             Some(PageKind::Offset {
-                limit_to: limit_param.clone().map(|name| beside(&offset, name)),
+                limit_to: limit_param.clone().map(|name| beside(offset.as_ref(), name)),
                 offset,
                 limit: *limit,
                 start: *start,
@@ -186,7 +196,7 @@ impl Context<'_, '_> {
 
     fn page(&mut self, place: &Place<'_>, spec: &PageSpec) -> Option<PagePlan> {
         let PageSpec { query, body, start, size, size_param, total_pages, total, has_more, stop, max_pages } = spec;
-        let page = self.target(place, ("page number", "page"), query.as_ref(), None, body.as_ref());
+        let page = self.own_target(place, ("page number", "page"), query.as_ref(), None, body.as_ref());
         let total_pages = self.sign(place, "total_pages", total_pages.as_ref());
         let total = self.sign(place, "total", total.as_ref());
         let has_more = self.sign(place, "has_more", has_more.as_ref());
@@ -201,7 +211,7 @@ impl Context<'_, '_> {
         let kind = (|| {
             let page = page?;
             Some(PageKind::Page {
-                size_to: size_param.clone().map(|name| beside(&page, name)),
+                size_to: size_param.clone().map(|name| beside(page.as_ref(), name)),
                 page,
                 start: start.unwrap_or(1),
                 size: *size,
@@ -228,23 +238,27 @@ impl Context<'_, '_> {
 /// Whether the position of a page has a place in the request. `place` is the pagination or, where that stands in the file of the
 /// provider, the request; where its file has mistakes of form, the place may be what was misspelt.
 pub(super) fn position_has_a_place(sink: &mut Sink, place: &Place<'_>, plan: &PagePlan, request: &RequestPlan) -> bool {
-    let to = match &plan.kind {
-        PageKind::Cursor { to: None, .. } => {
-            if request::request_names(request, "page") {
-                return true;
-            }
-            let message = "it is not said where the cursor goes: `query`, `header` or `body`";
-            let hint = "name the parameter that takes it: `query: after`; or put `{{ page.cursor }}` into the request";
-            let cursor = place.key("cursor");
-            let at = if cursor.node().is_some() { &cursor } else { place };
-            sink.key_error("E062", at, message, Some(hint.to_owned()));
-            return false;
+    let (to, kind, what, member) = match &plan.kind {
+        PageKind::Cursor { to, .. } => (to.as_ref(), "cursor", "cursor", "after"),
+        PageKind::Offset { offset, .. } => (offset.as_ref(), "offset", "offset", "offset"),
+        PageKind::Page { page, .. } => (page.as_ref(), "page", "number", "page"),
+        PageKind::None | PageKind::Link { .. } | PageKind::NextUrl { .. } | PageKind::Relay { .. } => {
+            (None, "", "", "")
         }
-        PageKind::Cursor { to, .. } => to.as_ref(),
-        PageKind::Offset { offset, .. } => Some(offset),
-        PageKind::Page { page, .. } => Some(page),
-        PageKind::None | PageKind::Link { .. } | PageKind::NextUrl { .. } | PageKind::Relay { .. } => None,
     };
+    if to.is_none() && !kind.is_empty() {
+        if request::request_names(request, "page") {
+            return true;
+        }
+        let message = format!("it is not said where the {what} goes: `query`, `header` or `body`");
+        let hint = format!(
+            "name the parameter that takes it: `query: {member}`; or put `{{{{ page.{what} }}}}` into the request"
+        );
+        let own = place.key(kind);
+        let at = if own.node().is_some() { &own } else { place };
+        sink.key_error("E062", at, message, Some(hint));
+        return false;
+    }
     if place.is_broken() {
         return true;
     }
@@ -263,10 +277,10 @@ pub(super) fn position_has_a_place(sink: &mut Sink, place: &Place<'_>, plan: &Pa
 }
 
 /// The size goes where the position goes.
-fn beside(position: &Target, name: String) -> Target {
+fn beside(position: Option<&Target>, name: String) -> Target {
     match position {
-        Target::Query(_) => Target::Query(name),
-        Target::Header(_) => Target::Header(name),
-        Target::Body(_) => Target::Body(name),
+        Some(Target::Query(_)) | None => Target::Query(name),
+        Some(Target::Header(_)) => Target::Header(name),
+        Some(Target::Body(_)) => Target::Body(name),
     }
 }

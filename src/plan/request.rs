@@ -103,7 +103,7 @@ pub(super) fn list(
 ) -> Option<ListPlan> {
     let paged = pagination.or(provider.spec.pagination.as_ref());
     let mut names = open.but(&["page"]);
-    names.extend(matches!(paged, Some(PaginationSpec::Cursor(_))).then_some("page"));
+    names.extend(paged.is_some_and(PaginationSpec::has_position).then_some("page"));
     let open = open.with(&names);
     let request = request(sink, &place.key("request"), request_spec, provider, open);
     let response = response(sink, &place.key("response"), response_spec, open);

@@ -141,7 +141,7 @@ fn names_of(spec: &SyncSpec, pagination: Option<&PaginationSpec>, broken: bool) 
         // a misspelt `incremental` is mistake enough
         "watermark" => incremental.is_some() || broken,
         "window" => incremental.is_some_and(|incremental| incremental.window.is_some()) || broken,
-        "page" => matches!(pagination, Some(PaginationSpec::Cursor(_))),
+        "page" => pagination.is_some_and(PaginationSpec::has_position),
         "parent" => spec.for_each.is_some() || broken,
         "walk" => spec.walk.is_some() || broken,
         _ => true,

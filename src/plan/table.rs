@@ -9,7 +9,8 @@ use serde_json::Value;
 use super::place::{Place, Sink};
 use super::variables::{Variables, template};
 use super::{
-    ChildPlan, ColumnPlan, ColumnSource, ColumnType, ColumnsFrom, ModelPlan, OnInvalid, RowSchema, TimeFormat, words,
+    ChildPlan, ColumnPlan, ColumnSource, ColumnType, ColumnsFrom, ModelPlan, OnInvalid, Path, RowSchema, TimeFormat,
+    words,
 };
 use crate::diagnostic::suggest;
 use crate::spec::{ChildSpec, ColumnSpec, ColumnsFromSpec, ModelSpec, OnInvalidSpec};
@@ -189,7 +190,8 @@ fn columns_from_plan(
     let name = text("name", name.as_ref(), "{{ item }}");
     let path_template = text("path", path.as_ref(), "$['{{ item }}']");
     let column_type = text("type", column_type.as_ref(), "varchar");
-    if let Some(path) = &path_template {
+    // a value is a name, or the number of a place in a list
+    if let Some(path) = path_template.as_ref().filter(|path| Path::parse(&path.sample("0")).is_err()) {
         words::path(sink, &place.key("path"), &path.sample("x"))?;
     }
     if let Some(fixed) = column_type.as_ref().filter(|template| template.is_fixed()) {

@@ -68,7 +68,7 @@ const MEMBERS: [(&str, &[&str]); 7] = [
     ("run", &["started_at"]),
     ("response", &["body", "headers", "status"]),
     ("window", &["start", "end"]),
-    ("page", &["cursor"]),
+    ("page", &["cursor", "offset", "number"]),
     ("job", &["id", "part", "index"]),
     ("request", &["headers", "query", "body"]),
 ];
@@ -80,7 +80,7 @@ const PLACES: [(&str, &str); 14] = [
         "there is a watermark in the request of a sync that has `incremental: { field: $.updated_at }`, and of a `feed` that has `field`",
     ),
     ("window", "there are windows in the request of a sync that has `incremental: { window: { size: 7 days } }`"),
-    ("page", "there is a `page.cursor` in the request of a sync that has `pagination: { cursor: … }`"),
+    ("page", "there is a `page` in the request of a sync that has `pagination: { cursor: … }`, `offset` or `page`"),
     (
         "parent",
         "there is a parent in the request of a sync that has `for_each`, and in columns that only such syncs fill",

@@ -23,12 +23,20 @@ fn cursor() -> PageKind {
 
 fn page(size: Option<u64>) -> PageKind {
     let query = || Target::Query("p".into());
-    PageKind::Page { page: query(), start: 1, size, size_to: None, total_pages: None, total: None, has_more: None }
+    PageKind::Page {
+        page: Some(query()),
+        start: 1,
+        size,
+        size_to: None,
+        total_pages: None,
+        total: None,
+        has_more: None,
+    }
 }
 
 fn offset(limit: u64) -> PageKind {
     let query = || Target::Query("o".into());
-    PageKind::Offset { offset: query(), limit_to: None, limit, start: 0, total: None, has_more: None }
+    PageKind::Offset { offset: Some(query()), limit_to: None, limit, start: 0, total: None, has_more: None }
 }
 
 /// Reads a list of `n` items from a server that caps pages at `cap`; gives how often each item was seen.

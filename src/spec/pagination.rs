@@ -23,6 +23,13 @@ pub enum PaginationSpec {
     Relay(RelaySpec),
 }
 
+impl PaginationSpec {
+    /// Whether the request says where in the list its page is, and may name that as `page`.
+    pub fn has_position(&self) -> bool {
+        matches!(self, Self::Cursor(_) | Self::Offset(_) | Self::Page(_))
+    }
+}
+
 /// The URL of the next page stands in the `Link` header (RFC 8288).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -91,7 +98,7 @@ pub struct CursorSpec {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-exclusive" = [["query", "body"]]))]
 pub struct OffsetSpec {
-    /// The query parameter of the offset.
+    /// The query parameter of the offset. Without `query` and `body`, the request names it as `page.offset`.
     pub query: Option<String>,
     /// The body member of the offset, dotted.
     pub body: Option<String>,
@@ -121,7 +128,7 @@ pub struct OffsetSpec {
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-exclusive" = [["query", "body"]]))]
 pub struct PageSpec {
-    /// The query parameter of the page number.
+    /// The query parameter of the page number. Without `query` and `body`, the request names it as `page.number`.
     pub query: Option<String>,
     /// The body member of the page number, dotted.
     pub body: Option<String>,

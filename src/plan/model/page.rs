@@ -66,8 +66,8 @@ pub enum PageKind {
     },
     /// skip `offset` records
     Offset {
-        /// where the offset goes
-        offset: Target,
+        /// where the offset goes; none = the request names `page.offset`
+        offset: Option<Target>,
         /// where the limit goes, if it is sent
         limit_to: Option<Target>,
         /// records asked for per page
@@ -81,8 +81,8 @@ pub enum PageKind {
     },
     /// page numbers
     Page {
-        /// where the number goes
-        page: Target,
+        /// where the number goes; none = the request names `page.number`
+        page: Option<Target>,
         /// the first number
         start: u64,
         /// records asked for per page

@@ -69,7 +69,7 @@ fn add_tests(environment: &mut Environment<'static>) {
     environment.add_test("iterable", tests::is_iterable);
     environment.add_test("lower", tests::is_lower);
     environment.add_test("mapping", tests::is_mapping);
-    environment.add_test("none", tests::is_none);
+    environment.add_test("none", tests_of_values::is_none);
     environment.add_test("number", tests::is_number);
     environment.add_test("odd", tests::is_odd);
     environment.add_test("sequence", tests::is_sequence);

@@ -21,6 +21,11 @@ pub(super) fn is_in(state: &State<'_, '_>, value: &Value, container: &Value) -> 
     }
 }
 
+/// What has no value is none, whether somebody wrote so or it is not there.
+pub(super) fn is_none(value: &Value) -> bool {
+    is_nothing(value)
+}
+
 pub(super) fn starts_with(value: &Value, start: &Value) -> bool {
     matches!((value.as_str(), start.as_str()), (Some(text), Some(start)) if text.starts_with(start))
 }
