@@ -103,8 +103,11 @@ pub(super) fn list(
 ) -> Option<ListPlan> {
     let paged = pagination.or(provider.spec.pagination.as_ref());
     let mut names = open.but(&["page"]);
-    names.extend(paged.is_some_and(PaginationSpec::has_position).then_some("page"));
-    let open = open.with(&names);
+    let position = paged.and_then(PaginationSpec::position);
+    names.extend(position.map(|_| "page"));
+    let mut members: Vec<_> = open.members.iter().filter(|(name, _)| *name != "page").cloned().collect();
+    members.extend(position.map(|position| ("page", vec![position])));
+    let open = Variables { members: &members, ..open.with(&names) };
     let request = request(sink, &place.key("request"), request_spec, provider, open);
     let response = response(sink, &place.key("response"), response_spec, open);
     let own = place.key("pagination");

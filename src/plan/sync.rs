@@ -141,7 +141,7 @@ fn names_of(spec: &SyncSpec, pagination: Option<&PaginationSpec>, broken: bool) 
         // a misspelt `incremental` is mistake enough
         "watermark" => incremental.is_some() || broken,
         "window" => incremental.is_some_and(|incremental| incremental.window.is_some()) || broken,
-        "page" => pagination.is_some_and(PaginationSpec::has_position),
+        "page" => pagination.and_then(PaginationSpec::position).is_some(),
         "parent" => spec.for_each.is_some() || broken,
         "walk" => spec.walk.is_some() || broken,
         _ => true,
@@ -202,6 +202,7 @@ pub(super) fn sync(
     members.extend(
         walk.iter().filter(|_| !bind.is_hole()).map(|walk| ("walk", walk.bind.keys().map(String::as_str).collect())),
     );
+    members.extend(paged.and_then(PaginationSpec::position).map(|position| ("page", vec![position])));
     let open = Variables { names: &names, config: provider.config.as_ref(), input, members: &members };
     let outputs = outputs(sink, place, (model_spec.as_ref(), outputs_spec.as_deref()), beside, open);
     let asked = asked(sink, place, (request_spec.as_ref(), job_spec.as_ref()), provider, open);

@@ -68,7 +68,7 @@ const MEMBERS: [(&str, &[&str]); 7] = [
     ("run", &["started_at"]),
     ("response", &["body", "headers", "status"]),
     ("window", &["start", "end"]),
-    ("page", &["cursor", "offset", "number"]),
+    ("page", &["cursor"]),
     ("job", &["id", "part", "index"]),
     ("request", &["headers", "query", "body"]),
 ];

@@ -24,9 +24,14 @@ pub enum PaginationSpec {
 }
 
 impl PaginationSpec {
-    /// Whether the request says where in the list its page is, and may name that as `page`.
-    pub fn has_position(&self) -> bool {
-        matches!(self, Self::Cursor(_) | Self::Offset(_) | Self::Page(_))
+    /// The member of `page` that tells the request where in the list its page is, if it does.
+    pub fn position(&self) -> Option<&'static str> {
+        match self {
+            Self::Cursor(_) => Some("cursor"),
+            Self::Offset(_) => Some("offset"),
+            Self::Page(_) => Some("number"),
+            Self::None {} | Self::Link(_) | Self::NextUrl(_) | Self::Relay(_) => None,
+        }
     }
 }
 

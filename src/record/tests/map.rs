@@ -145,7 +145,7 @@ fn what_is_no_object_is_kept_too() {
             ("not_an_object", "null"),
             ("not_an_object", "1"),
             ("not_an_object", "\"x\""),
-            ("not_an_object", "[{\"id\":1}]")
+            ("missing_key", "[{\"id\":1}]")
         ]
     );
 }
