@@ -118,6 +118,23 @@ pub(super) fn shortened(text: &str) -> String {
     text.chars().take(limits::TEST_VALUE_CHARS_MAX - 1).chain(['…']).collect()
 }
 
+/// Two texts in one line each, cut where they are too long to be read, and so that what they differ in is seen.
+pub(super) fn shortened_both(one: &str, other: &str) -> (String, String) {
+    let same = one.chars().zip(other.chars()).take_while(|(one, other)| one == other).count();
+    // a part of what is the same shows where it is
+    let skipped = (same + SAME_SHOWN).saturating_sub(limits::TEST_VALUE_CHARS_MAX / 2);
+    let from = |text: &str| {
+        if skipped == 0 || text.chars().count() <= limits::TEST_VALUE_CHARS_MAX {
+            return shortened(text);
+        }
+        shortened(&format!("…{}", text.chars().skip(skipped).collect::<String>()))
+    };
+    (from(one), from(other))
+}
+
+/// Characters before a difference that are shown.
+const SAME_SHOWN: usize = 20;
+
 fn aligned(lines: &[(Sign, Vec<String>)]) -> Vec<Line> {
     let columns = lines.first().map_or(0, |(_, cells)| cells.len());
     let width = |at: usize| lines.iter().map(|(_, cells)| cells[at].chars().count()).max().unwrap_or(0);

@@ -7,7 +7,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use url::{Url, form_urlencoded};
 
-use super::diff::{Line, Sign, shortened};
+use super::diff::{Line, Sign, shortened, shortened_both};
 use super::run::Failure;
 use super::value::{is_same, plain};
 use crate::plan::{AnswerPlan, ExchangePlan, GivenBody, limits};
@@ -198,26 +198,31 @@ fn body_differences(expected: &Value, asked: &Asked<'_>) -> Vec<Line> {
     };
     let same =
         |expected: &Value, sent: &Value| is_same(None, expected, sent) || (is_form && plain(expected) == plain(sent));
-    let line = |sign, text: String| Line::new(sign, format!("body: {}", shortened(&text)));
     match (expected, &sent) {
         (Value::Object(expected), Some(Value::Object(sent))) => {
             let mut lines = Vec::new();
-            let member = |sign, name: &str, of: &Map<String, Value>| {
-                Some(Line::new(sign, format!("body: {name}: {}", shortened(&of.get(name)?.to_string()))))
-            };
+            let text = |name: &str, of: &Map<String, Value>| of.get(name).map(ToString::to_string);
             let names: BTreeSet<&String> = expected.keys().chain(sent.keys()).collect();
             for name in names {
                 let is_same =
                     matches!((expected.get(name), sent.get(name)), (Some(one), Some(other)) if same(one, other));
                 if !is_same {
-                    lines.extend(member(Sign::Missing, name, expected));
-                    lines.extend(member(Sign::Extra, name, sent));
+                    let (one, other) = (text(name, expected), text(name, sent));
+                    let shown =
+                        shortened_both(one.as_deref().unwrap_or_default(), other.as_deref().unwrap_or_default());
+                    let line = |sign, text| Line::new(sign, format!("body: {name}: {text}"));
+                    lines.extend(one.map(|_| line(Sign::Missing, shown.0)));
+                    lines.extend(other.map(|_| line(Sign::Extra, shown.1)));
                 }
             }
             lines
         }
         (expected, Some(sent)) if same(expected, sent) => Vec::new(),
-        (expected, _) => vec![line(Sign::Missing, plain(expected)), line(Sign::Extra, text.into_owned())],
+        (expected, _) => {
+            let (one, other) = shortened_both(&plain(expected), &text);
+            let line = |sign, text| Line::new(sign, format!("body: {text}"));
+            vec![line(Sign::Missing, one), line(Sign::Extra, other)]
+        }
     }
 }
 

@@ -204,7 +204,12 @@ fn tables(
 fn marks(store: &ReadStore, sync: &SyncPlan, expected: Option<&Value>) -> Result<Option<Failure>, Error> {
     let Some(expected) = expected else { return Ok(None) };
     let expected = plain(expected);
-    let found = store.status()?.into_iter().find(|status| status.id == sync.id).and_then(|status| status.watermark);
+    let found = if sync.token.is_some() {
+        // the token is what the next run asks with
+        store.checkpoint(&sync.id)?.and_then(|checkpoint| checkpoint.token).as_ref().map(plain)
+    } else {
+        store.status()?.into_iter().find(|status| status.id == sync.id).and_then(|status| status.watermark)
+    };
     if found.as_ref().is_some_and(|found| is_same_text(&expected, found)) {
         return Ok(None);
     }

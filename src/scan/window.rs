@@ -83,7 +83,10 @@ impl Windows {
             Some(until) => until.asked_from(plan).max(start.clone().min(until.clone())).before_doubled(clock.zone),
             None => clock.mark(clock.floor(clock.local(start))),
         };
-        let to = clock.mark(clock.floor(whole) + clock.unit);
+        // the unit under way is read too, unless that would be nearer to now than `lag` says
+        let ahead =
+            if lag >= clock.unit && clock.unit > TimeDelta::seconds(1) { TimeDelta::zero() } else { clock.unit };
+        let to = clock.mark(clock.floor(whole) + ahead);
         let until = clock.mark(sure);
         if from < to {
             self.add(Range { from: from.clone(), to });
