@@ -19,6 +19,7 @@
 mod streams;
 mod support;
 
+mod action;
 mod auth_kinds;
 mod bad_input;
 mod budgets;

@@ -1,6 +1,7 @@
 //! The command line: one file per command. It reads arguments, calls the library and prints; the logic is elsewhere.
 
 mod amend;
+mod call;
 mod changes;
 mod check;
 mod connect;
@@ -9,6 +10,7 @@ mod demo;
 mod describe;
 mod dry_run;
 mod explain;
+mod given;
 mod init;
 mod key;
 mod output;
@@ -73,6 +75,8 @@ enum Command {
     Plan(plan::Arguments),
     /// Sync: all, or what the selectors name.
     Run(run::Arguments),
+    /// Call an action: ask the API to do something, or for what a table does not have yet.
+    Call(call::Arguments),
     /// Map rows again from the records kept beside them (`raw: true`), after the model has changed. Asks no API.
     Remap(remap::Arguments),
     /// Map the records in quarantine again, after the model has changed. Asks no API.
@@ -117,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::DryRun(arguments) => dry_run::run(&project, &arguments),
         Command::Plan(arguments) => plan::run(&project, &arguments),
         Command::Run(arguments) => run::run(&project, &arguments),
+        Command::Call(arguments) => call::run(&project, &arguments),
         Command::Remap(arguments) => remap::run(&project, &arguments),
         Command::Retry(arguments) => retry::run(&project, &arguments),
         Command::Reset(arguments) => reset::run(&project, &arguments),

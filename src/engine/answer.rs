@@ -178,7 +178,7 @@ impl Reader {
     }
 
     /// Hands out the body of an answer, unpacked and decoded.
-    fn with_body<T>(&self, response: &Response, then: impl FnOnce(Result<Json<'_>, DecodeError>) -> T) -> T {
+    pub(super) fn with_body<T>(&self, response: &Response, then: impl FnOnce(Result<Json<'_>, DecodeError>) -> T) -> T {
         let format = &self.list.response.format;
         let files = match unpack(&response.body) {
             Ok(files) => files,
@@ -290,7 +290,7 @@ impl Reader {
     }
 
     /// A batch without secrets that the server has copied into its records.
-    fn mapped(&self, mapped: Result<Batch, MapError>) -> Result<Batch, Error> {
+    pub(super) fn mapped(&self, mapped: Result<Batch, MapError>) -> Result<Batch, Error> {
         match mapped {
             Ok(mut batch) => {
                 self.hide_secrets_of(&mut batch);
@@ -313,7 +313,7 @@ impl Reader {
     }
 
     /// The entries of a list for which its `where` holds.
-    fn wanted<'j, 'a>(&self, records: &[&'j Json<'a>]) -> Result<Vec<&'j Json<'a>>, Error> {
+    pub(super) fn wanted<'j, 'a>(&self, records: &[&'j Json<'a>]) -> Result<Vec<&'j Json<'a>>, Error> {
         let listed = self.list.response.filter.as_ref();
         let mut entries = Vec::with_capacity(records.len());
         for record in records {
@@ -339,7 +339,7 @@ impl Reader {
         self.client.redact(text) != text
     }
 
-    fn not_decodable_in(&self, request: &Request, response: &Response, error: &DecodeError) -> Error {
+    pub(super) fn not_decodable_in(&self, request: &Request, response: &Response, error: &DecodeError) -> Error {
         let body = &response.body;
         let near = body.get(error.offset.saturating_sub(NEAR_BYTES)..).unwrap_or_default();
         self.not_decodable(request, near.get(..2 * NEAR_BYTES).unwrap_or(near), error)
@@ -450,6 +450,11 @@ impl Reader {
         self.variables.with("response", answer_value(response, body))
     }
 
+    /// The error for a success that says it failed.
+    pub(super) fn failed_body(&self, request: &Request, response: &Response) -> Error {
+        Error::FailedBody { request: self.client.masked(request), excerpt: self.client.excerpt(response) }
+    }
+
     /// The records in a body; of what is left of one, where others `came` before, those that are left.
     pub(super) fn records<'j, 'a>(
         &self,
@@ -460,7 +465,7 @@ impl Reader {
         let excerpt = || self.client.excerpt(response);
         let is_graphql = matches!(self.list.request.body, BodyPlan::Graphql { .. });
         if is_graphql && !accepted && body.member("errors").is_some_and(is_something) {
-            return Err(Error::FailedBody { request: self.client.masked(request), excerpt: excerpt() });
+            return Err(self.failed_body(request, response));
         }
         let listed = &self.list.response.records;
         let of_shares: Vec<&[Path]> = match &self.rows {
@@ -496,7 +501,7 @@ impl Reader {
         }
         // what is accepted has a list, which may be empty: `null` beside errors is none that could end here
         if records.is_empty() && !came && says_error(body) && !(accepted && is_there) {
-            return Err(Error::FailedBody { request: self.client.masked(request), excerpt: excerpt() });
+            return Err(self.failed_body(request, response));
         }
         match missing {
             // of several lists the API may leave out those that are empty, if one of them is there
@@ -598,7 +603,7 @@ fn is_something(value: &Json<'_>) -> bool {
 }
 
 /// The ways in which APIs say "this failed" with status 200.
-fn says_error(body: &Json<'_>) -> bool {
+pub(super) fn says_error(body: &Json<'_>) -> bool {
     let no = |name: &str| matches!(body.member(name), Some(Json::Bool(false)));
     ["error", "errors"].iter().any(|name| body.member(name).is_some_and(is_something)) || no("ok") || no("success")
 }

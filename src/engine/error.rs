@@ -257,6 +257,22 @@ pub enum Error {
         /// the sync that fills it, as the command line names it
         sync: String,
     },
+    /// what an action is called with is not what it takes
+    #[error("{problem}")]
+    Call {
+        /// what is wrong
+        problem: String,
+        /// what to do
+        hint: String,
+    },
+    /// something was changed at the API before an action failed
+    #[error("{done} was done, and what followed failed: {why}")]
+    AfterDone {
+        /// the request, masked
+        done: String,
+        /// what failed
+        why: Box<Error>,
+    },
     /// headwater is wrong
     #[error("headwater failed: {0}")]
     Bug(String),
@@ -320,7 +336,9 @@ impl Error {
             | Self::TokenExpired
             | Self::JobFailed { .. }
             | Self::JobTimeout { .. } => ErrorKind::Remote,
-            Self::Template { .. }
+            Self::AfterDone { why, .. } => why.kind(),
+            Self::Call { .. }
+            | Self::Template { .. }
             | Self::Url { .. }
             | Self::Items { .. }
             | Self::TooDeep { .. }
@@ -435,7 +453,18 @@ impl Error {
             Self::TooDeep { .. } => "walk_too_deep",
             Self::ItemUnknown { .. } => "item_unknown",
             Self::NoParents { .. } => "no_parents",
+            Self::Call { .. } => "bad_call",
+            Self::AfterDone { why, .. } => why.code(),
             Self::Bug(_) => "bug",
+        }
+    }
+
+    /// The HTTP status of the answer that it is about.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Status { status, .. } | Self::Rule { status, .. } => Some(*status),
+            Self::AfterDone { why, .. } => why.status(),
+            _ => None,
         }
     }
 
@@ -504,6 +533,11 @@ impl Error {
             Self::TooDeep { .. } => "raise `walk.max_depth` if the API really is that deep".into(),
             Self::ItemUnknown { sync, .. } => format!("read the records again: `headwater run {sync} --full`"),
             Self::NoParents { sync, .. } => format!("run that sync first: `headwater run {sync}`"),
+            Self::Call { hint, .. } => hint.clone(),
+            Self::AfterDone { why, .. } => match why.hint() {
+                Some(hint) => format!("look what the API has before calling it again; {hint}"),
+                None => "look what the API has before calling it again".into(),
+            },
             Self::Bug(_) => "please report it with the command and the output".into(),
         })
     }

@@ -73,12 +73,29 @@ pub(super) struct Fetcher {
     clock: Clock,
     requests: AtomicU64,
     log: Option<Mutex<Vec<RequestRecord>>>,
+    repeats: Repeats,
+}
+
+/// Which requests may be sent again though the API may have got them.
+#[derive(Debug, Clone, Copy)]
+enum Repeats {
+    /// reads, however they are spelled
+    Reads,
+    /// those that do the same when they come twice
+    Idempotent,
+    /// all: a key tells the API that it is the same one
+    Keyed,
 }
 
 impl Fetcher {
     pub(super) fn new(plan: Arc<SyncPlan>, observer: Observer, clock: Clock, keeps_log: bool) -> Self {
         let log = keeps_log.then(|| Mutex::new(Vec::new()));
-        Self { plan, observer, clock, requests: AtomicU64::new(0), log }
+        Self { plan, observer, clock, requests: AtomicU64::new(0), log, repeats: Repeats::Reads }
+    }
+
+    /// The same for the requests of an action, which may change something. `keyed`: they have a key that tells them from others.
+    pub(super) fn of_action(self, keyed: bool) -> Self {
+        Self { repeats: if keyed { Repeats::Keyed } else { Repeats::Idempotent }, ..self }
     }
 
     /// Requests sent so far, repeated ones included.
@@ -142,7 +159,12 @@ impl Fetcher {
                 Next::Renewed => continue,
                 Next::Failed(failure, wanted) => (failure, wanted),
             };
-            let attempt = Attempt { number, repeatable: request.method.repeats_as_read(), wanted };
+            let repeatable = match self.repeats {
+                Repeats::Reads => request.method.repeats_as_read(),
+                Repeats::Idempotent => request.method.is_idempotent(),
+                Repeats::Keyed => true,
+            };
+            let attempt = Attempt { number, repeatable, wanted };
             let (plan, now) = (&self.plan.connection, (self.clock)());
             let random = RandomState::new().hash_one(number);
             match decide(&plan.retry, plan.rate_limit.wait_max, attempt, &failure, now, random) {

@@ -1,5 +1,6 @@
 //! Runs syncs: a bounded pipeline fetch → map → commit for each, a writer for all.
 
+mod action;
 mod answer;
 mod clock;
 mod commit;
@@ -24,6 +25,7 @@ mod stream;
 mod sync;
 mod writer;
 
+pub use action::{Answer, Call, CallOptions, Saved, Source, call};
 pub use clock::{Clock, system_clock};
 pub use connect::{learn, verify};
 pub use error::{Error, ErrorKind, RuleEnd};

@@ -140,15 +140,15 @@ async fn start(syncs: &[Arc<SyncPlan>], options: Options, offline: Option<Offlin
 }
 
 /// The clients of a run: one for each connection, or why there is none.
-struct Clients {
-    made: HashMap<String, Result<Client, Arc<crate::remote::Error>>>,
+pub(super) struct Clients {
+    pub(super) made: HashMap<String, Result<Client, Arc<crate::remote::Error>>>,
     sockets: Sockets,
     /// what the one connection gets in with where nothing is sent
     access: Option<Access>,
 }
 
 impl Clients {
-    fn new(offline: Option<Offline>) -> Self {
+    pub(super) fn new(offline: Option<Offline>) -> Self {
         let (sockets, access) = match offline {
             Some(Offline { script, access }) => (Sockets::scripted(script), Some(access)),
             None => (Sockets::default(), None),
@@ -156,7 +156,7 @@ impl Clients {
         Self { made: HashMap::new(), sockets, access }
     }
 
-    fn client(
+    pub(super) fn client(
         &mut self,
         plan: &SyncPlan,
         store: &CredentialStore,
@@ -172,7 +172,7 @@ impl Clients {
 }
 
 /// Waits for the tokens that are being made: nobody may be left with half of one.
-async fn settled(clients: impl Iterator<Item = &Client>) {
+pub(super) async fn settled(clients: impl Iterator<Item = &Client>) {
     for client in clients {
         client.settled().await;
     }

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::place::{Place, Sink};
 use super::sync::Beside;
 use super::variables::Variables;
 use super::{
-    ActionOutput, ActionPlan, ColumnPlan, ConnectionPlan, ErrorRule, IdempotencyKey, ModelPlan, PagePlan, ResponsePlan,
-    StepPlan, SyncedFirst, paging, provider, request, table, words,
+    ActionOutput, ActionPlan, ColumnPlan, ColumnSource, ConnectionPlan, ErrorRule, IdempotencyKey, ModelPlan, PagePlan,
+    ResponsePlan, StepPlan, SyncedFirst, connection, paging, provider, request, table, words,
 };
+use crate::diagnostic::{Segment, suggest};
+use crate::spec::finding::{Finding, check_against};
 use crate::spec::{
     ActionOutputSpec, ActionRetrySpec, ActionSpec, IdempotencyKeySpec, PaginationSpec, RequestSpec, StepSpec,
     SyncedFirstSpec,
@@ -61,8 +63,37 @@ impl ActionDraft {
             pagination,
             save,
             synced_first,
+            fillers: Vec::new(),
         }
     }
+}
+
+impl ActionPlan {
+    /// What a caller gives, with the defaults of `input`.
+    ///
+    /// # Errors
+    /// What of it is not as `input` says: each a message for people, and what to do.
+    pub fn accept(&self, given: &Map<String, Value>) -> Result<Value, Vec<(String, Option<String>)>> {
+        let input = connection::with_defaults(given, self.input.as_ref());
+        let Some(schema) = &self.input else { return Ok(input) };
+        match check_against(schema, &input) {
+            Ok(findings) if findings.is_empty() => Ok(input),
+            Ok(findings) => Err(findings.iter().map(told).collect()),
+            Err(error) => Err(vec![(error, None)]),
+        }
+    }
+}
+
+/// A mistake in what a caller gives, with its place.
+fn told(finding: &Finding) -> (String, Option<String>) {
+    let mut at = String::from("input");
+    for segment in &finding.path {
+        match segment {
+            Segment::Key(key) => at += &format!(".{key}"),
+            Segment::Index(index) => at += &format!("[{index}]"),
+        }
+    }
+    (format!("`{at}`: {}", finding.message), finding.hint.clone())
 }
 
 const VARIABLES: [&str; 4] = ["config", "input", "connection", "run"];
@@ -94,7 +125,6 @@ pub(super) fn action(
     } = spec;
     words::name(sink, &place.key("action"), name, true);
     words::allow(sink, place, allow);
-    sink.not_yet(&place.key("action"), "an action");
     let input = input.as_ref().filter(|schema| words::json_schema(sink, &place.key("input"), "input", schema));
     let paged = matches!(pagination_spec, Some(PaginationSpec::Cursor(_)));
     let names: Vec<&str> = VARIABLES.into_iter().chain(paged.then_some("page")).collect();
@@ -119,7 +149,10 @@ pub(super) fn action(
     });
     let save = match (save, &output) {
         (false, _) => Some(None),
-        (true, Some(ActionOutput::Model(model))) => Some(Some(Arc::clone(model))),
+        (true, Some(ActionOutput::Model(model))) => {
+            saved_is_whole(sink, &place.key("save"), model);
+            Some(Some(Arc::clone(model)))
+        }
         (true, None) => None,
         (true, Some(_)) => {
             let hint = "say which model it is: `output: { model: Contact }`".to_owned();
@@ -128,7 +161,9 @@ pub(super) fn action(
         }
     };
     let synced_first = words::optional(synced_first.as_ref(), |spec| {
-        synced_first_plan(sink, &place.key("synced_first"), spec, beside, open)
+        let at = place.key("synced_first");
+        let plan = synced_first_plan(sink, &at, spec, beside, open)?;
+        answers_the_same(sink, &at, &plan.model, output.as_ref()?).then_some(plan)
     });
     Some(ActionDraft {
         description: description.clone(),
@@ -143,6 +178,40 @@ pub(super) fn action(
         save: save?,
         synced_first: synced_first?,
     })
+}
+
+/// A row that is written through must have what a sync writes.
+fn saved_is_whole(sink: &mut Sink, place: &Place<'_>, model: &ModelPlan) {
+    let foreign = |column: &&ColumnPlan| match &column.source {
+        ColumnSource::Template(template) => ["parent", "walk"].iter().any(|name| template.names(name)),
+        ColumnSource::Path(_) | ColumnSource::Parent(_) => false,
+    };
+    if let Some(column) = model.columns.iter().find(foreign) {
+        let message = format!("the column `{}` of `{}` is made of what an action does not have", column.name, model.name);
+        let hint = "take `save` out: the next run of the sync writes the row".to_owned();
+        sink.key_error("E114", place, message, Some(hint));
+    }
+}
+
+/// Whether the table has all that the API would have answered.
+fn answers_the_same(sink: &mut Sink, place: &Place<'_>, model: &ModelPlan, output: &ActionOutput) -> bool {
+    let wanted = match output {
+        ActionOutput::Record => {
+            let hint = format!("say what it answers: `output: {{ model: {} }}`", model.name);
+            sink.key_error("E114", place, "a table has columns, and this action answers the record as it came", Some(hint));
+            return false;
+        }
+        // its columns may be known only with a connection
+        ActionOutput::Model(wanted) if wanted.name == model.name => return true,
+        ActionOutput::Model(wanted) => &wanted.columns,
+        ActionOutput::Columns(columns) => columns,
+    };
+    let lacks = |column: &&ColumnPlan| !model.columns.iter().any(|known| known.name == column.name);
+    let Some(column) = wanted.iter().find(lacks) else { return true };
+    let message = format!("the action answers with `{}`, which `{}` has no column for", column.name, model.name);
+    let hint = suggest(&column.name, model.columns.iter().map(|column| column.name.as_str()));
+    sink.key_error("E051", place, message, hint);
+    false
 }
 
 /// The requests of an action: the only one, or its steps.
@@ -255,7 +324,7 @@ fn synced_first_plan(
     for name in filter.keys().filter(|name| !model.columns.iter().any(|column| column.name == **name)) {
         let names = model.columns.iter().map(|column| column.name.as_str());
         let message = format!("`{}` has no column `{}`", model.name, words::shorten(name));
-        sink.key_error("E051", &place.key(name), message, crate::diagnostic::suggest(name, names));
+        sink.key_error("E051", &place.key(name), message, suggest(name, names));
         good = false;
     }
     Some(SyncedFirst { model, filter: values? }).filter(|_| good)

@@ -435,6 +435,11 @@ fn assemble(
         actions.extend(connection_actions(sink, &place, spec, connection.as_ref(), &drafts.actions));
     }
     columns_from::share(sink, &place.key("connections"), &mut plans, &made);
+    let actions = actions.into_iter().map(|mut action: ActionPlan| {
+        action.meet(&plans);
+        Arc::new(action)
+    });
+    let actions = actions.collect();
     let publish = publish.as_ref().and_then(|spec| publish_plan(sink, &place.key("publish"), spec, folder));
     if publish.as_ref().is_some_and(|plan| plan.path == resolve(folder, database)) {
         let hint = "give the copy a path of its own".to_owned();
@@ -493,14 +498,14 @@ fn connection_actions(
     spec: &ConnectionSpec,
     connection: Option<&Arc<ConnectionPlan>>,
     drafts: &BTreeMap<(&str, &str), ActionDraft>,
-) -> Vec<Arc<ActionPlan>> {
+) -> Vec<ActionPlan> {
     let Some(connection) = connection else { return Vec::new() };
     let own = drafts.iter().filter(|((provider, _), _)| *provider == spec.provider);
     let plans = own.map(|((_, name), draft)| {
         for step in &draft.steps {
             connection::credentials_are_given(sink, place, &step.request, &connection.auth, &connection.credentials);
         }
-        Arc::new(draft.of(name, connection))
+        draft.of(name, connection)
     });
     plans.collect()
 }

@@ -398,6 +398,20 @@ fn no_environment(sink: &mut Sink, place: &Place<'_>, value: &Value) -> Option<(
     }
 }
 
+/// What is given, and the schema's defaults for the rest.
+pub(super) fn with_defaults(given: &Map<String, Value>, schema: Option<&Value>) -> Value {
+    let mut settings = given.clone();
+    let properties = schema.and_then(|schema| schema.get("properties")).and_then(Value::as_object);
+    for (name, property) in properties.into_iter().flatten() {
+        if let Some(default) = property.get("default")
+            && !settings.contains_key(name)
+        {
+            settings.insert(name.clone(), default.clone());
+        }
+    }
+    Value::Object(settings)
+}
+
 /// Fills in the schema's defaults and checks the result.
 pub(super) fn settings(
     sink: &mut Sink,
@@ -406,21 +420,13 @@ pub(super) fn settings(
     schema: Option<&Value>,
     code: &'static str,
 ) -> Option<Value> {
-    let mut settings = given.clone();
     let given_well =
         given.iter().filter(|(name, value)| no_environment(sink, &place.key(name), value).is_some()).count();
     if given_well < given.len() {
         return None;
     }
-    let Some(schema) = schema else { return Some(Value::Object(settings)) };
-    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
-        if let Some(default) = property.get("default")
-            && !settings.contains_key(name)
-        {
-            settings.insert(name.clone(), default.clone());
-        }
-    }
-    let settings = Value::Object(settings);
+    let settings = with_defaults(given, schema);
+    let Some(schema) = schema else { return Some(settings) };
     match check_against(schema, &settings) {
         Ok(findings) if findings.is_empty() => Some(settings),
         Ok(findings) => {

@@ -148,6 +148,8 @@ pub const PAGES_IN_FLIGHT: usize = 3;
 pub const GROUPS_IN_FLIGHT: usize = 2;
 /// Syncs that run at once in one process.
 pub const SYNCS_AT_ONCE: usize = 4;
+/// Rows of a table that answer a call in place of the API; where there are more, the API is asked, which gives them in pages.
+pub const ACTION_ROWS_MAX: usize = 1_000;
 /// Tests of integrations that run at once.
 pub const TESTS_AT_ONCE: usize = 4;
 /// Rows of a table that a test looks at.

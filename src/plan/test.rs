@@ -52,7 +52,6 @@ pub(super) fn test(
             }
         },
         (None, Some(action)) => {
-            sink.not_yet(&place.key("action"), "a test of an action");
             match actions.iter().find(|known| known.action == *action) {
                 Some(known) => input = Some(known.input.as_ref()),
                 None => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use super::coerce::Cell;
@@ -158,8 +158,9 @@ impl<'m> Page<'m> {
     pub(super) fn finish(self) -> Batch {
         let children = self.children.into_iter().map(|(page, owners)| Children { batch: page.finish(), owners });
         let children: Vec<Option<Children>> = children.map(Some).collect();
-        let rows = assemble(&self.layout.schema, self.columns);
-        let quarantined_keys = assemble(&self.layout.key_schema, self.quarantined_keys);
+        let keyed = self.quarantined.iter().filter(|record| record.key_hash.is_some()).count();
+        let rows = assemble(&self.layout.schema, self.columns, self.fates.len());
+        let quarantined_keys = assemble(&self.layout.key_schema, self.quarantined_keys, keyed);
         let beside = size_of::<u128>() + size_of::<u64>() + size_of::<Fate>();
         let kept: usize = self.quarantined.iter().map(|record| record.record.len() + record.reason.len()).sum();
         let bytes = rows.get_array_memory_size()
@@ -196,7 +197,10 @@ impl<'m> Page<'m> {
     }
 }
 
-fn assemble(schema: &SchemaRef, columns: Vec<ColumnBuilder>) -> RecordBatch {
-    RecordBatch::try_new(Arc::clone(schema), columns.into_iter().map(ColumnBuilder::finish).collect())
+fn assemble(schema: &SchemaRef, columns: Vec<ColumnBuilder>, rows: usize) -> RecordBatch {
+    let columns = columns.into_iter().map(ColumnBuilder::finish).collect();
+    // what an action answers has no key, and so no column of one
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
         .expect("the columns are built from the schema's types, a value for each row")
 }

@@ -35,6 +35,7 @@ pub use credential_store::{CredentialStore, Entry, Secrets, StoreError};
 pub use credentials::Credentials;
 pub use draft::{Draft, DraftError, render};
 pub use error::{Error, MissingCredential, TlsFault, TransportFault};
+pub use random::random_key;
 pub use redact::Redactor;
 pub use request::{HeaderValue, Request, Response, Secret};
 pub use script::{Answer, Asked, Script};

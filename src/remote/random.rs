@@ -16,6 +16,11 @@ pub(super) fn digits<const N: usize>() -> String {
     hex(bytes::<N>())
 }
 
+/// A key that nobody else has, for a request that may come twice.
+pub fn random_key() -> String {
+    digits::<16>()
+}
+
 fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("the operating system has random numbers");

@@ -62,6 +62,9 @@ pub fn merge(
     }
     let counter = change_counter(db)?;
     let into = Into { db, model, id, staged, counter, now: stamp(now), kept: false };
+    if model.partitioned && batches.iter().any(|batch| batch.partition.is_none() && batch.rows.num_rows() > 0) {
+        into.keep_partitions()?;
+    }
     let merged = if into.has_rows()? { into.merge_into_existing(batches)?.0 } else { into.insert_all(batches)? };
     finish(&into, merged, now)
 }
@@ -116,6 +119,26 @@ impl Into<'_> {
         self.db
             .query_row(&exists, params![self.id.connection, self.id.variant], |row| row.get(0))
             .map_err(Error::database("look for rows of the connection"))
+    }
+
+    /// Rows that do not say of which partition they are stay in theirs.
+    fn keep_partitions(&self) -> Result<(), Error> {
+        let update = format!(
+            "UPDATE {KEYS} AS s SET _partition = t._partition FROM {} t \
+             WHERE s._partition IS NULL AND {} AND t._connection = ? AND t._variant = ?",
+            table_of(self.model),
+            joined(self.same_key(), " AND "),
+        );
+        self.db
+            .execute(&update, params![self.id.connection, self.id.variant])
+            .map_err(Error::database("find the partitions of the rows"))?;
+        Ok(())
+    }
+
+    /// What holds of a staged key `s` and its row `t`.
+    fn same_key(&self) -> impl Iterator<Item = String> {
+        let pair = |(name, value): (&String, &String)| format!("t.{} = {value}", ident(name));
+        key_names(self.model).iter().zip(&self.staged.key).map(pair).collect::<Vec<_>>().into_iter()
     }
 
     /// The first load: everything is new.
@@ -179,11 +202,6 @@ impl Into<'_> {
 
     /// Finds what changes, and gives it change numbers in staged order. What stays as it was is only found where it is counted.
     fn classify(&self) -> Result<(), Error> {
-        let same_key = key_names(self.model)
-            .iter()
-            .zip(&self.staged.key)
-            .map(|(name, value)| format!("t.{} = {value}", ident(name)))
-            .collect::<Vec<_>>();
         let refreshes = self.refreshes();
         let (join, kept) = if self.kept {
             ("JOIN", " AND t._deleted_at IS NULL AND t._raw_hash = s._raw_hash")
@@ -219,7 +237,7 @@ impl Into<'_> {
                CAST(? AS BIGINT) + row_number() OVER ({numbered}ORDER BY s._ord) AS change \
              FROM {KEYS} s {join} {} t ON {} AND t._connection = ? AND t._variant = ?{kept} {changes}",
             table_of(self.model),
-            joined(same_key, " AND "),
+            joined(self.same_key(), " AND "),
         );
         self.db
             .execute(&classify, params![self.counter, self.id.connection, self.id.variant])

@@ -46,4 +46,5 @@ pub use retry::{Retried, Retry};
 pub use scratch::scratch;
 pub use seen::Seen;
 pub use tables::{Planned, PlannedChange, SchemaChange, TablePlan};
+pub use values::row_values;
 pub use writer::{AbsenceEnd, Committed, Ends, Filled, Group, Store, Walked};

@@ -3,7 +3,7 @@
 //! Whole numbers beyond 64 bits and decimals become text, exact; times RFC 3339 (without an offset where the type has no zone); bytes
 //! base64 (RFC 4648, 4); lists arrays; structs objects; maps arrays of `{"key", "value"}`; NaN and infinities text.
 
-use arrow::array::{Array, AsArray, StructArray};
+use arrow::array::{Array, AsArray, RecordBatch, StructArray};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
     Time64MicrosecondType, TimeUnit, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
@@ -15,6 +15,8 @@ use chrono::{DateTime, NaiveTime, SecondsFormat};
 use duckdb::core::{LogicalTypeHandle, LogicalTypeId};
 use serde_json::{Map, Value, json};
 
+use crate::plan::{ColumnType, ModelPlan};
+
 /// What Arrow does not say about a column: which DuckDB type its arrays stand for.
 #[derive(Debug, Clone)]
 pub enum Kind {
@@ -24,6 +26,8 @@ pub enum Kind {
     Huge,
     /// the same without a sign
     UnsignedHuge,
+    /// the same as text
+    Digits,
     /// a list of these
     List(Box<Kind>),
     /// named members
@@ -61,6 +65,25 @@ pub fn kind_of(logical: &LogicalTypeHandle) -> (Kind, String) {
             (Kind::Map(Box::new(key), Box::new(value)), format!("MAP({key_name}, {value_name})"))
         }
         other => (Kind::Plain, format!("{other:?}").to_uppercase()),
+    }
+}
+
+/// Mapped rows of a model as objects of its columns.
+pub fn row_values(model: &ModelPlan, rows: &RecordBatch) -> Vec<Map<String, Value>> {
+    let kinds: Vec<Kind> = model.columns.iter().map(|column| kind_of_column(&column.column_type)).collect();
+    let row = |at: usize| {
+        let cells = model.columns.iter().zip(rows.columns()).zip(&kinds);
+        cells.map(|((column, values), kind)| (column.name.clone(), value(values, at, kind))).collect()
+    };
+    (0..rows.num_rows()).map(row).collect()
+}
+
+fn kind_of_column(column_type: &ColumnType) -> Kind {
+    match column_type {
+        ColumnType::Json => Kind::Json,
+        ColumnType::Hugeint => Kind::Digits,
+        ColumnType::List(of) => Kind::List(Box::new(kind_of_column(of))),
+        _ => Kind::Plain,
     }
 }
 
@@ -126,6 +149,7 @@ fn decimal(digits: i128, scale: usize) -> String {
 fn text(text: &str, kind: &Kind) -> Value {
     match kind {
         Kind::Json => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
+        Kind::Digits => text.parse::<i64>().map_or_else(|_| text.into(), Value::from),
         _ => text.into(),
     }
 }

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
+use crate::cli::given;
 use crate::cli::output::{DIM, Failure, plain};
-use crate::plan::limits;
 use crate::spec::finding::check_against;
 
 /// Whether there is a person to ask.
@@ -21,7 +21,7 @@ pub(super) fn is_interactive() -> bool {
 pub(super) fn given(file: Option<&PathBuf>) -> Result<BTreeMap<String, SecretString>, Failure> {
     let mut given = from_environment();
     let Some(file) = file else { return Ok(given) };
-    let text = if file == Path::new("-") { std::io::read_to_string(std::io::stdin())? } else { read(file)? };
+    let text = given::text(file)?;
     let wrong = |what: &str| {
         let hint = "a file with credentials is a JSON object of texts: `{\"api_key\": \"…\"}`".to_owned();
         Failure::user(format!("`{}` {what}", file.display()), Some(hint))
@@ -48,16 +48,6 @@ fn from_environment() -> BTreeMap<String, SecretString> {
     own.collect()
 }
 
-#[expect(clippy::disallowed_methods, reason = "the person named the file")]
-fn read(file: &Path) -> Result<String, Failure> {
-    use std::io::Read as _;
-    let failed = |error| Failure::user(format!("`{}` cannot be read: {error}", file.display()), None);
-    let mut text = String::new();
-    let file = std::fs::File::open(file).map_err(failed)?;
-    file.take(limits::DOCUMENT_BYTES_MAX as u64).read_to_string(&mut text).map_err(failed)?;
-    Ok(text)
-}
-
 /// A secret from the person, unseen; one of several lines (a private key) with `\n` in it, or from a file.
 ///
 /// # Errors
@@ -75,7 +65,7 @@ pub(super) fn secret(name: &str) -> Result<SecretString, Failure> {
     }
     let typed = rpassword::prompt_password(format!("{name} (not shown; `@file` reads a file): "))?;
     let typed = match typed.trim().strip_prefix('@') {
-        Some(file) => read(Path::new(file))?,
+        Some(file) => given::text(Path::new(file))?,
         None => typed.trim().replace("\\n", "\n"),
     };
     if typed.is_empty() {

@@ -1,7 +1,8 @@
 use std::sync::Arc;
 
 use crate::plan::{
-    ColumnPlan, ConnectionPlan, ErrorRule, ModelPlan, PagePlan, RequestPlan, ResponsePlan, Template, ValuePlan,
+    ColumnPlan, ConnectionPlan, ErrorRule, ModelPlan, PagePlan, RequestPlan, ResponsePlan, SyncId, SyncPlan, Template,
+    ValuePlan,
 };
 
 /// One action of one connection, ready to be called.
@@ -33,6 +34,30 @@ pub struct ActionPlan {
     pub save: Option<Arc<ModelPlan>>,
     /// the table that is asked before the API
     pub synced_first: Option<SyncedFirst>,
+    /// the syncs of the connection that fill the model which is saved, or else the one that is asked first
+    pub fillers: Vec<SyncId>,
+}
+
+impl ActionPlan {
+    /// Takes the models as the syncs of the connection have them, which know of more columns than the words of a model do, and notes which
+    /// syncs these are.
+    pub fn meet(&mut self, syncs: &[Arc<SyncPlan>]) {
+        let own: Vec<_> = syncs.iter().filter(|sync| sync.id.connection == self.connection.name).collect();
+        let known = |model: &Arc<ModelPlan>| {
+            let mut same = own.iter().flat_map(|sync| sync.models()).filter(|known| known.name == model.name);
+            same.next().unwrap_or(model).clone()
+        };
+        if let ActionOutput::Model(model) = &mut self.output {
+            *model = known(model);
+        }
+        self.save = self.save.as_ref().map(known);
+        if let Some(first) = &mut self.synced_first {
+            first.model = known(&first.model);
+        }
+        let Some(model) = self.save.as_ref().or(self.synced_first.as_ref().map(|first| &first.model)) else { return };
+        let fill = |sync: &&&Arc<SyncPlan>| sync.models().any(|known| known.name == model.name);
+        self.fillers = own.iter().filter(fill).map(|sync| sync.id.clone()).collect();
+    }
 }
 
 /// What tells the API that it is the same request once more.

@@ -39,6 +39,18 @@ impl Method {
     }
 }
 
+impl Method {
+    /// Whether it changes nothing (RFC 9110, 9.2.1).
+    pub fn is_read(self) -> bool {
+        self == Self::Get
+    }
+
+    /// Whether it does the same when it comes twice (RFC 9110, 9.2.2).
+    pub fn is_idempotent(self) -> bool {
+        matches!(self, Self::Get | Self::Put | Self::Delete)
+    }
+}
+
 /// A request with its templates. Provider defaults are merged in, the sync's own words win.
 #[derive(Debug, Clone)]
 pub struct RequestPlan {

@@ -1,0 +1,25 @@
+//! What a person gives in a file or on standard input.
+
+use std::io::Read;
+use std::path::Path;
+
+use super::output::Failure;
+use crate::plan::limits;
+
+/// The text of a file; `-` is standard input.
+#[expect(clippy::disallowed_methods, reason = "the person named the file")]
+pub(super) fn text(file: &Path) -> Result<String, Failure> {
+    let failed = |error| Failure::user(format!("`{}` cannot be read: {error}", file.display()), None);
+    let mut text = String::new();
+    let max = limits::DOCUMENT_BYTES_MAX as u64;
+    let read = if file == Path::new("-") {
+        std::io::stdin().take(max + 1).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(file).and_then(|file| file.take(max + 1).read_to_string(&mut text))
+    };
+    read.map_err(failed)?;
+    if text.len() as u64 > max {
+        return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
+    }
+    Ok(text)
+}

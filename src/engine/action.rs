@@ -1,0 +1,568 @@
+//! An action: answered by the table, or by its requests one after the other.
+//!
+//! A request of an action is sent and read as that of a sync of one page, but for one thing: what changes something is not sent again
+//! unless it is safe to repeat. The database is taken before anything is sent, so that what was done can be saved.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use minijinja::Value;
+use serde::Serialize;
+use serde_json::Value as Json;
+
+use super::answer::{Reader, Rows, Share, answer_value, says_error};
+use super::facts::Tail;
+use super::fetch::{Fetched, Fetcher};
+use super::lane::unexplained;
+use super::render::{self, Variables};
+use super::run::{Clients, Offline, run_id, settled};
+use super::writer::Writer;
+use super::{Clock, Error, Event, Observer};
+use crate::plan::{
+    ActionOutput, ActionPlan, Budget, ConnectionPlan, DeletePlan, Format, ListPlan, ModelPlan, OnInvalid, PageKind,
+    PagePlan, Path, ResponsePlan, RetryPlan, Schedule, SyncId, SyncPlan, SyncedFirst, TemplateError,
+    limits,
+};
+use crate::record::{Batch, MapError, Mapper};
+use crate::remote::{self, Client, CredentialStore, Draft, HeaderValue, Request, Response};
+use crate::scan::{PageFacts, Position, ScanState, Step};
+use crate::store::{self, Filled, Group, ReadStore};
+
+/// What an action is called with.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// what [`ActionPlan::accept`] gives
+    pub input: Json,
+    /// the page, as `next_cursor` of the call before says
+    pub cursor: Option<Json>,
+    /// whose rows are asked or written, where several variants of a sync fill the table
+    pub variant: Option<String>,
+}
+
+/// Where an action is called.
+pub struct CallOptions {
+    /// the DuckDB file, for actions that read or write a table
+    pub database: PathBuf,
+    /// keeps the credentials of connections
+    pub credential_store: CredentialStore,
+    /// what tells the time
+    pub clock: Clock,
+    /// who watches
+    pub observer: Observer,
+    /// in place of the network
+    pub offline: Option<Offline>,
+}
+
+/// What an action answers.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Answer {
+    /// as the action's `output` says
+    pub records: Vec<Json>,
+    /// who has told them
+    pub source: Source,
+    /// what the next call gives as `cursor`; none behind the last page
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next_cursor: Option<Json>,
+    /// requests made, repeated ones included
+    pub requests: u64,
+    /// what was written into the table
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub saved: Option<Saved>,
+}
+
+/// Who has told the records of an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Source {
+    /// the API
+    Api,
+    /// the table, as far as it was synced
+    Table,
+}
+
+/// What was written into the table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Saved {
+    /// `schema.table`
+    pub table: String,
+    /// new rows
+    pub added: u64,
+    /// rows with another value
+    pub updated: u64,
+    /// rows that were so already
+    pub unchanged: u64,
+    /// the first change number
+    pub change_from: Option<i64>,
+    /// the last
+    pub change_to: Option<i64>,
+}
+
+/// Calls an action.
+///
+/// # Errors
+/// As a sync's; [`Error::AfterDone`] where something was changed at the API before it failed.
+pub async fn call(plan: &ActionPlan, call: Call, options: CallOptions) -> Result<Answer, Error> {
+    let CallOptions { database, credential_store, clock, observer, offline } = options;
+    let watcher = Arc::clone(&observer);
+    let waiting = move || -> store::WaitObserver {
+        let watcher = Arc::clone(&watcher);
+        Box::new(move |holder: &str| watcher(None, Event::Locked { holder: holder.to_owned() }))
+    };
+    let at = clock();
+    let saver = whose(plan, call.variant.as_deref())?;
+    let asked = Arc::new(as_sync(plan, call.input));
+    let variables = Variables::new(&asked, at);
+    if let Some(first) = plan.synced_first.as_ref().filter(|_| call.cursor.is_none()) {
+        let found = of_table(first, plan, (call.variant, &variables), (database.clone(), waiting())).await?;
+        if !found.is_empty() {
+            return Ok(Answer { records: found, source: Source::Table, next_cursor: None, requests: 0, saved: None });
+        }
+    }
+    let saving = match &plan.save {
+        Some(model) => Some(Saving::begin(model, saver, (database, waiting()), at).await?),
+        None => None,
+    };
+    let mut clients = Clients::new(offline);
+    let client = clients.client(&asked, &credential_store, &clock);
+    let fetcher = Fetcher::new(Arc::clone(&asked), observer, clock, false).of_action(plan.idempotency_key.is_some());
+    let mut asking = Asking { plan, asked, fetcher, done: None };
+    let told = match client {
+        Ok(client) => asking.ask(client, variables, call.cursor, at).await,
+        Err(error) => Err(error.into()),
+    };
+    settled(clients.made.values().flatten()).await;
+    let requests = asking.fetcher.requests();
+    let ended = match told {
+        Ok(told) => match saving {
+            Some(saving) => saving.end(told, at).await,
+            None => Ok((told, None)),
+        },
+        Err(error) => {
+            // whoever has begun lets go of the file
+            if let Some(saving) = saving {
+                saving.give_up();
+            }
+            Err(error)
+        }
+    };
+    let (told, saved) = ended.map_err(|error| asking.after_done(error))?;
+    Ok(Answer { records: told.records, source: Source::Api, next_cursor: told.next_cursor, requests, saved })
+}
+
+/// The sync whose rows are written: that of the variant, where several fill the table.
+fn whose(plan: &ActionPlan, variant: Option<&str>) -> Result<SyncId, Error> {
+    let variants: BTreeSet<&str> = plan.fillers.iter().map(|id| id.variant.as_str()).collect();
+    let named = |names: BTreeSet<&str>| {
+        names.iter().map(|name| if name.is_empty() { "''".to_owned() } else { format!("`{name}`") }).collect::<Vec<_>>()
+    };
+    let wrong = |problem: String| Error::Call {
+        problem,
+        hint: format!("say which variant's rows are meant: {}", named(variants.clone()).join(", ")),
+    };
+    let variant = match variant {
+        Some(given) if !variants.is_empty() && !variants.contains(given) => {
+            return Err(wrong(format!("there is no variant `{given}` of the table that the action is about")));
+        }
+        Some(given) => given,
+        None if variants.len() > 1 && plan.save.is_some() => {
+            return Err(wrong("several variants of a sync fill the table that the action writes into".to_owned()));
+        }
+        None => variants.first().copied().unwrap_or_default(),
+    };
+    let own = plan.fillers.iter().find(|id| id.variant == variant).cloned();
+    Ok(own.unwrap_or_else(|| SyncId { variant: variant.to_owned(), ..id_of(plan) }))
+}
+
+fn id_of(plan: &ActionPlan) -> SyncId {
+    SyncId {
+        connection: plan.connection.name.clone(),
+        provider: plan.connection.provider.clone(),
+        sync: plan.name.clone(),
+        variant: String::new(),
+    }
+}
+
+/// The last request of an action as a sync of one page.
+fn as_sync(plan: &ActionPlan, input: Json) -> SyncPlan {
+    let retry = RetryPlan { attempts: plan.attempts, ..plan.connection.retry.clone() };
+    let connection = ConnectionPlan { retry, ..ConnectionPlan::clone(&plan.connection) };
+    let made_up = |columns| ModelPlan {
+        name: plan.name.clone(),
+        schema: plan.connection.provider.clone(),
+        table: String::new(),
+        description: None,
+        columns,
+        key: Vec::new(),
+        validate: None,
+        on_invalid: OnInvalid::Quarantine,
+        raw: false,
+        history: false,
+        partitioned: false,
+        listed: false,
+        columns_from: None,
+        children: Vec::new(),
+    };
+    let model = match &plan.output {
+        ActionOutput::Record => Arc::new(made_up(Vec::new())),
+        ActionOutput::Columns(columns) => Arc::new(made_up(columns.clone())),
+        ActionOutput::Model(model) => Arc::clone(model),
+    };
+    let whole = || ResponsePlan {
+        format: Format::Json,
+        records: vec![Path::parse("$").expect("it is a path")],
+        optional: true,
+        filter: None,
+    };
+    let last = plan.steps.last().expect("an action has a request");
+    SyncPlan {
+        id: id_of(plan),
+        description: None,
+        connection: Arc::new(connection),
+        schedule: Schedule::Manual,
+        model,
+        outputs: Vec::new(),
+        list: Arc::new(ListPlan {
+            request: last.request.clone(),
+            response: plan.response.clone().unwrap_or_else(whole),
+            pagination: plan.pagination.clone().unwrap_or_else(PagePlan::one),
+        }),
+        job: None,
+        errors: plan.errors.clone(),
+        incremental: None,
+        token: None,
+        deletes: DeletePlan::None,
+        partitions: None,
+        walk: None,
+        details: Vec::new(),
+        on_webhook: Vec::new(),
+        budget: Budget::default(),
+        input,
+        fingerprint: 0,
+    }
+}
+
+/// The records that the table has; empty where it has none, or more than an answer holds.
+async fn of_table(
+    first: &SyncedFirst,
+    plan: &ActionPlan,
+    (variant, variables): (Option<String>, &Variables),
+    (database, waiting): (PathBuf, store::WaitObserver),
+) -> Result<Vec<Json>, Error> {
+    let mut wanted = Vec::with_capacity(first.filter.len());
+    let shared = variables.value();
+    for (column, value) in &first.filter {
+        match remote::render(value, &shared, "synced_first.where")? {
+            Some(Json::Null) | None => return Ok(Vec::new()),
+            Some(value) => wanted.push((column.clone(), value)),
+        }
+    }
+    let columns = match &plan.output {
+        ActionOutput::Record => return Ok(Vec::new()),
+        ActionOutput::Columns(columns) => columns,
+        ActionOutput::Model(model) => &model.columns,
+    };
+    let columns: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
+    let (model, connection) = (Arc::clone(&first.model), plan.connection.name.clone());
+    let looked = tokio::task::spawn_blocking(move || {
+        let store = match ReadStore::open(&database, waiting) {
+            Err(store::Error::Missing { .. }) => return Ok(Vec::new()),
+            opened => opened?,
+        };
+        store.find(&model, (&connection, variant.as_deref()), &columns, &wanted, limits::ACTION_ROWS_MAX)
+    });
+    let rows = looked.await.map_err(|error| Error::Bug(error.to_string()))??;
+    Ok(rows.into_iter().map(Json::Object).collect())
+}
+
+/// The requests of an action on their way.
+struct Asking<'p> {
+    plan: &'p ActionPlan,
+    asked: Arc<SyncPlan>,
+    fetcher: Fetcher,
+    /// the last request that has changed something, masked
+    done: Option<String>,
+}
+
+/// What the API has told.
+#[derive(Default)]
+struct Told {
+    records: Vec<Json>,
+    /// the same, as rows of the model
+    batch: Option<Batch>,
+    next_cursor: Option<Json>,
+}
+
+/// The answer of the last request that was made, and what reads it.
+struct Last {
+    reader: Arc<Reader>,
+    request: Request,
+    response: Response,
+    accepted: bool,
+}
+
+impl Asking<'_> {
+    /// Makes the requests, one after the other, and reads the answer of the last.
+    async fn ask(
+        &mut self,
+        client: Client,
+        variables: Variables,
+        cursor: Option<Json>,
+        at: DateTime<Utc>,
+    ) -> Result<Told, Error> {
+        let mut scan = ScanState::begin(0, at, None);
+        scan.position = position(&self.asked.list.pagination.kind, cursor)?;
+        let (mut steps, mut last): (Vec<(String, Value)>, Option<Last>) = (Vec::new(), None);
+        for (number, step) in self.plan.steps.iter().enumerate() {
+            let variables = variables.clone().and(("steps", Value::from_pairs(steps.iter().cloned())));
+            let reader = Arc::new(self.reader(client.clone(), variables));
+            if let Some(when) = &step.when
+                && !when.is_true(&reader.shared).map_err(|TemplateError(error)| reader.template("when", &error))?
+            {
+                continue;
+            }
+            let mut request = if number + 1 == self.plan.steps.len() {
+                render::request(&self.asked, &self.asked.list, &reader.shared, &scan)?
+            } else {
+                Draft::new(&self.asked.connection.base_url, &step.request, &reader.shared)?.finish(None)
+            };
+            self.sign(&mut request, &step.name, &reader)?;
+            let (response, accepted) = match self.fetcher.fetch(&reader, &request, (&[], false), None).await? {
+                Fetched::Answer { response, accepted } => (response, accepted),
+                Fetched::Empty => return Ok(Told::default()),
+                Fetched::LeftOut(why) => return Err(why),
+                Fetched::NoSuchPage | Fetched::Verdict(_) | Fetched::Streamed { .. } => return Err(unexplained()),
+            };
+            if !step.request.method.is_read() {
+                self.done = Some(client.masked(&request));
+            }
+            if !step.name.is_empty() {
+                steps.push((step.name.clone(), answer_value(&response, None)));
+            }
+            last = Some(Last { reader, request, response, accepted });
+        }
+        let Some(Last { reader, request, response, accepted }) = last else { return Ok(Told::default()) };
+        let whole = self.plan.response.is_none();
+        let as_it_came = matches!(self.plan.output, ActionOutput::Record);
+        let (reader_of_next, is_paged) = (Arc::clone(&reader), self.plan.pagination.is_some());
+        let read = tokio::task::spawn_blocking(move || {
+            reader.read_action(&request, (&response, accepted), (whole, as_it_came))
+        });
+        let (mut told, facts) = read.await.map_err(|error| Error::Bug(error.to_string()))??;
+        if is_paged && reader_of_next.advance(&mut scan, &facts)? == Step::More {
+            told.next_cursor = cursor_of(&scan.position);
+        }
+        Ok(told)
+    }
+
+    fn reader(&self, client: Client, variables: Variables) -> Reader {
+        let share = Share { records: Vec::new(), mapper: Mapper::new(&self.asked).never_failing() };
+        Reader {
+            plan: Arc::clone(&self.asked),
+            list: Arc::clone(&self.asked.list),
+            rows: Rows::Models(vec![share]),
+            client,
+            shared: variables.value(),
+            variables,
+            stop_below: None,
+            in_window: false,
+            node: None,
+        }
+    }
+
+    /// Tells the API by a key that a request is the same once more, if it is.
+    fn sign(&self, request: &mut Request, step: &str, reader: &Reader) -> Result<(), Error> {
+        let Some(key) = self.plan.idempotency_key.as_ref().filter(|_| !request.method.is_read()) else {
+            return Ok(());
+        };
+        let given = match &key.value {
+            Some(value) => value
+                .render(&reader.shared)
+                .map_err(|TemplateError(error)| reader.template("idempotency_key.value", &error))?,
+            None => None,
+        };
+        // APIs take one key for one request
+        let value = match given {
+            Some(given) if self.plan.steps.len() > 1 => format!("{given}-{step}"),
+            Some(given) => given,
+            None => remote::random_key(),
+        };
+        request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case(&key.header));
+        request.headers.push((key.header.clone(), HeaderValue::Plain(value)));
+        Ok(())
+    }
+
+    /// The error, where something was changed before it as what followed.
+    fn after_done(&self, error: Error) -> Error {
+        match &self.done {
+            Some(done) => Error::AfterDone { done: done.clone(), why: Box::new(error) },
+            None => error,
+        }
+    }
+}
+
+/// Where a list goes on.
+fn position(kind: &PageKind, cursor: Option<Json>) -> Result<Position, Error> {
+    let wrong = |what: &str| Error::Call {
+        problem: format!("the cursor is not {what}"),
+        hint: "give the `next_cursor` of the call before as it is".to_owned(),
+    };
+    let number = |cursor: &Json| match cursor {
+        Json::String(text) => text.parse().ok(),
+        other => other.as_u64(),
+    };
+    Ok(match (cursor, kind) {
+        (None | Some(Json::Null), _) => Position::Start,
+        (Some(_), PageKind::None) => {
+            return Err(Error::Call {
+                problem: "the action gives no pages".to_owned(),
+                hint: "leave the cursor out".to_owned(),
+            });
+        }
+        (Some(cursor), PageKind::Offset { .. }) => {
+            Position::Offset(number(&cursor).ok_or_else(|| wrong("a whole number"))?)
+        }
+        (Some(cursor), PageKind::Page { .. }) => {
+            Position::Page(number(&cursor).ok_or_else(|| wrong("a whole number"))?)
+        }
+        (Some(Json::String(url)), PageKind::Link { .. } | PageKind::NextUrl { .. }) => Position::Url(url),
+        (Some(_), PageKind::Link { .. } | PageKind::NextUrl { .. }) => return Err(wrong("a URL")),
+        (Some(cursor), PageKind::Cursor { .. } | PageKind::Relay { .. }) => Position::Cursor(cursor),
+    })
+}
+
+fn cursor_of(position: &Position) -> Option<Json> {
+    match position {
+        Position::Cursor(cursor) => Some(cursor.clone()),
+        Position::Offset(at) | Position::Page(at) => Some((*at).into()),
+        Position::Url(url) => Some(url.as_str().into()),
+        _ => None,
+    }
+}
+
+impl Reader {
+    /// The records in the answer of an action, and what it says about the next page. `whole`: the answer is the one record; `as_it_came`:
+    /// the caller wants no columns. Runs on a blocking thread.
+    fn read_action(
+        &self,
+        request: &Request,
+        (response, accepted): (&Response, bool),
+        (whole, as_it_came): (bool, bool),
+    ) -> Result<(Told, PageFacts), Error> {
+        if response.status == 204 || response.body.is_empty() {
+            return Ok((Told::default(), PageFacts { ended: true, ..PageFacts::default() }));
+        }
+        self.with_body(response, |parsed| {
+            let body = parsed.map_err(|error| self.not_decodable_in(request, response, &error))?;
+            let (records, facts) = if whole {
+                if says_error(&body) && !accepted {
+                    return Err(self.failed_body(request, response));
+                }
+                (vec![&body], PageFacts::default())
+            } else {
+                let found = self.records(request, (response, accepted), (&body, false))?;
+                let mut tail = Tail::default();
+                tail.add(self, &found.all);
+                let facts = self.facts(request, response, &body, &tail)?;
+                (found.all, facts)
+            };
+            if as_it_came {
+                let wanted = self.wanted(&records)?;
+                let records = wanted.into_iter().map(|record| self.without_secrets(&record.to_serde())).collect();
+                return Ok((Told { records, ..Told::default() }, facts));
+            }
+            let Rows::Models(shares) = &self.rows else { return Err(unexplained()) };
+            let share = shares.first().ok_or_else(unexplained)?;
+            let mut batch = self.mapped(share.mapper.map(&records, &self.shared))?;
+            if !batch.quarantined.is_empty() {
+                return Err(MapError::Invalid(Box::new(batch.quarantined.swap_remove(0))).into());
+            }
+            let rows = store::row_values(&self.plan.model, &batch.rows);
+            let records = rows.into_iter().map(|row| self.without_secrets(&Json::Object(row))).collect();
+            Ok((Told { records, batch: Some(batch), next_cursor: None }, facts))
+        })
+    }
+
+    /// A value without the secrets that the server has copied into it.
+    fn without_secrets(&self, value: &Json) -> Json {
+        let text = value.to_string();
+        match self.client.redacted_data(&text) {
+            std::borrow::Cow::Borrowed(_) => value.clone(),
+            std::borrow::Cow::Owned(clean) => serde_json::from_str(&clean).unwrap_or(Json::String(clean)),
+        }
+    }
+}
+
+/// The table is ready to take the records of an action.
+struct Saving {
+    model: Arc<ModelPlan>,
+    id: SyncId,
+    run_id: String,
+    writer: Writer,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Saving {
+    /// Takes the database, and brings the table in line with the model.
+    async fn begin(
+        model: &Arc<ModelPlan>,
+        id: SyncId,
+        (database, waiting): (PathBuf, store::WaitObserver),
+        at: DateTime<Utc>,
+    ) -> Result<Self, Error> {
+        let (writer, thread) = Writer::start(database, waiting).await?;
+        let (tables, run_id) = (model.tables().cloned().collect::<Vec<_>>(), run_id(at));
+        let of = run_id.clone();
+        writer.call(move |store| store.prepare(&tables, false, &of, at)).await?;
+        Ok(Self { model: Arc::clone(model), id, run_id, writer, thread })
+    }
+
+    /// Writes the records.
+    async fn end(self, mut told: Told, at: DateTime<Utc>) -> Result<(Told, Option<Saved>), Error> {
+        let Self { model, id, run_id, writer, thread } = self;
+        let Some(batch) = told.batch.take() else {
+            drop(writer);
+            return Ok((told, None));
+        };
+        let table = format!("{}.{}", model.schema, model.table);
+        let group = Group {
+            id,
+            run_id,
+            filled: vec![Filled { model, batches: vec![batch] }],
+            gone: Vec::new(),
+            seen: Vec::new(),
+            ends: None,
+            walked: None,
+            checkpoints: Vec::new(),
+            known: 0,
+            pages: 0,
+            now: at,
+        };
+        let committed = writer.call(move |store| store.commit(group)).await;
+        drop(writer);
+        // the file is whole, and free for others, when the thread has ended
+        let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+        let committed = committed?;
+        if !matches!(ended, Ok(Ok(()))) {
+            return Err(Error::Bug("the store's thread panicked".into()));
+        }
+        let saved = Saved {
+            table,
+            added: committed.added,
+            updated: committed.updated,
+            unchanged: committed.unchanged,
+            change_from: committed.change_from,
+            change_to: committed.change_to,
+        };
+        Ok((told, Some(saved)))
+    }
+
+    /// Lets go of the database.
+    fn give_up(self) {
+        let Self { writer, thread, .. } = self;
+        drop(writer);
+        // nothing was asked of it that could fail
+        drop(thread.join());
+    }
+}
