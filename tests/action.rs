@@ -90,10 +90,16 @@ fn what_an_action_makes_is_in_the_table_at_once_and_no_sync_tells_it_anew() {
     let row = "select id, email, born, _last_action, _change from api.items order by id";
     assert_eq!(
         project.rows(row),
-        [json!({ "id": 1, "email": "ada@x.example", "born": "2000-02-01", "_last_action": "ADDED", "_change": made["saved"]["change_to"] })]
+        [
+            json!({ "id": 1, "email": "ada@x.example", "born": "2000-02-01", "_last_action": "ADDED", "_change": made["saved"]["change_to"] })
+        ]
     );
     let report = project.run();
-    assert_eq!((&report["unchanged"], &report["added"], &report["updated"]), (&json!(1), &json!(0), &json!(0)), "{report}");
+    assert_eq!(
+        (&report["unchanged"], &report["added"], &report["updated"]),
+        (&json!(1), &json!(0), &json!(0)),
+        "{report}"
+    );
     // what the API has changed, and another call then sees, is an update
     contacts.lock().unwrap().all.clear();
     let report = project.run_fails(4);
@@ -147,7 +153,11 @@ fn a_request_that_changes_something_is_sent_again_only_with_a_key() {
     let project = Project::simple(&api.url(), "request: { get: /x }\nresponse: { records: $ }", MODEL);
     action(&project, "plain", "request: { post: /things }");
     action(&project, "keyed", "request: { post: /things }\nidempotency_key: {}");
-    action(&project, "given", "request: { post: /things }\nidempotency_key: { value: \"{{ input.id }}\" }\ninput: { type: object, properties: { id: { type: string } } }");
+    action(
+        &project,
+        "given",
+        "request: { post: /things }\nidempotency_key: { value: \"{{ input.id }}\" }\ninput: { type: object, properties: { id: { type: string } } }",
+    );
     action(&project, "put", "request: { put: /things/1 }\nretry: { attempts: 2 }");
     let failed = error(&project, 3, "acme/plain", &json!({}));
     assert_eq!(failures.load(Ordering::SeqCst), 1, "it may have been done");
@@ -173,12 +183,32 @@ fn the_table_answers_first_and_the_api_what_it_lacks() {
     let (_api, project, contacts) = contacts(MODEL);
     let words = "input: { type: object, properties: { email: { type: string }, born: { type: string } } }\n\
         request: { get: /contacts, query: { email: \"{{ input.email }}\" } }\nresponse: { records: \"$.contacts[*]\" }\n";
-    action(&project, "find", &format!("{words}output: {{ columns: {{ id: {{ path: $.id, type: bigint }}, email: $.email }} }}\nsynced_first: {{ model: Item, where: {{ email: \"{{{{ input.email }}}}\" }} }}"));
-    action(&project, "born", &format!("{words}output: {{ model: Item }}\nsynced_first: {{ model: Item, where: {{ born: \"{{{{ input.born }}}}\" }} }}"));
-    contacts.lock().unwrap().all.extend((1..=3).map(|id| json!({ "id": id, "email": format!("c{id}@x.example"), "born": "1999-12-31" })));
+    action(
+        &project,
+        "find",
+        &format!(
+            "{words}output: {{ columns: {{ id: {{ path: $.id, type: bigint }}, email: $.email }} }}\nsynced_first: {{ model: Item, where: {{ email: \"{{{{ input.email }}}}\" }} }}"
+        ),
+    );
+    action(
+        &project,
+        "born",
+        &format!(
+            "{words}output: {{ model: Item }}\nsynced_first: {{ model: Item, where: {{ born: \"{{{{ input.born }}}}\" }} }}"
+        ),
+    );
+    contacts
+        .lock()
+        .unwrap()
+        .all
+        .extend((1..=3).map(|id| json!({ "id": id, "email": format!("c{id}@x.example"), "born": "1999-12-31" })));
     let email = json!({ "email": "c2@x.example" });
     let found = answer(&project, "acme/find", &email, &[]);
-    assert_eq!((&found["source"], &found["records"]), (&json!("api"), &json!([{ "id": 2, "email": "c2@x.example" }])), "no table yet");
+    assert_eq!(
+        (&found["source"], &found["records"]),
+        (&json!("api"), &json!([{ "id": 2, "email": "c2@x.example" }])),
+        "no table yet"
+    );
     project.run();
     let asked = contacts.lock().unwrap().asked.len();
     let found = answer(&project, "acme/find", &email, &[]);
@@ -232,7 +262,15 @@ fn steps_see_those_before_and_are_left_out_where_their_condition_does_not_hold()
          - { as: seen, request: { get: /contacts, query: { email: \"{{ steps.made.body.contact.email }}\", was: \"{{ steps.gone.status }}\" } } }\n\
          idempotency_key: { value: k }\nresponse: { records: \"$.contacts[*]\" }\n",
     );
-    let lines = || contacts.lock().unwrap().asked.drain(..).map(|asked| (asked.line(), asked.header("idempotency-key").map(str::to_owned))).collect::<Vec<_>>();
+    let lines = || {
+        contacts
+            .lock()
+            .unwrap()
+            .asked
+            .drain(..)
+            .map(|asked| (asked.line(), asked.header("idempotency-key").map(str::to_owned)))
+            .collect::<Vec<_>>()
+    };
     let moved = answer(&project, "acme/move", &json!({ "email": "a@x.example" }), &[]);
     assert_eq!(moved["records"], json!([{ "id": 1, "email": "a@x.example" }]));
     assert_eq!(lines().len(), 2);
@@ -253,7 +291,10 @@ fn steps_see_those_before_and_are_left_out_where_their_condition_does_not_hold()
     });
     let failed = error(&project, 3, "acme/move", &json!({ "email": "c@x.example", "old": 2 }));
     let message = failed["message"].as_str().unwrap();
-    assert!(message.starts_with("POST ") && message.contains("was done, and what followed failed: DELETE "), "{failed}");
+    assert!(
+        message.starts_with("POST ") && message.contains("was done, and what followed failed: DELETE "),
+        "{failed}"
+    );
     assert_eq!((&failed["status"], &failed["code"]), (&json!(403), &json!("http_status")));
 }
 
@@ -266,11 +307,7 @@ fn a_row_that_is_saved_stays_in_its_partition() {
     let sync = "for_each: [{ as: list, from: { values: [a] } }]\nrequest: { get: \"/lists/{{ parent.list }}\" }\n\
                 response: { records: \"$.contacts[*]\" }\ndeletes: { absence: { scope: partition } }";
     let project = Project::simple(&api.url(), sync, MODEL);
-    action(
-        &project,
-        "rename",
-        "request: { patch: /contacts/1 }\noutput: { model: Item }\nsave: true",
-    );
+    action(&project, "rename", "request: { patch: /contacts/1 }\noutput: { model: Item }\nsave: true");
     project.run();
     let saved = answer(&project, "acme/rename", &json!({}), &[]);
     assert_eq!(saved["saved"]["updated"], 1);
@@ -302,7 +339,10 @@ fn secrets_that_the_server_repeats_are_not_answered() {
         Reply::json(&json!({ "id": 1, "echo": request.header("x-key"), "email": request.header("x-key") }))
     });
     let project = Project::simple(&api.url(), "request: { get: /x }\nresponse: { records: $ }", MODEL);
-    project.write("headwater.yaml", "database: test.duckdb\nconnections:\n  acme: { provider: api, credentials: { key: \"${KEY}\" } }\n");
+    project.write(
+        "headwater.yaml",
+        "database: test.duckdb\nconnections:\n  acme: { provider: api, credentials: { key: \"${KEY}\" } }\n",
+    );
     project.write(
         "providers/api.yaml",
         format!("provider: api\nbase_url: {}\nauth: {{ key: {{ api_key: {{ header: X-Key, value: \"{{{{ credentials.key }}}}\" }} }} }}\n", api.url()),

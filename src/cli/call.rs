@@ -69,7 +69,8 @@ fn choose(plan: &Plan, arguments: &Arguments) -> Result<Arc<ActionPlan>, Failure
     if !selector.contains('/') {
         let known: Vec<String> = ids(&plan.actions, |action| &action.connection.provider);
         let own = known.iter().find(|id| id.split_once('/').is_some_and(|(_, name)| name == selector));
-        let hint = own.map(|id| format!("write `{id}`")).or_else(|| suggest(selector, known.iter().map(String::as_str)));
+        let hint =
+            own.map(|id| format!("write `{id}`")).or_else(|| suggest(selector, known.iter().map(String::as_str)));
         let message = format!("`{}` names no action: it is `provider/action`", visible(selector));
         return Err(Failure::user(message, hint.or_else(|| Some(none()))));
     }

@@ -22,8 +22,7 @@ use super::writer::Writer;
 use super::{Clock, Error, Event, Observer};
 use crate::plan::{
     ActionOutput, ActionPlan, Budget, ConnectionPlan, DeletePlan, Format, ListPlan, ModelPlan, OnInvalid, PageKind,
-    PagePlan, Path, ResponsePlan, RetryPlan, Schedule, SyncId, SyncPlan, SyncedFirst, TemplateError,
-    limits,
+    PagePlan, Path, ResponsePlan, RetryPlan, Schedule, SyncId, SyncPlan, SyncedFirst, TemplateError, limits,
 };
 use crate::record::{Batch, MapError, Mapper};
 use crate::remote::{self, Client, CredentialStore, Draft, HeaderValue, Request, Response};

@@ -5,13 +5,14 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::diff::{self, Line, Sign};
-use super::run::Failure;
+use super::run::{Came, Failure};
 use super::value::{is_same, is_same_text, plain};
-use crate::engine::{Report, SyncReport};
-use crate::plan::{ColumnType, ExpectPlan, ExpectedRows, ModelPlan, SyncPlan, TestPlan, limits};
+use crate::engine::{self, Answer, Report, Source, SyncReport};
+use crate::plan::{ActionPlan, ColumnType, ExpectPlan, ExpectedRows, ModelPlan, SyncPlan, limits};
+use crate::spec::{ExpectedOutputSpec, ExpectedSourceSpec};
 use crate::store::{Error, ReadStore};
 
-/// How a run came out that its test has to say something about.
+/// How a run or a call came out that its test has to say something about.
 struct Outcome<'r> {
     /// the stable name of what went wrong
     code: Option<&'r str>,
@@ -31,15 +32,19 @@ fn outcome(report: &SyncReport) -> Option<Outcome<'_>> {
 }
 
 /// What is not as expected. `after` is the last change number before the run.
-pub(super) fn check(
-    test: &TestPlan,
-    expect: &ExpectPlan,
-    report: &Report,
-    database: &Path,
-    after: i64,
-) -> Vec<Failure> {
-    let ExpectPlan { rows, changes, counts, watermark, skipped, error } = expect;
-    let sync = test.sync();
+pub(super) fn check(expect: &ExpectPlan, came: &Came, database: &Path, after: i64) -> Vec<Failure> {
+    match came {
+        Came::Report(syncs, report) => match syncs.last() {
+            Some(sync) => of_sync(expect, (sync, report), database, after),
+            None => Vec::new(),
+        },
+        Came::Answer(action, answer) => of_action(expect, (action, answer), database, after),
+    }
+}
+
+/// What is not as expected of a run of a sync.
+fn of_sync(expect: &ExpectPlan, (sync, report): (&SyncPlan, &Report), database: &Path, after: i64) -> Vec<Failure> {
+    let ExpectPlan { rows: _, changes: _, counts, watermark, skipped, output: _, error } = expect;
     let mut failures = Vec::new();
     for report in report.syncs.iter().filter(|report| report.sync != sync.id) {
         if let Some(Outcome { message, hint, .. }) = outcome(report) {
@@ -49,30 +54,113 @@ pub(super) fn check(
         }
     }
     let Some(own) = report.syncs.iter().find(|report| report.sync == sync.id) else { return failures };
-    failures.extend(ending(own, error.as_deref()));
+    failures.extend(ending(outcome(own).as_ref(), own.state, error.as_deref()));
     failures.extend(left_out(own, *skipped, error.is_some()));
     if !failures.is_empty() {
         return failures;
     }
-    failures.extend(tally(own, counts));
-    let opened = ReadStore::open(database, Box::new(|_| {}));
-    let looked = opened.and_then(|store| {
-        let mut found = Vec::new();
-        for (what, expected, after) in [("rows", rows, None), ("changes", changes, Some(after))] {
-            found.extend(tables(&store, sync, what, expected.as_ref(), after)?);
-        }
-        found.extend(marks(&store, sync, watermark.as_ref())?);
-        Ok(found)
-    });
-    match looked {
-        Ok(found) => failures.extend(found),
-        Err(error) => failures.push(unreadable(&error)),
-    }
+    let found = |name: &str| match name {
+        "added" => own.added,
+        "updated" => own.updated,
+        "deleted" => own.deleted,
+        "unchanged" => own.unchanged,
+        "filtered" => own.filtered,
+        _ => own.quarantined,
+    };
+    failures.extend(tally(found, counts));
+    let models = std::iter::once(&sync.model).chain(sync.outputs.iter().map(|output| &output.model));
+    let tables = models.flat_map(|model| of_model(model)).collect::<Vec<_>>();
+    failures.extend(look(expect, (&tables, database, after), |store| marks(store, sync, watermark.as_ref())));
     // what explains the rest
     if let Some(last) = failures.last_mut() {
         last.lines.extend(notes(own).into_iter().map(|note| Line::new(Sign::Same, note)));
     }
     failures
+}
+
+/// What is not as expected of a call of an action.
+fn of_action(
+    expect: &ExpectPlan,
+    (action, answer): (&ActionPlan, &Result<Answer, engine::Error>),
+    database: &Path,
+    after: i64,
+) -> Vec<Failure> {
+    let ExpectPlan { rows: _, changes: _, counts, watermark: _, skipped: _, output, error } = expect;
+    let told = answer.as_ref().err().map(|error| (error.code(), error.to_string(), error.hint()));
+    let outcome =
+        told.as_ref().map(|(code, message, hint)| Outcome { code: Some(code), message, hint: hint.as_deref() });
+    let mut failures: Vec<Failure> = ending(outcome.as_ref(), "answered", error.as_deref()).into_iter().collect();
+    if !failures.is_empty() {
+        return failures;
+    }
+    if let (Ok(answer), Some(expected)) = (answer, output) {
+        failures.extend(answered(expected, answer));
+    }
+    let saved = answer.as_ref().ok().and_then(|answer| answer.saved.as_ref());
+    let found = |name: &str| match name {
+        "added" => saved.map_or(0, |saved| saved.added),
+        "updated" => saved.map_or(0, |saved| saved.updated),
+        "unchanged" => saved.map_or(0, |saved| saved.unchanged),
+        _ => 0,
+    };
+    failures.extend(tally(found, counts));
+    let models = action.save.iter().chain(action.synced_first.iter().map(|first| &first.model));
+    let tables = models.flat_map(|model| of_model(model)).collect::<Vec<_>>();
+    failures.extend(look(expect, (&tables, database, after), |_| Ok(None)));
+    failures
+}
+
+/// What an action has answered.
+fn answered(expected: &ExpectedOutputSpec, answer: &Answer) -> Vec<Failure> {
+    let ExpectedOutputSpec { records, source, next_cursor } = expected;
+    let mut failures = Vec::new();
+    if let Some(expected) = records {
+        // what is no object is a row of one value
+        let row = |value: &Value| match value {
+            Value::Object(members) => members.clone(),
+            other => Map::from_iter([("record".to_owned(), other.clone())]),
+        };
+        let (expected, found): (Vec<_>, Vec<_>) =
+            (expected.iter().map(row).collect(), answer.records.iter().map(row).collect());
+        let lines = diff::rows(&expected, &found, &[], |_, one, other| is_same(None, one, other));
+        failures.extend(lines.map(|lines| Failure::new("the records of the answer are other ones:".to_owned(), lines)));
+    }
+    let other = |what: &str, expected: String, found: String| {
+        let lines = || vec![Line::new(Sign::Missing, expected.clone()), Line::new(Sign::Extra, found.clone())];
+        (expected != found).then(|| Failure::new(format!("the {what} is another one:"), lines()))
+    };
+    if let Some(expected) = source {
+        let expected = if *expected == ExpectedSourceSpec::Table { Source::Table } else { Source::Api };
+        let name = |source| if source == Source::Table { "table" } else { "api" }.to_owned();
+        failures.extend(other("source", name(expected), name(answer.source)));
+    }
+    if let Some(expected) = next_cursor {
+        let found = answer.next_cursor.as_ref().map_or_else(|| "null".to_owned(), plain);
+        failures.extend(other("next cursor", plain(expected), found));
+    }
+    failures
+}
+
+/// What of the database is not as expected; `more` looks at what else there is.
+fn look(
+    expect: &ExpectPlan,
+    (tables, database, after): (&[Table<'_>], &Path, i64),
+    more: impl FnOnce(&ReadStore) -> Result<Option<Failure>, Error>,
+) -> Vec<Failure> {
+    let ExpectPlan { rows, changes, watermark, .. } = expect;
+    // an action need not have any
+    if rows.is_none() && changes.is_none() && watermark.is_none() {
+        return Vec::new();
+    }
+    let looked = ReadStore::open(database, Box::new(|_| {})).and_then(|store| {
+        let mut found = Vec::new();
+        for (what, expected, after) in [("rows", rows, None), ("changes", changes, Some(after))] {
+            found.extend(of_tables(&store, tables, what, expected.as_ref(), after)?);
+        }
+        found.extend(more(&store)?);
+        Ok(found)
+    });
+    looked.unwrap_or_else(|error| vec![unreadable(&error)])
 }
 
 fn unreadable(error: &Error) -> Failure {
@@ -84,19 +172,19 @@ fn hinted(hint: Option<&str>) -> Vec<Line> {
 }
 
 /// How the run ended.
-fn ending(report: &SyncReport, expected: Option<&str>) -> Option<Failure> {
-    match (outcome(report), expected) {
+fn ending(outcome: Option<&Outcome<'_>>, state: &str, expected: Option<&str>) -> Option<Failure> {
+    match (outcome, expected) {
         (None, None) => None,
-        (None, Some(_)) if report.state == "partial" => None,
+        (None, Some(_)) if state == "partial" => None,
         (None, Some(expected)) => Some(Failure::new(
-            format!("the run should have failed, and is `{}`", report.state),
+            format!("the run should have failed, and is `{state}`"),
             vec![Line::new(Sign::Missing, expected)],
         )),
         (Some(Outcome { message, hint, .. }), None) => {
-            Some(Failure::new(format!("the run failed: {message}"), hinted(hint)))
+            Some(Failure::new(format!("the run failed: {message}"), hinted(*hint)))
         }
         (Some(Outcome { code, message, .. }), Some(expected)) => {
-            let fits = code == Some(expected) || message.contains(expected);
+            let fits = *code == Some(expected) || message.contains(expected);
             let found = format!("{}: {message}", code.unwrap_or_default());
             let lines = || vec![Line::new(Sign::Missing, expected), Line::new(Sign::Extra, found)];
             (!fits).then(|| Failure::new("the run failed with another error:".to_owned(), lines()))
@@ -121,15 +209,7 @@ fn left_out(report: &SyncReport, expected: Option<u64>, by_error: bool) -> Optio
     }
 }
 
-fn tally(report: &SyncReport, expected: &[(&'static str, u64)]) -> Option<Failure> {
-    let found = |name: &str| match name {
-        "added" => report.added,
-        "updated" => report.updated,
-        "deleted" => report.deleted,
-        "unchanged" => report.unchanged,
-        "filtered" => report.filtered,
-        _ => report.quarantined,
-    };
+fn tally(found: impl Fn(&str) -> u64, expected: &[(&'static str, u64)]) -> Option<Failure> {
     let other = expected.iter().filter(|(name, number)| found(name) != *number);
     let lines = other.flat_map(|(name, number)| {
         [
@@ -157,12 +237,7 @@ impl Table<'_> {
     }
 }
 
-/// The tables that a sync fills.
-fn filled(sync: &SyncPlan) -> Vec<Table<'_>> {
-    let models = std::iter::once(&sync.model).chain(sync.outputs.iter().map(|output| &output.model));
-    models.flat_map(|model| of_model(model)).collect()
-}
-
+/// The tables that a model fills.
 fn of_model(model: &ModelPlan) -> Vec<Table<'_>> {
     let schema = model.schema.as_str();
     let columns: Vec<_> = model.columns.iter().map(|column| (column.name.as_str(), &column.column_type)).collect();
@@ -179,14 +254,13 @@ fn of_model(model: &ModelPlan) -> Vec<Table<'_>> {
     tables
 }
 
-fn tables(
+fn of_tables(
     store: &ReadStore,
-    sync: &SyncPlan,
+    tables: &[Table<'_>],
     what: &str,
     expected: Option<&ExpectedRows>,
     after: Option<i64>,
 ) -> Result<Vec<Failure>, Error> {
-    let tables = filled(sync);
     let mut failures = Vec::new();
     for (name, expected) in expected.into_iter().flatten() {
         let Some(table) = tables.iter().find(|table| table.name == *name) else { continue };

@@ -12,9 +12,9 @@ use tokio::sync::{Semaphore, watch};
 use super::diff::{Line, Sign};
 use super::exchange::Exchange;
 use super::expect;
-use crate::engine::{self, Clock, Offline, Options, Report};
+use crate::engine::{self, Answer, Call, CallOptions, Clock, Error, Offline, Options, Report};
 use crate::files;
-use crate::plan::{Budget, ExchangePlan, GivenBody, TestPlan, TestRunPlan, limits};
+use crate::plan::{ActionPlan, Budget, ExchangePlan, GivenBody, SyncPlan, TestPlan, TestRunPlan, TestWork, limits};
 use crate::remote::{Access, CredentialStore, Credentials, Script};
 use crate::scan::Wish;
 
@@ -120,15 +120,27 @@ async fn one(
     // nobody stops it
     let (_running, stop) = watch::channel(false);
     let options = options(&database, own, &script, stop);
-    let ended = engine::rehearse(&test.syncs, options, offline(test, &script)).await;
+    let came = match &run.work {
+        TestWork::Run(syncs) => {
+            let ended = engine::rehearse(syncs, options, offline(test, &script)).await;
+            ended.map(|report| Came::Report(syncs.clone(), report))
+        }
+        TestWork::Call { action, input, cursor } => {
+            let call = Call { input: input.clone(), cursor: cursor.clone(), variant: None };
+            let Options { database, credential_store, clock, observer, .. } = options;
+            let offline = Some(offline(test, &script));
+            let options = CallOptions { database, credential_store, clock, observer, offline };
+            Ok(Came::Answer(Arc::clone(action), engine::call(action, call, options).await))
+        }
+    };
     let now = script.now();
     let (is_disturbed, mut failures) = {
         let mut exchange = exchange.lock().unwrap_or_else(PoisonError::into_inner);
         let over = std::mem::replace(&mut *exchange, Exchange::new(true, Vec::new(), BTreeSet::new()));
         (over.is_disturbed(), over.end())
     };
-    let report = match ended {
-        Ok(report) => report,
+    let came = match came {
+        Ok(came) => came,
         Err(error) => {
             let hint = error.hint().map(|hint| Line::new(Sign::Same, format!("hint: {hint}")));
             failures.push(Failure::new(format!("the run failed: {error}"), hint.into_iter().collect()));
@@ -136,11 +148,11 @@ async fn one(
         }
     };
     let before = *after;
-    *after = last_change(&report).unwrap_or(before);
+    *after = came.last_change().unwrap_or(before);
     // what a run does that was not answered says nothing
     if !is_disturbed {
-        let (test, expect) = (test.clone(), run.expect.clone());
-        let looked = tokio::task::spawn_blocking(move || expect::check(&test, &expect, &report, &database, before));
+        let expect = run.expect.clone();
+        let looked = tokio::task::spawn_blocking(move || expect::check(&expect, &came, &database, before));
         let found =
             looked.await.unwrap_or_else(|error| vec![Failure::new(format!("headwater failed: {error}"), Vec::new())]);
         // the end of a run explains what it did not ask
@@ -149,8 +161,21 @@ async fn one(
     (failures, now)
 }
 
-fn last_change(report: &Report) -> Option<i64> {
-    report.syncs.iter().filter_map(|sync| sync.change_to).max()
+/// What came of a run.
+pub(super) enum Came {
+    /// of a sync, the last of these
+    Report(Vec<Arc<SyncPlan>>, Report),
+    /// of an action
+    Answer(Arc<ActionPlan>, Result<Answer, Error>),
+}
+
+impl Came {
+    fn last_change(&self) -> Option<i64> {
+        match self {
+            Self::Report(_, report) => report.syncs.iter().filter_map(|sync| sync.change_to).max(),
+            Self::Answer(_, answer) => answer.as_ref().ok()?.saved.as_ref()?.change_to,
+        }
+    }
 }
 
 fn options(database: &Path, own: &Path, script: &Arc<Script>, stop: watch::Receiver<bool>) -> Options {

@@ -180,14 +180,18 @@ pub(super) fn action(
     })
 }
 
+/// What a sync knows of a record and an action does not, or has of its own.
+const OF_SYNCS: [&str; 4] = ["parent", "walk", "input", "variant"];
+
 /// A row that is written through must have what a sync writes.
 fn saved_is_whole(sink: &mut Sink, place: &Place<'_>, model: &ModelPlan) {
     let foreign = |column: &&ColumnPlan| match &column.source {
-        ColumnSource::Template(template) => ["parent", "walk"].iter().any(|name| template.names(name)),
+        ColumnSource::Template(template) => OF_SYNCS.iter().any(|name| template.names(name)),
         ColumnSource::Path(_) | ColumnSource::Parent(_) => false,
     };
     if let Some(column) = model.columns.iter().find(foreign) {
-        let message = format!("the column `{}` of `{}` is made of what an action does not have", column.name, model.name);
+        let message =
+            format!("the column `{}` of `{}` is made of what an action does not have", column.name, model.name);
         let hint = "take `save` out: the next run of the sync writes the row".to_owned();
         sink.key_error("E114", place, message, Some(hint));
     }
@@ -198,7 +202,12 @@ fn answers_the_same(sink: &mut Sink, place: &Place<'_>, model: &ModelPlan, outpu
     let wanted = match output {
         ActionOutput::Record => {
             let hint = format!("say what it answers: `output: {{ model: {} }}`", model.name);
-            sink.key_error("E114", place, "a table has columns, and this action answers the record as it came", Some(hint));
+            sink.key_error(
+                "E114",
+                place,
+                "a table has columns, and this action answers the record as it came",
+                Some(hint),
+            );
             return false;
         }
         // its columns may be known only with a connection

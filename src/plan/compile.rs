@@ -142,7 +142,7 @@ pub fn compile(inputs: &[Input], folder: &std::path::Path, known: &Known) -> Com
 pub(super) struct Drafts<'d> {
     pub(super) providers: BTreeMap<&'d str, ProviderDraft>,
     pub(super) syncs: BTreeMap<(&'d str, &'d str), SyncDraft>,
-    actions: BTreeMap<(&'d str, &'d str), ActionDraft>,
+    pub(super) actions: BTreeMap<(&'d str, &'d str), ActionDraft>,
     tests: Vec<TestPlan>,
 }
 

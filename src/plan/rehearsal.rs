@@ -7,11 +7,12 @@ use chrono::DateTime;
 use serde_json::{Map, Value};
 use url::Url;
 
+use super::action::ActionDraft;
 use super::compile::{Documents, Drafts, Typed, parents, sync_plan};
 use super::place::{Document, Place, Sink};
 use super::{
     AnswerPlan, ConnectionPlan, ExchangePlan, ExpectPlan, GivenBody, Method, SyncId, SyncPlan, TestPlan, TestRunPlan,
-    columns_from, connection, words,
+    TestWork, columns_from, connection, test, words,
 };
 use crate::spec::{
     CountsSpec, ExchangeOrderSpec, ExchangeSpec, ExpectSpec, ExpectedRequestSpec, GivenResponseSpec, TestRunSpec,
@@ -21,7 +22,7 @@ use crate::spec::{
 /// The name of the connection of a test.
 const CONNECTION: &str = "test";
 
-/// A test of a sync of `provider`; `None` where it is one of an action, or a mistake was found.
+/// A test of `provider`; `None` where a mistake was found.
 pub(super) fn rehearsal(
     sink: &mut Sink,
     typed: &Typed<TestSpec>,
@@ -31,13 +32,22 @@ pub(super) fn rehearsal(
 ) -> Option<TestPlan> {
     let Typed { document, spec, builtin } = typed;
     let TestSpec { test: name, description, sync, action, connection: given, exchange, order, runs } = spec;
-    let (Some(sync), None) = (sync, action) else { return None };
     let place = Place::top(document);
     let draft = drafts.providers.get(provider)?;
     let provider_document = documents.providers.get(provider)?;
-    let names = with_parents(documents, provider, sync);
-    let own = || names.iter().filter_map(|name| drafts.syncs.get(&(provider, *name)));
-    let asked: Vec<_> = own().flat_map(|draft| draft.requests()).collect();
+    let about = match (sync, action) {
+        (Some(sync), None) => About::Sync(sync),
+        (None, Some(action)) => About::Action(drafts.actions.get(&(provider, action.as_str()))?),
+        _ => return None,
+    };
+    let others = runs.iter().filter_map(|run| run.sync.as_deref());
+    let mut names = BTreeSet::new();
+    for name in others.chain(sync.as_deref()) {
+        names.extend(with_parents(documents, provider, name));
+    }
+    let own = names.iter().filter_map(|name| drafts.syncs.get(&(provider, *name)));
+    let steps = if let About::Action(draft) = about { draft.steps.as_slice() } else { &[] };
+    let asked: Vec<_> = own.flat_map(|draft| draft.requests()).chain(steps.iter().map(|step| &step.request)).collect();
     let connection::OfTest { plan: connection, credentials, token } = connection::of_test(
         sink,
         &place.key("connection"),
@@ -46,32 +56,46 @@ pub(super) fn rehearsal(
         draft,
         &asked,
     )?;
-    let connection = Arc::new(connection);
-    let at = place.key("connection").key("input");
-    let (mut plans, mut made) = (Vec::new(), columns_from::Made::new());
-    for name in &names {
-        let draft = drafts.syncs.get(&(provider, *name))?;
-        let is_known = |key: &str| draft.input.as_ref().is_some_and(|schema| schema["properties"].get(key).is_some());
-        // the syncs over whose rows it goes take of the input what they have a word for
-        let input: Map<String, Value> =
-            given.input.clone().into_iter().filter(|(key, _)| *name == sync || is_known(key)).collect();
-        let id = SyncId {
-            connection: CONNECTION.to_owned(),
-            provider: provider.to_owned(),
-            sync: (*name).to_owned(),
-            variant: String::new(),
+    let stage = Stage { provider, documents, drafts, connection: Arc::new(connection) };
+    let common = exchanges(sink, &place.key("exchange"), exchange, &stage.connection)?;
+    let (mut made_runs, mut all) = (Vec::with_capacity(runs.len()), Vec::<Arc<SyncPlan>>::new());
+    // what is run again as it was is the same plan
+    let mut known: Vec<(&str, &Map<String, Value>, Vec<Arc<SyncPlan>>)> = Vec::new();
+    for (index, run) in runs.iter().enumerate() {
+        let TestRunSpec { at, sync: other, input: own, cursor, exchange, expect } = run;
+        let here = place.key("runs").index(index);
+        let at_input = if own.is_empty() { place.key("connection").key("input") } else { here.key("input") };
+        let name = match (other, about) {
+            (Some(other), _) => Some(other.as_str()),
+            (None, About::Sync(name)) => Some(name),
+            (None, About::Action(_)) => None,
         };
-        let plan =
-            sync_plan(sink, (&at, &place.key("connection")), (id, draft, &connection), &input, documents, &mut made);
-        plans.push(Arc::new(plan?));
-    }
-    columns_from::share(sink, &at, &mut plans, &made);
-    let common = exchanges(sink, &place.key("exchange"), exchange, &connection)?;
-    let mut made_runs = Vec::with_capacity(runs.len());
-    for (index, TestRunSpec { at, exchange, expect }) in runs.iter().enumerate() {
-        let own = exchanges(sink, &place.key("runs").index(index).key("exchange"), exchange, &connection)?;
+        let work = match name {
+            Some(name) => {
+                let before = known.iter().find(|(of, input, _)| *of == name && *input == own);
+                if let Some((_, _, plans)) = before {
+                    TestWork::Run(plans.clone())
+                } else {
+                    let whole = merged(&given.input, own);
+                    let plans = stage.syncs(sink, &at_input, name, &whole, sync.as_deref() == Some(name))?;
+                    all.extend(plans.iter().cloned());
+                    known.push((name, own, plans.clone()));
+                    TestWork::Run(plans)
+                }
+            }
+            None => {
+                let About::Action(draft) = about else { return None };
+                let mut action = draft.of(spec.action.as_deref()?, &stage.connection);
+                // told of already
+                let input = action.accept(&merged(&given.input, own)).ok()?;
+                action.meet(&all);
+                TestWork::Call { action: Arc::new(action), input, cursor: cursor.clone() }
+            }
+        };
+        let own = exchanges(sink, &here.key("exchange"), exchange, &stage.connection)?;
         made_runs.push(TestRunPlan {
             at: words::optional(at.as_ref(), |at| DateTime::parse_from_rfc3339(at).ok().map(|at| at.to_utc()))?,
+            work,
             exchange: common.iter().cloned().chain(own).collect(),
             expect: expectation(expect),
         });
@@ -82,13 +106,64 @@ pub(super) fn rehearsal(
         description: description.clone(),
         file: document.source.name.clone(),
         builtin: *builtin,
-        uses: uses(documents, provider, document, &plans),
-        syncs: plans,
+        uses: uses(documents, provider, document, &all, action.as_deref()),
         credentials,
         token,
         ordered: *order == ExchangeOrderSpec::Strict,
         runs: made_runs,
     })
+}
+
+/// What a test is about.
+#[derive(Clone, Copy)]
+enum About<'d> {
+    Sync(&'d str),
+    Action(&'d ActionDraft),
+}
+
+/// What the runs of a test are made of.
+struct Stage<'d> {
+    provider: &'d str,
+    documents: &'d Documents,
+    drafts: &'d Drafts<'d>,
+    connection: Arc<ConnectionPlan>,
+}
+
+impl Stage<'_> {
+    /// A sync behind those over whose rows it goes. Where it is not what the test is about, it takes of the input what it has a word for,
+    /// as those do.
+    fn syncs(
+        &self,
+        sink: &mut Sink,
+        place: &Place<'_>,
+        sync: &str,
+        input: &Map<String, Value>,
+        takes_all: bool,
+    ) -> Option<Vec<Arc<SyncPlan>>> {
+        let (mut plans, mut made) = (Vec::new(), columns_from::Made::new());
+        for name in with_parents(self.documents, self.provider, sync) {
+            let draft = self.drafts.syncs.get(&(self.provider, name))?;
+            let is_known = |key: &str| draft.input.as_ref().is_some_and(|schema| test::has_property(schema, key));
+            let takes = |key: &String| (takes_all && name == sync) || is_known(key);
+            let input: Map<String, Value> = input.clone().into_iter().filter(|(key, _)| takes(key)).collect();
+            let id = SyncId {
+                connection: CONNECTION.to_owned(),
+                provider: self.provider.to_owned(),
+                sync: name.to_owned(),
+                variant: String::new(),
+            };
+            let of = (id, draft, &self.connection);
+            let plan = sync_plan(sink, (place, place), of, &input, self.documents, &mut made);
+            plans.push(Arc::new(plan?));
+        }
+        columns_from::share(sink, place, &mut plans, &made);
+        Some(plans)
+    }
+}
+
+/// The parameters of the connection, and over them those of a run.
+fn merged(common: &Map<String, Value>, own: &Map<String, Value>) -> Map<String, Value> {
+    common.clone().into_iter().chain(own.clone()).collect()
 }
 
 /// A sync behind those over whose rows it goes.
@@ -114,8 +189,16 @@ fn with_parents<'d>(documents: &'d Documents, provider: &str, sync: &'d str) -> 
 }
 
 /// The files whose words a test runs.
-fn uses(documents: &Documents, provider: &str, own: &Arc<Document>, plans: &[Arc<SyncPlan>]) -> BTreeSet<String> {
+fn uses(
+    documents: &Documents,
+    provider: &str,
+    own: &Arc<Document>,
+    plans: &[Arc<SyncPlan>],
+    action: Option<&str>,
+) -> BTreeSet<String> {
     let mut used: Vec<&Arc<Document>> = vec![own];
+    let of_action = action.and_then(|action| documents.actions.get(&(provider.to_owned(), action.to_owned())));
+    used.extend(of_action.map(|typed| &typed.document));
     used.extend(documents.providers.get(provider).map(|typed| &typed.document));
     for plan in plans {
         let of = |name: &str| (provider.to_owned(), name.to_owned());
@@ -193,7 +276,7 @@ fn values(value: &Value) -> Vec<String> {
 }
 
 fn expectation(spec: &ExpectSpec) -> ExpectPlan {
-    let ExpectSpec { rows, changes, counts, watermark, output: _, skipped, error } = spec;
+    let ExpectSpec { rows, changes, counts, watermark, output, skipped, error } = spec;
     let CountsSpec { added, updated, deleted, unchanged, filtered, quarantined } = counts.clone().unwrap_or_default();
     let counts = [
         ("added", added),
@@ -209,6 +292,7 @@ fn expectation(spec: &ExpectSpec) -> ExpectPlan {
         counts: counts.into_iter().filter_map(|(name, count)| Some((name, count?))).collect(),
         watermark: watermark.clone(),
         skipped: *skipped,
+        output: output.clone(),
         error: error.clone(),
     }
 }

@@ -11,8 +11,8 @@ use super::table::HISTORY_COLUMNS;
 use super::{ColumnPlan, ModelPlan, words};
 use crate::diagnostic::suggest;
 use crate::spec::{
-    ActionSpec, ExchangeSpec, ExpectSpec, ExpectedRequestSpec, GivenResponseSpec, SyncSpec, TestConnectionSpec,
-    TestRunSpec, TestSpec,
+    ActionOutputSpec, ActionSpec, ExchangeSpec, ExpectSpec, ExpectedRequestSpec, GivenResponseSpec, SyncSpec,
+    TestConnectionSpec, TestRunSpec, TestSpec,
 };
 
 /// Columns that every table has.
@@ -40,26 +40,30 @@ pub(super) fn test(
     words::name(sink, &place.key("test"), name, true);
     let mut tables = Vec::new();
     let mut input = None;
+    let sync_named = |sink: &mut Sink, place: &Place<'_>, name: &str| {
+        let known = syncs.iter().find(|known| known.sync == name);
+        if known.is_none() {
+            words::one_of(sink, place, ("E021", "sync"), name, syncs.iter().map(|known| known.sync.as_str()));
+        }
+        known.copied()
+    };
     match (sync, action) {
-        (Some(sync), None) => match syncs.iter().find(|known| known.sync == *sync) {
-            Some(known) => {
+        (Some(sync), None) => {
+            if let Some(known) = sync_named(sink, &place.key("sync"), sync) {
                 input = Some(known.input.as_ref());
                 tables = models(known, beside);
             }
+        }
+        (None, Some(action)) => match actions.iter().find(|known| known.action == *action) {
+            Some(known) => {
+                input = Some(known.input.as_ref());
+                tables = models_of_action(known, beside);
+            }
             None => {
-                let names = syncs.iter().map(|known| known.sync.as_str());
-                words::one_of(sink, &place.key("sync"), ("E021", "sync"), sync, names);
+                let names = actions.iter().map(|known| known.action.as_str());
+                words::one_of(sink, &place.key("action"), ("E028", "action"), action, names);
             }
         },
-        (None, Some(action)) => {
-            match actions.iter().find(|known| known.action == *action) {
-                Some(known) => input = Some(known.input.as_ref()),
-                None => {
-                    let names = actions.iter().map(|known| known.action.as_str());
-                    words::one_of(sink, &place.key("action"), ("E028", "action"), action, names);
-                }
-            }
-        }
         (named, _) => {
             let message = "a test is about one `sync` or one `action`";
             let hint = if named.is_some() { "keep one of them" } else { "name it: `sync: contacts`" }.to_owned();
@@ -77,13 +81,35 @@ pub(super) fn test(
         }
     }
     settings(sink, &at.key("config"), config, beside.provider.spec.config.as_ref(), "E045");
-    if let Some(schema) = input {
+    let is_whole = runs.iter().any(|run| run.sync.is_none() && run.input.is_empty());
+    if let Some(schema) = input.filter(|_| is_whole) {
         settings(sink, &at.key("input"), given, schema, "E048");
     }
     exchanges(sink, &place.key("exchange"), exchange);
     let mut clock = None;
-    for (index, TestRunSpec { at, exchange, expect }) in runs.iter().enumerate() {
+    for (index, TestRunSpec { at, sync: other, input: own, cursor, exchange, expect }) in runs.iter().enumerate() {
         let place = place.key("runs").index(index);
+        let (mut schema, mut filled) = (input, tables.clone());
+        if let Some(other) = other {
+            let known = sync_named(sink, &place.key("sync"), other);
+            schema = known.map(|known| known.input.as_ref());
+            filled = known.map(|known| models(known, beside)).unwrap_or_default();
+        }
+        if let Some(schema) = schema.filter(|_| !own.is_empty()) {
+            let known = |name: &String| other.is_none() || schema.is_some_and(|schema| has_property(schema, name));
+            let mut whole: Map<String, Value> = given
+                .iter()
+                .filter(|(name, _)| known(name))
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect();
+            whole.extend(own.clone());
+            settings(sink, &place.key("input"), &whole, schema, "E048");
+        }
+        let of_sync = sync.is_some() || other.is_some();
+        if cursor.is_some() && of_sync {
+            let hint = "take the line out, or test an `action`".to_owned();
+            sink.key_error("E115", &place.key("cursor"), "a sync goes from page to page by itself", Some(hint));
+        }
         if let Some(text) = at {
             match DateTime::parse_from_rfc3339(text) {
                 Ok(now) if clock.is_some_and(|before| now < before) => {
@@ -99,8 +125,28 @@ pub(super) fn test(
             }
         }
         exchanges(sink, &place.key("exchange"), exchange);
-        expectations(sink, &place.key("expect"), expect, &tables, sync.is_some());
+        expectations(sink, &place.key("expect"), expect, &filled, of_sync);
     }
+}
+
+/// Whether a JSON Schema of parameters has a word for one.
+pub(super) fn has_property(schema: &Value, name: &str) -> bool {
+    schema["properties"].get(name).is_some()
+}
+
+/// The models whose tables an action reads or writes, as far as they have no mistake.
+fn models_of_action<'b>(action: &ActionSpec, beside: &'b Beside<'_>) -> Vec<&'b ModelPlan> {
+    let saved = match &action.output {
+        Some(ActionOutputSpec::Model(name)) if action.save => Some(name),
+        _ => None,
+    };
+    let asked = action.synced_first.as_ref().map(|first| &first.model);
+    let mut models: Vec<&ModelPlan> = Vec::new();
+    for name in saved.into_iter().chain(asked) {
+        let known = beside.models.iter().find(|(known, _)| known == name).and_then(|(_, model)| model.as_deref());
+        models.extend(known.filter(|model| !models.iter().any(|known| known.name == model.name)));
+    }
+    models
 }
 
 /// The models that a sync fills, as far as they have no mistake.
@@ -194,7 +240,7 @@ fn rows_are_possible(
     for (table, rows) in given {
         let at = place.key(table);
         let Some((_, columns)) = known.iter().find(|(name, _)| name == table) else {
-            let message = format!("the sync fills no table `{}`", words::shorten(table));
+            let message = format!("there is no table `{}` in what this run does", words::shorten(table));
             sink.key_error("E115", &at, message, suggest(table, known.iter().map(|(name, _)| name.as_str())));
             continue;
         };

@@ -1,6 +1,6 @@
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 /// # Test
@@ -118,6 +118,13 @@ pub struct TestRunSpec {
     /// What the clock says at its start (RFC 3339). Without it the first run is at the beginning of 2030, each other one a day after the
     /// one before.
     pub at: Option<String>,
+    /// Another sync of the provider, which runs in place of what the test is about.
+    pub sync: Option<String>,
+    /// Parameters of this run in place of those of the connection, name by name.
+    #[serde(default)]
+    pub input: Map<String, Value>,
+    /// The page that an action is called for: what the call before gave as `next_cursor`.
+    pub cursor: Option<Value>,
     /// The requests that are expected in this run alone.
     #[serde(default)]
     pub exchange: Vec<ExchangeSpec>,
@@ -142,9 +149,38 @@ pub struct ExpectSpec {
     /// a run must leave out none.
     pub skipped: Option<u64>,
     /// What an action answers.
-    pub output: Option<Value>,
+    pub output: Option<ExpectedOutputSpec>,
     /// The error the run must end with, by its stable name or a part of its message. Without this word a run must not fail.
     pub error: Option<String>,
+}
+
+/// What an action answers. What is not named may be anything.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExpectedOutputSpec {
+    /// The records: those columns that are written, in their order.
+    pub records: Option<Vec<Value>>,
+    /// Who has told them.
+    pub source: Option<ExpectedSourceSpec>,
+    /// What the next call gives as `cursor`; null behind the last page.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Value")]
+    pub next_cursor: Option<Value>,
+}
+
+/// A value that is written, though it be null.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+/// Who has told what an action answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExpectedSourceSpec {
+    /// The API.
+    Api,
+    /// The table, as far as it was synced.
+    Table,
 }
 
 /// How many records were what.

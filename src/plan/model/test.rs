@@ -6,9 +6,10 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::plan::{Method, SyncPlan};
+use crate::plan::{ActionPlan, Method, SyncPlan};
+use crate::spec::ExpectedOutputSpec;
 
-/// A test of a sync, ready to run.
+/// A test of a sync or an action, ready to run.
 #[derive(Debug, Clone)]
 pub struct TestPlan {
     /// the provider's name
@@ -23,8 +24,6 @@ pub struct TestPlan {
     pub builtin: bool,
     /// the files whose words it runs, its own too
     pub uses: BTreeSet<String>,
-    /// the sync, behind those over whose rows it goes
-    pub syncs: Vec<Arc<SyncPlan>>,
     /// made-up secrets by name: all that the connection could be asked for
     pub credentials: BTreeMap<String, String>,
     /// the made-up token by the names of credentials; empty where the way in makes none
@@ -40,11 +39,6 @@ impl TestPlan {
     pub fn id(&self) -> String {
         format!("{}/{}", self.provider, self.name)
     }
-
-    /// The sync that it is about.
-    pub fn sync(&self) -> &SyncPlan {
-        self.syncs.last().expect("a test has a sync")
-    }
 }
 
 /// One run of a test.
@@ -52,10 +46,28 @@ impl TestPlan {
 pub struct TestRunPlan {
     /// what the clock says at its start; none = a day after the run before
     pub at: Option<DateTime<Utc>>,
+    /// what it does
+    pub work: TestWork,
     /// the requests of every run, then those of this one
     pub exchange: Vec<Arc<ExchangePlan>>,
     /// what must be true after it
     pub expect: ExpectPlan,
+}
+
+/// What a run of a test does.
+#[derive(Debug, Clone)]
+pub enum TestWork {
+    /// runs a sync, the last, behind those over whose rows it goes
+    Run(Vec<Arc<SyncPlan>>),
+    /// calls an action
+    Call {
+        /// which
+        action: Arc<ActionPlan>,
+        /// what a caller gives
+        input: Value,
+        /// the page
+        cursor: Option<Value>,
+    },
 }
 
 /// A request that is expected, and its answer. What is none may be anything.
@@ -115,6 +127,8 @@ pub struct ExpectPlan {
     pub watermark: Option<Value>,
     /// partitions and pages that were left out
     pub skipped: Option<u64>,
+    /// what an action answers
+    pub output: Option<ExpectedOutputSpec>,
     /// the stable name of the error it ends with, or a part of its message
     pub error: Option<String>,
 }
