@@ -8,8 +8,7 @@ use super::diff::{self, Line, Sign};
 use super::run::{Came, Failure};
 use super::value::{is_same, is_same_text, plain};
 use crate::engine::{self, Answer, Report, Source, SyncReport};
-use crate::plan::{ActionPlan, ColumnType, ExpectPlan, ExpectedRows, ModelPlan, SyncPlan, limits};
-use crate::spec::{ExpectedOutputSpec, ExpectedSourceSpec};
+use crate::plan::{ActionPlan, ColumnType, ExpectPlan, ExpectedOutput, ExpectedRows, ModelPlan, SyncPlan, limits};
 use crate::store::{Error, ReadStore};
 
 /// How a run or a call came out that its test has to say something about.
@@ -111,8 +110,8 @@ fn of_action(
 }
 
 /// What an action has answered.
-fn answered(expected: &ExpectedOutputSpec, answer: &Answer) -> Vec<Failure> {
-    let ExpectedOutputSpec { records, source, next_cursor } = expected;
+fn answered(expected: &ExpectedOutput, answer: &Answer) -> Vec<Failure> {
+    let ExpectedOutput { records, of_table, next_cursor } = expected;
     let mut failures = Vec::new();
     if let Some(expected) = records {
         // what is no object is a row of one value
@@ -129,10 +128,9 @@ fn answered(expected: &ExpectedOutputSpec, answer: &Answer) -> Vec<Failure> {
         let lines = || vec![Line::new(Sign::Missing, expected.clone()), Line::new(Sign::Extra, found.clone())];
         (expected != found).then(|| Failure::new(format!("the {what} is another one:"), lines()))
     };
-    if let Some(expected) = source {
-        let expected = if *expected == ExpectedSourceSpec::Table { Source::Table } else { Source::Api };
-        let name = |source| if source == Source::Table { "table" } else { "api" }.to_owned();
-        failures.extend(other("source", name(expected), name(answer.source)));
+    if let Some(of_table) = of_table {
+        let name = |of_table| if of_table { "table" } else { "api" }.to_owned();
+        failures.extend(other("source", name(*of_table), name(answer.source == Source::Table)));
     }
     if let Some(expected) = next_cursor {
         let found = answer.next_cursor.as_ref().map_or_else(|| "null".to_owned(), plain);

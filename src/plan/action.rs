@@ -147,19 +147,7 @@ pub(super) fn action(
         let good = both.is_none_or(|(plan, step)| paging::position_has_a_place(sink, &at, plan, &step.request));
         plan.filter(|_| good)
     });
-    let save = match (save, &output) {
-        (false, _) => Some(None),
-        (true, Some(ActionOutput::Model(model))) => {
-            saved_is_whole(sink, &place.key("save"), model);
-            Some(Some(Arc::clone(model)))
-        }
-        (true, None) => None,
-        (true, Some(_)) => {
-            let hint = "say which model it is: `output: { model: Contact }`".to_owned();
-            sink.key_error("E114", &place.key("save"), "what is saved must be a model", Some(hint));
-            None
-        }
-    };
+    let save = saved(sink, &place.key("save"), *save, output.as_ref());
     let synced_first = words::optional(synced_first.as_ref(), |spec| {
         let at = place.key("synced_first");
         let plan = synced_first_plan(sink, &at, spec, beside, open)?;
@@ -182,6 +170,29 @@ pub(super) fn action(
 
 /// What a sync knows of a record and an action does not, or has of its own.
 const OF_SYNCS: [&str; 4] = ["parent", "walk", "input", "variant"];
+
+/// The model that is saved, if one is.
+#[expect(clippy::option_option, reason = "none is a mistake, as everywhere here")]
+fn saved(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    save: bool,
+    output: Option<&ActionOutput>,
+) -> Option<Option<Arc<ModelPlan>>> {
+    match (save, output) {
+        (false, _) => Some(None),
+        (true, Some(ActionOutput::Model(model))) => {
+            saved_is_whole(sink, place, model);
+            Some(Some(Arc::clone(model)))
+        }
+        (true, None) => None,
+        (true, Some(_)) => {
+            let hint = "say which model it is: `output: { model: Contact }`".to_owned();
+            sink.key_error("E114", place, "what is saved must be a model", Some(hint));
+            None
+        }
+    }
+}
 
 /// A row that is written through must have what a sync writes.
 fn saved_is_whole(sink: &mut Sink, place: &Place<'_>, model: &ModelPlan) {

@@ -11,12 +11,12 @@ use super::action::ActionDraft;
 use super::compile::{Documents, Drafts, Typed, parents, sync_plan};
 use super::place::{Document, Place, Sink};
 use super::{
-    AnswerPlan, ConnectionPlan, ExchangePlan, ExpectPlan, GivenBody, Method, SyncId, SyncPlan, TestPlan, TestRunPlan,
-    TestWork, columns_from, connection, test, words,
+    AnswerPlan, ConnectionPlan, ExchangePlan, ExpectPlan, ExpectedOutput, GivenBody, Method, SyncId, SyncPlan,
+    TestPlan, TestRunPlan, TestWork, columns_from, connection, test, words,
 };
 use crate::spec::{
-    CountsSpec, ExchangeOrderSpec, ExchangeSpec, ExpectSpec, ExpectedRequestSpec, GivenResponseSpec, TestRunSpec,
-    TestSpec,
+    CountsSpec, ExchangeOrderSpec, ExchangeSpec, ExpectSpec, ExpectedOutputSpec, ExpectedRequestSpec,
+    ExpectedSourceSpec, GivenResponseSpec, TestRunSpec, TestSpec,
 };
 
 /// The name of the connection of a test.
@@ -56,48 +56,28 @@ pub(super) fn rehearsal(
         draft,
         &asked,
     )?;
-    let stage = Stage { provider, documents, drafts, connection: Arc::new(connection) };
+    let mut stage = Stage {
+        provider,
+        documents,
+        drafts,
+        spec,
+        about,
+        input: (place.key("connection").key("input"), &given.input),
+        connection: Arc::new(connection),
+        known: Vec::new(),
+    };
     let common = exchanges(sink, &place.key("exchange"), exchange, &stage.connection)?;
-    let (mut made_runs, mut all) = (Vec::with_capacity(runs.len()), Vec::<Arc<SyncPlan>>::new());
-    // what is run again as it was is the same plan
-    let mut known: Vec<(&str, &Map<String, Value>, Vec<Arc<SyncPlan>>)> = Vec::new();
+    let mut made_runs = Vec::with_capacity(runs.len());
     for (index, run) in runs.iter().enumerate() {
-        let TestRunSpec { at, sync: other, input: own, cursor, exchange, expect } = run;
         let here = place.key("runs").index(index);
-        let at_input = if own.is_empty() { place.key("connection").key("input") } else { here.key("input") };
-        let name = match (other, about) {
-            (Some(other), _) => Some(other.as_str()),
-            (None, About::Sync(name)) => Some(name),
-            (None, About::Action(_)) => None,
-        };
-        let work = match name {
-            Some(name) => {
-                let before = known.iter().find(|(of, input, _)| *of == name && *input == own);
-                if let Some((_, _, plans)) = before {
-                    TestWork::Run(plans.clone())
-                } else {
-                    let whole = merged(&given.input, own);
-                    let plans = stage.syncs(sink, &at_input, name, &whole, sync.as_deref() == Some(name))?;
-                    all.extend(plans.iter().cloned());
-                    known.push((name, own, plans.clone()));
-                    TestWork::Run(plans)
-                }
-            }
-            None => {
-                let About::Action(draft) = about else { return None };
-                let mut action = draft.of(spec.action.as_deref()?, &stage.connection);
-                // told of already
-                let input = action.accept(&merged(&given.input, own)).ok()?;
-                action.meet(&all);
-                TestWork::Call { action: Arc::new(action), input, cursor: cursor.clone() }
-            }
-        };
-        let own = exchanges(sink, &here.key("exchange"), exchange, &stage.connection)?;
+        let work = stage.work(sink, &here, run)?;
+        let own = exchanges(sink, &here.key("exchange"), &run.exchange, &stage.connection)?;
+        let at = |at: &String| DateTime::parse_from_rfc3339(at).ok().map(|at| at.to_utc());
         made_runs.push(TestRunPlan {
-            at: words::optional(at.as_ref(), |at| DateTime::parse_from_rfc3339(at).ok().map(|at| at.to_utc()))?,
+            at: words::optional(run.at.as_ref(), at)?,
             work,
             exchange: common.iter().cloned().chain(own).collect(),
-            expect: expectation(expect),
+            expect: expectation(&run.expect),
         });
     }
     Some(TestPlan {
@@ -106,7 +86,7 @@ pub(super) fn rehearsal(
         description: description.clone(),
         file: document.source.name.clone(),
         builtin: *builtin,
-        uses: uses(documents, provider, document, &all, action.as_deref()),
+        uses: uses(documents, provider, document, &stage.plans().cloned().collect::<Vec<_>>(), action.as_deref()),
         credentials,
         token,
         ordered: *order == ExchangeOrderSpec::Strict,
@@ -126,10 +106,52 @@ struct Stage<'d> {
     provider: &'d str,
     documents: &'d Documents,
     drafts: &'d Drafts<'d>,
+    spec: &'d TestSpec,
+    about: About<'d>,
+    /// the parameters of the connection, with their place
+    input: (Place<'d>, &'d Map<String, Value>),
     connection: Arc<ConnectionPlan>,
+    /// what is run again as it was is the same plan
+    known: Vec<Ready<'d>>,
 }
 
-impl Stage<'_> {
+/// The plans of a run of a sync with parameters of its own.
+struct Ready<'d> {
+    sync: &'d str,
+    own: &'d Map<String, Value>,
+    plans: Vec<Arc<SyncPlan>>,
+}
+
+impl<'d> Stage<'d> {
+    /// All plans of syncs so far.
+    fn plans(&self) -> impl Iterator<Item = &Arc<SyncPlan>> {
+        self.known.iter().flat_map(|ready| &ready.plans)
+    }
+
+    /// What a run does.
+    fn work(&mut self, sink: &mut Sink, here: &Place<'_>, run: &'d TestRunSpec) -> Option<TestWork> {
+        let (common, own) = (self.input.1.clone(), &run.input);
+        let whole: Map<String, Value> = common.into_iter().chain(own.clone()).collect();
+        let sync = match (&run.sync, self.about) {
+            (Some(other), _) => other.as_str(),
+            (None, About::Sync(name)) => name,
+            (None, About::Action(draft)) => {
+                let mut action = draft.of(self.spec.action.as_deref()?, &self.connection);
+                // told of already
+                let input = action.accept(&whole).ok()?;
+                action.meet(&self.plans().cloned().collect::<Vec<_>>());
+                return Some(TestWork::Call { action: Arc::new(action), input, cursor: run.cursor.clone() });
+            }
+        };
+        if let Some(ready) = self.known.iter().find(|ready| ready.sync == sync && ready.own == own) {
+            return Some(TestWork::Run(ready.plans.clone()));
+        }
+        let place = if own.is_empty() { self.input.0.clone() } else { here.key("input") };
+        let plans = self.syncs(sink, &place, sync, &whole)?;
+        self.known.push(Ready { sync, own, plans: plans.clone() });
+        Some(TestWork::Run(plans))
+    }
+
     /// A sync behind those over whose rows it goes. Where it is not what the test is about, it takes of the input what it has a word for,
     /// as those do.
     fn syncs(
@@ -138,8 +160,8 @@ impl Stage<'_> {
         place: &Place<'_>,
         sync: &str,
         input: &Map<String, Value>,
-        takes_all: bool,
     ) -> Option<Vec<Arc<SyncPlan>>> {
+        let takes_all = self.spec.sync.as_deref() == Some(sync);
         let (mut plans, mut made) = (Vec::new(), columns_from::Made::new());
         for name in with_parents(self.documents, self.provider, sync) {
             let draft = self.drafts.syncs.get(&(self.provider, name))?;
@@ -159,11 +181,6 @@ impl Stage<'_> {
         columns_from::share(sink, place, &mut plans, &made);
         Some(plans)
     }
-}
-
-/// The parameters of the connection, and over them those of a run.
-fn merged(common: &Map<String, Value>, own: &Map<String, Value>) -> Map<String, Value> {
-    common.clone().into_iter().chain(own.clone()).collect()
 }
 
 /// A sync behind those over whose rows it goes.
@@ -292,8 +309,17 @@ fn expectation(spec: &ExpectSpec) -> ExpectPlan {
         counts: counts.into_iter().filter_map(|(name, count)| Some((name, count?))).collect(),
         watermark: watermark.clone(),
         skipped: *skipped,
-        output: output.clone(),
+        output: output.as_ref().map(expected_output),
         error: error.clone(),
+    }
+}
+
+fn expected_output(spec: &ExpectedOutputSpec) -> ExpectedOutput {
+    let ExpectedOutputSpec { records, source, next_cursor } = spec;
+    ExpectedOutput {
+        records: records.clone(),
+        of_table: source.map(|source| source == ExpectedSourceSpec::Table),
+        next_cursor: next_cursor.clone(),
     }
 }
 

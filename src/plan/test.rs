@@ -1,6 +1,6 @@
 //! Test files: whether what they expect can be there at all.
 
-use chrono::DateTime;
+use chrono::{DateTime, FixedOffset};
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
@@ -38,30 +38,17 @@ pub(super) fn test(
 ) {
     let TestSpec { test: name, description: _, sync, action, connection, exchange, order: _, runs } = spec;
     words::name(sink, &place.key("test"), name, true);
-    let mut tables = Vec::new();
-    let mut input = None;
-    let sync_named = |sink: &mut Sink, place: &Place<'_>, name: &str| {
-        let known = syncs.iter().find(|known| known.sync == name);
-        if known.is_none() {
-            words::one_of(sink, place, ("E021", "sync"), name, syncs.iter().map(|known| known.sync.as_str()));
-        }
-        known.copied()
-    };
-    match (sync, action) {
-        (Some(sync), None) => {
-            if let Some(known) = sync_named(sink, &place.key("sync"), sync) {
-                input = Some(known.input.as_ref());
-                tables = models(known, beside);
-            }
-        }
+    let known = Known { beside, syncs };
+    let about = match (sync, action) {
+        (Some(sync), None) => known.sync(sink, &place.key("sync"), sync),
         (None, Some(action)) => match actions.iter().find(|known| known.action == *action) {
             Some(known) => {
-                input = Some(known.input.as_ref());
-                tables = models_of_action(known, beside);
+                About { input: Some(known.input.as_ref()), tables: models_of_action(known, beside), is_sync: false }
             }
             None => {
                 let names = actions.iter().map(|known| known.action.as_str());
                 words::one_of(sink, &place.key("action"), ("E028", "action"), action, names);
+                About::default()
             }
         },
         (named, _) => {
@@ -70,8 +57,9 @@ pub(super) fn test(
             if !place.key("sync").is_hole() && !place.key("action").is_hole() {
                 sink.key_error("E115", &place.key("test"), message, Some(hint));
             }
+            About { is_sync: named.is_some(), ..About::default() }
         }
-    }
+    };
     let TestConnectionSpec { auth, config, input: given } = connection;
     let at = place.key("connection");
     if let Some(auth) = auth {
@@ -82,50 +70,85 @@ pub(super) fn test(
     }
     settings(sink, &at.key("config"), config, beside.provider.spec.config.as_ref(), "E045");
     let is_whole = runs.iter().any(|run| run.sync.is_none() && run.input.is_empty());
-    if let Some(schema) = input.filter(|_| is_whole) {
+    if let Some(schema) = about.input.filter(|_| is_whole) {
         settings(sink, &at.key("input"), given, schema, "E048");
     }
     exchanges(sink, &place.key("exchange"), exchange);
     let mut clock = None;
-    for (index, TestRunSpec { at, sync: other, input: own, cursor, exchange, expect }) in runs.iter().enumerate() {
+    for (index, run) in runs.iter().enumerate() {
         let place = place.key("runs").index(index);
-        let (mut schema, mut filled) = (input, tables.clone());
-        if let Some(other) = other {
-            let known = sync_named(sink, &place.key("sync"), other);
-            schema = known.map(|known| known.input.as_ref());
-            filled = known.map(|known| models(known, beside)).unwrap_or_default();
+        let own = run.sync.as_ref().map(|other| known.sync(sink, &place.key("sync"), other));
+        run_is_possible(sink, &place, run, own.as_ref().unwrap_or(&about), given);
+        if let Some(text) = &run.at {
+            follows(sink, &place.key("at"), text, &mut clock);
         }
-        if let Some(schema) = schema.filter(|_| !own.is_empty()) {
-            let known = |name: &String| other.is_none() || schema.is_some_and(|schema| has_property(schema, name));
-            let mut whole: Map<String, Value> = given
-                .iter()
-                .filter(|(name, _)| known(name))
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect();
-            whole.extend(own.clone());
-            settings(sink, &place.key("input"), &whole, schema, "E048");
+    }
+}
+
+/// What a run of a test is about, as far as it is known.
+#[derive(Default)]
+struct About<'b> {
+    /// its parameters: a JSON Schema, or that it takes any
+    input: Option<Option<&'b Value>>,
+    /// the models whose tables it reads or writes
+    tables: Vec<&'b ModelPlan>,
+    is_sync: bool,
+}
+
+/// What a test may name.
+struct Known<'b> {
+    beside: &'b Beside<'b>,
+    syncs: &'b [&'b SyncSpec],
+}
+
+impl<'b> Known<'b> {
+    fn sync(&self, sink: &mut Sink, place: &Place<'_>, name: &str) -> About<'b> {
+        let Some(known) = self.syncs.iter().find(|known| known.sync == name) else {
+            let names = self.syncs.iter().map(|known| known.sync.as_str());
+            words::one_of(sink, place, ("E021", "sync"), name, names);
+            return About { is_sync: true, ..About::default() };
+        };
+        About { input: Some(known.input.as_ref()), tables: models(known, self.beside), is_sync: true }
+    }
+}
+
+/// Whether a run can be made at all. `common` are the parameters of the connection.
+fn run_is_possible(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    run: &TestRunSpec,
+    about: &About<'_>,
+    common: &Map<String, Value>,
+) {
+    let TestRunSpec { at: _, sync: other, input: own, cursor, exchange, expect } = run;
+    if let Some(schema) = about.input.filter(|_| !own.is_empty()) {
+        // another sync takes of the connection's what it has a word for
+        let takes = |name: &String| other.is_none() || schema.is_some_and(|schema| has_property(schema, name));
+        let common = common.clone().into_iter().filter(|(name, _)| takes(name));
+        let whole: Map<String, Value> = common.chain(own.clone()).collect();
+        settings(sink, &place.key("input"), &whole, schema, "E048");
+    }
+    if cursor.is_some() && about.is_sync {
+        let hint = "take the line out, or test an `action`".to_owned();
+        sink.key_error("E115", &place.key("cursor"), "a sync goes from page to page by itself", Some(hint));
+    }
+    exchanges(sink, &place.key("exchange"), exchange);
+    expectations(sink, &place.key("expect"), expect, &about.tables, about.is_sync);
+}
+
+/// Whether a run is at a time, and not before the one above it.
+fn follows(sink: &mut Sink, place: &Place<'_>, text: &str, clock: &mut Option<DateTime<FixedOffset>>) {
+    match DateTime::parse_from_rfc3339(text) {
+        Ok(now) if clock.is_some_and(|before| now < before) => {
+            let hint = "the clock of a test never goes back".to_owned();
+            sink.error("E115", place, "this run is before the one above it", Some(hint));
         }
-        let of_sync = sync.is_some() || other.is_some();
-        if cursor.is_some() && of_sync {
-            let hint = "take the line out, or test an `action`".to_owned();
-            sink.key_error("E115", &place.key("cursor"), "a sync goes from page to page by itself", Some(hint));
+        Ok(now) => *clock = Some(now),
+        Err(_) => {
+            let message = format!("`{}` is not a time", words::shorten(text));
+            let hint = "write it as RFC 3339: `2024-01-31T12:00:00Z`".to_owned();
+            sink.error("E115", place, message, Some(hint));
         }
-        if let Some(text) = at {
-            match DateTime::parse_from_rfc3339(text) {
-                Ok(now) if clock.is_some_and(|before| now < before) => {
-                    let hint = "the clock of a test never goes back".to_owned();
-                    sink.error("E115", &place.key("at"), "this run is before the one above it", Some(hint));
-                }
-                Ok(now) => clock = Some(now),
-                Err(_) => {
-                    let message = format!("`{}` is not a time", words::shorten(text));
-                    let hint = "write it as RFC 3339: `2024-01-31T12:00:00Z`".to_owned();
-                    sink.error("E115", &place.key("at"), message, Some(hint));
-                }
-            }
-        }
-        exchanges(sink, &place.key("exchange"), exchange);
-        expectations(sink, &place.key("expect"), expect, &filled, of_sync);
     }
 }
 

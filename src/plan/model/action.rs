@@ -45,7 +45,7 @@ impl ActionPlan {
         let own: Vec<_> = syncs.iter().filter(|sync| sync.id.connection == self.connection.name).collect();
         let known = |model: &Arc<ModelPlan>| {
             let mut same = own.iter().flat_map(|sync| sync.models()).filter(|known| known.name == model.name);
-            same.next().unwrap_or(model).clone()
+            Arc::clone(same.next().unwrap_or(model))
         };
         if let ActionOutput::Model(model) = &mut self.output {
             *model = known(model);

@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use crate::plan::{ActionPlan, Method, SyncPlan};
-use crate::spec::ExpectedOutputSpec;
 
 /// A test of a sync or an action, ready to run.
 #[derive(Debug, Clone)]
@@ -114,6 +113,17 @@ pub enum GivenBody {
 /// Rows by table, as far as their columns are written.
 pub type ExpectedRows = IndexMap<String, Vec<Map<String, Value>>>;
 
+/// What an action must answer. What is none may be anything.
+#[derive(Debug, Clone)]
+pub struct ExpectedOutput {
+    /// the records in their order, as far as their columns are written
+    pub records: Option<Vec<Value>>,
+    /// whether the table has told them, and not the API
+    pub of_table: Option<bool>,
+    /// what the next call gives as cursor; null behind the last page
+    pub next_cursor: Option<Value>,
+}
+
 /// What must be true after a run. What is none may be anything.
 #[derive(Debug, Clone)]
 pub struct ExpectPlan {
@@ -128,7 +138,7 @@ pub struct ExpectPlan {
     /// partitions and pages that were left out
     pub skipped: Option<u64>,
     /// what an action answers
-    pub output: Option<ExpectedOutputSpec>,
+    pub output: Option<ExpectedOutput>,
     /// the stable name of the error it ends with, or a part of its message
     pub error: Option<String>,
 }
