@@ -376,6 +376,38 @@ fn a_server_that_repeats_every_secret_has_none_shown_kept_or_sent_elsewhere() {
     place.ends(500);
 }
 
+#[test]
+fn a_call_of_an_action_answers_no_secret() {
+    let mut place = Place::new(1);
+    place.connect_those(&|_| true);
+    assert_eq!(place.consent(&str::to_owned).code, 0);
+    for (nth, (kind, _, _)) in KINDS.into_iter().enumerate() {
+        let action = |name: &str, words: &str| {
+            let input = "input: { type: object, properties: { list: { type: string } } }";
+            place.project.write(
+                &format!("integrations/{kind}/actions/{name}.yaml"),
+                format!("action: {name}\n{input}\n{words}\n"),
+            );
+        };
+        action("whole", "request: { get: \"/{{ input.list }}\" }");
+        action(
+            "steps",
+            "steps:\n  - { as: first, request: { get: /me } }\n  \
+             - { as: then, request: { post: \"/{{ input.list }}\", headers: { X-Id: \"{{ steps.first.body.id }}\" }, body: { json: { was: \"{{ steps.first.body }}\" } } } }\n\
+             response: { records: \"$.items[*]\" }\noutput: { columns: { id: $.id, size: $.size, said: { path: $, type: json } } }\nidempotency_key: {}",
+        );
+        for (list, arguments) in [
+            (LISTS[nth % LISTS.len()].0, ["steps", "--json"].as_slice()),
+            (LISTS[(nth + 7) % LISTS.len()].0, &["whole"]),
+            ("me", &["steps"]),
+        ] {
+            let (input, action) = (json!({ "list": list }).to_string(), format!("{kind}/{}", arguments[0]));
+            place.say(&[&["call", &action, "--input", &input], &arguments[1..]].concat(), &[], None);
+        }
+    }
+    place.ends(100);
+}
+
 /// The connections that a token is made for by asking.
 const MADE: [&str; 9] = ["form", "json", "params", "pair", "assertion", "service", "app", "login", "consent"];
 
