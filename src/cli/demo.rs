@@ -8,9 +8,8 @@ use super::output::{DIM, Failure, bold, table};
 use super::progress::{self, Style};
 use super::{Done, project, query, run, status};
 use crate::demo::{self, Server};
-use crate::engine;
-use crate::plan::{Budget, ConnectionPlan, CredentialSource, Plan, SyncPlan, limits};
-use crate::remote::CredentialStore;
+use crate::engine::{self, HostOptions};
+use crate::plan::{Budget, ConnectionPlan, CredentialSource, Plan, SyncPlan};
 use crate::scan::Wish;
 
 #[derive(Debug, clap::Args)]
@@ -115,17 +114,12 @@ async fn sync(plan: &Plan) -> Result<u8, Failure> {
     let report = engine::run(
         &plan.syncs,
         engine::Options {
-            database: plan.database.clone(),
-            credential_store: CredentialStore::of_project(&plan.folder),
-            publish: plan.publish.clone(),
+            host: HostOptions::of(plan, engine::system_clock()),
             wish: Wish::default(),
             allow_destructive: false,
             budget: Budget::default(),
-            log_requests: false,
-            clock: engine::system_clock(),
             observer,
             stop,
-            group_age_max: limits::GROUP_AGE_MAX,
         },
     )
     .await;

@@ -92,7 +92,7 @@ fn schedule(plan: &Schedule) -> String {
             let every = time(*every);
             format!("every {}", every.strip_prefix("1 ").unwrap_or(&every))
         }
-        Schedule::Cron { pattern, timezone } => format!("{pattern} ({timezone})"),
+        Schedule::Cron(calendar) => calendar.to_string(),
     }
 }
 

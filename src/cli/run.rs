@@ -9,9 +9,8 @@ use tokio::sync::watch;
 use super::output::{self, DIM, bold, count, exit_code, json_line, print_error};
 use super::progress::{self, Style};
 use super::{Done, project};
-use crate::engine::{self, ErrorKind, Options, Report, SyncReport};
+use crate::engine::{self, ErrorKind, HostOptions, Options, Report, SyncReport};
 use crate::plan::{Budget, Plan, SyncPlan, limits};
-use crate::remote::CredentialStore;
 use crate::scan::Wish;
 use crate::store::SchemaChange;
 
@@ -76,9 +75,11 @@ fn run_plan(
         tokio::task::spawn(stop_on_signal(stop));
         let (observer, bars) = progress::observer(style, syncs);
         let options = Options {
-            database: plan.database.clone(),
-            credential_store: CredentialStore::of_project(&plan.folder),
-            publish: plan.publish.clone(),
+            host: HostOptions {
+                log_requests: arguments.log_requests,
+                group_age_max: arguments.commit_every.max(Duration::from_millis(1)),
+                ..HostOptions::of(plan, engine::system_clock())
+            },
             wish: Wish { full: arguments.full, accept_deletes: arguments.accept_deletes },
             allow_destructive: arguments.allow_destructive,
             budget: Budget {
@@ -86,11 +87,8 @@ fn run_plan(
                 requests: arguments.max_requests,
                 records: arguments.max_records,
             },
-            log_requests: arguments.log_requests,
-            clock: engine::system_clock(),
             observer,
             stop: stopped,
-            group_age_max: arguments.commit_every.max(Duration::from_millis(1)),
         };
         let report = engine::run(syncs, options).await;
         bars.end();

@@ -15,9 +15,9 @@ use serde_json::Value as Json;
 use super::answer::{Reader, Rows, Share, answer_value, says_error};
 use super::facts::Tail;
 use super::fetch::{Fetched, Fetcher};
+use super::host::{Clients, Offline, run_id, settled};
 use super::lane::unexplained;
 use super::render::{self, Variables};
-use super::run::{Clients, Offline, run_id, settled};
 use super::writer::Writer;
 use super::{Clock, Error, Event, Observer};
 use crate::plan::{
@@ -131,7 +131,7 @@ pub async fn call(plan: &ActionPlan, call: Call, options: CallOptions) -> Result
         Ok(client) => asking.ask(client, variables, call.cursor, at).await,
         Err(error) => Err(error.into()),
     };
-    settled(clients.made.values().flatten()).await;
+    settled(clients.made().iter()).await;
     let requests = asking.fetcher.requests();
     let ended = match told {
         Ok(told) => match saving {

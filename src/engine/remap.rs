@@ -9,9 +9,9 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::clock::now;
+use super::host::{publish_now, run_id};
 use super::render::Variables;
 use super::report::{Failed, as_text};
-use super::run::{publish_now, run_id};
 use super::writer::Writer;
 use super::{Error, Event, Observer};
 use crate::plan::{ColumnPlan, ColumnSource, PublishPlan, SyncId, SyncPlan};

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use super::diff::{Line, Sign};
 use super::exchange::Exchange;
 use super::expect;
-use crate::engine::{self, Answer, Call, CallOptions, Clock, Error, Offline, Options, Report};
+use crate::engine::{self, Answer, Call, CallOptions, Clock, Error, HostOptions, Offline, Options, Report};
 use crate::files;
 use crate::plan::{ActionPlan, Budget, ExchangePlan, GivenBody, SyncPlan, TestPlan, TestRunPlan, TestWork, limits};
 use crate::remote::{Access, CredentialStore, Credentials, Script};
@@ -127,7 +127,7 @@ async fn one(
         }
         TestWork::Call { action, input, cursor } => {
             let call = Call { input: input.clone(), cursor: cursor.clone(), variant: None };
-            let Options { database, credential_store, clock, observer, .. } = options;
+            let Options { host: HostOptions { database, credential_store, clock, .. }, observer, .. } = options;
             let offline = Some(offline(test, &script));
             let options = CallOptions { database, credential_store, clock, observer, offline };
             Ok(Came::Answer(Arc::clone(action), engine::call(action, call, options).await))
@@ -180,17 +180,19 @@ impl Came {
 
 fn options(database: &Path, own: &Path, script: &Arc<Script>, stop: watch::Receiver<bool>) -> Options {
     Options {
-        database: database.to_owned(),
-        credential_store: CredentialStore::of_project(own),
-        publish: None,
+        host: HostOptions {
+            database: database.to_owned(),
+            credential_store: CredentialStore::of_project(own),
+            publish: None,
+            log_requests: false,
+            clock: script.clock(),
+            group_age_max: limits::GROUP_AGE_MAX,
+        },
         wish: Wish::default(),
         allow_destructive: false,
         budget: Budget::default(),
-        log_requests: false,
-        clock: script.clock(),
         observer: Arc::new(|_, _| {}),
         stop,
-        group_age_max: limits::GROUP_AGE_MAX,
     }
 }
 

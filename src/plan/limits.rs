@@ -146,6 +146,10 @@ pub const GROUP_AGE_MAX: Duration = Duration::from_secs(2);
 pub const PAGES_IN_FLIGHT: usize = 3;
 /// Commit groups waiting for the writer.
 pub const GROUPS_IN_FLIGHT: usize = 2;
+/// The wait before a scheduled sync that failed runs again; it doubles with each failure.
+pub const RUN_RETRY_WAIT: Duration = Duration::from_secs(60);
+/// The longest such wait.
+pub const RUN_RETRY_WAIT_MAX: Duration = Duration::from_secs(60 * 60);
 /// Syncs that run at once in one process.
 pub const SYNCS_AT_ONCE: usize = 4;
 /// Rows of a table that answer a call in place of the API; where there are more, the API is asked, which gives them in pages.

@@ -41,6 +41,7 @@ pub use moment::{Moment, Span};
 pub use path::{Path, PathForm, Step};
 pub use place::NOT_YET;
 pub use row_schema::{Breach, RowSchema};
+pub use schedule::Calendar;
 pub use select::UnknownSelector;
 pub use template::{Template, TemplateError, hex, percent_encoded};
 pub use words::is_secret_name;

@@ -2,9 +2,39 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
+
 use super::place::{Place, Sink};
-use super::{Schedule, words};
+use super::{Schedule, Zone, words};
 use crate::spec::{CronSpec, ScheduleSpec};
+
+/// Moments by the calendar: a cron pattern in a time zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Calendar {
+    text: String,
+    pattern: croner::Cron,
+    zone: Zone,
+}
+
+impl Calendar {
+    /// The calendar of a pattern of five fields and the IANA name of a zone, if both are.
+    #[cfg(test)]
+    pub fn of(text: &str, zone: &str) -> Option<Self> {
+        Some(Self { text: text.to_owned(), pattern: parser().parse(text).ok()?, zone: Zone::parse(zone)? })
+    }
+
+    /// The first of its moments after `at`; none if there is none in this era. What the clock of the zone skips comes when the gap ends; of
+    /// what it shows twice the first counts, but for patterns that name every hour.
+    pub fn after(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        self.pattern.find_next_occurrence(&self.zone.shown(at), false).ok().map(|next| next.to_utc())
+    }
+}
+
+impl std::fmt::Display for Calendar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.text, self.zone.name())
+    }
+}
 
 /// The least time between two runs.
 const EVERY_MIN: Duration = Duration::from_secs(1);
@@ -17,10 +47,11 @@ pub(super) fn schedule(sink: &mut Sink, place: &Place<'_>, spec: Option<&Schedul
         Some(ScheduleSpec::Cron(CronSpec { cron, timezone })) => {
             let pattern = pattern(sink, &place.key("cron"), cron);
             let timezone = match timezone {
-                None => Some("UTC".to_owned()),
-                Some(text) => words::timezone(sink, &place.key("timezone"), text),
+                None => Some(Zone::UTC),
+                Some(text) => words::timezone(sink, &place.key("timezone"), text).and_then(|name| Zone::parse(&name)),
             };
-            Schedule::Cron { pattern: pattern?, timezone: timezone? }
+            let (pattern, zone) = (pattern?, timezone?);
+            Schedule::Cron(Box::new(Calendar { text: cron.trim().to_owned(), pattern, zone }))
         }
     };
     if plan != Schedule::Manual {
@@ -64,13 +95,22 @@ fn every(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<Schedule> {
     }
 }
 
-fn pattern(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<String> {
-    let parser = croner::parser::CronParser::builder()
+fn parser() -> croner::parser::CronParser {
+    croner::parser::CronParser::builder()
         .seconds(croner::parser::Seconds::Disallowed)
         .year(croner::parser::Year::Disallowed)
-        .build();
-    match parser.parse(text) {
-        Ok(_) => Some(text.trim().to_owned()),
+        .build()
+}
+
+fn pattern(sink: &mut Sink, place: &Place<'_>, text: &str) -> Option<croner::Cron> {
+    match parser().parse(text) {
+        Ok(pattern) if pattern.find_next_occurrence(&DateTime::<Utc>::UNIX_EPOCH, false).is_ok() => Some(pattern),
+        Ok(_) => {
+            let message = format!("no day is one of `{}`", words::shorten(text));
+            let hint = "the third field is the day of the month, the fourth the month: there is no 30th of February";
+            sink.error("E105", place, message, Some(hint.to_owned()));
+            None
+        }
         Err(error) => {
             let reason = error.to_string().trim_end_matches('.').to_lowercase();
             let reason = reason.rsplit(": ").next().unwrap_or_default();

@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod retry;
 
 mod begin;
+mod due;
 mod mark;
 mod page;
 mod pass;
@@ -12,6 +13,7 @@ mod window;
 
 pub use begin::{Begin, Part, Wish, begin, is_whole_feed, seen_by};
 pub use checkpoint::{Checkpoint, Feed, Job, Lane, Position, ScanState, Track};
+pub use due::{Runs, due};
 pub use mark::Mark;
 pub use page::{PageFacts, Step, Stuck};
 pub use pass::{Node, Pass, Turn, all_at_once, begin_partition, partition_key};

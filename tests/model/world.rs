@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use headwater::engine::{self, Event, Options, Report};
+use headwater::engine::{self, Event, HostOptions, Options, Report};
 use headwater::plan::{Budget, SyncPlan};
 use headwater::remote::CredentialStore;
 use headwater::scan::Wish;
@@ -322,23 +322,26 @@ impl World {
             }
         });
         let now = at(clock(nth) + i64::from(batch.skew));
-        let options = Options {
+        let host = HostOptions {
             database: self.database.clone(),
             credential_store: CredentialStore::of_project(self.folder.path()),
             publish: None,
-            wish: Wish { full: false, accept_deletes },
-            allow_destructive: false,
-            budget: Budget::default(),
             log_requests: false,
             clock: Arc::new(move || now),
-            observer,
-            stop: stopped,
             // at rest nothing comes between two commits
             group_age_max: Duration::from_micros(if batch.commits_pages && nth < batch.runs.len() {
                 1
             } else {
                 60_000_000
             }),
+        };
+        let options = Options {
+            host,
+            wish: Wish { full: false, accept_deletes },
+            allow_destructive: false,
+            budget: Budget::default(),
+            observer,
+            stop: stopped,
         };
         let report = self.runtime.block_on(async {
             tokio::select! {

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use headwater::engine::{self, Event};
-use headwater::plan::{Budget, Known, compile, limits};
-use headwater::remote::CredentialStore;
+use headwater::plan::{Budget, Known, compile};
 use headwater::scan::Wish;
 use headwater::{files, plan};
 use serde_json::Value;
@@ -58,17 +57,12 @@ impl Project {
         let at = moment(at);
         let (_keep, stop) = watch::channel(false);
         let options = engine::Options {
-            database: plan.database.clone(),
-            credential_store: CredentialStore::of_project(&plan.folder),
-            publish: None,
+            host: engine::HostOptions::of(&plan, Arc::new(move || at)),
             wish: run.wish,
             allow_destructive: false,
             budget: run.budget,
-            log_requests: false,
-            clock: Arc::new(move || at),
             observer: Arc::new(|_: Option<&_>, _: Event| {}),
             stop,
-            group_age_max: limits::GROUP_AGE_MAX,
         };
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("threads");

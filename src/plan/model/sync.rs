@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use crate::plan::request::request_names;
 use crate::plan::{
-    ColumnPlan, ColumnSource, ConnectionPlan, DetailPlan, ErrorRule, JobPlan, ListPlan, ModelPlan, OnWebhook,
+    Calendar, ColumnPlan, ColumnSource, ConnectionPlan, DetailPlan, ErrorRule, JobPlan, ListPlan, ModelPlan, OnWebhook,
     PartitionPlan, Path, Predicate, Span, Template, WalkPlan, Zone,
 };
 
@@ -206,12 +206,7 @@ pub enum Schedule {
     /// this long after it began
     Every(Duration),
     /// by the calendar
-    Cron {
-        /// five fields
-        pattern: String,
-        /// an IANA name
-        timezone: String,
-    },
+    Cron(Box<Calendar>),
 }
 
 /// One of several models that a scan fills.

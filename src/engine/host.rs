@@ -1,0 +1,239 @@
+//! What runs share: the way to each API, the thread that writes, how many run at once.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::{Semaphore, watch};
+
+use super::meter::Meter;
+use super::sync::Task;
+use super::writer::Writer;
+use super::{Clock, Error, Observer, SyncReport};
+use crate::plan::{Budget, Plan, PublishPlan, SyncPlan, limits};
+use crate::remote::{Access, Client, CredentialStore, Script, Sockets};
+use crate::scan::Wish;
+use crate::store::{self, Store, WaitObserver};
+
+/// Where runs happen.
+pub struct HostOptions {
+    /// the DuckDB file
+    pub database: PathBuf,
+    /// keeps the credentials of connections
+    pub credential_store: CredentialStore,
+    /// the copy to make afterwards
+    pub publish: Option<PublishPlan>,
+    /// keep method, URL (masked), status and duration of each request in `headwater.requests`
+    pub log_requests: bool,
+    /// what tells the time
+    pub clock: Clock,
+    /// the oldest a fetched page may get before it is committed
+    pub group_age_max: Duration,
+}
+
+impl HostOptions {
+    /// A host for what a project's plan names.
+    pub fn of(plan: &Plan, clock: Clock) -> Self {
+        Self {
+            database: plan.database.clone(),
+            credential_store: CredentialStore::of_project(&plan.folder),
+            publish: plan.publish.clone(),
+            log_requests: false,
+            clock,
+            group_age_max: limits::GROUP_AGE_MAX,
+        }
+    }
+}
+
+/// What one run of one sync is to do.
+pub struct RunOptions {
+    /// names the run in `headwater.runs`
+    pub run_id: String,
+    /// when it began
+    pub started_at: DateTime<Utc>,
+    /// read everything again, delete past the guards
+    pub wish: Wish,
+    /// let tables lose what their models have no place for: dropped columns, values of another type, rows of another key
+    pub allow_destructive: bool,
+    /// where it stops, whatever the sync's own words allow
+    pub budget: Budget,
+    /// who watches
+    pub observer: Observer,
+    /// becomes true when it should stop between two commits
+    pub stop: watch::Receiver<bool>,
+}
+
+/// What runs have in place of the network and of the credential store.
+pub struct Offline {
+    /// answers their requests; [`HostOptions::clock`] is its clock
+    pub script: Arc<Script>,
+    /// what their one connection gets in with
+    pub access: Access,
+}
+
+/// Where runs happen, for as long as there may be any: it keeps what is known of the APIs' budgets and the tokens that are good.
+pub struct Host {
+    options: HostOptions,
+    clients: Mutex<Clients>,
+    permits: Arc<Semaphore>,
+    /// the folder of the DuckDB file
+    folder: Arc<Path>,
+}
+
+impl Host {
+    /// A host that has asked nobody for anything yet.
+    pub fn new(options: HostOptions, offline: Option<Offline>) -> Arc<Self> {
+        let folder = store::folder_of(&options.database).into();
+        let clients = Mutex::new(Clients::new(offline));
+        Arc::new(Self { options, clients, permits: Arc::new(Semaphore::new(limits::SYNCS_AT_ONCE)), folder })
+    }
+
+    /// Takes the database. `waiting` is told when another process has the file.
+    ///
+    /// # Errors
+    /// The database cannot be opened, or another process works on it.
+    pub async fn open(self: &Arc<Self>, waiting: WaitObserver) -> Result<Session, Error> {
+        let (writer, thread) = Writer::start(self.options.database.clone(), waiting).await?;
+        Ok(Session { host: Arc::clone(self), writer, thread })
+    }
+
+    /// What tells the time.
+    pub fn now(&self) -> DateTime<Utc> {
+        (self.options.clock)()
+    }
+}
+
+/// The database while runs write it. To be closed.
+pub struct Session {
+    host: Arc<Host>,
+    writer: Writer,
+    thread: JoinHandle<()>,
+}
+
+impl Session {
+    /// A run of a sync; it begins when it is awaited, and when fewer than [`limits::SYNCS_AT_ONCE`] others run.
+    pub fn run(&self, plan: &Arc<SyncPlan>, wanted: RunOptions) -> impl Future<Output = SyncReport> + Send + use<> {
+        let RunOptions { run_id, started_at, wish, allow_destructive, budget, observer, stop } = wanted;
+        let HostOptions { credential_store, log_requests, clock, group_age_max, .. } = &self.host.options;
+        let mut clients = self.host.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let task = Task {
+            plan: Arc::clone(plan),
+            client: clients.client(plan, credential_store, clock),
+            writer: self.writer.clone(),
+            run_id,
+            started_at,
+            wish,
+            allow_destructive,
+            meter: Meter::new(plan.budget, budget),
+            log_requests: *log_requests,
+            observer,
+            clock: Arc::clone(clock),
+            stop,
+            group_age_max: *group_age_max,
+            folder: Arc::clone(&self.host.folder),
+        };
+        let permits = Arc::clone(&self.host.permits);
+        async move {
+            let _held = permits.acquire_owned().await;
+            task.run().await
+        }
+    }
+
+    /// Does `job` between two commits.
+    ///
+    /// # Errors
+    /// Those of the job.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Store) -> Result<T, store::Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        self.writer.call(job).await
+    }
+
+    /// Makes the copy that `publish` asks for, if it does.
+    ///
+    /// # Errors
+    /// The copy cannot be made.
+    pub async fn publish(&self) -> Result<(), Error> {
+        publish_now(&self.writer, self.host.options.publish.as_ref()).await
+    }
+
+    /// Lets go of the database, when all runs have ended and the tokens that are being made are there: nobody may be left with half of one.
+    /// The copy that `publish` asks for is made before; gives why it could not be.
+    ///
+    /// # Errors
+    /// [`Error::Bug`].
+    pub async fn close(self) -> Result<Option<String>, Error> {
+        let made = self.host.clients.lock().unwrap_or_else(PoisonError::into_inner).made();
+        settled(made.iter()).await;
+        let publish_error = self.publish().await.err().map(|error| error.to_string());
+        let Self { host: _, writer, thread } = self;
+        drop(writer);
+        match thread.join() {
+            Ok(()) => Ok(publish_error),
+            Err(_) => Err(Error::Bug("the store's thread panicked".into())),
+        }
+    }
+}
+
+/// One client for each connection, or why there is none.
+pub(super) struct Clients {
+    made: HashMap<String, Result<Client, Arc<crate::remote::Error>>>,
+    sockets: Sockets,
+    /// what the one connection gets in with where nothing is sent
+    access: Option<Access>,
+}
+
+impl Clients {
+    pub(super) fn new(offline: Option<Offline>) -> Self {
+        let (sockets, access) = match offline {
+            Some(Offline { script, access }) => (Sockets::scripted(script), Some(access)),
+            None => (Sockets::default(), None),
+        };
+        Self { made: HashMap::new(), sockets, access }
+    }
+
+    pub(super) fn client(
+        &mut self,
+        plan: &SyncPlan,
+        store: &CredentialStore,
+        clock: &Clock,
+    ) -> Result<Client, Arc<crate::remote::Error>> {
+        let Self { made, sockets, access } = self;
+        let mut make = || {
+            let access = access.clone().map_or_else(|| Access::of(&plan.connection, store, Arc::clone(clock)), Ok)?;
+            Client::sharing(Arc::clone(&plan.connection), access, sockets)
+        };
+        made.entry(plan.id.connection.clone()).or_insert_with(|| make().map_err(Arc::new)).clone()
+    }
+
+    pub(super) fn made(&self) -> Vec<Client> {
+        self.made.values().flatten().cloned().collect()
+    }
+}
+
+/// Waits for the tokens that are being made: nobody may be left with half of one.
+pub(super) async fn settled(clients: impl Iterator<Item = &Client>) {
+    for client in clients {
+        client.settled().await;
+    }
+}
+
+pub(super) async fn publish_now(writer: &Writer, publish: Option<&PublishPlan>) -> Result<(), Error> {
+    let Some(publish) = publish.cloned() else { return Ok(()) };
+    writer.call(move |store| store.publish(&publish.path)).await
+}
+
+/// The name of a run: sorts by time and is unique on one machine.
+pub fn run_id(started: DateTime<Utc>) -> String {
+    static RUNS: AtomicU64 = AtomicU64::new(0);
+    let id = format!("{}-{}", started.format("%Y%m%dT%H%M%S%.3fZ"), std::process::id());
+    match RUNS.fetch_add(1, Ordering::Relaxed) {
+        0 => id,
+        earlier => format!("{id}.{earlier}"),
+    }
+}
