@@ -634,7 +634,7 @@ impl<'t> Commits<'t> {
         kept.token = kept.token.filter(|token| !has_secret(token));
         kept.token_ahead = kept.token_ahead.filter(|token| !has_secret(token));
         for scan in kept.scans_mut() {
-            if scan.since_token.iter().chain(&scan.token).any(has_secret) {
+            if scan.since_token.iter().chain(&scan.token).chain(&scan.start_token).any(has_secret) {
                 let fresh = ScanState::begin(scan.id, scan.started_at, scan.since.clone());
                 *scan = ScanState { unproven: scan.unproven.take(), ..fresh };
                 continue;

@@ -522,6 +522,7 @@ impl Items {
                     shared,
                     stop_below: None,
                     in_window: false,
+                    token: None,
                     node: None,
                 };
                 let scan = Box::new(ScanState::begin(0, self.origin.at, None));

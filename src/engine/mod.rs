@@ -22,6 +22,7 @@ mod rules;
 mod run;
 mod stream;
 mod sync;
+mod token;
 mod writer;
 
 pub use clock::{Clock, system_clock};

@@ -10,7 +10,7 @@ mod page;
 mod pass;
 mod window;
 
-pub use begin::{Begin, Part, Wish, begin, is_whole_feed, seen_by};
+pub use begin::{Begin, Part, Wish, begin, begins_changes, first_scan, is_whole_feed, seen_by};
 pub use checkpoint::{Checkpoint, Feed, Job, Lane, Position, ScanState, Track};
 pub use mark::Mark;
 pub use page::{PageFacts, Step, Stuck};
