@@ -73,8 +73,13 @@ fn by_field(
     let kind = mark_kind(*kind_spec);
     let Some(field) = field else {
         if token_spec.is_none() && !place.key("field").is_hole() {
-            let hint = "`field`: a path to the field in the record: `$.updated_at`".to_owned();
-            sink.error("E011", place, "the key `field` is missing", Some(hint));
+            let hint = match changes {
+                None => "`field`: a path to the field in the record: `$.updated_at`",
+                Some(_) => {
+                    "`field`: a path to the time in a record of `changes`; or a `token`, where the API gives one"
+                }
+            };
+            sink.error("E011", place, "the key `field` is missing", Some(hint.to_owned()));
             return None;
         }
         only_with_field(sink, place)?;
