@@ -109,21 +109,13 @@ fn by_field(
             Some(hint),
         );
     }
-    let (zone, timezone) = match zone? {
-        Some(ZoneWord::Fixed(zone)) => (Some(zone), None),
-        Some(ZoneWord::OfConnection(template)) => (None, Some(template)),
-        None => (None, None),
-    };
+    let (zone, timezone) = zone?.map_or((None, None), ZoneWord::apart);
     let plan = IncrementalPlan {
         field: field?,
         kind,
         format: format?,
         zone,
-        order: match order {
-            OrderSpec::Ascending => Order::Ascending,
-            OrderSpec::Descending => Order::Descending,
-            OrderSpec::None => Order::None,
-        },
+        order: order_plan(*order),
         start: start?,
         lookback: lookback?,
         window: window?,
@@ -157,6 +149,14 @@ fn mark_kind(spec: MarkTypeSpec) -> MarkKind {
         MarkTypeSpec::Date => MarkKind::Date,
         MarkTypeSpec::Integer => MarkKind::Integer,
         MarkTypeSpec::Text => MarkKind::Text,
+    }
+}
+
+fn order_plan(spec: OrderSpec) -> Order {
+    match spec {
+        OrderSpec::Ascending => Order::Ascending,
+        OrderSpec::Descending => Order::Descending,
+        OrderSpec::None => Order::None,
     }
 }
 
@@ -206,6 +206,15 @@ enum ZoneWord {
     Fixed(Zone),
     /// known with the settings of a connection
     OfConnection(Template),
+}
+
+impl ZoneWord {
+    fn apart(self) -> (Option<Zone>, Option<Template>) {
+        match self {
+            Self::Fixed(zone) => (Some(zone), None),
+            Self::OfConnection(template) => (None, Some(template)),
+        }
+    }
 }
 
 fn zone_plan(
