@@ -17,7 +17,7 @@ use super::sync::Task;
 use super::{Error, Event};
 use crate::plan::{ColumnType, DeletePlan, Guard, Order, Scope, SyncPlan, limits};
 use crate::record::{Batch, Keys};
-use crate::scan::{Checkpoint, Lane, Mark, Node, OpenWindow, Position, ScanState, all_at_once, seen_by};
+use crate::scan::{Checkpoint, Lane, ListsRead, Mark, Node, OpenWindow, Position, ScanState, all_at_once, seen_by};
 use crate::store::{
     Absence, AbsenceEnd, Ends, Filled, Gone, Group, PartitionEnd, Partitions, ScanEnd, Seen, Stretch, Walked,
 };
@@ -59,6 +59,8 @@ pub(super) struct PassEnd {
     pub(super) unread: u64,
     /// partitions of earlier passes that no item stands for any more; none where that is not certain
     pub(super) gone: Vec<Arc<str>>,
+    /// of a pass over lists below rows: which of them are read
+    pub(super) lists: Option<ListsRead>,
 }
 
 /// What follows the end of a lane.

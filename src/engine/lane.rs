@@ -10,6 +10,7 @@ use super::answer::{Mapped, Reader, Rows, Share};
 use super::commit::{Message, Next};
 use super::detail;
 use super::fetch::{Fetched, Fetcher, Verdict};
+use super::gate::Gate;
 use super::render::{self, Variables};
 use super::stream::{Outlet, Piece};
 use super::sync::Task;
@@ -175,13 +176,15 @@ pub(super) struct Lanes {
     pub(super) fetcher: Arc<Fetcher>,
     messages: mpsc::Sender<(Arc<str>, Message)>,
     partition: Arc<Partition>,
+    /// rows below which a fan-out need not ask for anything
+    pub(super) gate: Option<Arc<Gate>>,
     /// scans named so far
     named: u64,
 }
 
 impl Lanes {
     pub(super) fn new(task: Arc<Task>, fetcher: Arc<Fetcher>, messages: mpsc::Sender<(Arc<str>, Message)>) -> Self {
-        Self { task, fetcher, messages, partition: Arc::new(Partition::whole()), named: 0 }
+        Self { task, fetcher, messages, partition: Arc::new(Partition::whole()), gate: None, named: 0 }
     }
 
     /// The same for another part of the sync.

@@ -11,6 +11,7 @@ mod event;
 mod facts;
 mod fanout;
 mod fetch;
+mod gate;
 mod job;
 mod lane;
 mod meter;

@@ -75,6 +75,7 @@ pub async fn preview(
                 rows: RowsOf::File(database.into()),
                 at,
                 nodes: None,
+                gate: None,
             });
             let Some(item) = items.next().await? else {
                 return Ok(Preview { requests: Vec::new(), batches: Vec::new(), more: false });

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Mark, Pass, Turn, Windows};
+use super::{ListsRead, Mark, Pass, Turn, Windows};
 use crate::plan::{Order, Zone, limits};
 
 /// The version written today. An unknown version is refused, never guessed at; version 1 is this one without windows, tokens and lists
@@ -39,6 +39,9 @@ pub struct Checkpoint {
     /// of a fan-out, in what its partitions share: the pass under way
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<Pass>,
+    /// the same, of one over lists below rows: which of them are read
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lists: Option<ListsRead>,
     /// of a partition: its place in the pass
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<Turn>,
@@ -226,6 +229,7 @@ impl Checkpoint {
             feed: Feed::default(),
             sweep: Track::default(),
             pass: None,
+            lists: None,
             turn: None,
         }
     }

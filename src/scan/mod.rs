@@ -14,5 +14,5 @@ pub use begin::{Begin, Part, Wish, begin, begins_changes, first_scan, is_whole_f
 pub use checkpoint::{Checkpoint, Feed, Job, Lane, Position, ScanState, Track};
 pub use mark::Mark;
 pub use page::{PageFacts, Step, Stuck};
-pub use pass::{Node, Pass, Turn, all_at_once, begin_partition, partition_key};
+pub use pass::{ListsRead, Node, Pass, Turn, all_at_once, begin_partition, partition_key};
 pub use window::{OpenWindow, Range, Windows};
