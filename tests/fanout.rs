@@ -1,6 +1,7 @@
 //! `for_each`: partitions, each with its own place; passes over them; what is gone from them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
@@ -490,6 +491,39 @@ fn what_is_gone_while_another_list_fails_goes_with_the_next_run() {
     api.becomes(next());
     both(&project);
     assert_eq!(on_shelves(&project), [111, 211]);
+    api.asked();
+    both(&project);
+    assert_eq!(api.asked(), ["GET /boxes"]);
+}
+
+#[test]
+fn items_that_slip_past_a_list_while_it_moves_are_asked_for_with_the_next_run() {
+    // so many first answers of the list of shelves are these
+    let moves = |works: Box<dyn Fn(&Request) -> Reply + Send + Sync>, times: usize, ids: &[u64]| {
+        let (asked, ids) = (AtomicUsize::new(0), ids.iter().map(|id| json!({ "id": id })).collect::<Vec<_>>());
+        move |request: &Request| match request.path.as_str() {
+            "/boxes/1/shelves" if asked.fetch_add(1, Ordering::Relaxed) < times => {
+                Reply::json(&json!({ "shelves": ids }))
+            }
+            _ => works(request),
+        }
+    };
+    let api = Api::start(moves(Box::new(shelves(&[(1, 1, &[1, 1])])), 1, &[1, 2, 9]));
+    let project = shelves_project(&api, "");
+    both(&project);
+    // the first answer lacks a shelf that is known
+    api.becomes(moves(Box::new(shelves(&[(1, 2, &[1, 2])])), 1, &[1, 9]));
+    both(&project);
+    assert_eq!(on_shelves(&project), [111, 121]);
+    both(&project);
+    assert_eq!(on_shelves(&project), [111, 121, 122]);
+    // it lacks one that is new, which is seen because another one is gone
+    let then = moves(Box::new(shelves(&[(1, 3, &[1, 2, 1])])), usize::MAX, &[1, 3]);
+    api.becomes(moves(Box::new(then), 1, &[1]));
+    both(&project);
+    assert_eq!(on_shelves(&project), [111]);
+    both(&project);
+    assert_eq!(on_shelves(&project), [111, 131]);
     api.asked();
     both(&project);
     assert_eq!(api.asked(), ["GET /boxes"]);
