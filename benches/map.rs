@@ -238,6 +238,7 @@ fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
         errors: Vec::new(),
         incremental: None,
         token: None,
+        changes: None,
         deletes: DeletePlan::None,
         partitions: None,
         walk: None,

@@ -1,6 +1,7 @@
 //! `for_each`: partitions, each with its own place; passes over them; what is gone from them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
@@ -376,6 +377,218 @@ fn only_items_whose_rows_changed_are_read_again() {
     // and a full run reads all of them
     assert_eq!(project.headwater(&["run", "--full"]).code, 0);
     assert_eq!(api.asked().len(), 4);
+}
+
+/// Boxes with the number of things in each, and how many things are in each of their shelves, which a list of its own has.
+fn shelves(of: &[(u64, u64, &[u64])]) -> impl Fn(&Request) -> Reply + use<> {
+    let of: Vec<(u64, u64, Vec<u64>)> = of.iter().map(|(id, mark, shelves)| (*id, *mark, shelves.to_vec())).collect();
+    move |request| {
+        let path: Vec<&str> = request.path[1..].split('/').collect();
+        let wanted = path.get(1).map(|id| id.parse::<u64>().expect("an id"));
+        let found = of.iter().find(|(id, _, _)| Some(*id) == wanted);
+        Reply::json(&match (path.len(), found) {
+            (1, _) => {
+                json!({ "items": of.iter().map(|(id, mark, _)| json!({ "id": id, "size": mark })).collect::<Vec<_>>() })
+            }
+            (3, Some((_, _, shelves))) => {
+                json!({ "shelves": (1..=shelves.len()).map(|id| json!({ "id": id })).collect::<Vec<_>>() })
+            }
+            (4, Some((_, _, shelves))) => {
+                let shelf = path[3].parse::<u64>().expect("a shelf");
+                let things = shelves.get(shelf as usize - 1).copied().unwrap_or(0);
+                json!({ "items": (1..=things).map(|nth| json!({ "id": shelf * 10 + nth })).collect::<Vec<_>>() })
+            }
+            _ => return Reply::status(404, "{}"),
+        })
+    }
+}
+
+fn shelves_project(api: &Api, rows: &str) -> Project {
+    let project = boxes_project(api, "");
+    project.write(
+        "integrations/api/syncs/items.yaml",
+        format!(
+            "sync: items\nmodel: Item\nfor_each:\n  - {{ as: box, from: {{ rows: {{ sync: boxes, changed_only: true{rows} }} }} }}\n  \
+             - as: shelf\n    from:\n      list:\n        request: {{ get: \"/boxes/{{{{ parent.box.id }}}}/shelves\" }}\n        \
+             response: {{ records: \"$.shelves[*]\" }}\n        key: $.id\n\
+             request: {{ get: \"/boxes/{{{{ parent.box.id }}}}/shelves/{{{{ parent.shelf.id }}}}\" }}\n\
+             response: {{ records: \"$.items[*]\" }}\ndeletes: {{ absence: {{ scope: partition, gone_partitions: delete, guard: {{ max_fraction: 1 }} }} }}\n"
+        ),
+    );
+    project
+}
+
+/// Box, shelf and thing.
+fn on_shelves(project: &Project) -> Vec<Value> {
+    project.column("select box * 100 + id from api.items_live order by all")
+}
+
+#[test]
+fn lists_below_rows_that_did_not_change_are_not_asked_for() {
+    let sorted = |api: &Api| {
+        let mut asked = api.asked();
+        asked.sort();
+        asked
+    };
+    let api = Api::start(shelves(&[(1, 1, &[1, 2]), (2, 1, &[1]), (3, 1, &[])]));
+    let project = shelves_project(&api, "");
+    both(&project);
+    assert_eq!(on_shelves(&project), [111, 121, 122, 211]);
+    assert_eq!(sorted(&api).len(), 7, "the boxes, three lists of shelves, three shelves");
+    both(&project);
+    assert_eq!(api.asked(), ["GET /boxes"]);
+    assert_eq!(on_shelves(&project), [111, 121, 122, 211], "what was not asked for is not gone");
+    // one changed: its list and all below it; of the others nothing
+    api.becomes(shelves(&[(1, 2, &[3]), (2, 1, &[9]), (3, 1, &[])]));
+    both(&project);
+    assert_eq!(sorted(&api), ["GET /boxes", "GET /boxes/1/shelves", "GET /boxes/1/shelves", "GET /boxes/1/shelves/1"]);
+    assert_eq!(on_shelves(&project), [111, 112, 113, 211], "a shelf is gone, for which its list was asked twice");
+    // a list that fails is asked for again, though its row is as it was then; so is one below which a shelf failed
+    let next = || shelves(&[(1, 3, &[3]), (2, 3, &[2, 1]), (3, 1, &[])]);
+    let works = next();
+    api.becomes(move |request| match request.path.as_str() {
+        "/boxes/1/shelves" | "/boxes/2/shelves/2" => Reply::status(404, "{}"),
+        _ => works(request),
+    });
+    assert_eq!(both(&project).1["state"], "partial");
+    sorted(&api);
+    api.becomes(next());
+    assert_eq!(both(&project).1["state"], "completed");
+    let asked = [
+        "GET /boxes",
+        "GET /boxes/1/shelves",
+        "GET /boxes/1/shelves/1",
+        "GET /boxes/2/shelves",
+        "GET /boxes/2/shelves/2",
+    ];
+    assert_eq!(sorted(&api), asked);
+    assert_eq!(on_shelves(&project), [111, 112, 113, 211, 212, 221]);
+    both(&project);
+    assert_eq!(api.asked(), ["GET /boxes"]);
+    // a box that is gone takes its shelves along, whatever is not asked for
+    api.becomes(shelves(&[(2, 3, &[2, 1]), (3, 1, &[])]));
+    both(&project);
+    assert_eq!(api.asked(), ["GET /boxes"]);
+    assert_eq!(on_shelves(&project), [211, 212, 221]);
+    // and a full run asks for everything
+    assert_eq!(project.headwater(&["run", "--full"]).code, 0);
+    assert_eq!(sorted(&api).len(), 5);
+}
+
+#[test]
+fn what_is_gone_while_another_list_fails_goes_with_the_next_run() {
+    let api = Api::start(shelves(&[(1, 1, &[1, 1]), (2, 1, &[1])]));
+    let project = shelves_project(&api, "");
+    both(&project);
+    let next = || shelves(&[(1, 2, &[1]), (2, 2, &[1])]);
+    let works = next();
+    api.becomes(move |request| match request.path.as_str() {
+        "/boxes/2/shelves" => Reply::status(404, "{}"),
+        _ => works(request),
+    });
+    assert_eq!(both(&project).1["state"], "partial");
+    assert_eq!(on_shelves(&project), [111, 121, 211], "nothing is certain yet");
+    api.becomes(next());
+    both(&project);
+    assert_eq!(on_shelves(&project), [111, 211]);
+    api.asked();
+    both(&project);
+    assert_eq!(api.asked(), ["GET /boxes"]);
+}
+
+#[test]
+fn items_that_slip_past_a_list_while_it_moves_are_asked_for_with_the_next_run() {
+    // so many first answers of the list of shelves are these
+    let moves = |works: Box<dyn Fn(&Request) -> Reply + Send + Sync>, times: usize, ids: &[u64]| {
+        let (asked, ids) = (AtomicUsize::new(0), ids.iter().map(|id| json!({ "id": id })).collect::<Vec<_>>());
+        move |request: &Request| match request.path.as_str() {
+            "/boxes/1/shelves" if asked.fetch_add(1, Ordering::Relaxed) < times => {
+                Reply::json(&json!({ "shelves": ids }))
+            }
+            _ => works(request),
+        }
+    };
+    let api = Api::start(moves(Box::new(shelves(&[(1, 1, &[1, 1])])), 1, &[1, 2, 9]));
+    let project = shelves_project(&api, "");
+    both(&project);
+    // the first answer lacks a shelf that is known
+    api.becomes(moves(Box::new(shelves(&[(1, 2, &[1, 2])])), 1, &[1, 9]));
+    both(&project);
+    assert_eq!(on_shelves(&project), [111, 121]);
+    both(&project);
+    assert_eq!(on_shelves(&project), [111, 121, 122]);
+    // it lacks one that is new, which is seen because another one is gone
+    let then = moves(Box::new(shelves(&[(1, 3, &[1, 2, 1])])), usize::MAX, &[1, 3]);
+    api.becomes(moves(Box::new(then), 1, &[1]));
+    both(&project);
+    assert_eq!(on_shelves(&project), [111]);
+    both(&project);
+    assert_eq!(on_shelves(&project), [111, 131]);
+    api.asked();
+    both(&project);
+    assert_eq!(api.asked(), ["GET /boxes"]);
+}
+
+#[test]
+fn a_partition_that_is_reset_is_read_again_though_its_row_is_as_it_was() {
+    let api = Api::start(shelves(&[(1, 1, &[1, 1]), (2, 1, &[1])]));
+    let project = shelves_project(&api, "");
+    both(&project);
+    let (code, text) = printed(&project, &["reset", "--partition", r#"["1","2"]"#, "--purge", "--yes"]);
+    assert!(code == 0 && text.contains("removed 1 row"), "{text}");
+    assert_eq!(on_shelves(&project), [111, 211]);
+    both(&project);
+    assert_eq!(on_shelves(&project), [111, 121, 211]);
+    api.asked();
+    both(&project);
+    assert_eq!(api.asked(), ["GET /boxes"]);
+}
+
+#[test]
+fn rows_that_may_become_items_without_a_change_have_their_lists_asked_for() {
+    let api = Api::start(shelves(&[(1, 1, &[1])]));
+    let project = shelves_project(&api, ", where: \"{{ run.started_at | date('%Y') != '1999' }}\"");
+    both(&project);
+    api.asked();
+    both(&project);
+    assert_eq!(api.asked(), ["GET /boxes", "GET /boxes/1/shelves"]);
+}
+
+#[test]
+fn a_run_that_stops_asks_again_for_the_lists_that_it_came_to() {
+    let api = Api::start(shelves(&[(1, 1, &[1, 1]), (2, 1, &[1])]));
+    let project = shelves_project(&api, "");
+    for _ in 0..12 {
+        // the boxes, a list and a shelf are read in three requests
+        let output = project.headwater(&["run", "--json", "--max-requests", "3"]);
+        assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
+    }
+    assert_eq!(on_shelves(&project), [111, 121, 211]);
+    api.asked();
+    both(&project);
+    both(&project);
+    assert_eq!(api.asked().last().expect("a request"), "GET /boxes");
+}
+
+#[test]
+fn a_run_that_stops_below_a_row_asks_for_its_list_again() {
+    let api = Api::start(shelves(&[(1, 1, &[1])]));
+    let project = shelves_project(&api, "");
+    let works = shelves(&[(1, 1, &[1])]);
+    api.becomes(move |request| match request.path.as_str() {
+        "/boxes/1/shelves/1" => Reply::status(404, "{}"),
+        _ => works(request),
+    });
+    assert_eq!(both(&project).1["state"], "partial");
+    // its row is as it was; the shelf that failed is read, and the run stops before one that is new
+    api.becomes(shelves(&[(1, 1, &[1, 1])]));
+    let output = project.headwater(&["run", "--json", "--max-requests", "2"]);
+    assert_eq!((output.code, on_shelves(&project)), (0, vec![json!(111)]), "{}{}", output.stdout, output.stderr);
+    both(&project);
+    assert_eq!(on_shelves(&project), [111, 121]);
+    api.asked();
+    both(&project);
+    assert_eq!(api.asked(), ["GET /boxes"]);
 }
 
 #[test]

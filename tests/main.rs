@@ -33,6 +33,7 @@ mod detail;
 mod errors;
 mod explain;
 mod fanout;
+mod feeds;
 mod formats;
 mod gone;
 mod guides;

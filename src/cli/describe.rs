@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::explain::{predicate, text_of};
+use super::explain::{pages, predicate, text_of};
 use crate::plan::{
     ActionOutput, ActionPlan, Algorithm, AuthPlan, BatchPlan, ClientPlan, ConnectionPlan, DeletePlan, DetailPlan,
     DownloadPlan, Encoding, ErrorAction, ErrorRule, Format, Guard, Hash, IdempotencyKey, IncrementalPlan, JobPlan,
     KeyPlace, LevelSource, ListPlan, MadeAuth, ModelPlan, NetworkPlan, OnMissing, OnWebhook, PartitionPlan, Path,
-    Predicate, RequestPlan, Schedule, Scope, SendPlan, Signature, Span, SyncPlan, SyncedFirst, Template, TlsPlan,
-    TokenFeed, TokenPlan, WalkPlan, WebhookAction, WebhookVerify, WebhooksPlan,
+    Predicate, RequestPlan, Schedule, Scope, SendPlan, Signature, Span, StartToken, SyncPlan, SyncedFirst, Template,
+    TlsPlan, TokenFeed, TokenPlan, WalkPlan, WebhookAction, WebhookVerify, WebhooksPlan,
 };
 
 /// What follows the usual facts: name and text, in the order in which a sync does it.
@@ -26,6 +26,7 @@ pub(super) fn facts(sync: &SyncPlan) -> Vec<(&'static str, String)> {
     facts.extend(sync.details.iter().map(|plan| ("detail", detail(plan))));
     facts.extend(sync.incremental.iter().flat_map(stretches));
     facts.extend(sync.token.iter().map(|plan| ("token", token(plan))));
+    facts.extend(sync.changes.iter().map(|plan| ("changes", changes(plan))));
     let age = sync.incremental.as_ref().and_then(|plan| plan.max_age);
     let age = age.or(sync.token.as_ref().and_then(|plan| plan.max_age));
     facts.extend(age.map(|age| ("starts over", format!("where the watermark is older than {}", time(age)))));
@@ -235,7 +236,10 @@ fn stretches(plan: &IncrementalPlan) -> Vec<(&'static str, String)> {
 }
 
 fn token(plan: &TokenFeed) -> String {
-    let TokenFeed { from, expired, max_age: _ } = plan;
+    let TokenFeed { from, start, expired, max_age: _ } = plan;
+    let first = start.as_ref().map(|StartToken { request: asked, from }| {
+        format!("; the first one is {} of {}, before everything is read", from.text(), request(asked))
+    });
     let expired = match expired {
         Some((status, when)) => {
             let when = when.as_ref().map(|when| format!(" with {}", when.text())).unwrap_or_default();
@@ -243,7 +247,11 @@ fn token(plan: &TokenFeed) -> String {
         }
         None => String::new(),
     };
-    format!("{} of the last page is the watermark{expired}", from.text())
+    format!("{} of the last page is the watermark{}{expired}", from.text(), first.unwrap_or_default())
+}
+
+fn changes(plan: &ListPlan) -> String {
+    format!("{}, {}; read from the second run on, after everything", list(plan), pages(&plan.pagination))
 }
 
 fn outputs(sync: &SyncPlan) -> Vec<String> {

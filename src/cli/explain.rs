@@ -306,7 +306,7 @@ fn state(checkpoint: Option<&Checkpoint>, fingerprint: u64) -> String {
     parts.join("; ")
 }
 
-fn pages(plan: &PagePlan) -> String {
+pub(super) fn pages(plan: &PagePlan) -> String {
     let up_to =
         |path: &Option<JsonPath>| path.as_ref().map(|path| format!(", up to {}", path.text())).unwrap_or_default();
     let more =

@@ -37,6 +37,8 @@ pub(super) struct Reader {
     pub(super) stop_below: Option<(MarkReader, Mark)>,
     /// the list is that of a window, which can be halved
     pub(super) in_window: bool,
+    /// where the token of a delta feed stands in the answer, if one is wanted
+    pub(super) token: Option<Path>,
     /// the place of a walk whose list it is
     pub(super) node: Option<Arc<Node>>,
 }

@@ -17,7 +17,7 @@ use super::sync::Task;
 use super::{Error, Event};
 use crate::plan::{ColumnType, DeletePlan, Guard, Order, Scope, SyncPlan, limits};
 use crate::record::{Batch, Keys};
-use crate::scan::{Checkpoint, Lane, Mark, Node, OpenWindow, Position, ScanState, all_at_once, seen_by};
+use crate::scan::{Checkpoint, Lane, ListsRead, Mark, Node, OpenWindow, Position, ScanState, all_at_once, seen_by};
 use crate::store::{
     Absence, AbsenceEnd, Ends, Filled, Gone, Group, PartitionEnd, Partitions, ScanEnd, Seen, Stretch, Walked,
 };
@@ -59,6 +59,8 @@ pub(super) struct PassEnd {
     pub(super) unread: u64,
     /// partitions of earlier passes that no item stands for any more; none where that is not certain
     pub(super) gone: Vec<Arc<str>>,
+    /// of a pass over lists below rows: which of them are read
+    pub(super) lists: Option<ListsRead>,
 }
 
 /// What follows the end of a lane.
@@ -634,7 +636,7 @@ impl<'t> Commits<'t> {
         kept.token = kept.token.filter(|token| !has_secret(token));
         kept.token_ahead = kept.token_ahead.filter(|token| !has_secret(token));
         for scan in kept.scans_mut() {
-            if scan.since_token.iter().chain(&scan.token).any(has_secret) {
+            if scan.since_token.iter().chain(&scan.token).chain(&scan.start_token).any(has_secret) {
                 let fresh = ScanState::begin(scan.id, scan.started_at, scan.since.clone());
                 *scan = ScanState { unproven: scan.unproven.take(), ..fresh };
                 continue;

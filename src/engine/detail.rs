@@ -264,6 +264,7 @@ impl Reader {
             shared,
             stop_below: None,
             in_window: false,
+            token: None,
             node: None,
         }
     }

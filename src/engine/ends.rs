@@ -49,7 +49,8 @@ impl Commits<'_> {
         let Some(pass) = after.pass.take() else {
             return Err(Error::Bug("the end of a pass that nobody began".into()));
         };
-        let PassEnd { listed, unread, gone } = came;
+        let PassEnd { listed, unread, gone, lists } = came;
+        after.lists = lists;
         let scope = match &plan.deletes {
             DeletePlan::Absence { scope, .. } => Some(*scope),
             _ => None,

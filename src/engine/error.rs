@@ -213,6 +213,16 @@ pub enum Error {
         /// the request, masked
         request: String,
     },
+    /// the answer to the request for the first token of a delta feed has none
+    #[error("{request}: there is no token at `{path}`{}", quoted(excerpt))]
+    StartTokenMissing {
+        /// the request, masked
+        request: String,
+        /// where it was looked for
+        path: String,
+        /// the beginning of the answer, masked
+        excerpt: String,
+    },
     /// a window cannot be halved any more, and is still too much
     #[error("the window {range} is as short as it may be, and still holds more than the API gives")]
     WindowTooFull {
@@ -351,6 +361,7 @@ impl Error {
             | Self::Stuck(_)
             | Self::Map(_)
             | Self::TokenMissing { .. }
+            | Self::StartTokenMissing { .. }
             | Self::ItemKey { .. }
             | Self::WalkKey { .. }
             | Self::DetailMissing { .. }
@@ -433,7 +444,7 @@ impl Error {
             Self::Stuck(Stuck::NoToken) => "no_token",
             Self::Stuck(Stuck::SamePage { .. }) => "same_page",
             Self::TokenExpired => "token_expired",
-            Self::TokenMissing { .. } => "token_missing",
+            Self::TokenMissing { .. } | Self::StartTokenMissing { .. } => "token_missing",
             Self::WindowTooFull { .. } => "window_too_full",
             Self::Template { .. } => "template",
             Self::Url { .. } => "bad_url",
@@ -511,11 +522,12 @@ impl Error {
                 let bound = bound.map(|bound| format!("; the bound is `{bound}`")).unwrap_or_default();
                 format!("if they really are gone: `headwater run {sync} --accept-deletes`{bound}")
             }
-            Self::TokenExpired => "check `incremental.token.expired`: the first request, without a token, was answered so too".into(),
+            Self::TokenExpired => "check `incremental.token.expired`: what was asked for instead was answered so too".into(),
             Self::Learn { .. } => "check `save` under `on_connect` of the provider".into(),
             Self::TokenMissing { .. } => {
                 "check `incremental.token.from`; where the token stands in a page before the last, the path is right and the paging is not".into()
             }
+            Self::StartTokenMissing { .. } => "check `incremental.token.start.from`: it is a path into the answer of `request` beside it".into(),
             Self::WindowTooFull { .. } => "make `incremental.window.split.min` shorter, or page through the window".into(),
             Self::Restless { .. } => {
                 "the next run reads it again; ask for an order that does not change (by id, or by when it was created), or for cursors".into()

@@ -115,8 +115,8 @@ impl Reader {
         {
             facts.split = self.holds("incremental.window.split.when", when, response, Some(body))?;
         }
-        if let Some(token) = &self.plan.token {
-            facts.token = at(&token.from).map(Json::to_serde).and_then(|token| self.token(request, token));
+        if let Some(from) = &self.token {
+            facts.token = at(from).map(Json::to_serde).and_then(|token| self.token(request, token));
         }
         if let Some((_, below)) = &self.stop_below {
             facts.reached = tail.oldest.as_ref().is_some_and(|oldest| oldest < below);
@@ -135,7 +135,7 @@ impl Reader {
     }
 
     /// The token of a delta feed; none where nothing is said. One that is a URL is kept without the secrets that are sent again anyway.
-    fn token(&self, request: &Request, token: serde_json::Value) -> Option<serde_json::Value> {
+    pub(super) fn token(&self, request: &Request, token: serde_json::Value) -> Option<serde_json::Value> {
         match token {
             serde_json::Value::Null | serde_json::Value::Bool(false) => None,
             serde_json::Value::String(text) if text.is_empty() => None,

@@ -15,6 +15,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::answer::{Mapped, Reader, Rows, item_key};
 use super::commit::{Message, PassEnd};
 use super::fetch::Fetcher;
+use super::gate::Gate;
 use super::lane::{Asked, Ended, Lanes, Partition, unexplained};
 use super::render::Variables;
 use super::sync::{RESET, first_mark};
@@ -48,6 +49,7 @@ impl Lanes {
         let Some(plan) = self.task.plan.partitions.clone() else {
             return Err(Error::Bug("a pass over a sync of one part".into()));
         };
+        self.gate = self.gate(pass).await?;
         let mut items = self.items(Some(pass));
         let (mut waiting, mut reading) = (VecDeque::new(), JoinSet::new());
         let (mut stopped, mut failed, mut ended) = (false, None, false);
@@ -104,11 +106,12 @@ impl Lanes {
         if stopped {
             return Ok(Ended::Stopped);
         }
-        let listed = items.listed.len() as u64;
+        let listed = items.listed.len() as u64 + self.gate.as_ref().map_or(0, |gate| gate.passed());
         let gone = if items.is_whole { self.gone(items, pass).await? } else { Some(Vec::new()) };
         let Some(gone) = gone else { return Ok(Ended::Stopped) };
+        let lists = self.lists_read(&gone).await?;
         let (reply, answer) = oneshot::channel();
-        self.send(Message::EndPass { came: PassEnd { listed, unread, gone }, reply }).await?;
+        self.send(Message::EndPass { came: PassEnd { listed, unread, gone, lists }, reply }).await?;
         answer.await.map_err(|_| unexplained())??;
         Ok(Ended::Complete)
     }
@@ -144,6 +147,7 @@ impl Lanes {
             .await?;
         let found: HashSet<u64> = nodes.iter().map(|node| hash(node)).collect();
         known.retain(|partition| !items.listed.contains(&hash(partition)) && !found.contains(&hash(partition)));
+        known.retain(|partition| !self.gate.as_ref().is_some_and(|gate| gate.covers(partition)));
         let asked = items.levels().iter().any(|level| matches!(level.from, LevelSource::List { .. }));
         if known.is_empty() || !asked {
             return Ok(Some(known));
@@ -156,7 +160,7 @@ impl Lanes {
                 None => return Ok(None),
                 Some(Err(_)) => return Ok(Some(Vec::new())),
                 Some(Ok(None)) => break,
-                Some(Ok(Some(_))) => {}
+                Some(Ok(Some(item))) => self.gate.iter().for_each(|gate| gate.note_again(&item.partition.key)),
             }
         }
         let is_certain = items.is_whole;
@@ -165,7 +169,7 @@ impl Lanes {
     }
 
     /// Commits what was sent so far.
-    async fn flush(&self) -> Result<(), Error> {
+    pub(super) async fn flush(&self) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Flush { reply }).await?;
         answer.await.map_err(|_| unexplained())
@@ -175,6 +179,7 @@ impl Lanes {
     fn items(&self, pass: Option<&Pass>) -> Items {
         let task = &self.task;
         Items::new(Origin {
+            gate: self.gate.clone(),
             nodes: pass.filter(|_| task.plan.walk.is_some()).map(|pass| nodes_of(&task.plan, pass)),
             plan: Arc::clone(&task.plan),
             client: task.client.clone(),
@@ -200,6 +205,7 @@ impl Lanes {
         let mut all = Vec::with_capacity(found.len());
         for Item { partition, change } in found {
             let task = &self.task;
+            self.gate.iter().for_each(|gate| gate.note_listed(&partition.key));
             let at = (task.clock)();
             let known = known.remove(&partition.key);
             let before = known.as_ref().and_then(|known| seen_by(&task.plan, known));
@@ -269,6 +275,8 @@ pub(super) struct Origin {
     pub(super) at: DateTime<Utc>,
     /// places of a walk that the database has; none = where it starts is enough
     pub(super) nodes: Option<NodesOf>,
+    /// rows below which nothing need be asked for
+    pub(super) gate: Option<Arc<Gate>>,
 }
 
 /// Where rows are read.
@@ -402,6 +410,10 @@ impl Items {
                 self.path.pop();
                 continue;
             };
+            let gate = self.origin.gate.as_ref().filter(|_| level == 0);
+            if gate.is_some_and(|gate| gate.passes(&entry.key, entry.change)) {
+                continue;
+            }
             self.path.push(entry);
             if level + 1 < self.levels().len() {
                 match self.source() {
@@ -424,8 +436,16 @@ impl Items {
             return Err(error);
         }
         self.is_whole = false;
+        self.note_unread();
         self.failures.push((self.partition(), error));
         Ok(())
+    }
+
+    /// What is below the outermost item of the path was not all read.
+    fn note_unread(&self) {
+        if let (Some(gate), Some(entry)) = (&self.origin.gate, self.path.first()) {
+            gate.note_unread(&entry.key);
+        }
     }
 
     /// The places where the walk starts below the path.
@@ -522,6 +542,7 @@ impl Items {
                     shared,
                     stop_below: None,
                     in_window: false,
+                    token: None,
                     node: None,
                 };
                 let scan = Box::new(ScanState::begin(0, self.origin.at, None));
@@ -562,6 +583,7 @@ impl Items {
                 let next = ready.pop_front();
                 if !left_out.is_empty() {
                     self.is_whole = false;
+                    self.note_unread();
                     let level = self.partition();
                     self.failures.extend(left_out.into_iter().map(|why| (level.clone(), why)));
                 }
@@ -641,6 +663,6 @@ fn of_node(node: Node) -> Partition {
     Partition { key: node.partition().into(), parent, node: Some(Arc::new(node)) }
 }
 
-fn hash(key: &str) -> u64 {
+pub(super) fn hash(key: &str) -> u64 {
     xxh3_64(key.as_bytes())
 }

@@ -225,7 +225,7 @@ impl Lanes {
     }
 
     /// Commits where a scan is, before anything else is done.
-    async fn hold(&self, lane: Lane, scan: &ScanState) -> Result<(), Error> {
+    pub(super) async fn hold(&self, lane: Lane, scan: &ScanState) -> Result<(), Error> {
         let (reply, answer) = oneshot::channel();
         self.send(Message::Hold { lane, scan: Box::new(scan.clone()), reply }).await?;
         answer.await.map_err(|_| unexplained())
@@ -246,6 +246,7 @@ impl Reader {
             shared,
             stop_below: self.stop_below.clone(),
             in_window: self.in_window,
+            token: self.token.clone(),
             node: self.node.clone(),
         }
     }
@@ -255,7 +256,8 @@ impl Reader {
         Self { list: Arc::new(list), ..self }
     }
 
-    fn request(&self, request: &RequestPlan) -> Result<Request, Error> {
+    /// A request of the sync for something beside its pages.
+    pub(super) fn request(&self, request: &RequestPlan) -> Result<Request, Error> {
         Ok(Draft::new(&self.plan.connection.base_url, request, &self.shared)?.finish(None))
     }
 

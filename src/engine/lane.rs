@@ -10,6 +10,7 @@ use super::answer::{Mapped, Reader, Rows, Share};
 use super::commit::{Message, Next};
 use super::detail;
 use super::fetch::{Fetched, Fetcher, Verdict};
+use super::gate::Gate;
 use super::render::{self, Variables};
 use super::stream::{Outlet, Piece};
 use super::sync::Task;
@@ -18,7 +19,8 @@ use crate::plan::{DeletePlan, IncrementalPlan, ListPlan, MarkKind, Scope, SyncPl
 use crate::record::{KeyReader, Mapper, MarkReader};
 use crate::remote::{Client, Request};
 use crate::scan::{
-    Lane, Mark, Node, OpenWindow, PageFacts, Position, Range, ScanState, Step, Windows, all_at_once, is_whole_feed,
+    Lane, Mark, Node, OpenWindow, PageFacts, Position, Range, ScanState, Step, Windows, all_at_once, begins_changes,
+    first_scan, is_whole_feed,
 };
 
 /// A page on its way to the store.
@@ -60,7 +62,7 @@ impl Asked {
         outlet: Option<&Outlet<'_>>,
     ) -> Result<Option<Self>, Error> {
         let request = render::request(&reader.plan, &reader.list, &reader.shared, scan)?;
-        let masked = reader.plan.token.is_some().then(|| reader.client.masked(&request));
+        let masked = reader.token.is_some().then(|| reader.client.masked(&request));
         let may_be_past_end = reader.counts() && scan.pages > 0;
         let by_token = scan.since_token.is_some();
         let Some((facts, mapped, left_out, piece)) =
@@ -174,13 +176,15 @@ pub(super) struct Lanes {
     pub(super) fetcher: Arc<Fetcher>,
     messages: mpsc::Sender<(Arc<str>, Message)>,
     partition: Arc<Partition>,
+    /// rows below which a fan-out need not ask for anything
+    pub(super) gate: Option<Arc<Gate>>,
     /// scans named so far
     named: u64,
 }
 
 impl Lanes {
     pub(super) fn new(task: Arc<Task>, fetcher: Arc<Fetcher>, messages: mpsc::Sender<(Arc<str>, Message)>) -> Self {
-        Self { task, fetcher, messages, partition: Arc::new(Partition::whole()), named: 0 }
+        Self { task, fetcher, messages, partition: Arc::new(Partition::whole()), gate: None, named: 0 }
     }
 
     /// The same for another part of the sync.
@@ -230,8 +234,12 @@ impl Lanes {
                 failed => return Err(failed),
             };
             let id = if matches!(lane, Lane::Window(_)) { scan.id } else { self.new_id() };
-            let fresh = ScanState::begin(id, (self.task.clock)(), scan.since.clone());
-            scan = ScanState { since_token: token, whole: scan.whole, ..fresh };
+            let now = (self.task.clock)();
+            let fresh = match lane {
+                Lane::Main => first_scan(&self.task.plan, id, now, (scan.since.clone(), token)),
+                Lane::Window(_) | Lane::Feed | Lane::Sweep => ScanState::begin(id, now, scan.since.clone()),
+            };
+            scan = ScanState { whole: scan.whole, ..fresh };
             let restarted = Some(why.to_owned());
             (self.task.observer)(Some(&self.task.plan.id), Event::Started { resumed: false, restarted });
             self.send(Message::BeginAgain(lane, Box::new(scan.clone()))).await?;
@@ -257,7 +265,11 @@ impl Lanes {
         if scan.position == Position::End {
             return Ok(Ended::Complete);
         }
-        match self.task.plan.job.clone().filter(|_| matches!(lane, Lane::Main | Lane::Window(_))) {
+        if !self.has_start_token(lane, scan, range).await? {
+            return Ok(Ended::Stopped);
+        }
+        let has_job = matches!(lane, Lane::Main | Lane::Window(_)) && changes(&self.task.plan, lane, scan).is_none();
+        match self.task.plan.job.clone().filter(|_| has_job) {
             Some(job) => self.read_job((lane, &job), scan, range).await,
             None => {
                 let reader = Arc::new(self.reader(lane, scan, range)?);
@@ -345,7 +357,9 @@ impl Lanes {
             // what cannot be had of a record is a fault of this list, and not of what is committed
             let rows = match mapped.await.map_err(|error| Error::Bug(error.to_string()))? {
                 Some(Ok(Mapped::Bare(bare))) => {
-                    detail::complete(&self.fetcher, reader, bare, Some(&self.task.writer)).await?
+                    // what a list of changes names has changed, however it names it
+                    let known = changes(&self.task.plan, lane, scan).is_none().then_some(&self.task.writer);
+                    detail::complete(&self.fetcher, reader, bare, known).await?
                 }
                 Some(Err(error)) => return Err(error),
                 Some(Ok(_)) | None => return Err(unexplained()),
@@ -464,19 +478,30 @@ pub(super) fn reader(
                     _ => variables,
                 };
                 let oldest = field(|plan| plan.client_filter).and_then(floor);
+                let list = changes(plan, lane, scan).unwrap_or(&plan.list);
                 let shares = plan.models().zip(plan.shares()).map(|(model, (records, only))| {
-                    let mapper = Mapper::of(plan, model).only(only.cloned()).from(oldest.clone());
+                    let mapper = Mapper::of(plan, model).filtered_by(list.response.filter.clone());
+                    let mapper = mapper.only(only.cloned()).from(oldest.clone());
                     Share { records: records.to_vec(), mapper }
                 });
                 let stop_below = field(|plan| plan.stop_at_watermark)
                     .and_then(|incremental| Some((MarkReader::of(incremental), floor(incremental)?)));
-                (&plan.list, Rows::Models(shares.collect()), variables, stop_below)
+                (list, Rows::Models(shares.collect()), variables, stop_below)
             }
         };
     let shared = variables.value();
+    // where the first one is asked for, the answers that it is not asked with have none
+    let token = plan.token.as_ref().filter(|token| token.start.is_none() || scan.since_token.is_some());
+    let token = token.filter(|_| lane == Lane::Main).map(|token| token.from.clone());
     let (plan, list) = (Arc::clone(plan), Arc::clone(list));
     let (node, in_window) = (node.clone(), range.is_some());
-    Reader { plan, list, rows, client, variables, shared, stop_below, in_window, node }
+    Reader { plan, list, rows, client, variables, shared, stop_below, in_window, token, node }
+}
+
+/// The list that is read for what changed, if it is another one than that of the records and its turn has come.
+fn changes<'p>(plan: &'p SyncPlan, lane: Lane, scan: &ScanState) -> Option<&'p Arc<ListPlan>> {
+    let is_first = lane == Lane::Main && begins_changes(plan, scan);
+    plan.changes.as_ref().filter(|_| !is_first && matches!(lane, Lane::Main | Lane::Window(_)))
 }
 
 /// Whether a list is not closed by its last page: its end tells what is gone, or it may have moved while it was read or came short of what
@@ -497,6 +522,7 @@ pub(super) fn is_read_again(plan: &SyncPlan, partition: &str, lane: Lane, scan: 
 /// Whether the end of a list tells what is gone.
 pub(super) fn tells_gone(plan: &SyncPlan, partition: &str, lane: Lane, scan: &ScanState) -> bool {
     match (lane, &plan.deletes) {
+        (Lane::Main, DeletePlan::Absence { .. }) if plan.changes.is_some() => is_whole_feed(plan, scan),
         (Lane::Main, DeletePlan::Absence { .. }) => partition.is_empty() || !all_at_once(plan),
         (Lane::Sweep, _) => true,
         (Lane::Main, _) => is_whole_feed(plan, scan),

@@ -12,6 +12,7 @@ mod event;
 mod facts;
 mod fanout;
 mod fetch;
+mod gate;
 mod host;
 mod job;
 mod lane;
@@ -24,6 +25,7 @@ mod rules;
 mod run;
 mod stream;
 mod sync;
+mod token;
 mod writer;
 
 pub use action::{Answer, Call, CallOptions, Saved, Source, call};

@@ -75,6 +75,7 @@ pub async fn preview(
                 rows: RowsOf::File(database.into()),
                 at,
                 nodes: None,
+                gate: None,
             });
             let Some(item) = items.next().await? else {
                 return Ok(Preview { requests: Vec::new(), batches: Vec::new(), more: false });
@@ -94,7 +95,7 @@ pub async fn preview(
     let mut preview = Preview { requests: Vec::new(), batches: Vec::new(), more: true };
     let mut is_whole = true;
     while preview.more && is_whole && scan.pages < pages_max {
-        let request = render::request(plan, &plan.list, &reader.shared, &scan)?;
+        let request = render::request(plan, &reader.list, &reader.shared, &scan)?;
         let outlet = reader.way().map(|_| Outlet::sample(&store::folder_of(database)));
         let fetched = fetcher.fetch(&reader, &request, (&[], false), outlet.as_ref()).await?;
         let Some(came) = came(&reader, &request, fetched, outlet.as_ref()).await? else { break };

@@ -186,7 +186,7 @@ impl Reader {
         let mut rules = rules.filter(|rule| rule.status.is_none_or(|status| status < 300));
         let whole = !is_list
             || !tells
-            || plan.token.is_some()
+            || self.token.is_some()
             || plan.walk.is_some()
             || !plan.details.is_empty()
             || conditions.any(names_body)

@@ -377,10 +377,17 @@ fn absence_owns_its_table(sink: &mut Sink, documents: &Documents, drafts: &BTree
             let own = std::iter::once(&draft.model).chain(draft.outputs.iter().map(|output| &output.model));
             other_provider == provider && other != name && own.into_iter().any(|model| fills(other_draft, &model.name))
         });
-        if let (DeletePlan::Absence { .. }, Some(((_, rival), _))) = (&draft.deletes, rival)
+        let what = match &draft.deletes {
+            DeletePlan::Absence { .. } => "`absence`",
+            DeletePlan::None => continue,
+            // what the whole list does not return is gone
+            _ if draft.token.is_some() || draft.changes.is_some() => "a scan without a watermark",
+            _ => continue,
+        };
+        if let Some(((_, rival), _)) = rival
             && let Some(typed) = documents.syncs.get(&((*provider).to_owned(), (*name).to_owned()))
         {
-            let message = format!("`absence` would delete the rows that the sync `{rival}` writes into the same table");
+            let message = format!("{what} would delete the rows that the sync `{rival}` writes into the same table");
             let hint = "give one of the two a model of its own".to_owned();
             sink.key_error("E071", &Place::top(&typed.document).key("deletes"), message, Some(hint));
         }
@@ -696,6 +703,7 @@ fn instance(
         incremental,
         timezone: _,
         token,
+        changes,
         deletes,
         partitions,
         walk,
@@ -718,6 +726,7 @@ fn instance(
         errors,
         incremental,
         token,
+        changes: changes.map(Arc::new),
         deletes,
         partitions,
         walk,

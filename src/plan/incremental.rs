@@ -1,17 +1,26 @@
-//! What makes a sync incremental: a field, windows, a token.
+//! What makes a sync incremental: a field, windows, a token, a list of changes.
 
 use std::time::Duration;
 
 use super::place::{Place, Sink};
+use super::provider::ProviderWords;
 use super::variables::{Variables, template};
-use super::{IncrementalPlan, MarkKind, Order, Span, Template, TimeFormat, TokenFeed, WindowPlan, Zone, words};
-use crate::spec::{ExpiredSpec, IncrementalSpec, MarkTypeSpec, OrderSpec, SplitSpec, TokenFeedSpec, WindowSpec};
+use super::{
+    IncrementalPlan, ListPlan, MarkKind, Order, Span, StartToken, Template, TimeFormat, TokenFeed, WindowPlan, Zone,
+    request, words,
+};
+use crate::spec::{
+    ChangesSpec, ExpiredSpec, IncrementalSpec, MarkTypeSpec, OrderSpec, SplitSpec, StartTokenSpec, TokenFeedSpec,
+    WindowSpec,
+};
 
 /// What `incremental` says.
 #[derive(Debug, Default)]
 pub(super) struct Changes {
     pub(super) by_field: Option<IncrementalPlan>,
     pub(super) token: Option<TokenFeed>,
+    /// the list that tells what changed, where it is not that of the records
+    pub(super) list: Option<ListPlan>,
     /// the zone of `by_field`, where only a connection tells it
     pub(super) timezone: Option<Template>,
 }
@@ -21,8 +30,31 @@ pub(super) fn incremental(
     sink: &mut Sink,
     place: &Place<'_>,
     spec: &IncrementalSpec,
+    provider: &ProviderWords<'_>,
     open: Variables<'_>,
 ) -> Option<Changes> {
+    let list = words::optional(spec.changes.as_ref(), |spec| {
+        let place = place.key("changes");
+        let ChangesSpec { request, response, pagination } = spec;
+        request::list(sink, &place, (request, response, pagination.as_ref()), provider, open)
+    });
+    let max_age = words::optional_duration(sink, &place.key("max_age"), spec.max_age.as_ref());
+    let token = words::optional(spec.token.as_ref(), |spec| {
+        token(sink, &place.key("token"), spec, provider, (open, max_age.flatten()))
+    });
+    let by_field = by_field(sink, place, spec, open, max_age);
+    let (by_field, timezone) = by_field?;
+    Some(Changes { by_field, token: token?, list: list?, timezone })
+}
+
+/// Compiles what is said of the field, if there is one, and the zone where only a connection tells it.
+fn by_field(
+    sink: &mut Sink,
+    place: &Place<'_>,
+    spec: &IncrementalSpec,
+    open: Variables<'_>,
+    max_age: Option<Option<Duration>>,
+) -> Option<(Option<IncrementalPlan>, Option<Template>)> {
     let IncrementalSpec {
         field,
         kind: kind_spec,
@@ -35,28 +67,35 @@ pub(super) fn incremental(
         stop_at_watermark,
         client_filter,
         token: token_spec,
-        max_age,
+        changes,
+        max_age: _,
     } = spec;
     let kind = mark_kind(*kind_spec);
-    let max_age = words::optional_duration(sink, &place.key("max_age"), max_age.as_ref());
-    let token =
-        words::optional(token_spec.as_ref(), |spec| token(sink, &place.key("token"), spec, open, max_age.flatten()));
     let Some(field) = field else {
         if token_spec.is_none() && !place.key("field").is_hole() {
-            let hint = "`field`: a path to the field in the record: `$.updated_at`".to_owned();
-            sink.error("E011", place, "the key `field` is missing", Some(hint));
+            let hint = match changes {
+                None => "`field`: a path to the field in the record: `$.updated_at`",
+                Some(_) => {
+                    "`field`: a path to the time in a record of `changes`; or a `token`, where the API gives one"
+                }
+            };
+            sink.error("E011", place, "the key `field` is missing", Some(hint.to_owned()));
             return None;
         }
         only_with_field(sink, place)?;
-        return Some(Changes { token: token?, ..Changes::default() });
+        return Some((None, None));
     };
+    if changes.is_some() {
+        begins_with_everything(sink, place, spec, kind)?;
+    }
     let field = words::singular_path(sink, &place.key("field"), field);
     let format = format_plan(sink, &place.key("format"), kind, format.as_ref());
     let zone = zone_plan(sink, &place.key("timezone"), kind, timezone.as_ref(), open);
     let start = start_plan(sink, &place.key("start"), kind, start.as_ref(), open);
     let lookback = lookback_plan(sink, &place.key("lookback"), kind, lookback.as_ref());
     let window = words::optional(window_spec.as_ref(), |spec| window(sink, &place.key("window"), spec, kind, open));
-    if window_spec.is_some() && start.as_ref().is_some_and(Option::is_none) && !place.key("start").is_hole() {
+    let no_start = start.as_ref().is_some_and(Option::is_none) && !place.key("start").is_hole();
+    if window_spec.is_some() && changes.is_none() && no_start {
         let hint = "say where the first window starts: `start: 2020-01-01`".to_owned();
         sink.key_error("E107", &place.key("window"), "windows need a `start`", Some(hint));
         return None;
@@ -70,21 +109,13 @@ pub(super) fn incremental(
             Some(hint),
         );
     }
-    let (zone, timezone) = match zone? {
-        Some(ZoneWord::Fixed(zone)) => (Some(zone), None),
-        Some(ZoneWord::OfConnection(template)) => (None, Some(template)),
-        None => (None, None),
-    };
+    let (zone, timezone) = zone?.map_or((None, None), ZoneWord::apart);
     let plan = IncrementalPlan {
         field: field?,
         kind,
         format: format?,
         zone,
-        order: match order {
-            OrderSpec::Ascending => Order::Ascending,
-            OrderSpec::Descending => Order::Descending,
-            OrderSpec::None => Order::None,
-        },
+        order: order_plan(*order),
         start: start?,
         lookback: lookback?,
         window: window?,
@@ -92,7 +123,24 @@ pub(super) fn incremental(
         client_filter: *client_filter,
         max_age: max_age?,
     };
-    Some(Changes { by_field: Some(plan), token: token?, timezone })
+    Some((Some(plan), timezone))
+}
+
+/// Where everything is read first, and changes from the time on at which that began.
+fn begins_with_everything(sink: &mut Sink, place: &Place<'_>, spec: &IncrementalSpec, kind: MarkKind) -> Option<()> {
+    if spec.start.is_some() {
+        let hint = "take the line out: `request` reads everything first, and `changes` what came since".to_owned();
+        let message = "`start` is where a first run begins, and with `changes` it begins with everything";
+        sink.key_error("E107", &place.key("start"), message, Some(hint));
+        return None;
+    }
+    if spec.token.is_none() && matches!(kind, MarkKind::Integer | MarkKind::Text) {
+        let hint = "ask for the first one: `token: { start: { request: …, from: $.seq }, from: $.seq }`".to_owned();
+        let message = "changes are read from the time on at which the records were, and a number or a text is no time";
+        sink.key_error("E107", &place.key("changes"), message, Some(hint));
+        return None;
+    }
+    Some(())
 }
 
 fn mark_kind(spec: MarkTypeSpec) -> MarkKind {
@@ -101,6 +149,14 @@ fn mark_kind(spec: MarkTypeSpec) -> MarkKind {
         MarkTypeSpec::Date => MarkKind::Date,
         MarkTypeSpec::Integer => MarkKind::Integer,
         MarkTypeSpec::Text => MarkKind::Text,
+    }
+}
+
+fn order_plan(spec: OrderSpec) -> Order {
+    match spec {
+        OrderSpec::Ascending => Order::Ascending,
+        OrderSpec::Descending => Order::Descending,
+        OrderSpec::None => Order::None,
     }
 }
 
@@ -150,6 +206,15 @@ enum ZoneWord {
     Fixed(Zone),
     /// known with the settings of a connection
     OfConnection(Template),
+}
+
+impl ZoneWord {
+    fn apart(self) -> (Option<Zone>, Option<Template>) {
+        match self {
+            Self::Fixed(zone) => (Some(zone), None),
+            Self::OfConnection(template) => (None, Some(template)),
+        }
+    }
 }
 
 fn zone_plan(
@@ -272,11 +337,19 @@ fn token(
     sink: &mut Sink,
     place: &Place<'_>,
     spec: &TokenFeedSpec,
-    open: Variables<'_>,
-    max_age: Option<Duration>,
+    provider: &ProviderWords<'_>,
+    (open, max_age): (Variables<'_>, Option<Duration>),
 ) -> Option<TokenFeed> {
-    let TokenFeedSpec { from, expired } = spec;
+    let TokenFeedSpec { from, start, expired } = spec;
     let from = words::path(sink, &place.key("from"), from);
+    let start = words::optional(start.as_ref(), |StartTokenSpec { request: asked, from }| {
+        let place = place.key("start");
+        // nothing is known before it
+        let names = open.but(&["watermark", "window", "page"]);
+        let request = request::request(sink, &place.key("request"), asked, provider, open.with(&names));
+        let from = words::singular_path(sink, &place.key("from"), from);
+        Some(StartToken { request: request?, from: from? })
+    });
     let expired = match expired {
         None => Some(None),
         Some(ExpiredSpec { status, when }) => {
@@ -286,5 +359,5 @@ fn token(
             when.map(|when| Some((*status, when)))
         }
     };
-    Some(TokenFeed { from: from?, expired: expired?, max_age })
+    Some(TokenFeed { from: from?, start: start?, expired: expired?, max_age })
 }

@@ -8,8 +8,8 @@ use serde_json::Value;
 use super::place::{Place, Sink};
 use super::sync::SyncDraft;
 use super::{
-    BodyPlan, ColumnSource, DeletePlan, IncrementalPlan, MarkKind, ModelPlan, Order, PageKind, Path, PathForm, Step,
-    TimeFormat, request,
+    BodyPlan, ColumnSource, DeletePlan, IncrementalPlan, MarkKind, ModelPlan, Order, PageKind, Path, PathForm,
+    RequestPlan, Step, TimeFormat, request,
 };
 use crate::spec::{SyncSpec, TestSpec};
 
@@ -24,9 +24,14 @@ pub(super) fn sync(sink: &mut Sink, place: &Place<'_>, spec: &SyncSpec, draft: &
         created(sink, &at, &incremental.field);
         order(sink, &at, incremental, draft, place);
         granularity(sink, &at, incremental);
-    } else if draft.token.is_some() && !request::request_names(&draft.request, "watermark") {
-        never_asked(sink, &place.key("incremental"));
+    } else if draft.token.is_some() && !request::request_names(for_changes(draft), "watermark") {
+        never_asked(sink, &place.key("incremental"), draft);
     }
+}
+
+/// The request that asks for what changed.
+fn for_changes(draft: &SyncDraft) -> &RequestPlan {
+    draft.changes.as_ref().map_or(&draft.request, |list| &list.request)
 }
 
 fn deletes(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
@@ -64,10 +69,11 @@ fn pages(sink: &mut Sink, place: &Place<'_>, spec: &SyncSpec, draft: &SyncDraft)
 }
 
 fn watermark(sink: &mut Sink, at: &Place<'_>, incremental: &IncrementalPlan, draft: &SyncDraft) {
-    let names = |variable: &str| request::request_names(&draft.request, variable);
+    let asked = for_changes(draft);
+    let names = |variable: &str| request::request_names(asked, variable);
     if incremental.window.is_some() {
         let sides = ["window.start", "window.end"].map(|side| {
-            request::request_templates(&draft.request).into_iter().any(|template| template.variables().contains(side))
+            request::request_templates(asked).into_iter().any(|template| template.variables().contains(side))
         });
         if names("window") && sides.iter().filter(|side| **side).count() == 1 {
             let missing = if sides[0] { "window.end" } else { "window.start" };
@@ -76,12 +82,13 @@ fn watermark(sink: &mut Sink, at: &Place<'_>, incremental: &IncrementalPlan, dra
             sink.warning("W094", &at.key("window"), message, Some(hint));
         }
     } else if !names("watermark") && !incremental.stop_at_watermark && !incremental.client_filter {
-        never_asked(sink, at);
+        never_asked(sink, at, draft);
     }
 }
 
-fn never_asked(sink: &mut Sink, at: &Place<'_>) {
+fn never_asked(sink: &mut Sink, at: &Place<'_>, draft: &SyncDraft) {
     let hint = "send it: `query: { updated_since: \"{{ watermark }}\" }`".to_owned();
+    let at = if draft.changes.is_some() { &at.key("changes") } else { at };
     sink.warning("W083", at, "nothing in the request names `watermark`: every run reads everything", Some(hint));
 }
 
@@ -124,12 +131,16 @@ fn order(sink: &mut Sink, at: &Place<'_>, incremental: &IncrementalPlan, draft: 
         let text = text.to_ascii_lowercase();
         ["sort", "order", "asc", "direction"].iter().any(|word| text.contains(word))
     };
-    let request = &draft.request;
+    let request = for_changes(draft);
     let in_query = request.query.iter().any(|(name, _)| asks(name));
     let in_body = match &request.body {
         BodyPlan::Graphql { query, variables: _ } => asks(query),
         BodyPlan::None | BodyPlan::Json(_) | BodyPlan::Form(_) | BodyPlan::Text(_) | BodyPlan::Multipart(_) => {
-            let asks_in = if draft.job.is_some() { place.key("job").key("create") } else { place.key("request") };
+            let asks_in = match &draft.job {
+                _ if draft.changes.is_some() => at.key("changes").key("request"),
+                Some(_) => place.key("job").key("create"),
+                None => place.key("request"),
+            };
             let body = asks_in.key("body");
             body.node().is_some_and(|body: &Value| asks(&body.to_string()))
         }
@@ -214,13 +225,16 @@ fn records_of<'t>(model: &ModelPlan, draft: &SyncDraft, tests: &[&'t TestSpec]) 
         return Vec::new();
     }
     let own = draft.outputs.iter().find(|output| output.model.name == model.name).map(|output| &output.records);
-    let paths = own.filter(|paths| !paths.is_empty()).unwrap_or(&draft.response.records);
+    let own = own.filter(|paths| !paths.is_empty());
+    let of_changes = draft.changes.iter().flat_map(|list| &list.response.records);
+    let paths: Vec<&Path> =
+        own.map_or_else(|| draft.response.records.iter().chain(of_changes).collect(), |own| own.iter().collect());
     let exchanges =
         tests.iter().flat_map(|test| test.exchange.iter().chain(test.runs.iter().flat_map(|run| &run.exchange)));
     let good =
         exchanges.map(|exchange| &exchange.response).filter(|answer| answer.status.is_none_or(|status| status < 300));
     let bodies = good.filter_map(|answer| answer.body.as_ref());
-    bodies.flat_map(|body| paths.iter().flat_map(|path| values(path, body))).collect()
+    bodies.flat_map(|body| paths.iter().flat_map(|path| values(path, body)).collect::<Vec<_>>()).collect()
 }
 
 /// What a path leads to in a document of JSON.

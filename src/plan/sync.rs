@@ -10,7 +10,7 @@ use super::provider::ProviderWords;
 use super::variables::Variables;
 use super::{
     Budget, ColumnPlan, ColumnSource, ColumnType, DeletePlan, DetailPlan, DownloadPlan, ErrorAction, ErrorRule,
-    IncrementalPlan, JobPlan, LevelSource, MarkKind, ModelPlan, OnWebhook, OutputPlan, PageKind, PagePlan,
+    IncrementalPlan, JobPlan, LevelSource, ListPlan, MarkKind, ModelPlan, OnWebhook, OutputPlan, PageKind, PagePlan,
     PartitionPlan, Predicate, RequestPlan, ResponsePlan, Schedule, Scope, Template, TokenFeed, ValuePlan, WalkPlan,
     WebhookAction, deletes, incremental, lint, paging, partition, provider, request, schedule, webhook, words,
 };
@@ -36,6 +36,8 @@ pub(super) struct SyncDraft {
     /// the zone of `incremental`, where only a connection tells it
     pub(super) timezone: Option<Template>,
     pub(super) token: Option<TokenFeed>,
+    /// the list that tells what changed, where it is not that of the records
+    pub(super) changes: Option<ListPlan>,
     pub(super) deletes: DeletePlan,
     pub(super) partitions: Option<PartitionPlan>,
     pub(super) walk: Option<WalkPlan>,
@@ -58,6 +60,8 @@ impl SyncDraft {
             }
             requests.extend(cancel);
         }
+        requests.extend(self.changes.iter().map(|list| &list.request));
+        requests.extend(self.token.iter().filter_map(|token| token.start.as_ref()).map(|start| &start.request));
         for level in self.partitions.iter().flat_map(|partitions| &partitions.levels) {
             if let LevelSource::List { list, .. } = &level.from {
                 requests.push(&list.request);
@@ -91,8 +95,11 @@ impl SyncDraft {
             _ => None,
         });
         let mut elsewhere: Vec<&Template> = self.requests().into_iter().flat_map(request::request_templates).collect();
-        if let Some(Predicate::Template(filter)) = &self.response.filter {
-            elsewhere.push(filter);
+        let of_changes = self.changes.iter().map(|list| &list.response);
+        for response in of_changes.chain([&self.response]) {
+            if let Some(Predicate::Template(filter)) = &response.filter {
+                elsewhere.push(filter);
+            }
         }
         let is_elsewhere = |name: &str| {
             elsewhere.iter().map(|template| template.variables()).any(|own| own.contains(name) || own.contains("input"))
@@ -205,20 +212,23 @@ pub(super) fn sync(
     members.extend(paged.and_then(PaginationSpec::position).map(|position| ("page", vec![position])));
     let open = Variables { names: &names, config: provider.config.as_ref(), input, members: &members };
     let outputs = outputs(sink, place, (model_spec.as_ref(), outputs_spec.as_deref()), beside, open);
-    let asked = asked(sink, place, (request_spec.as_ref(), job_spec.as_ref()), provider, open);
+    // of two lists only that of the changes goes by what was read before
+    let two_lists = incremental_spec.as_ref().is_some_and(|incremental| incremental.changes.is_some());
+    let of_list = if two_lists { open.but(&["watermark", "window"]) } else { names.clone() };
+    let asked = asked(sink, place, (request_spec.as_ref(), job_spec.as_ref()), provider, open.with(&of_list));
     let each_says = outputs_spec.as_ref().is_some_and(|outputs| outputs.iter().all(|output| output.records.is_some()));
     let response = request::response_or(sink, &place.key("response"), response_spec, open, each_says);
     let pagination = match paged {
         Some(spec) => {
             // what the provider says stands in its file
             let at = if pagination_spec.is_some() { place } else { &provider.place };
-            paging::pagination(sink, &at.key("pagination"), spec, open)
+            paging::pagination(sink, &at.key("pagination"), spec, open.with(&of_list))
         }
         None => Some(PagePlan::one()),
     };
     let errors = provider::error_rules(sink, &place.key("errors"), errors, open);
     let incremental = words::optional(incremental_spec.as_ref(), |spec| {
-        incremental::incremental(sink, &place.key("incremental"), spec, open)
+        incremental::incremental(sink, &place.key("incremental"), spec, provider, open)
     });
     let first = outputs.as_ref().map(|(model, _)| model.as_ref());
     let deletes = words::optional(deletes_spec.as_ref(), |spec| {
@@ -231,7 +241,7 @@ pub(super) fn sync(
     let schedule = schedule::schedule(sink, &place.key("schedule"), schedule_spec.as_ref());
     let budget = budget(sink, place, spec);
     let ((request, job), (model, outputs)) = (asked?, outputs?);
-    let Changes { by_field: incremental, token, timezone } = incremental?.unwrap_or_default();
+    let Changes { by_field: incremental, token, list: changes, timezone } = incremental?.unwrap_or_default();
     let draft = SyncDraft {
         description: description.clone(),
         schedule: schedule?,
@@ -246,6 +256,7 @@ pub(super) fn sync(
         incremental,
         timezone,
         token,
+        changes,
         deletes: deletes?.unwrap_or(DeletePlan::None),
         partitions: partitions?,
         walk: walk?,
@@ -359,7 +370,7 @@ fn essence(document: &Value, pagination: Option<&PaginationSpec>, provider: &Pro
     serde_json::json!([
         part("request"),
         part("response"),
-        part("incremental"),
+        incremental_essence(part("incremental"), provider),
         part("deletes"),
         model_essence(&part("model")),
         part("outputs"),
@@ -371,6 +382,19 @@ fn essence(document: &Value, pagination: Option<&PaginationSpec>, provider: &Pro
         format!("{:?}", provider.query),
         format!("{:?}", provider.headers),
     ])
+}
+
+/// What makes a sync incremental, with the paging of a list of changes.
+fn incremental_essence(mut incremental: Value, provider: &ProviderSpec) -> Value {
+    let Some(changes) = incremental.get_mut("changes").and_then(Value::as_object_mut) else { return incremental };
+    match changes.get_mut("pagination") {
+        None => drop(changes.insert("pagination".to_owned(), format!("{:?}", provider.pagination).into())),
+        // a scan that reached the bound goes on once it is raised
+        Some(own) => own.as_object_mut().into_iter().flat_map(|kinds| kinds.values_mut()).for_each(|words| {
+            words.as_object_mut().map(|words| words.remove("max_pages"));
+        }),
+    }
+    incremental
 }
 
 /// What the items of a fan-out are. Which of them there are says nothing about how one is read.
@@ -481,7 +505,8 @@ fn has_counted_pages(draft: &SyncDraft) -> bool {
         DeletePlan::None | DeletePlan::Absence { .. } | DeletePlan::Flag { .. } | DeletePlan::Webhook => None,
     };
     let is_counted = |paging: &PagePlan| matches!(paging.kind, PageKind::Page { .. } | PageKind::Offset { .. });
-    lists.chain(of_deletes).chain([&draft.pagination]).any(is_counted)
+    let of_changes = draft.changes.as_ref().map(|list| &list.pagination);
+    lists.chain(of_deletes).chain(of_changes).chain([&draft.pagination]).any(is_counted)
 }
 
 /// Windows, tokens and lists that are read down to the watermark are three ways to do the same.
@@ -502,7 +527,8 @@ fn one_way_to_read_changes(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft
 
 /// What makes a request be sent many times must be named in it, or it would be the same request each time.
 fn repeats_differ(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
-    let window = draft.incremental.as_ref().is_some_and(|incremental| incremental.window.is_some());
+    let of_changes = draft.changes.as_ref().is_some_and(|list| request::request_names(&list.request, "window"));
+    let window = draft.incremental.as_ref().is_some_and(|incremental| incremental.window.is_some()) && !of_changes;
     let repeats = [
         (
             window,
@@ -570,7 +596,13 @@ fn details_differ(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
             sink.key_error("E111", &at.key("only_changed"), message, Some(hint));
         }
     }
-    if !draft.details.is_empty() && draft.outputs.iter().any(|output| !output.records.is_empty()) {
+    let have_own = draft.outputs.iter().any(|output| !output.records.is_empty());
+    if draft.changes.is_some() && have_own {
+        let hint = "let the outputs share the records of `response`, each by its `where`".to_owned();
+        let message = "the changes are another list than the records, and here outputs have records of their own";
+        sink.key_error("E107", &place.key("incremental").key("changes"), message, Some(hint));
+    }
+    if !draft.details.is_empty() && have_own {
         let hint = "let the outputs share the records of `response`, each by its `where`".to_owned();
         let message = "a detail is asked for each record of `response`, and here outputs have records of their own";
         sink.key_error("E111", &at, message, Some(hint));
@@ -590,8 +622,14 @@ fn absence_is_provable(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
     let DeletePlan::Absence { scope, gone_partitions: _, guard: _ } = &draft.deletes else { return };
     let inner = at.key("absence");
     let windows = draft.incremental.as_ref().is_some_and(|incremental| incremental.window.is_some());
-    let only_changes = draft.incremental.is_some() || draft.token.is_some();
-    let (wrong, message, hint) = if *scope == Scope::Window && !windows {
+    let only_changes = draft.changes.is_none() && (draft.incremental.is_some() || draft.token.is_some());
+    let (wrong, message, hint) = if *scope == Scope::Window && draft.changes.is_some() {
+        let hint = "take `scope` out: with `changes`, what is gone is found when everything was read";
+        (inner.key("scope"), "`scope: window` is about the records of windows, and here windows have changes", hint)
+    } else if *scope == Scope::All && draft.changes.is_some() && draft.partitions.is_some() {
+        let hint = "say `absence: { scope: partition }`";
+        (at, "with `changes` each partition is read as a whole at another time, so all of them never are", hint)
+    } else if *scope == Scope::Window && !windows {
         (inner.key("scope"), "`scope: window` needs windows", "add `incremental: { window: { size: 1 month } }`")
     } else if *scope == Scope::Window && !has_window_column(draft) {
         let hint = "add a column of type `timestamptz` (`date` for `type: date`) with the path of `incremental.field`";

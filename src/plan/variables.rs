@@ -77,9 +77,12 @@ const MEMBERS: [(&str, &[&str]); 7] = [
 const PLACES: [(&str, &str); 14] = [
     (
         "watermark",
-        "there is a watermark in the request of a sync that has `incremental: { field: $.updated_at }`, and of a `feed` that has `field`",
+        "there is a watermark in the request of a sync that has `incremental: { field: $.updated_at }` (with `changes`, in theirs), and of a `feed` that has `field`",
     ),
-    ("window", "there are windows in the request of a sync that has `incremental: { window: { size: 7 days } }`"),
+    (
+        "window",
+        "there are windows in the request of a sync that has `incremental: { window: { size: 7 days } }` (with `changes`, in theirs)",
+    ),
     ("page", "there is a `page` in the request of a sync that has `pagination: { cursor: … }`, `offset` or `page`"),
     (
         "parent",

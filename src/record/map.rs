@@ -192,6 +192,12 @@ impl Mapper {
         Self { also, ..self }
     }
 
+    /// For the records of another list than the sync's own, with a `where` of its own.
+    #[must_use]
+    pub fn filtered_by(self, filter: Option<Predicate>) -> Self {
+        Self { filter, ..self }
+    }
+
     /// Turns away records whose mark is lower (`client_filter`). They count as filtered.
     #[must_use]
     pub fn from(self, floor: Option<Mark>) -> Self {

@@ -1,10 +1,11 @@
 //! Where a run of a sync goes on.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::Value;
 
 use super::checkpoint::{Checkpoint, Job, Position, ScanState, Track, VERSION};
 use super::{Mark, Pass, Windows, all_at_once};
-use crate::plan::{DeletePlan, SyncPlan};
+use crate::plan::{DeletePlan, MarkKind, SyncPlan, limits};
 
 /// What a person wants of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -100,13 +101,14 @@ pub fn begin(
     if part == Part::Shared {
         let anew = restarted.is_some();
         checkpoint.pass = checkpoint.pass.or_else(|| Some(Pass::begin(id, now, anew)));
-    } else if let (Some((incremental, window)), Some(start)) = (plan.windows(), start) {
-        checkpoint.windows.extend(incremental, window, start, now, id);
+    } else if let (Some((incremental, window)), Some(start)) = (plan.windows(), windows_from(plan, &checkpoint, start))
+    {
+        checkpoint.windows.extend(incremental, window, &start, now, id);
     } else if checkpoint.main.scan.is_none() {
         let since = checkpoint.main.watermark.clone().or_else(|| start.cloned());
-        let token = checkpoint.token.clone();
         let whole = is_too_old && since.is_none();
-        checkpoint.main.scan = Some(ScanState { since_token: token, whole, ..ScanState::begin(id, now, since) });
+        let scan = first_scan(plan, id, now, (since, checkpoint.token.clone()));
+        checkpoint.main.scan = Some(ScanState { whole, ..scan });
     }
     let deletes = part.has_deletes(plan);
     if deletes && matches!(plan.deletes, DeletePlan::Feed(_)) && checkpoint.feed.track.scan.is_none() {
@@ -126,6 +128,32 @@ pub fn begin(
     let seen = seen_by(plan, &checkpoint);
     let left = jobs_before.into_iter().filter(|job| !checkpoint.jobs().any(|kept| kept == job)).collect();
     Begin { checkpoint, resumed, records_resumed, restarted, reads: true, sweeps, sweep_resumed, planned, seen, left }
+}
+
+/// A scan of the records before its first page: from this watermark or token on, or of everything.
+pub fn first_scan(
+    plan: &SyncPlan,
+    id: u64,
+    now: DateTime<Utc>,
+    (since, since_token): (Option<Mark>, Option<Value>),
+) -> ScanState {
+    let scan = ScanState { since_token, ..ScanState::begin(id, now, since) };
+    let by_time = plan.incremental.as_ref().filter(|_| plan.token.is_none() && begins_changes(plan, &scan));
+    let before = now - limits::CLOCK_SKEW_MAX;
+    let covers = by_time.map(|incremental| match incremental.kind {
+        MarkKind::Date => Mark::Date(incremental.clock().today(before)),
+        MarkKind::Timestamp | MarkKind::Integer | MarkKind::Text => Mark::Timestamp(before),
+    });
+    ScanState { covers, ..scan }
+}
+
+/// From where windows are planned; none where everything is to be read before. What was planned goes on where it ends, less the lookback.
+fn windows_from(plan: &SyncPlan, checkpoint: &Checkpoint, start: Option<&Mark>) -> Option<Mark> {
+    match (&plan.changes, &plan.incremental, &checkpoint.windows.until) {
+        (Some(_), Some(incremental), Some(until)) => Some(until.asked_from(incremental)),
+        (Some(_), _, _) => checkpoint.main.watermark.clone(),
+        (None, _, _) => start.cloned(),
+    }
 }
 
 impl Begin {
@@ -150,6 +178,9 @@ impl Begin {
 /// The scan for which the keys of all rows are noted, because its end tells what is gone.
 pub fn seen_by(plan: &SyncPlan, checkpoint: &Checkpoint) -> Option<u64> {
     match &plan.deletes {
+        DeletePlan::Absence { .. } if plan.changes.is_some() => {
+            checkpoint.main.scan.as_ref().filter(|scan| is_whole_feed(plan, scan)).map(|scan| scan.id)
+        }
         DeletePlan::Absence { .. } if all_at_once(plan) => {
             checkpoint.turn.map(|turn| turn.pass).or(checkpoint.pass.as_ref().map(|pass| pass.id))
         }
@@ -168,7 +199,13 @@ pub fn seen_by(plan: &SyncPlan, checkpoint: &Checkpoint) -> Option<u64> {
 /// one is older than the API keeps changes. What was not told since is found so.
 pub fn is_whole_feed(plan: &SyncPlan, scan: &ScanState) -> bool {
     let is_feed = plan.token.is_some() && scan.since_token.is_none();
-    (is_feed || scan.whole) && !matches!(plan.deletes, DeletePlan::None)
+    (is_feed || scan.whole || begins_changes(plan, scan)) && !matches!(plan.deletes, DeletePlan::None)
+}
+
+/// Whether a scan of the records (of none of their windows) reads everything, before another list tells what changed.
+pub fn begins_changes(plan: &SyncPlan, scan: &ScanState) -> bool {
+    let is_first = if plan.token.is_some() { scan.since_token.is_none() } else { scan.since.is_none() };
+    plan.changes.is_some() && is_first
 }
 
 /// Everything is read again. What the list of deletions has told is not: what has come back since would be deleted once more.

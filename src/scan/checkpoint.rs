@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Mark, Pass, Turn, Windows};
+use super::{ListsRead, Mark, Pass, Turn, Windows};
 use crate::plan::{Order, Zone, limits};
 
 /// The version written today. An unknown version is refused, never guessed at; version 1 is this one without windows, tokens and lists
@@ -39,6 +39,9 @@ pub struct Checkpoint {
     /// of a fan-out, in what its partitions share: the pass under way
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pass: Option<Pass>,
+    /// the same, of one over lists below rows: which of them are read
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lists: Option<ListsRead>,
     /// of a partition: its place in the pass
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<Turn>,
@@ -97,6 +100,12 @@ pub struct ScanState {
     /// the token that the API gave last
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<Value>,
+    /// the token that was asked for before its first page: what follows it is told behind this one
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_token: Option<Value>,
+    /// it reads everything, and behind this time changes are told by another list
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub covers: Option<Mark>,
     /// the highest mark it has seen
     pub high: Option<Mark>,
     /// a mark came behind a higher one
@@ -220,6 +229,7 @@ impl Checkpoint {
             feed: Feed::default(),
             sweep: Track::default(),
             pass: None,
+            lists: None,
             turn: None,
         }
     }
@@ -267,7 +277,7 @@ impl Checkpoint {
     /// and is not read by position; never over a page that was left out.
     pub fn after_page(&mut self, lane: Lane, scan: ScanState, order: Order, zone: Zone) {
         let in_order = order == Order::Ascending && !scan.unsorted && !scan.by_position && scan.left_out == 0;
-        if lane == Lane::Main && in_order {
+        if lane == Lane::Main && in_order && scan.covers.is_none() {
             self.main.watermark = self.main.watermark.take().max(scan.reached(zone));
         }
         match lane {
@@ -289,7 +299,7 @@ impl Checkpoint {
             Lane::Main if self.main.is_short() => self.main.scan = None,
             Lane::Main => {
                 if let Some((token, settled)) =
-                    self.main.scan.as_ref().and_then(|scan| Some((scan.token.clone()?, scan.is_settled(order, zone))))
+                    self.main.scan.as_ref().and_then(|scan| Some((scan.last_token()?, scan.is_settled(order, zone))))
                 {
                     // as a watermark does: what two scans have read is covered
                     self.token = self.token_ahead.take().or(self.token.take());
@@ -380,6 +390,8 @@ impl ScanState {
             since,
             since_token: None,
             token: None,
+            start_token: None,
+            covers: None,
             high: None,
             unsorted: false,
             position: Position::Start,
@@ -407,8 +419,14 @@ impl ScanState {
     /// The scan before its first page, with what its requests are made with.
     #[must_use]
     pub fn again_from_start(&self) -> Self {
-        let fresh = Self::begin(self.id, self.started_at, self.since.clone());
-        Self { since_token: self.since_token.clone(), unproven: self.unproven.clone(), whole: self.whole, ..fresh }
+        Self {
+            since_token: self.since_token.clone(),
+            start_token: self.start_token.clone(),
+            covers: self.covers.clone(),
+            unproven: self.unproven.clone(),
+            whole: self.whole,
+            ..Self::begin(self.id, self.started_at, self.since.clone())
+        }
     }
 
     /// The scan at its first page again, with all that it has seen.
@@ -416,6 +434,8 @@ impl ScanState {
     pub fn again(&self) -> Self {
         Self {
             since_token: self.since_token.clone(),
+            start_token: self.start_token.clone(),
+            covers: self.covers.clone(),
             high: self.high.clone(),
             unsorted: self.unsorted,
             rounds: self.rounds + 1,

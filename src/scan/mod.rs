@@ -11,10 +11,10 @@ mod page;
 mod pass;
 mod window;
 
-pub use begin::{Begin, Part, Wish, begin, is_whole_feed, seen_by};
+pub use begin::{Begin, Part, Wish, begin, begins_changes, first_scan, is_whole_feed, seen_by};
 pub use checkpoint::{Checkpoint, Feed, Job, Lane, Position, ScanState, Track};
 pub use due::{Runs, due};
 pub use mark::Mark;
 pub use page::{PageFacts, Step, Stuck};
-pub use pass::{Node, Pass, Turn, all_at_once, begin_partition, partition_key};
+pub use pass::{ListsRead, Node, Pass, Turn, all_at_once, begin_partition, partition_key};
 pub use window::{OpenWindow, Range, Windows};

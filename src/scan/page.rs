@@ -187,9 +187,20 @@ impl ScanState {
     /// How far a watermark may follow this scan. While a list of several pages is read, a record can change behind the reader and others
     /// before it, and what those bear is seen while that is not. All that bear times before the scan began were there to be seen; clocks that
     /// differ are allowed for.
+    ///
+    /// One that reads everything before another list tells of changes covers what was there when it began, whatever its records bear.
     pub fn reached(&self, zone: Zone) -> Option<Mark> {
+        self.covers.clone().or_else(|| self.seen_before(zone))
+    }
+
+    fn seen_before(&self, zone: Zone) -> Option<Mark> {
         let high = self.high.clone()?;
         Some(if self.pages > 1 { high.not_after(self.started_at - limits::CLOCK_SKEW_MAX, zone) } else { high })
+    }
+
+    /// The token behind which the next scan reads: of a scan with one of its own, what its last page says comes too late.
+    pub fn last_token(&self) -> Option<Value> {
+        self.start_token.clone().or_else(|| self.token.clone())
     }
 
     /// Whether no record can have slipped past the reader: from a page that was still to be read to one that had been. It happens when a
@@ -200,7 +211,7 @@ impl ScanState {
     /// while it was read.
     pub fn is_settled(&self, order: Order, zone: Zone) -> bool {
         let is_old = match &self.high {
-            Some(Mark::Timestamp(_) | Mark::Date(_)) => self.reached(zone) == self.high,
+            Some(Mark::Timestamp(_) | Mark::Date(_)) => self.seen_before(zone) == self.high,
             Some(Mark::Integer(_) | Mark::Text(_)) => false,
             None => self.records == 0,
         };

@@ -1,5 +1,7 @@
 //! The pass over the partitions of a fan-out: which of them are read, in this run or the next, and what its end says.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -47,6 +49,16 @@ pub struct Turn {
     /// the change number that the item's row had then; none where the item is no row
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<i64>,
+}
+
+/// Up to where the lists of items below rows with `changed_only` are read. It stands in what the partitions of a sync share.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListsRead {
+    /// those of rows with a change number up to this one
+    pub up_to: i64,
+    /// but not of these, by their keys
+    #[serde(default)]
+    pub unread: BTreeSet<String>,
 }
 
 /// A place of a walk: what asking for it needs. It stands in `headwater.nodes`.

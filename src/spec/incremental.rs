@@ -2,6 +2,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::expression::{DurationText, PathText, SpanText, TemplateText};
+use super::{PaginationSpec, RequestSpec, ResponseSpec};
 
 /// Only what changed since the last run. The request asks with `{{ watermark }}`, or with `{{ window.start }}` and `{{ window.end }}`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -39,6 +40,9 @@ pub struct IncrementalSpec {
     pub client_filter: bool,
     /// A delta feed: a token that the API gives is the watermark, and the request sends it as `{{ watermark }}`.
     pub token: Option<TokenFeedSpec>,
+    /// Changes are told by another list than the records: `request` of the sync reads everything, once, and from then on this one is read,
+    /// with `{{ watermark }}` (`{{ window.start }}`) in its request. A watermark that has expired reads everything again.
+    pub changes: Option<ChangesSpec>,
     /// How long the API keeps changes; a watermark that is older starts over with everything.
     #[schemars(with = "Option<DurationText>")]
     pub max_age: Option<String>,
@@ -112,8 +116,33 @@ pub struct TokenFeedSpec {
     /// A path to the token in the answer of the last page: `$.next_sync_token`.
     #[schemars(with = "PathText")]
     pub from: String,
+    /// The first token is asked for, before everything is read: `from` then holds for the answers to a request with a token.
+    pub start: Option<StartTokenSpec>,
     /// How the API says that it does not know a token any more; the sync then starts over with everything.
     pub expired: Option<ExpiredSpec>,
+}
+
+/// The request that gives the first token.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StartTokenSpec {
+    /// It is sent before everything is read, so that what changes meanwhile is told behind the token.
+    pub request: RequestSpec,
+    /// A path to the token in its answer: `$.startPageToken`.
+    #[schemars(with = "PathText")]
+    pub from: String,
+}
+
+/// The list that tells what changed.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ChangesSpec {
+    /// The request of each page.
+    pub request: RequestSpec,
+    /// Where the records stand in the answer.
+    pub response: ResponseSpec,
+    /// How the next page is asked for; the provider's `pagination` is the default.
+    pub pagination: Option<PaginationSpec>,
 }
 
 /// How an API says that it does not know a token any more.

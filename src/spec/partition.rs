@@ -43,7 +43,7 @@ pub struct RowsSpec {
     #[serde(rename = "where")]
     #[schemars(with = "Option<PredicateText>")]
     pub filter: Option<String>,
-    /// Only rows that changed since this sync has read their partition.
+    /// Only rows that changed since this sync has read their partition, and the lists of items below them.
     #[serde(default)]
     pub changed_only: bool,
 }

@@ -131,6 +131,27 @@ pub fn known_partitions(db: &Connection, id: &SyncId) -> Result<Vec<Arc<str>>, E
     read().map_err(Error::database("read the partitions"))
 }
 
+/// The partitions of a sync that were not read to their end when they were read last, or of which nothing is remembered, in no order.
+///
+/// # Errors
+/// DuckDB refuses.
+pub fn unread_partitions(db: &Connection, id: &SyncId) -> Result<Vec<Arc<str>>, Error> {
+    let SyncId { connection, provider, sync, variant } = id;
+    let select = format!(
+        "SELECT partition FROM {} p WHERE {OF_SYNC} AND partition <> '' AND (state <> 'complete' OR NOT EXISTS \
+         (FROM {} c WHERE c.connection = p.connection AND c.provider = p.provider AND c.sync = p.sync AND c.variant = p.variant \
+         AND c.partition = p.partition AND json_extract_string(c.state, '$.turn.complete') = 'true'))",
+        own("partitions"),
+        own("checkpoints")
+    );
+    let read = || -> duckdb::Result<Vec<Arc<str>>> {
+        let mut statement = db.prepare(&select)?;
+        let text = |row: &duckdb::Row<'_>| row.get::<_, String>(0).map(Arc::from);
+        statement.query_map(params![connection, provider, sync, variant], text)?.collect()
+    };
+    read().map_err(Error::database("read the partitions that are unread"))
+}
+
 /// Forgets partitions of a sync. Their rows stay.
 ///
 /// # Errors

@@ -81,6 +81,9 @@ pub fn forget(db: &Connection, reset: &Reset, now: DateTime<Utc>) -> Result<Forg
         rows.map(|rows| rows as u64).map_err(Error::database("forget"))
     };
     let removed = by_table(&cuts, delete)?;
+    if reset.partition.is_some() {
+        ask_again(db)?;
+    }
     if !reset.purge {
         keep_tables(db, now)?;
     }
@@ -342,6 +345,17 @@ fn keep_tables(db: &Connection, now: DateTime<Utc>) -> Result<(), Error> {
         tables = own("tables"),
     );
     db.execute(&insert, [stamp(now)]).map_err(Error::database("note which tables the syncs fill"))?;
+    Ok(())
+}
+
+/// Forgets which lists of items the chosen syncs need not ask for: one of them names the part that is forgotten.
+fn ask_again(db: &Connection) -> Result<(), Error> {
+    let update = format!(
+        "UPDATE {} AS t SET state = json_merge_patch(t.state, '{{\"lists\": null}}') WHERE t.partition = '' AND {}",
+        own("checkpoints"),
+        of_chosen(true)
+    );
+    db.execute(&update, []).map_err(Error::database("forget which lists of items are read"))?;
     Ok(())
 }
 

@@ -297,6 +297,22 @@ impl Store {
         items::known_partitions(self.attached()?, id)
     }
 
+    /// The partitions of a sync that were not read to their end when they were read last.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn unread_partitions(&mut self, id: &SyncId) -> Result<Vec<Arc<str>>, Error> {
+        items::unread_partitions(self.attached()?, id)
+    }
+
+    /// The last change number given out.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn last_change(&mut self) -> Result<i64, Error> {
+        ledger::change_counter(self.attached()?)
+    }
+
     /// Places of a walk that were not read to their end in a pass, behind the number `after`, at most `count`.
     ///
     /// # Errors

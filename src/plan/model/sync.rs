@@ -4,7 +4,7 @@ use std::time::Duration;
 use crate::plan::request::request_names;
 use crate::plan::{
     Calendar, ColumnPlan, ColumnSource, ConnectionPlan, DetailPlan, ErrorRule, JobPlan, ListPlan, ModelPlan, OnWebhook,
-    PartitionPlan, Path, Predicate, Span, Template, WalkPlan, Zone,
+    PartitionPlan, Path, Predicate, RequestPlan, Span, Template, WalkPlan, Zone,
 };
 
 /// Who a sync is: the identity of its state.
@@ -55,6 +55,8 @@ pub struct SyncPlan {
     pub incremental: Option<IncrementalPlan>,
     /// a delta feed
     pub token: Option<TokenFeed>,
+    /// the list that tells what changed: `list` is read once, before it; none = one list does both
+    pub changes: Option<Arc<ListPlan>>,
     /// what tells that a record is gone
     pub deletes: DeletePlan,
     /// the request once for each item
@@ -192,10 +194,21 @@ pub struct WindowPlan {
 pub struct TokenFeed {
     /// where it stands in the answer of the last page
     pub from: Path,
+    /// what gives the first one, before everything is read; none = the last page of that does
+    pub start: Option<StartToken>,
     /// the status, and what must hold of `response`, that say that it is not known any more
     pub expired: Option<(u16, Option<Template>)>,
     /// a token that is older starts over
     pub max_age: Option<Duration>,
+}
+
+/// The request that gives the first token of a delta feed.
+#[derive(Debug, Clone)]
+pub struct StartToken {
+    /// it is sent before everything is read
+    pub request: RequestPlan,
+    /// where the token stands in its answer
+    pub from: Path,
 }
 
 /// When a sync runs by itself.

@@ -123,6 +123,7 @@ pub(super) fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
         errors: Vec::new(),
         incremental: None,
         token: None,
+        changes: None,
         deletes: DeletePlan::None,
         partitions: None,
         walk: None,
