@@ -68,6 +68,9 @@ pub fn begin(
     id: u64,
     now: DateTime<Utc>,
 ) -> Begin {
+    // what the API has forgotten to tell is found by reading everything, for whatever reason that is done
+    let has_forgotten =
+        known.as_ref().is_some_and(|known| too_old(plan, known, now).is_some() || is_whole(&known.main));
     let jobs_before: Vec<Job> = known.iter().flat_map(Checkpoint::jobs).cloned().collect();
     let (mut checkpoint, mut restarted) = match known {
         None => (Checkpoint::new(plan.fingerprint), None),
@@ -82,13 +85,17 @@ pub fn begin(
         Some(known) => (Checkpoint { version: VERSION, ..known }, None),
     };
     let too_old = too_old(plan, &checkpoint, now);
-    let is_too_old = too_old.is_some();
     if let Some(why) = too_old {
         checkpoint = over(checkpoint, plan.fingerprint);
         restarted = Some(why);
     }
     if !wish.accept_deletes {
+        let was_whole = is_whole(&checkpoint.main);
         restarted = again_if_guarded(&mut checkpoint).or(restarted);
+        if was_whole && checkpoint.main.scan.is_none() {
+            // its watermark has moved with its pages, and says nothing of what is gone behind it
+            checkpoint.main = Track::default();
+        }
     }
     let resumed = checkpoint.scans_mut().next().is_some() || checkpoint.pass.is_some();
     let planned = checkpoint.windows.clone();
@@ -105,7 +112,7 @@ pub fn begin(
     } else if checkpoint.main.scan.is_none() {
         let since = checkpoint.main.watermark.clone().or_else(|| start.cloned());
         let token = checkpoint.token.clone();
-        let whole = is_too_old && since.is_none();
+        let whole = has_forgotten && since.is_none();
         checkpoint.main.scan = Some(ScanState { since_token: token, whole, ..ScanState::begin(id, now, since) });
     }
     let deletes = part.has_deletes(plan);
@@ -174,6 +181,11 @@ pub fn is_whole_feed(plan: &SyncPlan, scan: &ScanState) -> bool {
 /// Everything is read again. What the list of deletions has told is not: what has come back since would be deleted once more.
 fn over(known: Checkpoint, fingerprint: u64) -> Checkpoint {
     Checkpoint { feed: known.feed, ..Checkpoint::new(fingerprint) }
+}
+
+/// Whether the scan under way is to find what the API has forgotten to tell.
+fn is_whole(main: &Track) -> bool {
+    main.scan.as_ref().is_some_and(|scan| scan.whole)
 }
 
 /// The API keeps changes only so long, and the last complete scan began before that.
