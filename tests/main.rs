@@ -51,6 +51,7 @@ mod outputs;
 mod pages;
 mod paths;
 mod positions;
+mod proof;
 mod rate_limits;
 mod raw;
 mod reference;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::begin::{Begin, Part, Wish, begin};
-use super::{Checkpoint, Mark, Windows};
+use super::{Checkpoint, Mark, ScanState, Windows};
 use crate::plan::{DeletePlan, Scope, SyncPlan};
 
 /// A pass over all partitions, from the first to the last, over all the runs it takes. It stands in what the partitions of a sync share.
@@ -21,6 +21,9 @@ pub struct Pass {
     /// records that have come, valid or not
     #[serde(default)]
     pub records: u64,
+    /// of which so many were for each of several models
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub of_models: Vec<u64>,
     /// why its end would prove nothing about what is gone
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unproven: Option<String>,
@@ -32,7 +35,15 @@ pub struct Pass {
 impl Pass {
     /// A pass before its first partition.
     pub fn begin(id: u64, now: DateTime<Utc>, anew: bool) -> Self {
-        Self { id, started_at: now, anew, records: 0, unproven: None, guarded: false }
+        Self { id, started_at: now, anew, records: 0, of_models: Vec::new(), unproven: None, guarded: false }
+    }
+
+    /// Adds what the scan of a partition has returned, and its doubt.
+    pub fn count(&mut self, scan: &ScanState) {
+        self.records += scan.records;
+        self.of_models.resize(self.of_models.len().max(scan.of_models.len()), 0);
+        self.of_models.iter_mut().zip(&scan.of_models).for_each(|(all, own)| *all += own);
+        self.unproven = self.unproven.take().or_else(|| scan.unproven.clone());
     }
 }
 
@@ -72,9 +83,10 @@ impl Node {
     }
 }
 
-/// The key of a partition, by the keys of what it is of: the one, or a JSON array of several.
+/// The key of a partition, by the keys of what it is of: the one, or a JSON array of several. It is never empty: that names what partitions
+/// share.
 pub fn partition_key(mut keys: Vec<String>) -> String {
-    if keys.len() == 1 { keys.remove(0) } else { Value::from(keys).to_string() }
+    if keys.len() == 1 && !keys[0].is_empty() { keys.remove(0) } else { Value::from(keys).to_string() }
 }
 
 /// Where a partition goes on in a pass; none when it has been read to its end in it. `change` is the change number of the item's row,

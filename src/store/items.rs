@@ -116,6 +116,31 @@ pub fn are_listed(
     Ok(are)
 }
 
+/// Notes that the list of this partition was the last to have these rows. Nothing else of them moves.
+///
+/// # Errors
+/// [`Error::Rows`] when the columns are not the model's key; DuckDB refuses.
+pub fn note_partition(
+    db: &Connection,
+    model: &ModelPlan,
+    id: &SyncId,
+    partition: &str,
+    keys: &RecordBatch,
+) -> Result<(), Error> {
+    let key = stage::stage_other_keys(db, model, &[keys])?;
+    let same = key_names(model).into_iter().zip(&key).map(|(name, value)| format!("t.{} = {value}", ident(&name)));
+    let update = format!(
+        "UPDATE {} AS t SET _partition = ? FROM {} s WHERE {} AND t._connection = ? AND t._variant = ? \
+         AND t._partition IS DISTINCT FROM ?",
+        table_of(model),
+        stage::OTHER_KEYS,
+        joined(same, " AND "),
+    );
+    db.execute(&update, params![partition, id.connection, id.variant, partition])
+        .map_err(Error::database("note the partition of rows"))?;
+    stage::drop(db, stage::OTHER_KEYS)
+}
+
 /// The partitions of a sync that it remembers, in no order.
 ///
 /// # Errors
@@ -193,11 +218,14 @@ pub fn note_nodes(db: &Connection, id: &SyncId, pass: u64, nodes: &[Node]) -> Re
     let same =
         "n.connection = $1 AND n.provider = $2 AND n.sync = $3 AND n.variant = $4 AND n.partition = fresh.partition";
     let values = [connection, provider, sync, variant, &found];
+    // a reader goes on behind the highest number that it has met, which may be one of those that are found again
+    let highest: i64 =
+        db.query_row(&format!("SELECT coalesce(max(nth), 0) FROM {table}"), [], |row| row.get(0)).map_err(failed())?;
     let delete = format!("DELETE FROM {table} n USING {fresh} WHERE {same} AND n.pass <> {pass}");
     db.execute(&delete, params_from_iter(values)).map_err(failed())?;
     let insert = format!(
         "INSERT INTO {table} SELECT $1, $2, $3, $4, fresh.partition, \
-         row_number() OVER (ORDER BY fresh.at) + coalesce((SELECT max(nth) FROM {table}), 0), {pass}, NULL, CAST(fresh.node AS JSON) \
+         row_number() OVER (ORDER BY fresh.at) + {highest}, {pass}, NULL, CAST(fresh.node AS JSON) \
          FROM {fresh} WHERE NOT EXISTS (FROM {table} n WHERE {same})"
     );
     db.execute(&insert, params_from_iter(values)).map_err(failed())?;
@@ -258,17 +286,28 @@ pub fn unread_nodes(
     rows.into_iter().map(node).collect()
 }
 
+/// The partition of a place, and the keys of the items of `for_each` that it is below.
+pub type NodePartition = (Arc<str>, Vec<String>);
+
 /// The partitions of all places that were found.
 ///
 /// # Errors
 /// DuckDB refuses.
-pub fn node_partitions(db: &Connection, id: &SyncId, of: NodesOf) -> Result<Vec<Arc<str>>, Error> {
+pub fn node_partitions(db: &Connection, id: &SyncId, of: NodesOf) -> Result<Vec<NodePartition>, Error> {
     let SyncId { connection, provider, sync, variant } = id;
-    let select = format!("SELECT partition FROM {} WHERE {OF_SYNC} AND {}", own("nodes"), of.condition());
-    let read = || -> duckdb::Result<Vec<Arc<str>>> {
+    let select = format!(
+        "SELECT partition, CAST(node->'of' AS VARCHAR) FROM {} WHERE {OF_SYNC} AND {}",
+        own("nodes"),
+        of.condition()
+    );
+    let place = |row: &duckdb::Row<'_>| {
+        let of: Option<String> = row.get(1)?;
+        let of = of.and_then(|of| serde_json::from_str(&of).ok()).unwrap_or_default();
+        Ok((row.get::<_, String>(0)?.into(), of))
+    };
+    let read = || -> duckdb::Result<Vec<NodePartition>> {
         let mut statement = db.prepare(&select)?;
-        let text = |row: &duckdb::Row<'_>| row.get::<_, String>(0).map(Arc::from);
-        statement.query_map(params![connection, provider, sync, variant], text)?.collect()
+        statement.query_map(params![connection, provider, sync, variant], place)?.collect()
     };
     read().map_err(Error::database("read the places of the walk"))
 }
