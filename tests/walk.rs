@@ -303,3 +303,78 @@ fn places_below_an_item_that_is_gone_are_not_asked_for() {
         assert_eq!(live(&project), ["l-file", "r-file"]);
     }
 }
+
+/// Places below an item of 256 KiB each share it: what a page leads to takes about that and what the database may have.
+#[cfg(target_os = "linux")]
+#[test]
+fn places_do_not_have_the_item_each_that_they_are_below() {
+    let serves = |folders: usize| {
+        let about = "x".repeat(256 << 10);
+        move |request: &Request| match (request.path.as_str(), request.param("folder")) {
+            ("/drives", _) => Reply::json(&json!({ "items": [{ "id": "d", "about": about }] })),
+            (_, Some(_)) => Reply::json(&json!({ "items": [] })),
+            (_, None) => {
+                let folder = |id| json!({ "id": format!("f{id}"), "kind": "folder" });
+                Reply::json(&json!({ "items": (0..folders).map(folder).collect::<Vec<_>>() }))
+            }
+        }
+    };
+    let words = format!(
+        "{WALK}\nfor_each: [{{ as: drive, from: {{ list: {{ request: {{ get: /drives }}, response: {{ records: \"$.items[*]\" }}, key: $.id }} }} }}]"
+    );
+    let peak_of = |folders: usize| {
+        let api = Api::start(serves(folders));
+        let project = Project::simple(
+            &api.url(),
+            &sync(&words).replace("get: /children", "get: \"/{{ parent.drive.id }}\""),
+            MODEL,
+        );
+        let (peak, report) = crate::streams::peak(&project);
+        assert_eq!(report["requests"], folders + 2, "{report}");
+        peak
+    };
+    let (few, many) = (peak_of(16), peak_of(400));
+    eprintln!("peak: {few} MiB with 16 places, {many} MiB with 400");
+    assert!(many < few + 60, "400 places took {many} MiB, and 16 {few} MiB");
+}
+
+/// A chain of folders is read one after the other, and not committed so.
+#[test]
+fn places_that_are_found_one_after_the_other_share_a_commit() {
+    let api = Api::start(|request: &Request| {
+        let at: u64 = request.param("folder").map_or(0, |at| at.parse().expect("a number"));
+        let file = json!({ "id": format!("file{at}"), "kind": "file" });
+        let folder = json!({ "id": (at + 1).to_string(), "kind": "folder" });
+        Reply::json(&json!({ "items": if at < 30 { vec![file, folder] } else { vec![file] } }))
+    });
+    let project = Project::simple(&api.url(), &sync(WALK), MODEL);
+    let events = project.headwater(&["run", "--json"]).json();
+    let commits = events.iter().filter(|event| event["event"] == "committed").count();
+    assert!(commits < 15, "{commits} commits for 31 places");
+    assert_eq!(live(&project).len(), 31);
+}
+
+#[test]
+fn the_items_that_places_are_below_stand_once_and_a_later_run_has_them() {
+    let api = Api::start(changes(&["l", "l-sub", "r", "r-sub"]));
+    let words = sync(&format!(
+        "{WALK}\nfor_each: [{{ as: drive, from: {{ values: \"{{{{ input.drives }}}}\" }} }}]\nconcurrency: 1\n\
+         input: {{ type: object, properties: {{ drives: {{ type: array }} }} }}\ndeletes: {{ absence: {{ gone_partitions: delete }} }}"
+    ))
+    .replace("get: /children", "get: \"/{{ parent.drive }}\"");
+    let project = Project::simple(&api.url(), &words, MODEL);
+    drives(&project, &["l", "r"]);
+    assert_eq!(project.run_at("2024-06-01", Run::requests(2))["state"], "paused");
+    let items = "select distinct n.node->>'bind' as place, parent->>'drive' as drive from headwater.nodes n join headwater.node_items using (item)";
+    let known = project.number(&format!("select count(*) from ({items})"));
+    assert_eq!(
+        (known, project.number("select count(*) from headwater.nodes where node::varchar like '%parent%'")),
+        (2, 0)
+    );
+    assert_eq!(project.done_at("2024-06-01")["state"], "completed");
+    assert_eq!(live(&project), ["l-file", "r-file"]);
+    drives(&project, &["l"]);
+    let report = project.run_at("2024-06-02", Run::accepting());
+    assert_eq!((&report["state"], &report["deleted"]), (&json!("completed"), &json!(1)), "{report}");
+    assert_eq!(project.column("select parent->>'drive' from headwater.node_items"), ["l"]);
+}

@@ -375,6 +375,9 @@ impl<'t> Commits<'t> {
     ) {
         let PageRows { batches, nodes, too_deep, known } = rows;
         let (plan, now) = (Arc::clone(&self.task.plan), (self.task.clock)());
+        // places of one page are below the same items
+        let parent = nodes.first().and_then(|node| node.parent.as_ref()).map_or(0, |parent| parent.to_string().len());
+        self.bytes += nodes.iter().map(Node::bytes).sum::<usize>() + parent;
         self.to_tell.extend(&nodes);
         self.found.extend(nodes);
         if let (true, Some(walk)) = (too_deep, &plan.walk) {

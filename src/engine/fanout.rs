@@ -318,6 +318,8 @@ pub(super) struct Items {
     begun: bool,
     /// the places where the walk starts below the last item
     starts: VecDeque<Node>,
+    /// what the last place is below
+    last_parent: Option<SharedParent>,
     /// the number of the last place that was read from the database
     last_node: i64,
     /// there may be others behind it
@@ -375,6 +377,7 @@ impl Items {
             starts_below: HashSet::new(),
             begun: false,
             starts: VecDeque::new(),
+            last_parent: None,
             last_node: 0,
             more_nodes: true,
             is_whole: true,
@@ -416,7 +419,7 @@ impl Items {
     pub(super) async fn next(&mut self) -> Result<Option<Item>, Error> {
         loop {
             let item = match self.starts.pop_front() {
-                Some(node) => Some(Item { partition: of_node(node), change: None }),
+                Some(node) => Some(Item { partition: of_node(node, &mut self.last_parent), change: None }),
                 None => match self.next_of_levels().await? {
                     Some(item) if self.origin.plan.walk.is_some() => {
                         if let Err(error) = self.start_walk() {
@@ -497,7 +500,8 @@ impl Items {
     fn start_walk(&mut self) -> Result<(), Error> {
         let Some(walk) = &self.origin.plan.walk else { return Ok(()) };
         self.starts_below.insert(hash(&partition_key(self.keys())));
-        let node = |bind| Node { of: self.keys(), parent: self.parent_json(), bind, depth: 0 };
+        let parent = self.parent_json().map(Arc::new);
+        let node = |bind| Node { of: self.keys(), parent: parent.clone(), bind, depth: 0 };
         let Some(start) = &walk.start else {
             let root = node(Map::new());
             self.starts.push_back(root);
@@ -537,7 +541,8 @@ impl Items {
             found.retain(|node| !self.is_whole || self.starts_at(&node.of));
             self.starts = found;
         }
-        Ok(self.starts.pop_front().map(|node| Item { partition: of_node(node), change: None }))
+        let next = self.starts.pop_front();
+        Ok(next.map(|node| Item { partition: of_node(node, &mut self.last_parent), change: None }))
     }
 
     /// What the items of the path make up.
@@ -713,8 +718,17 @@ fn nodes_of(plan: &SyncPlan, pass: &Pass) -> NodesOf {
     NodesOf { pass: pass.id, earlier: plan.reads_changes() && !pass.anew }
 }
 
-fn of_node(node: Node) -> Partition {
-    let parent = node.parent.clone().map(|parent| Value::from(Serde(parent)));
+/// The items that a place is below, as the node shares them and as templates take them.
+type SharedParent = (Arc<Json>, Value);
+
+/// The partition of a place; one below the same items as the place before shares them with it.
+fn of_node(node: Node, last: &mut Option<SharedParent>) -> Partition {
+    *last = match (&node.parent, last.take()) {
+        (Some(parent), Some(last)) if Arc::ptr_eq(parent, &last.0) => Some(last),
+        (Some(parent), _) => Some((Arc::clone(parent), Value::from(Serde(&**parent)))),
+        (None, _) => None,
+    };
+    let parent = last.as_ref().map(|(_, parent)| parent.clone());
     Partition { key: node.partition().into(), parent, node: Some(Arc::new(node)) }
 }
 

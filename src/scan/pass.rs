@@ -1,7 +1,9 @@
 //! The pass over the partitions of a fan-out: which of them are read, in this run or the next, and what its end says.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::begin::{Begin, Part, Wish, begin};
@@ -66,9 +68,10 @@ pub struct Node {
     /// the keys of the items of `for_each` that it is below
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub of: Vec<String>,
-    /// those items, by the names of their levels
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<Value>,
+    /// those items, by the names of their levels; the places below them share it, and it stands once for all of them in
+    /// `headwater.node_items`
+    #[serde(default, skip_serializing, deserialize_with = "read_shared")]
+    pub parent: Option<Arc<Value>>,
     /// what the request names as `walk.<name>`
     pub bind: Map<String, Value>,
     /// how many places are above it
@@ -76,11 +79,28 @@ pub struct Node {
 }
 
 impl Node {
+    /// The name of the items that it is below.
+    pub fn item(&self) -> String {
+        Value::from(self.of.as_slice()).to_string()
+    }
+
     /// The key of its partition.
     pub fn partition(&self) -> String {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         partition_key(self.of.iter().cloned().chain(self.bind.values().map(text)).collect())
     }
+
+    /// About how many bytes it takes, without the items that it shares.
+    pub fn bytes(&self) -> usize {
+        let of_value = |value: &Value| value.as_str().map_or_else(|| value.to_string().len(), str::len);
+        let bound = self.bind.iter().map(|(name, value)| name.len() + of_value(value));
+        size_of::<Self>() + self.of.iter().map(String::len).chain(bound).sum::<usize>()
+    }
+}
+
+/// A row of an older layout has the items itself.
+fn read_shared<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Arc<Value>>, D::Error> {
+    Ok(Option::<Value>::deserialize(from)?.map(Arc::new))
 }
 
 /// The key of a partition, by the keys of what it is of: the one, or a JSON array of several. It is never empty: that names what partitions
