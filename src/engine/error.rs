@@ -172,6 +172,12 @@ pub enum Error {
         /// levels
         max: u32,
     },
+    /// a walk that leads to more places than a run goes to
+    #[error("the walk leads to more than {max} places")]
+    TooWide {
+        /// places
+        max: usize,
+    },
     /// a URL that is none
     #[error("the request leads to `{url}`, which is not a URL")]
     Url {
@@ -324,6 +330,7 @@ impl Error {
             | Self::Url { .. }
             | Self::Items { .. }
             | Self::TooDeep { .. }
+            | Self::TooWide { .. }
             | Self::ItemUnknown { .. }
             | Self::NoParents { .. } => ErrorKind::User,
             Self::Decode { .. }
@@ -433,6 +440,7 @@ impl Error {
             Self::JobTimeout { .. } => "job_timeout",
             Self::WalkKey { .. } => "walk_key",
             Self::TooDeep { .. } => "walk_too_deep",
+            Self::TooWide { .. } => "walk_too_wide",
             Self::ItemUnknown { .. } => "item_unknown",
             Self::NoParents { .. } => "no_parents",
             Self::Bug(_) => "bug",
@@ -502,6 +510,9 @@ impl Error {
             }
             Self::WalkKey { .. } => "check the path, and which records `into` selects".into(),
             Self::TooDeep { .. } => "raise `walk.max_depth` if the API really is that deep".into(),
+            Self::TooWide { .. } => {
+                "the next run goes on with the others; if there cannot be so many, check that `walk.bind` is the same each time for the same place".into()
+            }
             Self::ItemUnknown { sync, .. } => format!("read the records again: `headwater run {sync} --full`"),
             Self::NoParents { sync, .. } => format!("run that sync first: `headwater run {sync}`"),
             Self::Bug(_) => "please report it with the command and the output".into(),

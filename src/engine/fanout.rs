@@ -313,6 +313,8 @@ pub(super) struct Items {
     before: HashSet<u64>,
     /// how many were given out
     new: u64,
+    /// and how many places of a walk may be
+    places_max: usize,
     /// hashes of the keys of the items below which walks start, of all looks
     starts_below: HashSet<u64>,
     begun: bool,
@@ -374,6 +376,7 @@ impl Items {
             listed: HashSet::new(),
             before: HashSet::new(),
             new: 0,
+            places_max: limits::PLACES_MAX,
             starts_below: HashSet::new(),
             begun: false,
             starts: VecDeque::new(),
@@ -440,6 +443,10 @@ impl Items {
             let key = hash(&item.partition.key);
             if self.listed.insert(key) && !self.before.contains(&key) {
                 self.new += 1;
+                // a walk ends, also where the API leads to new places for ever
+                if self.origin.plan.walk.is_some() && self.listed.len() > self.places_max {
+                    return Err(Error::TooWide { max: self.places_max });
+                }
                 return Ok(Some(item));
             }
         }
@@ -734,4 +741,31 @@ fn of_node(node: Node, last: &mut Option<SharedParent>) -> Partition {
 
 fn hash(key: &str) -> u64 {
     xxh3_64(key.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::system_clock;
+    use crate::scan::plan_of;
+
+    #[tokio::test]
+    async fn a_walk_that_leads_to_ever_new_places_ends() {
+        let words = "request: { get: /items, query: { folder: \"{{ walk.folder }}\" } }\n\
+            walk: { into: \"$[?@.kind == 'folder']\", bind: { folder: $.id }, start: \"{{ ['a', 'b', 'a', 'c'] }}\" }";
+        let plan = Arc::new(plan_of(words));
+        let origin = Origin {
+            plan: Arc::clone(&plan),
+            client: Err(Arc::new(remote::Error::Credentials { connection: "acme".to_owned(), missing: Vec::new() })),
+            fetcher: Arc::new(Fetcher::new(plan, Arc::new(|_, _| {}), system_clock(), false)),
+            rows: RowsOf::File(PathBuf::new()),
+            at: DateTime::UNIX_EPOCH,
+            nodes: None,
+        };
+        let mut items = Items { places_max: 2, ..Items::new(origin) };
+        for _ in 0..2 {
+            assert!(items.next().await.expect("a place").is_some());
+        }
+        assert_eq!(items.next().await.err().map(|error| error.code()), Some("walk_too_wide"));
+    }
 }

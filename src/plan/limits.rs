@@ -138,6 +138,8 @@ pub const GROUP_PARTITIONS_MAX: usize = 256;
 pub const PARTITION_RECORDS_GATHERED: u64 = 10_000;
 /// Items of a fan-out that are looked up at once.
 pub const PARTITIONS_AT_ONCE: usize = 256;
+/// Places of a walk that one run goes to: more are taken for a walk that makes new ones for ever.
+pub const PLACES_MAX: usize = 2_000_000;
 /// Bytes of the mapped rows of one commit group.
 pub const GROUP_BYTES_MAX: usize = 16 << 20;
 /// The oldest a page in an open commit group may get.

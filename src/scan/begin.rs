@@ -225,4 +225,4 @@ fn again_if_guarded(checkpoint: &mut Checkpoint) -> Option<String> {
 
 #[cfg(test)]
 #[path = "begin_tests.rs"]
-pub(super) mod tests;
+pub(crate) mod tests;

@@ -10,6 +10,8 @@ mod page;
 mod pass;
 mod window;
 
+#[cfg(test)]
+pub(crate) use begin::tests::plan as plan_of;
 pub use begin::{Begin, Part, Wish, begin, is_whole_feed, seen_by};
 pub use checkpoint::{Checkpoint, Feed, Job, Lane, Position, ScanState, Track};
 pub use mark::Mark;
