@@ -159,6 +159,7 @@ fn group(model: &Arc<ModelPlan>, stretch: &Stretch, round: u64) -> Group {
         checkpoints: vec![("".into(), Checkpoint::new(0))],
         gone: Vec::new(),
         seen: Vec::new(),
+        listed: Vec::new(),
         ends: None,
         walked: None,
         known: 0,

@@ -53,6 +53,7 @@ mod outputs;
 mod pages;
 mod paths;
 mod positions;
+mod proof;
 mod rate_limits;
 mod raw;
 mod reference;

@@ -43,7 +43,7 @@ fn zip(files: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// The most memory that a run has had, in MiB, and its report. It is looked at until it ends.
 #[cfg(target_os = "linux")]
-fn peak(project: &Project) -> (u64, Value) {
+pub fn peak(project: &Project) -> (u64, Value) {
     let mut child = project.spawn_piped(&["run", "--json"]);
     let status = format!("/proc/{}/status", child.id());
     let (_open, never) = mpsc::channel::<()>();

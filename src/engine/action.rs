@@ -532,6 +532,7 @@ impl Saving {
             run_id,
             filled: vec![Filled { model, batches: vec![batch] }],
             gone: Vec::new(),
+            listed: Vec::new(),
             seen: Vec::new(),
             ends: None,
             walked: None,

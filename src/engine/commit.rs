@@ -44,6 +44,8 @@ pub(super) enum Message {
     Skip(Box<Error>),
     /// a list of items could not
     SkipItems(Box<Error>),
+    /// to which places of a walk has led what was sent before?
+    Found { reply: oneshot::Sender<Found> },
     /// what was sent before is to be committed
     Flush { reply: oneshot::Sender<()> },
     /// all partitions have had their turn
@@ -61,6 +63,29 @@ pub(super) struct PassEnd {
     pub(super) gone: Vec<Arc<str>>,
     /// of a pass over lists below rows: which of them are read
     pub(super) lists: Option<ListsRead>,
+    /// why there may be items that nobody has seen
+    pub(super) doubt: Option<String>,
+}
+
+/// Places of a walk that were found since that was asked last.
+#[derive(Debug, Default)]
+pub(super) struct Found {
+    /// they stand in pages that are committed before anything that is sent from now on
+    pub(super) nodes: Vec<Node>,
+    /// there are too many: they are in the database
+    pub(super) more: bool,
+}
+
+impl Found {
+    /// Adds places, as long as they are few.
+    fn extend(&mut self, nodes: &[Node]) {
+        self.more |= self.nodes.len() + nodes.len() > limits::PARTITIONS_AT_ONCE;
+        if self.more {
+            self.nodes.clear();
+        } else {
+            self.nodes.extend_from_slice(nodes);
+        }
+    }
 }
 
 /// What follows the end of a lane.
@@ -91,8 +116,12 @@ pub(super) struct Commits<'t> {
     batches: Vec<Vec<Batch>>,
     /// places that a walk has found
     found: Vec<Node>,
+    /// those of which the reading side does not know yet
+    to_tell: Found,
     gone: Vec<Gone>,
     seen: Vec<(u64, arrow::array::RecordBatch)>,
+    /// keys of rows that are stored as they are, with the partition that lists them
+    listed: Vec<(Arc<str>, arrow::array::RecordBatch)>,
     rows: usize,
     /// of which are stored as they are
     known: u64,
@@ -115,8 +144,10 @@ impl<'t> Commits<'t> {
             short: HashSet::new(),
             batches: task.plan.models().map(|_| Vec::new()).collect(),
             found: Vec::new(),
+            to_tell: Found::default(),
             gone: Vec::new(),
             seen: Vec::new(),
+            listed: Vec::new(),
             rows: 0,
             known: 0,
             bytes: 0,
@@ -194,6 +225,14 @@ impl<'t> Commits<'t> {
                 self.begun.retain(|(of, _, _)| *of != partition);
             }
             Message::SkipItems(error) => report.skip(&partition, &error),
+            Message::Found { reply } => {
+                let found = std::mem::take(&mut self.to_tell);
+                if found.more {
+                    self.commit(report).await?;
+                }
+                // whoever waits may have gone
+                let _ = reply.send(found);
+            }
             Message::Flush { reply } => {
                 self.commit(report).await?;
                 // whoever waits may have gone
@@ -285,6 +324,7 @@ impl<'t> Commits<'t> {
             scan.unsorted = known.unsorted;
             scan.unproven = known.unproven.clone().or(scan.unproven);
             scan.digest = known.digest;
+            scan.of_models.clone_from(&known.of_models);
         }
         let order = plan.order();
         let seen_by = seen_by(&plan, checkpoint);
@@ -322,12 +362,12 @@ impl<'t> Commits<'t> {
             return Ok(());
         }
         let closes = done && !needs_finish(&plan, partition, lane, &scan);
-        let (records, unproven) = (scan.records, scan.unproven.clone());
+        let ended = closes.then(|| scan.clone());
         let checkpoint = self.part(partition)?;
         checkpoint.after_page(lane, scan, order, plan.zone());
-        if closes {
+        if let Some(scan) = ended {
             checkpoint.after_scan(lane, order, plan.zone());
-            self.count_in_pass(partition, records, unproven);
+            self.count_in_pass(partition, &scan);
         }
         self.touch(partition);
         Ok(())
@@ -344,13 +384,23 @@ impl<'t> Commits<'t> {
     ) {
         let PageRows { batches, nodes, too_deep, known } = rows;
         let (plan, now) = (Arc::clone(&self.task.plan), (self.task.clock)());
+        // places of one page are below the same items
+        let parent = nodes.first().and_then(|node| node.parent.as_ref()).map_or(0, |parent| parent.to_string().len());
+        self.bytes += nodes.iter().map(Node::bytes).sum::<usize>() + parent;
+        self.to_tell.extend(&nodes);
         self.found.extend(nodes);
         if let (true, Some(walk)) = (too_deep, &plan.walk) {
             scan.doubt("the walk did not go to its end");
             report.skip(partition, &Error::TooDeep { max: walk.depth_max });
         }
         let up_to_now = |mark: Option<Mark>| mark.map(|mark| mark.not_after(now, plan.zone()));
-        for (mut batch, own) in batches.into_iter().zip(&mut self.batches) {
+        if !plan.outputs.is_empty() {
+            scan.of_models.resize(plan.outputs.len(), 0);
+        }
+        for (at, (mut batch, own)) in batches.into_iter().zip(&mut self.batches).enumerate() {
+            if let Some(returned) = scan.of_models.get_mut(at) {
+                *returned += (batch.rows.num_rows() + batch.quarantined.len()) as u64;
+            }
             self.rows += batch.rows.num_rows();
             self.bytes += batch.bytes;
             scan.unsorted |= batch.unsorted || batch.low.is_some() && batch.low < scan.high;
@@ -368,17 +418,22 @@ impl<'t> Commits<'t> {
             self.known += known.keys.num_rows() as u64;
             scan.digest = known.key_hashes.iter().map(low_half).fold(scan.digest, u64::wrapping_add);
             scan.high = scan.high.take().max(up_to_now(known.high));
+            if let Some(first) = scan.of_models.first_mut() {
+                *first += known.keys.num_rows() as u64;
+            }
+            if !partition.is_empty() {
+                self.listed.push((Arc::clone(partition), known.keys.clone()));
+            }
             self.seen.extend(seen_by.map(|scan| (scan, known.keys)));
         }
     }
 
     /// What the end of a partition's scan means for the pass.
-    fn count_in_pass(&mut self, partition: &str, records: u64, unproven: Option<String>) {
+    fn count_in_pass(&mut self, partition: &str, scan: &ScanState) {
         let plan = &self.task.plan;
         if !partition.is_empty() && (all_at_once(plan) || plan.walk.is_some()) {
             if let Some(pass) = self.parts.get_mut("").and_then(|shared| shared.pass.as_mut()) {
-                pass.records += records;
-                pass.unproven = pass.unproven.take().or(unproven);
+                pass.count(scan);
             }
             self.touched.insert("".into());
         }
@@ -408,6 +463,7 @@ impl<'t> Commits<'t> {
             checkpoints: parts.map(|(partition, checkpoint)| (Arc::clone(partition), self.kept(checkpoint))).collect(),
             gone: std::mem::take(&mut self.gone),
             seen: std::mem::take(&mut self.seen),
+            listed: std::mem::take(&mut self.listed),
             pages: self.pages,
             known: std::mem::take(&mut self.known),
             ..self.group()
@@ -489,7 +545,7 @@ impl<'t> Commits<'t> {
         };
         let held = self.hold(partition, lane, held).await?;
         match absence {
-            Absence::Guarded { would_delete, live, .. } => Err(self.guarded(would_delete, live, scan.records)),
+            Absence::Guarded { would_delete, live, returned, .. } => Err(self.guarded(would_delete, live, returned)),
             _ => Ok(Next::Again(Box::new(held))),
         }
     }
@@ -504,7 +560,7 @@ impl<'t> Commits<'t> {
     ) -> Result<(), Error> {
         let before = seen_by(&self.task.plan, self.part(partition)?);
         *self.part(partition)? = after;
-        self.count_in_pass(partition, scan.records, scan.unproven.clone());
+        self.count_in_pass(partition, scan);
         self.touch(partition);
         self.commit(report).await?;
         self.forget_seen(partition, before).await
@@ -561,6 +617,8 @@ impl<'t> Commits<'t> {
             scan_id,
             began: scan.started_at,
             records_seen: scan.records,
+            of_models: scan.of_models.clone(),
+            of_ids: lane == Lane::Sweep,
             stretch,
             partitions: match &**partition {
                 "" => Partitions::All,
@@ -593,7 +651,7 @@ impl<'t> Commits<'t> {
             .await
     }
 
-    /// The rows of a window: those whose column of the incremental field lies in it.
+    /// The rows of a window: those whose column of the incremental field lies in it, in each model.
     fn stretch(&mut self, partition: &str, lane: Lane) -> Result<Option<Stretch>, Error> {
         let plan = Arc::clone(&self.task.plan);
         let windows = &self.part(partition)?.windows;
@@ -601,8 +659,10 @@ impl<'t> Commits<'t> {
             Lane::Window(id) => windows.open.iter().find(|window| window.scan.id == id),
             Lane::Main | Lane::Feed | Lane::Sweep => None,
         };
-        match (range, plan.mark_column()) {
-            (Some(window), Some(column)) => Ok(Some(Stretch { column, range: window.range.clone() })),
+        let field = plan.incremental.as_ref().map(|incremental| &incremental.field);
+        let columns: Option<Vec<usize>> = plan.models().map(|model| model.column_of(field?)).collect();
+        match (range, columns) {
+            (Some(window), Some(columns)) => Ok(Some(Stretch { columns, range: window.range.clone() })),
             _ => Err(Error::Bug("a window whose rows are not known".into())),
         }
     }
@@ -615,6 +675,7 @@ impl<'t> Commits<'t> {
             filled: vec![Filled { model: Arc::clone(&self.task.plan.model), batches: Vec::new() }],
             gone: Vec::new(),
             seen: Vec::new(),
+            listed: Vec::new(),
             ends: None,
             walked: None,
             checkpoints: Vec::new(),
@@ -653,6 +714,7 @@ impl<'t> Commits<'t> {
                     position: Position::Start,
                     pages: 0,
                     records: 0,
+                    of_models: Vec::new(),
                     digest: 0,
                     total: None,
                     ..scan.clone()

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Error;
-use super::commit::{Commits, PassEnd};
+use super::commit::{Commits, PassEnd, unwanted};
 use super::lane::unexplained;
 use super::report::SyncReport;
 use crate::plan::{DeletePlan, Order, Scope, limits};
@@ -27,13 +27,16 @@ impl Commits<'_> {
         let plan = Arc::clone(&self.task.plan);
         let before = self.part(partition)?.clone();
         let scan_id = seen_by(&plan, &before).unwrap_or(scan.id);
+        let forget = unwanted(&plan, Some(scan_id), seen_by(&plan, &after)).is_some();
         let mut held = before;
         held.after_page(Lane::Main, ScanState { guarded: true, ..scan.clone() }, Order::None, plan.zone());
         self.ends.push(PartitionEnd {
             partition: Arc::clone(partition),
             scan_id,
             began: scan.started_at,
+            forget,
             records_seen: scan.records,
+            of_models: scan.of_models.clone(),
             held: self.kept(&held),
         });
         *self.part(partition)? = after;
@@ -49,7 +52,7 @@ impl Commits<'_> {
         let Some(pass) = after.pass.take() else {
             return Err(Error::Bug("the end of a pass that nobody began".into()));
         };
-        let PassEnd { listed, unread, gone, lists } = came;
+        let PassEnd { listed, unread, gone, doubt, lists } = came;
         after.lists = lists;
         let scope = match &plan.deletes {
             DeletePlan::Absence { scope, .. } => Some(*scope),
@@ -57,25 +60,29 @@ impl Commits<'_> {
         };
         let goes = plan.deletes.gone_partitions();
         // what lies below a place that was not read is not known
-        let unfound = plan.walk.is_some() && (unread > 0 || pass.unproven.is_some());
+        let unfound = plan.walk.is_some() && (unread > 0 || pass.unproven.is_some() || doubt.is_some());
         let gone = if unfound { Vec::new() } else { gone };
+        // rows of partitions that nobody has seen are told of where they would have gone
+        let is_told = scope == Some(Scope::All) || goes && doubt.is_some();
         let unproven = match unread {
-            0 => pass.unproven.clone(),
+            0 => doubt.or_else(|| pass.unproven.clone()),
             1 => Some("a partition could not be read to its end".to_owned()),
             _ => Some(format!("{unread} partitions could not be read to their end")),
         };
         let about = match scope {
-            Some(Scope::All) if unproven.is_none() && goes => Some((Partitions::All, pass.records)),
-            Some(Scope::All) if unproven.is_none() => Some((Partitions::AllBut(gone.clone()), pass.records)),
+            Some(Scope::All) if unproven.is_none() => {
+                let partitions = if goes { Partitions::All } else { Partitions::AllBut(gone.clone()) };
+                Some((partitions, (pass.records, pass.of_models.clone())))
+            }
             Some(Scope::Window | Scope::Partition) | None if goes && !gone.is_empty() => {
-                Some((Partitions::Gone(gone.clone()), listed))
+                Some((Partitions::Gone(gone.clone()), (listed, Vec::new())))
             }
             _ => None,
         };
-        report.deletes_skipped = unproven.filter(|_| scope == Some(Scope::All)).or(report.deletes_skipped.take());
-        if let Some((partitions, records)) = about {
+        report.deletes_skipped = unproven.filter(|_| is_told).or(report.deletes_skipped.take());
+        if let Some((partitions, returned)) = about {
             // that writes the checkpoint and forgets the seen keys
-            self.delete_in_pass(&pass, (partitions, records), &after, report).await?;
+            self.delete_in_pass(&pass, (partitions, returned), &after, report).await?;
             *self.part("")? = after;
         } else {
             *self.part("")? = after;
@@ -85,12 +92,15 @@ impl Commits<'_> {
             self.forget_seen(&"".into(), noted).await?;
         }
         let of = NodesOf { pass: pass.id, earlier: false };
-        if plan.walk.is_some() && !unfound && !plan.reads_changes() {
+        // a list of changes does not name all places, unless it was read from its beginning
+        let found_all = plan.walk.is_some() && !unfound && (!plan.reads_changes() || pass.anew);
+        // a place that comes back is read from its beginning: only so it leads to those below it
+        if goes || found_all && plan.reads_changes() {
             let id = plan.id.clone();
-            self.task.writer.call(move |store| store.forget_nodes(&id, of)).await?;
+            self.task.writer.call(move |store| store.forget_partitions(&id, &gone)).await?;
         }
-        if goes {
-            self.task.writer.call(move |store| store.forget_partitions(&plan.id, &gone)).await?;
+        if found_all {
+            self.task.writer.call(move |store| store.forget_nodes(&plan.id, of)).await?;
         }
         Ok(())
     }
@@ -99,14 +109,21 @@ impl Commits<'_> {
     async fn delete_in_pass(
         &mut self,
         pass: &Pass,
-        (partitions, returned): (Partitions, u64),
+        (partitions, (returned, of_models)): (Partitions, (u64, Vec<u64>)),
         after: &Checkpoint,
         report: &mut SyncReport,
     ) -> Result<(), Error> {
+        // a partition that is gone may have been read in the pass before it went: nobody else brings its rows
+        let began = match partitions {
+            Partitions::Gone(_) => (self.task.clock)(),
+            Partitions::All | Partitions::AllBut(_) | Partitions::Of(_) => pass.started_at,
+        };
         let end = ScanEnd {
             scan_id: pass.id,
-            began: pass.started_at,
+            began,
             records_seen: returned,
+            of_models,
+            of_ids: false,
             stretch: None,
             partitions,
             guard: self.task.plan.deletes.guard(),
@@ -122,7 +139,7 @@ impl Commits<'_> {
                 Ok(())
             }
             Absence::Unconfirmed { .. } => Err(unexplained()),
-            Absence::Guarded { would_delete, live, .. } => {
+            Absence::Guarded { would_delete, live, returned, .. } => {
                 self.part("")?.pass = Some(Pass { guarded: true, ..pass.clone() });
                 self.touch(&"".into());
                 self.commit(report).await?;

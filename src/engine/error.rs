@@ -172,6 +172,12 @@ pub enum Error {
         /// levels
         max: u32,
     },
+    /// a walk that leads to more places than a run goes to
+    #[error("the walk leads to more than {max} places")]
+    TooWide {
+        /// places
+        max: usize,
+    },
     /// a URL that is none
     #[error("the request leads to `{url}`, which is not a URL")]
     Url {
@@ -352,6 +358,7 @@ impl Error {
             | Self::Url { .. }
             | Self::Items { .. }
             | Self::TooDeep { .. }
+            | Self::TooWide { .. }
             | Self::ItemUnknown { .. }
             | Self::NoParents { .. } => ErrorKind::User,
             Self::Decode { .. }
@@ -462,6 +469,7 @@ impl Error {
             Self::JobTimeout { .. } => "job_timeout",
             Self::WalkKey { .. } => "walk_key",
             Self::TooDeep { .. } => "walk_too_deep",
+            Self::TooWide { .. } => "walk_too_wide",
             Self::ItemUnknown { .. } => "item_unknown",
             Self::NoParents { .. } => "no_parents",
             Self::Call { .. } => "bad_call",
@@ -490,13 +498,7 @@ impl Error {
             Self::Parked { .. } => {
                 "the next run goes on behind the last committed page; `rate_limit.wait_max` says how long a run waits".into()
             }
-            Self::Rule { end, .. } => match end {
-                RuleEnd::PageNeeded => "say `skip_page` where `pagination` counts (`page`, `offset`)".into(),
-                RuleEnd::NoPartition => "say `skip_page` or `empty` for lists of a sync without `for_each`".into(),
-                RuleEnd::NewTokenRefused => "check what the credentials of the connection are allowed to do".into(),
-                RuleEnd::Reconnect => "connect again with credentials that are valid".into(),
-                RuleEnd::Fail | RuleEnd::PageLeftOut | RuleEnd::PartitionLeftOut | RuleEnd::Reset => return None,
-            },
+            Self::Rule { end, .. } => return rule_hint(*end).map(str::to_owned),
             Self::Status { status: 401 | 403, .. } => {
                 "check the credentials of the connection and what they are allowed to do".into()
             }
@@ -543,6 +545,9 @@ impl Error {
             }
             Self::WalkKey { .. } => "check the path, and which records `into` selects".into(),
             Self::TooDeep { .. } => "raise `walk.max_depth` if the API really is that deep".into(),
+            Self::TooWide { .. } => {
+                "the next run goes on with the others; if there cannot be so many, check that `walk.bind` is the same each time for the same place".into()
+            }
             Self::ItemUnknown { sync, .. } => format!("read the records again: `headwater run {sync} --full`"),
             Self::NoParents { sync, .. } => format!("run that sync first: `headwater run {sync}`"),
             Self::Call { hint, .. } => hint.clone(),
@@ -553,6 +558,17 @@ impl Error {
             Self::Bug(_) => "please report it with the command and the output".into(),
         })
     }
+}
+
+/// What to do next where a rule of `errors` ended something.
+fn rule_hint(end: RuleEnd) -> Option<&'static str> {
+    Some(match end {
+        RuleEnd::PageNeeded => "say `skip_page` where `pagination` counts (`page`, `offset`)",
+        RuleEnd::NoPartition => "say `skip_page` or `empty` for lists of a sync without `for_each`",
+        RuleEnd::NewTokenRefused => "check what the credentials of the connection are allowed to do",
+        RuleEnd::Reconnect => "connect again with credentials that are valid",
+        RuleEnd::Fail | RuleEnd::PageLeftOut | RuleEnd::PartitionLeftOut | RuleEnd::Reset => return None,
+    })
 }
 
 fn quoted(excerpt: &str) -> String {

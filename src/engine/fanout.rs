@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::answer::{Mapped, Reader, Rows, item_key};
-use super::commit::{Message, PassEnd};
+use super::commit::{Found, Message, PassEnd};
 use super::fetch::Fetcher;
 use super::gate::Gate;
 use super::lane::{Asked, Ended, Lanes, Partition, unexplained};
@@ -24,7 +24,9 @@ use super::{Error, Event, RuleEnd};
 use crate::plan::{LevelPlan, LevelSource, ModelPlan, Predicate, SyncId, SyncPlan, limits};
 use crate::record::{matches, parse};
 use crate::remote::{self, Client, render};
-use crate::scan::{Begin, Checkpoint, Node, Pass, ScanState, Step, begin_partition, partition_key, seen_by};
+use crate::scan::{
+    Begin, Checkpoint, Node, Pass, ScanState, Step, all_at_once, begin_partition, partition_key, seen_by,
+};
 use crate::store::{self, NodesOf, ReadStore};
 
 /// One item of the innermost level.
@@ -46,14 +48,51 @@ impl Lanes {
     /// Reads the partitions that have not had their turn in the pass, and closes it. One that fails does not keep the others from being read,
     /// unless the plan says so.
     pub(super) async fn read_partitions(&mut self, pass: &Pass) -> Result<Ended, Error> {
+        self.gate = self.gate(pass).await?;
+        let mut items = self.items(pass);
+        let mut came = PassEnd::default();
+        for look in 1.. {
+            if self.read_items(&mut items, pass, (look, &mut came)).await? == Ended::Stopped {
+                return Ok(Ended::Stopped);
+            }
+            came.doubt = came.doubt.or(items.doubt.take());
+            let missing = if items.is_whole { self.missing(&items, pass).await? } else { Vec::new() };
+            // a list can have moved while it was read, so that an item slipped past the reader: it is read once more before anything is gone
+            let could_be_gone = !missing.is_empty() || items.by_position && all_at_once(&self.task.plan);
+            let may_lack = items.is_whole && items.are_asked() && could_be_gone;
+            if !may_lack || look > 1 && !(items.by_position && items.new > 0) {
+                came.gone = missing;
+                break;
+            }
+            if look >= limits::ROUNDS_MAX {
+                came.doubt = Some("the list of partitions changed each time while it was read".to_owned());
+                break;
+            }
+            items = self.items(pass).behind(items);
+        }
+        came.listed = items.listed.union(&items.before).count() as u64;
+        came.listed += self.gate.as_ref().map_or(0, |gate| gate.passed());
+        // where a look did not come to its end, an item may have slipped past the one before it
+        let is_sure = came.doubt.is_none() && (items.before.is_empty() || items.is_whole);
+        came.lists = if is_sure { self.lists_read(&came.gone).await? } else { None };
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::EndPass { came, reply }).await?;
+        answer.await.map_err(|_| unexplained())??;
+        Ok(Ended::Complete)
+    }
+
+    /// Reads the items that no look before has found.
+    async fn read_items(
+        &mut self,
+        items: &mut Items,
+        pass: &Pass,
+        (look, came): (u32, &mut PassEnd),
+    ) -> Result<Ended, Error> {
         let Some(plan) = self.task.plan.partitions.clone() else {
             return Err(Error::Bug("a pass over a sync of one part".into()));
         };
-        self.gate = self.gate(pass).await?;
-        let mut items = self.items(Some(pass));
         let (mut waiting, mut reading) = (VecDeque::new(), JoinSet::new());
-        let (mut stopped, mut failed, mut ended) = (false, None, false);
-        let mut unread = 0;
+        let (mut stopped, mut failed, mut ended, mut given_up) = (false, None, false, false);
         let walks = self.task.plan.walk.is_some();
         loop {
             while reading.len() < plan.concurrency && !stopped && failed.is_none() {
@@ -62,16 +101,22 @@ impl Lanes {
                     break;
                 }
                 let Some(due) = waiting.pop_front() else {
+                    if ended && walks && !given_up {
+                        // what was read so far tells where to go on
+                        ended = !items.take(self.found().await?);
+                    }
                     if ended {
                         break;
                     }
-                    if walks {
-                        // what was read so far tells where to go on
-                        self.flush().await?;
-                    }
-                    let next = self.next_due(&mut items, pass);
+                    let next = self.next_due(items, pass);
                     match self.unless_stopped(next).await {
                         None => stopped = true,
+                        // all that the looks before have found is read
+                        Some(Err(error)) if look > 1 => {
+                            items.is_whole = false;
+                            items.failures.push((Partition::whole(), error));
+                            (ended, given_up) = (true, true);
+                        }
                         Some(Err(error)) => failed = Some(error),
                         Some(Ok(None)) => ended = true,
                         Some(Ok(Some(due))) => waiting.extend(due),
@@ -82,38 +127,30 @@ impl Lanes {
             }
             // lists of items of which one could not be read
             for (level, error) in items.failures.drain(..) {
-                unread += 1;
+                came.unread += 1;
                 let level = self.of(level);
                 level.skip_or_fail(error, plan.fail_on_error, Message::SkipItems, &mut failed).await?;
             }
-            let Some(read) = reading.join_next().await else { break };
-            let (partition, read) = read.map_err(|error| Error::Bug(error.to_string()))?;
-            // it may have led to others
-            ended = ended && !walks;
-            match read {
-                Ok(Ended::Complete | Ended::Split) => {}
-                Ok(Ended::Stopped) => stopped = true,
-                Err(error) => {
-                    unread += 1;
-                    let lanes = self.of(partition);
-                    lanes.skip_or_fail(error, plan.fail_on_error, Message::Skip, &mut failed).await?;
+            let Some(first) = reading.join_next().await else { break };
+            // places that are read tell together where to go on
+            for read in std::iter::once(first).chain(std::iter::from_fn(|| reading.try_join_next())) {
+                let (partition, read) = read.map_err(|error| Error::Bug(error.to_string()))?;
+                match read {
+                    Ok(Ended::Complete | Ended::Split) => {}
+                    Ok(Ended::Stopped) => stopped = true,
+                    Err(error) => {
+                        came.unread += 1;
+                        let lanes = self.of(partition);
+                        lanes.skip_or_fail(error, plan.fail_on_error, Message::Skip, &mut failed).await?;
+                    }
                 }
             }
         }
-        if let Some(error) = failed {
-            return Err(error);
+        match failed {
+            Some(error) => Err(error),
+            None if stopped => Ok(Ended::Stopped),
+            None => Ok(Ended::Complete),
         }
-        if stopped {
-            return Ok(Ended::Stopped);
-        }
-        let listed = items.listed.len() as u64 + self.gate.as_ref().map_or(0, |gate| gate.passed());
-        let gone = if items.is_whole { self.gone(items, pass).await? } else { Some(Vec::new()) };
-        let Some(gone) = gone else { return Ok(Ended::Stopped) };
-        let lists = self.lists_read(&gone).await?;
-        let (reply, answer) = oneshot::channel();
-        self.send(Message::EndPass { came: PassEnd { listed, unread, gone, lists }, reply }).await?;
-        answer.await.map_err(|_| unexplained())??;
-        Ok(Ended::Complete)
     }
 
     /// Leaves a partition, or the items of a list, for the next run, or lets the run fail.
@@ -132,40 +169,26 @@ impl Lanes {
         self.send(skip(Box::new(error))).await
     }
 
-    /// Partitions that are known and for which there is no item any more; none when the run is to stop. A list can have moved while it was
-    /// read, so that an item slipped past the reader: it is read again before anything is gone.
-    async fn gone(&self, mut items: Items, pass: &Pass) -> Result<Option<Vec<Arc<str>>>, Error> {
+    /// Partitions that are known and for which no look has found an item.
+    async fn missing(&self, items: &Items, pass: &Pass) -> Result<Vec<Arc<str>>, Error> {
         let (id, of) = (self.task.plan.id.clone(), nodes_of(&self.task.plan, pass));
         let walks = self.task.plan.walk.is_some();
-        let (mut known, nodes) = self
+        let (mut known, places) = self
             .task
             .writer
             .call(move |store| {
-                let nodes = if walks { store.node_partitions(&id, of)? } else { Vec::new() };
-                Ok((store.known_partitions(&id)?, nodes))
+                let places = if walks { store.node_partitions(&id, of)? } else { Vec::new() };
+                Ok((store.known_partitions(&id)?, places))
             })
             .await?;
-        let found: HashSet<u64> = nodes.iter().map(|node| hash(node)).collect();
-        known.retain(|partition| !items.listed.contains(&hash(partition)) && !found.contains(&hash(partition)));
+        let found = places.into_iter().filter(|(_, of)| items.starts_at(of)).map(|(partition, _)| hash(&partition));
+        let found: HashSet<u64> = found.collect();
+        known.retain(|partition| {
+            let partition = hash(partition);
+            !(items.listed.contains(&partition) || items.before.contains(&partition) || found.contains(&partition))
+        });
         known.retain(|partition| !self.gate.as_ref().is_some_and(|gate| gate.covers(partition)));
-        let asked = items.levels().iter().any(|level| matches!(level.from, LevelSource::List { .. }));
-        if known.is_empty() || !asked {
-            return Ok(Some(known));
-        }
-        // places of a walk are found by reading them, and have been
-        items = self.items(None);
-        loop {
-            let next = items.next();
-            match self.unless_stopped(next).await {
-                None => return Ok(None),
-                Some(Err(_)) => return Ok(Some(Vec::new())),
-                Some(Ok(None)) => break,
-                Some(Ok(Some(item))) => self.gate.iter().for_each(|gate| gate.note_again(&item.partition.key)),
-            }
-        }
-        let is_certain = items.is_whole;
-        known.retain(|partition| is_certain && !items.listed.contains(&hash(partition)));
-        Ok(Some(known))
+        Ok(known)
     }
 
     /// Commits what was sent so far.
@@ -175,12 +198,19 @@ impl Lanes {
         answer.await.map_err(|_| unexplained())
     }
 
-    /// The items of this run; in a pass, also the places of a walk that are found meanwhile.
-    fn items(&self, pass: Option<&Pass>) -> Items {
+    /// The places of a walk to which what was sent has led since this was asked last.
+    async fn found(&self) -> Result<Found, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Message::Found { reply }).await?;
+        answer.await.map_err(|_| unexplained())
+    }
+
+    /// The items of this run, also the places of a walk that are found meanwhile.
+    fn items(&self, pass: &Pass) -> Items {
         let task = &self.task;
         Items::new(Origin {
             gate: self.gate.clone(),
-            nodes: pass.filter(|_| task.plan.walk.is_some()).map(|pass| nodes_of(&task.plan, pass)),
+            nodes: task.plan.walk.is_some().then(|| nodes_of(&task.plan, pass)),
             plan: Arc::clone(&task.plan),
             client: task.client.clone(),
             fetcher: Arc::clone(&self.fetcher),
@@ -255,10 +285,11 @@ impl Lanes {
         let (task, at) = (&self.task, (self.task.clock)());
         let (before, turn) = (seen_by(&task.plan, &known), known.turn);
         let start = first_mark(&task.plan, partition.parent.as_ref(), at)?;
-        let known = Checkpoint { feed: known.feed, ..Checkpoint::new(task.plan.fingerprint) };
+        // as by a pass that begins everything anew
+        let (known, pass) = (Checkpoint { turn: None, ..known }, Pass { anew: true, ..pass.clone() });
         let change = turn.and_then(|turn| turn.change);
         let id = task.new_id(&partition.key, u64::MAX);
-        begin_partition(&task.plan, Some(known), (pass, change), (task.wish, start.as_ref()), id, at)
+        begin_partition(&task.plan, Some(known), (&pass, change), (task.wish, start.as_ref()), id, at)
             .map(|begin| (begin, before))
             .ok_or_else(|| Error::Bug("a partition that nobody has read is read".into()))
     }
@@ -296,13 +327,29 @@ pub(super) struct Items {
     path: Vec<Entry>,
     /// hashes of the keys of all items so far
     listed: HashSet<u64>,
+    /// of those that looks before this one have found: they are not given out again
+    before: HashSet<u64>,
+    /// how many were given out
+    new: u64,
+    /// and how many places of a walk may be
+    places_max: usize,
+    /// hashes of the keys of the items below which walks start, of all looks
+    starts_below: HashSet<u64>,
     begun: bool,
     /// the places where the walk starts below the last item
     starts: VecDeque<Node>,
+    /// what the last place is below
+    last_parent: Option<SharedParent>,
     /// the number of the last place that was read from the database
     last_node: i64,
+    /// there may be others behind it
+    more_nodes: bool,
     /// every list was read to its end
     is_whole: bool,
+    /// why the end of one proves nothing
+    doubt: Option<String>,
+    /// one was read by position, so that an item can have slipped past
+    by_position: bool,
     /// lists that could not be read, by the items they belong to
     failures: Vec<(Partition, Error)>,
 }
@@ -345,12 +392,44 @@ impl Items {
             open: Vec::new(),
             path: Vec::new(),
             listed: HashSet::new(),
+            before: HashSet::new(),
+            new: 0,
+            places_max: limits::PLACES_MAX,
+            starts_below: HashSet::new(),
             begun: false,
             starts: VecDeque::new(),
+            last_parent: None,
             last_node: 0,
+            more_nodes: true,
             is_whole: true,
+            doubt: None,
+            by_position: false,
             failures: Vec::new(),
         }
+    }
+
+    /// For one look more, behind this one.
+    fn behind(self, mut last: Self) -> Self {
+        last.before.extend(last.listed);
+        Self { before: last.before, starts_below: last.starts_below, ..self }
+    }
+
+    /// Whether the API is asked for a list of them.
+    fn are_asked(&self) -> bool {
+        self.levels().iter().any(|level| matches!(level.from, LevelSource::List { .. }))
+    }
+
+    /// Takes places that were found meanwhile; says whether there are any.
+    fn take(&mut self, Found { nodes, more }: Found) -> bool {
+        self.more_nodes |= more;
+        let any = more || !nodes.is_empty();
+        self.starts.extend(nodes);
+        any
+    }
+
+    /// Whether a walk starts below the item with these keys.
+    fn starts_at(&self, of: &[String]) -> bool {
+        self.starts_below.contains(&hash(&partition_key(of.to_vec())))
     }
 
     fn levels(&self) -> &[LevelPlan] {
@@ -361,7 +440,7 @@ impl Items {
     pub(super) async fn next(&mut self) -> Result<Option<Item>, Error> {
         loop {
             let item = match self.starts.pop_front() {
-                Some(node) => Some(Item { partition: of_node(node), change: None }),
+                Some(node) => Some(Item { partition: of_node(node, &mut self.last_parent), change: None }),
                 None => match self.next_of_levels().await? {
                     Some(item) if self.origin.plan.walk.is_some() => {
                         if let Err(error) = self.start_walk() {
@@ -379,7 +458,13 @@ impl Items {
                 },
             };
             let Some(item) = item else { return Ok(None) };
-            if self.listed.insert(hash(&item.partition.key)) {
+            let key = hash(&item.partition.key);
+            if self.listed.insert(key) && !self.before.contains(&key) {
+                self.new += 1;
+                // a walk ends, also where the API leads to new places for ever
+                if self.origin.plan.walk.is_some() && self.listed.len() > self.places_max {
+                    return Err(Error::TooWide { max: self.places_max });
+                }
                 return Ok(Some(item));
             }
         }
@@ -451,7 +536,9 @@ impl Items {
     /// The places where the walk starts below the path.
     fn start_walk(&mut self) -> Result<(), Error> {
         let Some(walk) = &self.origin.plan.walk else { return Ok(()) };
-        let node = |bind| Node { of: self.keys(), parent: self.parent_json(), bind, depth: 0 };
+        self.starts_below.insert(hash(&partition_key(self.keys())));
+        let parent = self.parent_json().map(Arc::new);
+        let node = |bind| Node { of: self.keys(), parent: parent.clone(), bind, depth: 0 };
         let Some(start) = &walk.start else {
             let root = node(Map::new());
             self.starts.push_back(root);
@@ -477,15 +564,22 @@ impl Items {
         Ok(())
     }
 
-    /// The next place that was found and not read.
+    /// The next place that was found and not read. One below an item that is not there any more is left alone.
     async fn next_node(&mut self) -> Result<Option<Item>, Error> {
         let (Some(of), RowsOf::Writer(writer)) = (self.origin.nodes, &self.origin.rows) else { return Ok(None) };
-        let (id, after) = (self.origin.plan.id.clone(), self.last_node);
-        let found = writer.call(move |store| store.unread_nodes(&id, of, after, limits::PARTITIONS_AT_ONCE)).await?;
-        let Some(last) = found.last() else { return Ok(None) };
-        self.last_node = last.nth;
-        self.starts.extend(found.into_iter().map(|found| found.node));
-        Ok(self.starts.pop_front().map(|node| Item { partition: of_node(node), change: None }))
+        let (id, writer) = (self.origin.plan.id.clone(), writer.clone());
+        while self.starts.is_empty() && self.more_nodes {
+            let (id, after) = (id.clone(), self.last_node);
+            let found =
+                writer.call(move |store| store.unread_nodes(&id, of, after, limits::PARTITIONS_AT_ONCE)).await?;
+            self.more_nodes = found.len() == limits::PARTITIONS_AT_ONCE;
+            self.last_node = found.last().map_or(after, |last| last.nth);
+            let mut found: VecDeque<Node> = found.into_iter().map(|found| found.node).collect();
+            found.retain(|node| !self.is_whole || self.starts_at(&node.of));
+            self.starts = found;
+        }
+        let next = self.starts.pop_front();
+        Ok(next.map(|node| Item { partition: of_node(node, &mut self.last_parent), change: None }))
     }
 
     /// What the items of the path make up.
@@ -581,6 +675,11 @@ impl Items {
                     }
                 }
                 let next = ready.pop_front();
+                if *ended {
+                    self.by_position |= scan.by_position;
+                    self.is_whole &= scan.unproven.is_none();
+                    self.doubt = self.doubt.take().or(scan.unproven.take());
+                }
                 if !left_out.is_empty() {
                     self.is_whole = false;
                     self.note_unread();
@@ -658,11 +757,48 @@ fn nodes_of(plan: &SyncPlan, pass: &Pass) -> NodesOf {
     NodesOf { pass: pass.id, earlier: plan.reads_changes() && !pass.anew }
 }
 
-fn of_node(node: Node) -> Partition {
-    let parent = node.parent.clone().map(|parent| Value::from(Serde(parent)));
+/// The items that a place is below, as the node shares them and as templates take them.
+type SharedParent = (Arc<Json>, Value);
+
+/// The partition of a place; one below the same items as the place before shares them with it.
+fn of_node(node: Node, last: &mut Option<SharedParent>) -> Partition {
+    *last = match (&node.parent, last.take()) {
+        (Some(parent), Some(last)) if Arc::ptr_eq(parent, &last.0) => Some(last),
+        (Some(parent), _) => Some((Arc::clone(parent), Value::from(Serde(&**parent)))),
+        (None, _) => None,
+    };
+    let parent = last.as_ref().map(|(_, parent)| parent.clone());
     Partition { key: node.partition().into(), parent, node: Some(Arc::new(node)) }
 }
 
 pub(super) fn hash(key: &str) -> u64 {
     xxh3_64(key.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::system_clock;
+    use crate::scan::plan_of;
+
+    #[tokio::test]
+    async fn a_walk_that_leads_to_ever_new_places_ends() {
+        let words = "request: { get: /items, query: { folder: \"{{ walk.folder }}\" } }\n\
+            walk: { into: \"$[?@.kind == 'folder']\", bind: { folder: $.id }, start: \"{{ ['a', 'b', 'a', 'c'] }}\" }";
+        let plan = Arc::new(plan_of(words));
+        let origin = Origin {
+            plan: Arc::clone(&plan),
+            client: Err(Arc::new(remote::Error::Credentials { connection: "acme".to_owned(), missing: Vec::new() })),
+            fetcher: Arc::new(Fetcher::new(plan, Arc::new(|_, _| {}), system_clock(), false)),
+            rows: RowsOf::File(PathBuf::new()),
+            at: DateTime::UNIX_EPOCH,
+            gate: None,
+            nodes: None,
+        };
+        let mut items = Items { places_max: 2, ..Items::new(origin) };
+        for _ in 0..2 {
+            assert!(items.next().await.expect("a place").is_some());
+        }
+        assert_eq!(items.next().await.err().map(|error| error.code()), Some("walk_too_wide"));
+    }
 }

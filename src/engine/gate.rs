@@ -108,13 +108,6 @@ impl Gate {
         self.seen().listed.insert(hash(partition));
     }
 
-    /// A list that was asked for again has a partition. Where it has none before, it waits for the next pass.
-    pub(super) fn note_again(&self, partition: &str) {
-        if !self.is_listed(partition) {
-            self.note_unread_of(partition);
-        }
-    }
-
     fn note_unread_of(&self, partition: &str) {
         self.seen().unread.extend(row_of(partition, self.width));
     }

@@ -177,7 +177,9 @@ impl SyncReport {
     pub(super) fn skip(&mut self, partition: &str, error: &Error) {
         self.skipped += 1;
         self.skipped_kind.get_or_insert_with(|| (error.code(), error.kind()));
-        self.skipped_reason.get_or_insert_with(|| format!("`{partition}`: {error}"));
+        // the list of all of them has no name
+        let of = if partition.is_empty() { String::new() } else { format!("`{partition}`: ") };
+        self.skipped_reason.get_or_insert_with(|| format!("{of}{error}"));
     }
 
     pub(super) fn skip_page(&mut self, error: &Error) {

@@ -140,6 +140,8 @@ pub const PARTITION_RECORDS_GATHERED: u64 = 10_000;
 pub const PARTITIONS_AT_ONCE: usize = 256;
 /// Rows of a fan-out that are remembered because not all below them could be read. Where there are more, all of them are asked about again.
 pub const LISTS_UNREAD_MAX: usize = 1_000;
+/// Places of a walk that one run goes to: more are taken for a walk that makes new ones for ever.
+pub const PLACES_MAX: usize = 2_000_000;
 /// Bytes of the mapped rows of one commit group.
 pub const GROUP_BYTES_MAX: usize = 16 << 20;
 /// The oldest a page in an open commit group may get.

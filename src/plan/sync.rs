@@ -633,7 +633,11 @@ fn absence_is_provable(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
         (inner.key("scope"), "`scope: window` needs windows", "add `incremental: { window: { size: 1 month } }`")
     } else if *scope == Scope::Window && !has_window_column(draft) {
         let hint = "add a column of type `timestamptz` (`date` for `type: date`) with the path of `incremental.field`";
-        (inner.key("scope"), "no column of the model tells which rows are of a window", hint)
+        let message = match draft.outputs.len() {
+            0 => "no column of the model tells which rows are of a window",
+            _ => "not each model has a column that tells which rows are of a window",
+        };
+        (inner.key("scope"), message, hint)
     } else if *scope == Scope::Partition && draft.partitions.is_none() {
         (inner.key("scope"), "`scope: partition` needs partitions", "add `for_each`, or take `scope` out")
     } else if *scope == Scope::All && leaves_items_out(draft) {
@@ -657,7 +661,7 @@ fn leaves_items_out(draft: &SyncDraft) -> bool {
     levels.any(|level| matches!(level.from, LevelSource::Rows { changed_only: true, .. }))
 }
 
-/// Whether the table tells of each row in which window it lies.
+/// Whether each table tells of each row in which window it lies.
 fn has_window_column(draft: &SyncDraft) -> bool {
     let Some(incremental) = &draft.incremental else { return false };
     let wanted = match incremental.kind {
@@ -665,5 +669,6 @@ fn has_window_column(draft: &SyncDraft) -> bool {
         MarkKind::Timestamp | MarkKind::Integer | MarkKind::Text => ColumnType::Timestamptz,
     };
     let is = |column: &ColumnPlan| matches!(&column.source, ColumnSource::Path(own) if own.text() == incremental.field.text());
-    draft.model.columns.iter().any(|column| is(column) && column.column_type == wanted)
+    let has = |model: &ModelPlan| model.columns.iter().any(|column| is(column) && column.column_type == wanted);
+    has(&draft.model) && draft.outputs.iter().all(|output| has(&output.model))
 }

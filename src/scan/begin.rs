@@ -69,6 +69,9 @@ pub fn begin(
     id: u64,
     now: DateTime<Utc>,
 ) -> Begin {
+    // what the API has forgotten to tell is found by reading everything, for whatever reason that is done
+    let has_forgotten =
+        known.as_ref().is_some_and(|known| too_old(plan, known, now).is_some() || is_whole(&known.main));
     let jobs_before: Vec<Job> = known.iter().flat_map(Checkpoint::jobs).cloned().collect();
     let (mut checkpoint, mut restarted) = match known {
         None => (Checkpoint::new(plan.fingerprint), None),
@@ -83,13 +86,17 @@ pub fn begin(
         Some(known) => (Checkpoint { version: VERSION, ..known }, None),
     };
     let too_old = too_old(plan, &checkpoint, now);
-    let is_too_old = too_old.is_some();
     if let Some(why) = too_old {
         checkpoint = over(checkpoint, plan.fingerprint);
         restarted = Some(why);
     }
     if !wish.accept_deletes {
+        let was_whole = is_whole(&checkpoint.main);
         restarted = again_if_guarded(&mut checkpoint).or(restarted);
+        if was_whole && checkpoint.main.scan.is_none() {
+            // its watermark has moved with its pages, and says nothing of what is gone behind it
+            checkpoint.main = Track::default();
+        }
     }
     let resumed = checkpoint.scans_mut().next().is_some() || checkpoint.pass.is_some();
     let planned = checkpoint.windows.clone();
@@ -106,7 +113,7 @@ pub fn begin(
         checkpoint.windows.extend(incremental, window, &start, now, id);
     } else if checkpoint.main.scan.is_none() {
         let since = checkpoint.main.watermark.clone().or_else(|| start.cloned());
-        let whole = is_too_old && since.is_none();
+        let whole = has_forgotten && since.is_none();
         let scan = first_scan(plan, id, now, (since, checkpoint.token.clone()));
         checkpoint.main.scan = Some(ScanState { whole, ..scan });
     }
@@ -213,6 +220,11 @@ fn over(known: Checkpoint, fingerprint: u64) -> Checkpoint {
     Checkpoint { feed: known.feed, ..Checkpoint::new(fingerprint) }
 }
 
+/// Whether the scan under way is to find what the API has forgotten to tell.
+fn is_whole(main: &Track) -> bool {
+    main.scan.as_ref().is_some_and(|scan| scan.whole)
+}
+
 /// The API keeps changes only so long, and the last complete scan began before that.
 fn too_old(plan: &SyncPlan, checkpoint: &Checkpoint, now: DateTime<Utc>) -> Option<String> {
     let of_field = plan.incremental.as_ref().and_then(|incremental| incremental.max_age);
@@ -250,4 +262,4 @@ fn again_if_guarded(checkpoint: &mut Checkpoint) -> Option<String> {
 
 #[cfg(test)]
 #[path = "begin_tests.rs"]
-pub(super) mod tests;
+pub(crate) mod tests;

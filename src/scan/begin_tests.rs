@@ -274,3 +274,31 @@ fn keys_are_noted_for_the_scan_whose_end_tells_what_is_gone() {
     known.sweep.scan = Some(scan(Position::Page(2)));
     assert_eq!(run(&both, Some(&known), Wish::default()).seen, Some(3), "a sweep under way notes what both return");
 }
+
+#[test]
+fn what_the_api_has_forgotten_is_still_to_be_found_when_all_is_read_for_another_reason() {
+    let plan = plan("incremental: { field: $.at, max_age: 9d }\ndeletes: { flag: { when: \"$[?@.gone]\" } }");
+    let begun = |known: &Checkpoint, wish| {
+        let begun = begin(&plan, Some(known.clone()), Part::Whole, wish, None, 7, at("2024-06-10"));
+        let scan = main_of(&begun);
+        (scan.whole, scan.since.clone(), begun.seen)
+    };
+    let mut old = complete(&plan);
+    old.main.completed_at = Some(at("2024-05-20"));
+    let whole = (true, None, Some(7));
+    assert_eq!(begun(&old, Wish::default()), whole);
+    assert_eq!(begun(&old, FULL), whole);
+    let changed = Checkpoint { fingerprint: plan.fingerprint + 1, ..old.clone() };
+    assert_eq!(begun(&changed, Wish::default()), whole);
+    // while the API still tells of them, nothing has to be found
+    assert!(!begun(&complete(&plan), FULL).0);
+
+    // a scan that is to find it is begun again: by a person, and because the guard held it back behind a watermark that has moved with its pages
+    let mut known = Checkpoint::new(plan.fingerprint);
+    known.main.watermark = Some(time("2024-06-05"));
+    known.main.scan = Some(ScanState { whole: true, since: None, ..scan(Position::Page(3)) });
+    assert_eq!(begun(&known, FULL), whole);
+    known.main.scan.as_mut().expect("a scan").guarded = true;
+    assert_eq!(begun(&known, Wish::default()), whole);
+    assert_eq!(begun(&known, ACCEPT), (true, None, Some(3)));
+}

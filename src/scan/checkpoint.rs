@@ -117,6 +117,9 @@ pub struct ScanState {
     pub pages: u64,
     /// records seen so far, valid or not
     pub records: u64,
+    /// of which so many were for each of several models, behind `where`
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub of_models: Vec<u64>,
     /// empty pages in a row
     pub empty_pages: u32,
     /// the server has sent a page of exactly the asked size, so that a shorter one means the end
@@ -397,6 +400,7 @@ impl ScanState {
             position: Position::Start,
             pages: 0,
             records: 0,
+            of_models: Vec::new(),
             empty_pages: 0,
             size_honoured: false,
             by_position: false,

@@ -11,6 +11,8 @@ mod page;
 mod pass;
 mod window;
 
+#[cfg(test)]
+pub(crate) use begin::tests::plan as plan_of;
 pub use begin::{Begin, Part, Wish, begin, begins_changes, first_scan, is_whole_feed, seen_by};
 pub use checkpoint::{Checkpoint, Feed, Job, Lane, Position, ScanState, Track};
 pub use due::{Runs, due};

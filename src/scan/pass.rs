@@ -1,13 +1,14 @@
 //! The pass over the partitions of a fan-out: which of them are read, in this run or the next, and what its end says.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use super::begin::{Begin, Part, Wish, begin};
-use super::{Checkpoint, Mark, Windows};
+use super::{Checkpoint, Mark, ScanState, Windows};
 use crate::plan::{DeletePlan, Scope, SyncPlan};
 
 /// A pass over all partitions, from the first to the last, over all the runs it takes. It stands in what the partitions of a sync share.
@@ -23,6 +24,9 @@ pub struct Pass {
     /// records that have come, valid or not
     #[serde(default)]
     pub records: u64,
+    /// of which so many were for each of several models
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub of_models: Vec<u64>,
     /// why its end would prove nothing about what is gone
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unproven: Option<String>,
@@ -34,7 +38,15 @@ pub struct Pass {
 impl Pass {
     /// A pass before its first partition.
     pub fn begin(id: u64, now: DateTime<Utc>, anew: bool) -> Self {
-        Self { id, started_at: now, anew, records: 0, unproven: None, guarded: false }
+        Self { id, started_at: now, anew, records: 0, of_models: Vec::new(), unproven: None, guarded: false }
+    }
+
+    /// Adds what the scan of a partition has returned, and its doubt.
+    pub fn count(&mut self, scan: &ScanState) {
+        self.records += scan.records;
+        self.of_models.resize(self.of_models.len().max(scan.of_models.len()), 0);
+        self.of_models.iter_mut().zip(&scan.of_models).for_each(|(all, own)| *all += own);
+        self.unproven = self.unproven.take().or_else(|| scan.unproven.clone());
     }
 }
 
@@ -67,9 +79,10 @@ pub struct Node {
     /// the keys of the items of `for_each` that it is below
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub of: Vec<String>,
-    /// those items, by the names of their levels
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub parent: Option<Value>,
+    /// those items, by the names of their levels; the places below them share it, and it stands once for all of them in
+    /// `headwater.node_items`
+    #[serde(default, skip_serializing, deserialize_with = "read_shared")]
+    pub parent: Option<Arc<Value>>,
     /// what the request names as `walk.<name>`
     pub bind: Map<String, Value>,
     /// how many places are above it
@@ -77,16 +90,34 @@ pub struct Node {
 }
 
 impl Node {
+    /// The name of the items that it is below.
+    pub fn item(&self) -> String {
+        Value::from(self.of.as_slice()).to_string()
+    }
+
     /// The key of its partition.
     pub fn partition(&self) -> String {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         partition_key(self.of.iter().cloned().chain(self.bind.values().map(text)).collect())
     }
+
+    /// About how many bytes it takes, without the items that it shares.
+    pub fn bytes(&self) -> usize {
+        let of_value = |value: &Value| value.as_str().map_or_else(|| value.to_string().len(), str::len);
+        let bound = self.bind.iter().map(|(name, value)| name.len() + of_value(value));
+        size_of::<Self>() + self.of.iter().map(String::len).chain(bound).sum::<usize>()
+    }
 }
 
-/// The key of a partition, by the keys of what it is of: the one, or a JSON array of several.
+/// A row of an older layout has the items itself.
+fn read_shared<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Arc<Value>>, D::Error> {
+    Ok(Option::<Value>::deserialize(from)?.map(Arc::new))
+}
+
+/// The key of a partition, by the keys of what it is of: the one, or a JSON array of several. It is never empty: that names what partitions
+/// share.
 pub fn partition_key(mut keys: Vec<String>) -> String {
-    if keys.len() == 1 { keys.remove(0) } else { Value::from(keys).to_string() }
+    if keys.len() == 1 && !keys[0].is_empty() { keys.remove(0) } else { Value::from(keys).to_string() }
 }
 
 /// Where a partition goes on in a pass; none when it has been read to its end in it. `change` is the change number of the item's row,

@@ -46,6 +46,8 @@ pub enum Absence {
         live: u64,
         /// of which the first are this part
         fraction: f64,
+        /// records that the scan returned for the table
+        returned: u64,
     },
 }
 
@@ -58,6 +60,10 @@ pub struct ScanEnd {
     pub began: DateTime<Utc>,
     /// records it returned, valid or not
     pub records_seen: u64,
+    /// of which so many were for each of several models, in their order
+    pub of_models: Vec<u64>,
+    /// it is the end of a list of ids: it says nothing of other models than the first, or of records in quarantine
+    pub of_ids: bool,
     /// the rows it is about; none = all of the connection and variant
     pub stretch: Option<Stretch>,
     /// the partitions whose rows it is about
@@ -88,10 +94,28 @@ pub enum Partitions {
 /// The rows of a window.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stretch {
-    /// position of the column in the model, a time or a day
-    pub column: usize,
+    /// position of the column in each model, a time or a day
+    pub columns: Vec<usize>,
     /// its values
     pub range: Range,
+}
+
+impl ScanEnd {
+    /// What it says of the model at this place.
+    #[must_use]
+    pub fn of_model(&self, at: usize) -> Self {
+        let column = |stretch: &Stretch| stretch.columns.get(at).copied().into_iter().collect();
+        Self {
+            records_seen: returned_of(at, &self.of_models, self.records_seen),
+            stretch: self.stretch.as_ref().map(|all| Stretch { columns: column(all), range: all.range.clone() }),
+            ..self.clone()
+        }
+    }
+}
+
+/// The records that a scan returned for the model at this place, where it returned so many in all.
+fn returned_of(at: usize, of_models: &[u64], all: u64) -> u64 {
+    of_models.get(at).copied().unwrap_or(all)
 }
 
 /// Deletes the rows of one connection and variant that live and were not seen. Runs inside the caller's transaction.
@@ -118,7 +142,8 @@ pub fn delete_unseen(
     };
     if !end.accept && holds_back(&end.guard, would_delete, live, end.records_seen) {
         stage::drop(db, GONE)?;
-        return Ok(Absence::Guarded { would_delete, live, fraction: fraction_of(would_delete, live) });
+        let (fraction, returned) = (fraction_of(would_delete, live), end.records_seen);
+        return Ok(Absence::Guarded { would_delete, live, fraction, returned });
     }
     let mut changes = None;
     if would_delete > 0 {
@@ -147,12 +172,16 @@ pub fn delete_unseen(
 pub struct PartitionEnd {
     /// which
     pub partition: Arc<str>,
-    /// the scan for which seen keys were noted: they are forgotten
+    /// the scan for which seen keys were noted
     pub scan_id: u64,
+    /// nobody wants them afterwards: no other list of the partition goes on with them
+    pub forget: bool,
     /// when it began: rows that came since by another way were not to be seen by it
     pub began: DateTime<Utc>,
     /// records it returned, valid or not
     pub records_seen: u64,
+    /// of which so many were for each of several models, in their order
+    pub of_models: Vec<u64>,
     /// what the partition remembers where the guard holds its deletes back
     pub held: Checkpoint,
 }
@@ -183,7 +212,7 @@ pub struct EndedPartitions {
     pub held: Vec<HeldBack>,
 }
 
-/// The temporary table of the ends of partitions: `partition`, `scan_id`, `began`.
+/// The temporary table of the ends of partitions: `partition`, `scan_id`, `forget`, `began`.
 const ENDS: &str = "temp.main.headwater_ends";
 
 /// Deletes, in each of these partitions, the rows that live and were not seen by its scan: as [`delete_unseen`] does for one. Of a partition
@@ -200,19 +229,20 @@ pub fn end_partitions(
         return Ok(done);
     }
     let failed = || Error::database("compare the partitions with the seen keys");
-    let all = ends.iter().map(
-        |end| serde_json::json!({ "partition": &*end.partition, "scan_id": end.scan_id, "began": stamp(end.began) }),
-    );
+    let all = ends.iter().map(|end| {
+        let PartitionEnd { partition, scan_id, forget, began, .. } = end;
+        serde_json::json!({ "partition": &**partition, "scan_id": scan_id, "forget": forget, "began": stamp(*began) })
+    });
     let all = serde_json::Value::from_iter(all).to_string();
     let create = format!(
-        "CREATE OR REPLACE TEMP TABLE {ENDS} AS SELECT partition, scan_id, CAST(began AS TIMESTAMPTZ) AS began FROM (SELECT unnest(from_json({}, \
-         '[{{\"partition\": \"VARCHAR\", \"scan_id\": \"UBIGINT\", \"began\": \"VARCHAR\"}}]'), recursive := true))",
+        "CREATE OR REPLACE TEMP TABLE {ENDS} AS SELECT partition, scan_id, forget, CAST(began AS TIMESTAMPTZ) AS began FROM (SELECT unnest(from_json({}, \
+         '[{{\"partition\": \"VARCHAR\", \"scan_id\": \"UBIGINT\", \"forget\": \"BOOLEAN\", \"began\": \"VARCHAR\"}}]'), recursive := true))",
         literal(&all)
     );
     db.execute_batch(&create).map_err(failed())?;
-    for model in models {
+    for (at, model) in models.iter().enumerate() {
         seen::ensure(db, model)?;
-        let held = guarded_partitions(db, model, id, (ends, guard, accept))?;
+        let held = guarded_partitions(db, (at, model), id, (ends, guard, accept))?;
         for held in held {
             let delete = format!("DELETE FROM {ENDS} WHERE partition = {}", literal(&held.partition));
             db.execute_batch(&delete).map_err(failed())?;
@@ -227,7 +257,7 @@ pub fn end_partitions(
         done.rows += marked.rows;
         done.changes = spanned(done.changes, spanned(marked.changes, of_items));
         let forget = format!(
-            "DELETE FROM {} WHERE connection = ? AND sync = ? AND variant = ? AND scan_id IN (SELECT scan_id FROM {ENDS})",
+            "DELETE FROM {} WHERE connection = ? AND sync = ? AND variant = ? AND scan_id IN (SELECT scan_id FROM {ENDS} WHERE forget)",
             seen::table_of(model)
         );
         db.execute(&forget, params![id.connection, id.sync, id.variant]).map_err(failed())?;
@@ -258,7 +288,7 @@ fn unseen_of(model: &ModelPlan) -> String {
 /// The partitions of which more would be deleted than the guard allows.
 fn guarded_partitions(
     db: &Connection,
-    model: &ModelPlan,
+    (at, model): (usize, &ModelPlan),
     id: &SyncId,
     (ends, guard, accept): (&[PartitionEnd], &Guard, bool),
 ) -> Result<Vec<HeldBack>, Error> {
@@ -281,11 +311,12 @@ fn guarded_partitions(
         .map_err(failed())?;
     let held = counts.into_iter().filter_map(|(partition, would_delete, live)| {
         let end = ends.iter().find(|end| *end.partition == *partition)?;
-        holds_back(guard, would_delete, live, end.records_seen).then(|| HeldBack {
+        let returned = returned_of(at, &end.of_models, end.records_seen);
+        holds_back(guard, would_delete, live, returned).then(|| HeldBack {
             partition: partition.into(),
             would_delete,
             live,
-            returned: end.records_seen,
+            returned,
             checkpoint: end.held.clone(),
         })
     });
@@ -310,7 +341,11 @@ struct Rows(String);
 impl Rows {
     fn of(model: &ModelPlan, end: &ScanEnd) -> Self {
         let mut condition = "t._connection = ? AND t._variant = ? AND t._deleted_at IS NULL".to_owned();
-        if let Some(Stretch { column, range }) = &end.stretch {
+        // without its column, no row is known to be of it
+        condition +=
+            if end.stretch.as_ref().is_some_and(|stretch| stretch.columns.is_empty()) { " AND false" } else { "" };
+        let column = end.stretch.as_ref().and_then(|stretch| Some((stretch.columns.first()?, &stretch.range)));
+        if let Some((column, range)) = column {
             let ColumnPlan { name, column_type, .. } = &model.columns[*column];
             let name = ident(name);
             // the marks are headwater's own spelling of times and days

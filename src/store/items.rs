@@ -1,6 +1,6 @@
 //! Rows of a table as the items of a fan-out, and what is known of its partitions.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -15,7 +15,7 @@ use super::ledger::{OF_SYNC, stamp};
 use super::sql::{ident, joined, list, literal};
 use super::stage;
 use super::tables::{key_names, table_of};
-use crate::plan::{ModelPlan, SyncId};
+use crate::plan::{ModelPlan, SyncId, limits};
 use crate::scan::Node;
 
 /// A living row.
@@ -116,6 +116,31 @@ pub fn are_listed(
     Ok(are)
 }
 
+/// Notes that the list of this partition was the last to have these rows. Nothing else of them moves.
+///
+/// # Errors
+/// [`Error::Rows`] when the columns are not the model's key; DuckDB refuses.
+pub fn note_partition(
+    db: &Connection,
+    model: &ModelPlan,
+    id: &SyncId,
+    partition: &str,
+    keys: &RecordBatch,
+) -> Result<(), Error> {
+    let key = stage::stage_other_keys(db, model, &[keys])?;
+    let same = key_names(model).into_iter().zip(&key).map(|(name, value)| format!("t.{} = {value}", ident(&name)));
+    let update = format!(
+        "UPDATE {} AS t SET _partition = ? FROM {} s WHERE {} AND t._connection = ? AND t._variant = ? \
+         AND t._partition IS DISTINCT FROM ?",
+        table_of(model),
+        stage::OTHER_KEYS,
+        joined(same, " AND "),
+    );
+    db.execute(&update, params![partition, id.connection, id.variant, partition])
+        .map_err(Error::database("note the partition of rows"))?;
+    stage::drop(db, stage::OTHER_KEYS)
+}
+
 /// The partitions of a sync that it remembers, in no order.
 ///
 /// # Errors
@@ -195,30 +220,70 @@ impl NodesOf {
 /// # Errors
 /// DuckDB refuses.
 pub fn note_nodes(db: &Connection, id: &SyncId, pass: u64, nodes: &[Node]) -> Result<(), Error> {
-    let failed = || Error::database("note the places of the walk");
-    if nodes.is_empty() {
-        return Ok(());
+    let (mut seen, mut found) = (HashSet::new(), String::new());
+    for (at, node) in nodes.iter().enumerate() {
+        let partition = node.partition();
+        if seen.contains(&partition) {
+            continue;
+        }
+        let (text, item) = (serde_json::to_string(node).expect("a place is plain data with text keys"), node.item());
+        found.push(if found.is_empty() { '[' } else { ',' });
+        found += &serde_json::json!({ "at": at, "partition": &partition, "node": text, "item": item }).to_string();
+        seen.insert(partition);
+        // a page of many places makes much text
+        if found.len() >= limits::GROUP_BYTES_MAX {
+            note_some_nodes(db, id, pass, &format!("{found}]"))?;
+            found.clear();
+        }
     }
+    if !found.is_empty() {
+        note_some_nodes(db, id, pass, &format!("{found}]"))?;
+    }
+    let mut last = None;
+    for node in nodes {
+        let Some(parent) = &node.parent else { continue };
+        // places of one page share them
+        if last.replace(parent).is_none_or(|last| !Arc::ptr_eq(last, parent)) {
+            note_item(db, id, &node.item(), parent)?;
+        }
+    }
+    Ok(())
+}
+
+/// Notes the items that places are below, under their name.
+fn note_item(db: &Connection, id: &SyncId, item: &str, parent: &Value) -> Result<(), Error> {
+    let failed = || Error::database("note the items that the walk is below");
     let SyncId { connection, provider, sync, variant } = id;
-    let mut seen = HashSet::new();
-    let found =
-        nodes.iter().map(|node| (node.partition(), node)).filter(|(partition, _)| seen.insert(partition.clone()));
-    let found = found.enumerate().map(|(at, (partition, node))| {
-        let text = serde_json::to_string(node).expect("a place is plain data with text keys");
-        serde_json::json!({ "at": at, "partition": partition, "node": text })
-    });
-    let found = Value::from_iter(found).to_string();
+    let (table, parent) = (own("node_items"), parent.to_string());
+    let values = params![connection, provider, sync, variant, item, parent];
+    let same = "connection = $1 AND provider = $2 AND sync = $3 AND variant = $4 AND item = $5";
+    let delete = format!("DELETE FROM {table} WHERE {same} AND CAST(parent AS VARCHAR) <> $6");
+    db.execute(&delete, values).map_err(failed())?;
+    let insert = format!(
+        "INSERT INTO {table} SELECT $1, $2, $3, $4, $5, CAST($6 AS JSON) WHERE NOT EXISTS (FROM {table} WHERE {same})"
+    );
+    db.execute(&insert, values).map_err(failed())?;
+    Ok(())
+}
+
+/// Notes these places, a JSON list.
+fn note_some_nodes(db: &Connection, id: &SyncId, pass: u64, found: &str) -> Result<(), Error> {
+    let failed = || Error::database("note the places of the walk");
+    let SyncId { connection, provider, sync, variant } = id;
     let (table, pass) = (own("nodes"), format!("CAST({pass} AS UBIGINT)"));
-    let fresh = "(SELECT unnest(from_json($5, '[{\"at\": \"BIGINT\", \"partition\": \"VARCHAR\", \"node\": \"VARCHAR\"}]'), \
+    let fresh = "(SELECT unnest(from_json($5, '[{\"at\": \"BIGINT\", \"partition\": \"VARCHAR\", \"node\": \"VARCHAR\", \"item\": \"VARCHAR\"}]'), \
                  recursive := true)) fresh";
     let same =
         "n.connection = $1 AND n.provider = $2 AND n.sync = $3 AND n.variant = $4 AND n.partition = fresh.partition";
-    let values = [connection, provider, sync, variant, &found];
+    let values = [connection.as_str(), provider, sync, variant, found];
+    // a reader goes on behind the highest number that it has met, which may be one of those that are found again
+    let highest: i64 =
+        db.query_row(&format!("SELECT coalesce(max(nth), 0) FROM {table}"), [], |row| row.get(0)).map_err(failed())?;
     let delete = format!("DELETE FROM {table} n USING {fresh} WHERE {same} AND n.pass <> {pass}");
     db.execute(&delete, params_from_iter(values)).map_err(failed())?;
     let insert = format!(
         "INSERT INTO {table} SELECT $1, $2, $3, $4, fresh.partition, \
-         row_number() OVER (ORDER BY fresh.at) + coalesce((SELECT max(nth) FROM {table}), 0), {pass}, NULL, CAST(fresh.node AS JSON) \
+         row_number() OVER (ORDER BY fresh.at) + {highest}, {pass}, NULL, CAST(fresh.node AS JSON), fresh.item \
          FROM {fresh} WHERE NOT EXISTS (FROM {table} n WHERE {same})"
     );
     db.execute(&insert, params_from_iter(values)).map_err(failed())?;
@@ -269,27 +334,56 @@ pub fn unread_nodes(
         .query_map(params![connection, provider, sync, variant, after], |row| Ok((row.get(0)?, row.get(1)?)))
         .and_then(Iterator::collect)
         .map_err(failed())?;
-    let node = |(nth, text): (i64, String)| {
-        let node = serde_json::from_str(&text).map_err(|error| Error::Checkpoint {
-            sync: id.to_string(),
-            detail: format!("a place of its walk is not readable: {error}"),
-        })?;
-        Ok(FoundNode { nth, node })
+    let unreadable = |error: serde_json::Error| Error::Checkpoint {
+        sync: id.to_string(),
+        detail: format!("a place of its walk is not readable: {error}"),
     };
-    rows.into_iter().map(node).collect()
+    let node =
+        |(nth, text): (i64, String)| Ok(FoundNode { nth, node: serde_json::from_str(&text).map_err(unreadable)? });
+    let mut found = rows.into_iter().map(node).collect::<Result<Vec<_>, Error>>()?;
+    let names: HashSet<Arc<str>> = found.iter().map(|found| found.node.item().into()).collect();
+    let select = format!(
+        "SELECT item, CAST(parent AS VARCHAR) FROM {} WHERE {OF_SYNC} AND item IN {}",
+        own("node_items"),
+        texts(&Vec::from_iter(names))
+    );
+    let mut statement = db.prepare(&select).map_err(failed())?;
+    let mut parents: HashMap<String, Arc<Value>> = HashMap::new();
+    let rows = statement
+        .query_map(params![connection, provider, sync, variant], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)))
+        .map_err(failed())?;
+    for row in rows {
+        let (item, text) = row.map_err(failed())?;
+        parents.insert(item, Arc::new(serde_json::from_str(&text).map_err(unreadable)?));
+    }
+    for FoundNode { node, .. } in &mut found {
+        node.parent = parents.get(&node.item()).cloned().or_else(|| node.parent.take());
+    }
+    Ok(found)
 }
+
+/// The partition of a place, and the keys of the items of `for_each` that it is below.
+pub type NodePartition = (Arc<str>, Vec<String>);
 
 /// The partitions of all places that were found.
 ///
 /// # Errors
 /// DuckDB refuses.
-pub fn node_partitions(db: &Connection, id: &SyncId, of: NodesOf) -> Result<Vec<Arc<str>>, Error> {
+pub fn node_partitions(db: &Connection, id: &SyncId, of: NodesOf) -> Result<Vec<NodePartition>, Error> {
     let SyncId { connection, provider, sync, variant } = id;
-    let select = format!("SELECT partition FROM {} WHERE {OF_SYNC} AND {}", own("nodes"), of.condition());
-    let read = || -> duckdb::Result<Vec<Arc<str>>> {
+    let select = format!(
+        "SELECT partition, CAST(node->'of' AS VARCHAR) FROM {} WHERE {OF_SYNC} AND {}",
+        own("nodes"),
+        of.condition()
+    );
+    let place = |row: &duckdb::Row<'_>| {
+        let of: Option<String> = row.get(1)?;
+        let of = of.and_then(|of| serde_json::from_str(&of).ok()).unwrap_or_default();
+        Ok((row.get::<_, String>(0)?.into(), of))
+    };
+    let read = || -> duckdb::Result<Vec<NodePartition>> {
         let mut statement = db.prepare(&select)?;
-        let text = |row: &duckdb::Row<'_>| row.get::<_, String>(0).map(Arc::from);
-        statement.query_map(params![connection, provider, sync, variant], text)?.collect()
+        statement.query_map(params![connection, provider, sync, variant], place)?.collect()
     };
     read().map_err(Error::database("read the places of the walk"))
 }
@@ -301,8 +395,15 @@ pub fn node_partitions(db: &Connection, id: &SyncId, of: NodesOf) -> Result<Vec<
 pub fn forget_nodes(db: &Connection, id: &SyncId, of: NodesOf) -> Result<(), Error> {
     let SyncId { connection, provider, sync, variant } = id;
     let delete = format!("DELETE FROM {} WHERE {OF_SYNC} AND NOT ({})", own("nodes"), of.condition());
-    db.execute(&delete, params![connection, provider, sync, variant])
-        .map_err(Error::database("forget places of the walk"))?;
+    let failed = || Error::database("forget places of the walk");
+    db.execute(&delete, params![connection, provider, sync, variant]).map_err(failed())?;
+    let items = format!(
+        "DELETE FROM {} AS i WHERE {OF_SYNC} AND NOT EXISTS (FROM {} n WHERE n.connection = i.connection AND n.provider = i.provider \
+         AND n.sync = i.sync AND n.variant = i.variant AND n.item = i.item)",
+        own("node_items"),
+        own("nodes"),
+    );
+    db.execute(&items, params![connection, provider, sync, variant]).map_err(failed())?;
     Ok(())
 }
 

@@ -11,8 +11,8 @@ use super::sql::{CATALOG, Table, ident, literal};
 
 /// The layout written today. A file with a higher one is left as it is.
 ///
-/// 2: `quarantine` has `row_key` and `record_hash`. 3: `partitions` has `error`. 4: `tables`, `nodes`.
-pub const VERSION: i64 = 4;
+/// 2: `quarantine` has `row_key` and `record_hash`. 3: `partitions` has `error`. 4: `tables`, `nodes`. 5: `node_items`.
+pub const VERSION: i64 = 5;
 
 /// The schema of headwater's own tables.
 pub const SCHEMA: &str = "headwater";
@@ -23,7 +23,7 @@ struct OwnTable {
     columns: &'static str,
 }
 
-const TABLES: [OwnTable; 12] = [
+const TABLES: [OwnTable; 13] = [
     OwnTable {
         name: "meta",
         comment: "One row: the version of this layout, and the last change number given out.",
@@ -60,9 +60,15 @@ const TABLES: [OwnTable; 12] = [
     OwnTable {
         name: "nodes",
         comment: "Places that a walk has found, in the order in which it did. pass: in which pass over all of them it was found last; \
-                  read_in: in which it was read to its end; node: what asking for it needs.",
+                  read_in: in which it was read to its end; node: what asking for it needs, besides the items of for_each that it is \
+                  below, which node_items has by the name item.",
         columns: "connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, partition VARCHAR, nth BIGINT, pass UBIGINT, \
-                  read_in UBIGINT, node JSON",
+                  read_in UBIGINT, node JSON, item VARCHAR",
+    },
+    OwnTable {
+        name: "node_items",
+        comment: "Items of for_each below which nodes has places, once for all of them.",
+        columns: "connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, item VARCHAR, parent JSON",
     },
     OwnTable {
         name: "requests",

@@ -163,6 +163,9 @@ fn prepare(db: &Connection, reset: &Reset) -> Result<Vec<Cut>, Error> {
     cuts.push(own_cut("checkpoints", of_chosen(true) + &part, false));
     cuts.push(own_cut("partitions", of_chosen(true) + &part, false));
     cuts.push(own_cut("nodes", of_chosen(true) + &part, false));
+    if reset.partition.is_none() {
+        cuts.push(own_cut("node_items", of_chosen(true), false));
+    }
     if reset.purge && reset.partition.is_none() {
         cuts.push(own_cut("tables", of_chosen(true), false));
     }

@@ -13,7 +13,7 @@ use super::absence::{self, Absence, HeldBack, PartitionEnd, Partitions, ScanEnd}
 use super::error::Error;
 use super::file::{Access, RunLock, WaitObserver, Warehouse, holds_something};
 use super::gone::{self, Gone};
-use super::items::{self, FoundNode, ItemRow, NodesOf};
+use super::items::{self, FoundNode, ItemRow, NodePartition, NodesOf};
 use super::layout;
 use super::ledger::{self, Counts, RequestRecord, RunEnd, RunRecord};
 use super::merge::spanned;
@@ -50,6 +50,8 @@ pub struct Group {
     pub gone: Vec<Gone>,
     /// keys of rows that a list of ids names, with the scan that notes them: they count as seen
     pub seen: Vec<(u64, RecordBatch)>,
+    /// keys of rows that are as they were and of which nothing else came, with the partition whose list has them now
+    pub listed: Vec<(Arc<str>, RecordBatch)>,
     /// ends of scans of partitions, which tell what is gone from them
     pub ends: Option<Ends>,
     /// how far a walk has come by them
@@ -331,7 +333,7 @@ impl Store {
     ///
     /// # Errors
     /// The file cannot be had or read.
-    pub fn node_partitions(&mut self, id: &SyncId, of: NodesOf) -> Result<Vec<Arc<str>>, Error> {
+    pub fn node_partitions(&mut self, id: &SyncId, of: NodesOf) -> Result<Vec<NodePartition>, Error> {
         items::node_partitions(self.attached()?, id, of)
     }
 
@@ -407,7 +409,8 @@ impl Store {
         let first = Arc::clone(first);
         // before the file is taken: others can read it meanwhile
         let mut staged = Some(stage::stage_keys(self.warehouse.connection(), &first, batches)?);
-        let Group { id, run_id, filled: _, gone, seen: listed, ends, walked, checkpoints, known, pages, now } = &group;
+        let Group { id, run_id, filled: _, gone, seen: named, listed, ends, walked, checkpoints, known, pages, now } =
+            &group;
         let committed = self.transaction("commit the pages", |db| {
             let deleted = gone::mark(db, &first, id, gone, *now)?;
             history::follow(db, &first, id, deleted.changes, *now)?;
@@ -422,8 +425,8 @@ impl Store {
                 };
                 let merged = merge::merge(db, model, id, batches, &staged, *now)?;
                 let quarantined = batches.iter().filter_map(|batch| Some((batch.seen_by?, &batch.quarantined_keys)));
-                let listed = listed.iter().filter(|_| at == 0).map(|(scan, keys)| (*scan, keys));
-                seen::note(db, model, id, &staged, quarantined.chain(listed))?;
+                let named = named.iter().filter(|_| at == 0).map(|(scan, keys)| (*scan, keys));
+                seen::note(db, model, id, &staged, quarantined.chain(named))?;
                 let quarantined = quarantine::update(db, model, id, &staged, batches, run_id, *now)?;
                 let of_items = children::replace(db, model, id, (&staged, batches), run_id, *now)?;
                 changes = spanned(changes, spanned(merged.changes, of_items));
@@ -439,6 +442,9 @@ impl Store {
                     filtered: batches.iter().map(|batch| batch.filtered).sum(),
                     nulled: batches.iter().map(|batch| batch.nulled).sum(),
                 });
+            }
+            for (partition, keys) in listed {
+                items::note_partition(db, &first, id, partition, keys)?;
             }
             let mut held = Vec::new();
             if let Some(Ends { partitions, guard, accept }) = ends {
@@ -477,8 +483,12 @@ impl Store {
         };
         self.transaction_if("delete what is gone", |db| {
             let (mut all, mut changes) = (0, None);
-            for model in models {
-                let (rows, of_model) = match absence::delete_unseen(db, model, id, scan, now)? {
+            for (at, model) in models.iter().enumerate() {
+                if scan.of_ids && at > 0 {
+                    scan.forget.map_or(Ok(0), |forget| seen::forget(db, model, id, forget))?;
+                    continue;
+                }
+                let (rows, of_model) = match absence::delete_unseen(db, model, id, &scan.of_model(at), now)? {
                     Absence::Deleted { rows, changes } => (rows, changes),
                     held => return Ok((held, false)),
                 };
@@ -487,7 +497,7 @@ impl Store {
                 all += rows;
                 changes = spanned(changes, spanned(of_model, of_items));
                 // the scan of a window or a partition says nothing of what lies outside it
-                if scan.stretch.is_none() && scan.partitions == Partitions::All {
+                if scan.stretch.is_none() && scan.partitions == Partitions::All && !scan.of_ids {
                     for table in model.tables() {
                         quarantine::forget_unseen(db, id, table, scan.began)?;
                     }

@@ -37,7 +37,8 @@ pub fn fillers(db: &Connection, model: &ModelPlan) -> Result<Vec<SyncId>, Error>
 /// # Errors
 /// The database cannot be written.
 pub fn forget(db: &Connection, syncs: &[SyncId], quarantine: bool) -> Result<(), Error> {
-    let tables = ["checkpoints", "partitions", "nodes"].into_iter().chain(quarantine.then_some("quarantine"));
+    let tables =
+        ["checkpoints", "partitions", "nodes", "node_items"].into_iter().chain(quarantine.then_some("quarantine"));
     for table in tables {
         let delete = format!("DELETE FROM {} WHERE {OF_SYNC}", own(table));
         for SyncId { connection, provider, sync, variant } in syncs {

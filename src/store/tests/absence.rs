@@ -99,7 +99,7 @@ fn the_guard_keeps_everything_until_a_person_accepts() {
     let before = bench.fingerprint();
     let guard = Guard { max_fraction: 0.3, min_rows: 10, allow_empty: false };
     let guarded = bench.finish(3, ScanEnd { guard, ..ended(2, 6) });
-    assert_eq!(guarded, Absence::Guarded { would_delete: 4, live: 10, fraction: 0.4 });
+    assert_eq!(guarded, Absence::Guarded { would_delete: 4, live: 10, fraction: 0.4, returned: 6 });
     assert_eq!(bench.fingerprint(), before);
     assert_eq!(bench.store.checkpoint(&bench.id).expect("read"), Some(mark(2)));
     assert_eq!(seen(&mut bench), 6);
@@ -134,7 +134,7 @@ fn a_scan_that_returned_nothing_deletes_only_when_it_may() {
     bench.finish(1, ended(1, 2));
     let strict = Guard { max_fraction: 1.0, min_rows: 100, allow_empty: false };
     let guarded = bench.finish(2, ScanEnd { guard: strict, ..ended(2, 0) });
-    assert_eq!(guarded, Absence::Guarded { would_delete: 2, live: 2, fraction: 1.0 });
+    assert_eq!(guarded, Absence::Guarded { would_delete: 2, live: 2, fraction: 1.0, returned: 0 });
     let loose = Guard { allow_empty: true, ..strict };
     assert_eq!(
         bench.finish(3, ScanEnd { guard: loose, ..ended(2, 0) }),
