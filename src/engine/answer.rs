@@ -168,13 +168,13 @@ impl Reader {
         matches!(self.list.pagination.kind, PageKind::Offset { .. } | PageKind::Page { .. })
     }
 
-    /// What stands at a path of an answer in JSON.
+    /// What stands at a path of an answer in JSON, as far as it is no more than an export may have parts, and one more.
     pub(super) fn values_at(&self, response: &Response, path: &Path) -> Result<Vec<serde_json::Value>, Error> {
         let body = parse(&response.body).map_err(|error| {
             let (request, problem) = (response.url.to_string(), error.to_string());
             Error::Decode { request: self.client.redact(&request), problem }
         })?;
-        Ok(select(path, &body).into_iter().map(Json::to_serde).collect())
+        Ok(select(path, &body).into_iter().take(limits::PARTS_MAX + 1).map(Json::to_serde).collect())
     }
 
     /// Hands out the body of an answer, unpacked and decoded.

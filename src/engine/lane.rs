@@ -6,9 +6,9 @@ use minijinja::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::answer::{Mapped, Reader, Rows, Share};
+use super::answer::{Mapped, PageRows, Reader, Rows, Share};
 use super::commit::{Message, Next};
-use super::detail;
+use super::detail::{Bare, Completing, Stored};
 use super::fetch::{Fetched, Fetcher, Verdict};
 use super::render::{self, Variables};
 use super::stream::{Outlet, Piece};
@@ -176,11 +176,13 @@ pub(super) struct Lanes {
     partition: Arc<Partition>,
     /// scans named so far
     named: u64,
+    /// the epoch of what the part remembers
+    pub(super) epoch: u64,
 }
 
 impl Lanes {
     pub(super) fn new(task: Arc<Task>, fetcher: Arc<Fetcher>, messages: mpsc::Sender<(Arc<str>, Message)>) -> Self {
-        Self { task, fetcher, messages, partition: Arc::new(Partition::whole()), named: 0 }
+        Self { task, fetcher, messages, partition: Arc::new(Partition::whole()), named: 0, epoch: 0 }
     }
 
     /// The same for another part of the sync.
@@ -202,7 +204,7 @@ impl Lanes {
     ) -> Result<Ended, Error> {
         let (mut may_begin_again, mut may_lose_token) = (true, true);
         loop {
-            let (place, pages) = (scan.position.clone(), scan.pages);
+            let (place, pages, job) = (scan.position.clone(), scan.pages, scan.job.clone().map(|job| job.id));
             let failed = match self.read_pages(lane, &mut scan, range).await {
                 Ok(Ended::Complete) => match self.finish(lane, &scan).await? {
                     Next::Closed => return Ok(Ended::Complete),
@@ -214,8 +216,11 @@ impl Lanes {
                 Ok(ended) => return Ok(ended),
                 Err(error) => error,
             };
-            let refused = place != Position::Start
+            // what an earlier run left behind: a place, or an export whose files are gone by now
+            let goes_on = place != Position::Start || job.is_some();
+            let refused = goes_on
                 && scan.pages == pages
+                && scan.job.as_ref().map(|job| &job.id) == job.as_ref()
                 && matches!(failed, Error::Status { status: 400 | 404 | 410 | 422, .. });
             let (token, why) = match failed {
                 // a place that is not known any more may have belonged to a token that is not either
@@ -229,13 +234,23 @@ impl Lanes {
                 }
                 failed => return Err(failed),
             };
-            let id = if matches!(lane, Lane::Window(_)) { scan.id } else { self.new_id() };
-            let fresh = ScanState::begin(id, (self.task.clock)(), scan.since.clone());
-            scan = ScanState { since_token: token, whole: scan.whole, ..fresh };
             let restarted = Some(why.to_owned());
             (self.task.observer)(Some(&self.task.plan.id), Event::Started { resumed: false, restarted });
-            self.send(Message::BeginAgain(lane, Box::new(scan.clone()))).await?;
+            self.begin_again(lane, &mut scan, token).await?;
         }
+    }
+
+    /// The scan from its first page, asked for with this token, and without anything that it has seen.
+    pub(super) async fn begin_again(
+        &mut self,
+        lane: Lane,
+        scan: &mut ScanState,
+        token: Option<serde_json::Value>,
+    ) -> Result<(), Error> {
+        let id = if matches!(lane, Lane::Window(_)) { scan.id } else { self.new_id() };
+        let fresh = ScanState::begin(id, (self.task.clock)(), scan.since.clone());
+        *scan = ScanState { since_token: token, whole: scan.whole, ..fresh };
+        self.send(Message::BeginAgain(lane, Box::new(scan.clone()))).await
     }
 
     pub(super) async fn send(&self, message: Message) -> Result<(), Error> {
@@ -253,7 +268,7 @@ impl Lanes {
         answer.await.map_err(|_| unexplained())?
     }
 
-    async fn read_pages(&self, lane: Lane, scan: &mut ScanState, range: Option<&Range>) -> Result<Ended, Error> {
+    async fn read_pages(&mut self, lane: Lane, scan: &mut ScanState, range: Option<&Range>) -> Result<Ended, Error> {
         if scan.position == Position::End {
             return Ok(Ended::Complete);
         }
@@ -340,20 +355,54 @@ impl Lanes {
         if lane != Lane::Feed && lane != Lane::Sweep {
             (self.task.observer)(Some(&self.task.plan.id), Event::Page { records, total });
         }
-        let (mut mapped, done) = (fetched.mapped, fetched.step == Step::Done);
+        let Asked { mut mapped, step, left_out, mut piece, .. } = fetched;
         if !self.task.plan.details.is_empty() && matches!(lane, Lane::Main | Lane::Window(_)) {
             // what cannot be had of a record is a fault of this list, and not of what is committed
-            let rows = match mapped.await.map_err(|error| Error::Bug(error.to_string()))? {
-                Some(Ok(Mapped::Bare(bare))) => {
-                    detail::complete(&self.fetcher, reader, bare, Some(&self.task.writer)).await?
-                }
+            let bare = match mapped.await.map_err(|error| Error::Bug(error.to_string()))? {
+                Some(Ok(Mapped::Bare(bare))) => bare,
                 Some(Err(error)) => return Err(error),
                 Some(Ok(_)) | None => return Err(unexplained()),
             };
-            mapped = tokio::spawn(async move { Some(Ok(rows)) });
+            let (rows, begun) = self.complete((lane, scan), reader, bare, piece.begins).await?;
+            piece.begins &= !begun;
+            mapped = tokio::spawn(async move { Some(Ok(Mapped::Rows(rows))) });
         }
-        let (left_out, piece) = (fetched.left_out, fetched.piece);
-        Ok(Page { lane, mapped, after: scan.clone(), done, left_out, piece })
+        Ok(Page { lane, mapped, after: scan.clone(), done: step == Step::Done, left_out, piece })
+    }
+
+    /// Adds the details to records of a page, and sends rows of it while more of them come. Gives the last of these rows, and whether others
+    /// were sent.
+    pub(super) async fn complete(
+        &self,
+        (lane, scan): (Lane, &ScanState),
+        reader: &Arc<Reader>,
+        bare: Bare,
+        begins: bool,
+    ) -> Result<(PageRows, bool), Error> {
+        let stored = Stored { writer: &self.task.writer, epoch: self.epoch };
+        let mut completing = Completing::of(&self.fetcher, reader, bare, Some(stored)).await?;
+        let mut begun = false;
+        loop {
+            let rows = completing.next().await?;
+            if completing.is_done() {
+                return Ok((rows, begun));
+            }
+            self.send_piece((lane, scan), Mapped::Rows(rows), begins && !begun).await?;
+            begun = true;
+        }
+    }
+
+    /// Sends rows of a page of which more come: the scan does not move by them.
+    pub(super) async fn send_piece(
+        &self,
+        (lane, scan): (Lane, &ScanState),
+        mapped: Mapped,
+        begins: bool,
+    ) -> Result<(), Error> {
+        let mapped = tokio::spawn(async move { Some(Ok(mapped)) });
+        let piece = Piece { begins, ends: false };
+        let page = Page { lane, mapped, after: scan.clone(), done: false, left_out: None, piece };
+        self.send(Message::Page(Box::new(page))).await
     }
 
     /// Reads window after window, several at once. One that fails does not keep the others from being read: only it is read again.
