@@ -536,10 +536,13 @@ pub(super) struct Records<'j, 'a> {
 }
 
 impl<'j, 'a> Records<'j, 'a> {
-    /// Those that each share has all of.
-    pub(super) fn all_of(all: Vec<&'j Json<'a>>, rows: &Rows) -> Self {
-        let shares = if let Rows::Models(shares) = rows { shares.len() } else { 0 };
-        Self { all, of_shares: (0..shares).map(|_| None).collect() }
+    /// Those of all, and of each share its own.
+    pub(super) fn of(all: Vec<&'j Json<'a>>, of_shares: Vec<Option<Vec<&'j Json<'a>>>>) -> Self {
+        Self { all, of_shares }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.of_shares.iter().flatten().all(Vec::is_empty)
     }
 }
 

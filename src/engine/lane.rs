@@ -1,5 +1,6 @@
 //! One list of a sync, page after page: its records, one window of them, what was deleted, all ids.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use minijinja::Value;
@@ -137,6 +138,9 @@ impl Asked {
         }
     }
 }
+
+/// What becomes of records that get their details: the last rows of them, and whether others were sent.
+type Completed<'l> = dyn Future<Output = Result<(PageRows, bool), Error>> + Send + 'l;
 
 /// How reading a list ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -390,6 +394,17 @@ impl Lanes {
             self.send_piece((lane, scan), Mapped::Rows(rows), begins && !begun).await?;
             begun = true;
         }
+    }
+
+    /// The same for what is read while it comes: a detail is asked for as the answer is, and this has no name for itself.
+    pub(super) fn completed<'l>(
+        &'l self,
+        of: (Lane, &'l ScanState),
+        reader: &'l Arc<Reader>,
+        bare: Bare,
+        begins: bool,
+    ) -> Pin<Box<Completed<'l>>> {
+        Box::pin(self.complete(of, reader, bare, begins))
     }
 
     /// Sends rows of a page of which more come: the scan does not move by them.
