@@ -410,3 +410,73 @@ fn what_is_no_url_shows_no_signature_and_too_many_files_are_an_error() {
     let report = project.fails_at("2024-06-02", "too_many_parts");
     assert!(report["error"]["message"].to_string().contains("100000"), "{report}");
 }
+
+#[test]
+fn a_window_that_is_too_much_for_an_export_is_halved_and_its_export_is_cancelled() {
+    // it is known when the export is started, when it is asked for, or by its file
+    for at in ["create", "poll", "file"] {
+        let jobs = Mutex::new(Vec::<(String, String)>::new());
+        let api = Api::start(move |request| {
+            let mut jobs = jobs.lock().expect("jobs");
+            let is_long = |(from, to): &(String, String)| (&from[..7], &to[..7]) == ("2023-01", "2023-12");
+            let full = || Reply::status(413, "{}");
+            match (request.method.as_str(), request.path.split('/').collect::<Vec<_>>().as_slice()) {
+                ("POST", _) => {
+                    let range = ["from", "to"].map(|name| request.param(name).expect("a time").to_owned());
+                    let range = (range[0].clone(), range[1].clone());
+                    if at == "create" && is_long(&range) {
+                        return full();
+                    }
+                    jobs.push(range);
+                    Reply::json(&json!({ "export": { "id": jobs.len() - 1 } }))
+                }
+                ("DELETE", _) => Reply::json(&json!({})),
+                (_, ["", what, id]) => {
+                    let id: usize = id.parse().expect("a number");
+                    if is_long(&jobs[id]) && (at == "poll") == (*what == "exports") {
+                        return full();
+                    }
+                    let host = request.header("host").expect("a host");
+                    match *what {
+                        "exports" => Reply::json(
+                            &json!({ "state": "ready", "files": [{ "url": format!("http://{host}/files/{id}") }] }),
+                        ),
+                        _ => {
+                            let line = json!({ "id": id, "name": "n", "at": jobs[id].0 });
+                            Reply::text("application/x-ndjson", &format!("{line}\n"))
+                        }
+                    }
+                }
+                _ => Reply::status(404, "{}"),
+            }
+        });
+        let words = "response: { format: ndjson }\nincremental: { field: $.at, start: \"2023-01-01\", \
+                     window: { size: 1 year, split: { when: \"{{ response.status == 413 }}\", min: 1d } } }";
+        let sync = sync(PARTS, words).replace(
+            "post: /exports,",
+            "post: /exports, query: { from: \"{{ window.start }}\", to: \"{{ window.end }}\" },",
+        );
+        let project = Project::simple(&api.url(), &sync, MODEL);
+        let report = project.done_at("2024-06-01");
+        assert_eq!(report["records"], 3, "{at}: {report}");
+        let asked = api.asked();
+        let cancelled = asked.iter().filter(|line| line.starts_with("DELETE")).count();
+        assert_eq!(cancelled, usize::from(at != "create"), "{at}: {asked:?}");
+    }
+}
+
+#[test]
+fn an_export_of_a_partition_that_another_pass_does_not_want_is_cancelled() {
+    let words = "response: { format: ndjson }\nfor_each: [{ as: shop, from: { values: [a, b] } }]\ndeletes: { absence: { scope: all } }";
+    let (api, project, files) = files(PARTS, words, &[&[1], &[2]]);
+    let sync = sync(PARTS, words).replace("what: items", "what: \"{{ parent.shop }}\"");
+    project.write("integrations/api/syncs/items.yaml", format!("sync: items\nmodel: Item\n{sync}\n"));
+    files.breaks(Some((1, 418)));
+    project.headwater(&["run"]);
+    files.breaks(None);
+    api.asked();
+    project.run();
+    let asked = api.asked();
+    let of = |method: &str| asked.iter().filter(|line| line.starts_with(method)).count();
+    assert_eq!((of("POST"), of("DELETE")), (2, 2), "{asked:?}");
+}

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use super::answer::{Reader, answer_value};
 use super::commit::Message;
-use super::fetch::Fetched;
+use super::fetch::{Fetched, Verdict};
 use super::lane::{Asked, Ended, Lanes, unexplained};
 use super::{Error, RuleEnd};
 use crate::plan::{DownloadPlan, JobPlan, ListPlan, PagePlan, RequestPlan, limits};
@@ -30,6 +30,17 @@ enum Look {
     Waits,
     /// the API does not know it
     Unknown,
+    /// its window holds too much
+    TooMuch,
+}
+
+/// What came of a request about a job.
+enum Heard {
+    Answer(Response),
+    /// the API does not know what it is about
+    Unknown,
+    /// the window holds too much
+    TooMuch,
 }
 
 /// A job that is done.
@@ -61,8 +72,9 @@ impl Lanes {
         scan: &mut ScanState,
         range: Option<&Range>,
     ) -> Result<Ended, Error> {
-        let Some(Done { base, id, answer }) = self.wait_for(lane, job, scan, range).await? else {
-            return Ok(Ended::Stopped);
+        let Done { base, id, answer } = match self.wait_for(lane, job, scan, range).await? {
+            Ok(done) => done,
+            Err(ended) => return Ok(ended),
         };
         let told = answer_value(&answer, None);
         let (path, request) = match &job.download {
@@ -111,42 +123,50 @@ impl Lanes {
             let part = async {
                 let outlet = self.outlet(lane, scan, reader);
                 let part = ((at, count), outlet.as_ref());
-                let asked = Asked::part(&self.fetcher, reader, &request, scan, part).await?;
-                self.page(lane, scan, reader, asked).await
+                match Asked::part(&self.fetcher, reader, &request, scan, part).await? {
+                    Some(asked) => self.page(lane, scan, reader, asked).await.map(Some),
+                    None => Ok(None),
+                }
             };
             let Some(page) = self.unless_stopped(part).await else { return Ok(Ended::Stopped) };
-            self.send(Message::Page(Box::new(page?))).await?;
+            let Some(page) = page? else { return Ok(Ended::Split) };
+            self.send(Message::Page(Box::new(page))).await?;
         }
         Ok(Ended::Complete)
     }
 
-    /// Waits for the end of the job of a scan, which is started if there is none. None when the run is to stop before.
+    /// Waits for the end of the job of a scan, which is started if there is none. An end when there will be nothing to read.
     async fn wait_for(
         &mut self,
         lane: Lane,
         plan: &JobPlan,
         scan: &mut ScanState,
         range: Option<&Range>,
-    ) -> Result<Option<Done>, Error> {
+    ) -> Result<Result<Done, Ended>, Error> {
         let mut may_begin_again = scan.job.is_some();
         let mut base = self.reader(lane, scan, range)?;
         loop {
             if self.is_stopped() {
-                return Ok(None);
+                return Ok(Err(Ended::Stopped));
             }
             let job = match &scan.job {
                 Some(job) => job.clone(),
                 None => {
-                    let Some(job) = self.unless_long_stopped(self.start(plan, &base)).await else { return Ok(None) };
-                    let job = job?;
+                    let Some(job) = self.unless_long_stopped(self.start(plan, &base)).await else {
+                        return Ok(Err(Ended::Stopped));
+                    };
+                    let Some(job) = job? else { return Ok(Err(Ended::Split)) };
                     scan.job = Some(job.clone());
                     self.hold(lane, scan).await?;
                     job
                 }
             };
-            let Some(looked) = self.unless_stopped(self.look(plan, &job, &base)).await else { return Ok(None) };
+            let Some(looked) = self.unless_stopped(self.look(plan, &job, &base)).await else {
+                return Ok(Err(Ended::Stopped));
+            };
             match looked {
-                Ok(Look::Done(answer)) => return Ok(Some(Done { base, id: job.id, answer })),
+                Ok(Look::Done(answer)) => return Ok(Ok(Done { base, id: job.id, answer })),
+                Ok(Look::TooMuch) => return Ok(Err(Ended::Split)),
                 Ok(Look::Waits) => {}
                 // one that was just started may not be known everywhere yet
                 Ok(Look::Unknown) if !may_begin_again => {}
@@ -171,7 +191,7 @@ impl Lanes {
                 return Err(Error::JobTimeout { job: base.client.redact(&text_of(&job.id)), timeout: plan.timeout });
             }
             if self.unless_stopped(base.client.rest(plan.every)).await.is_none() {
-                return Ok(None);
+                return Ok(Err(Ended::Stopped));
             }
         }
     }
@@ -191,22 +211,31 @@ impl Lanes {
         }
     }
 
-    async fn start(&self, plan: &JobPlan, base: &Reader) -> Result<Job, Error> {
+    /// Starts a job; none where the window holds too much for one.
+    async fn start(&self, plan: &JobPlan, base: &Reader) -> Result<Option<Job>, Error> {
         let request = base.request(&base.list.request)?;
-        let answer = self.answered(base, &request).await?.ok_or_else(unexplained)?;
+        let answer = match self.answered(base, &request).await? {
+            Heard::Answer(answer) => answer,
+            Heard::TooMuch => return Ok(None),
+            Heard::Unknown => return Err(unexplained()),
+        };
         let id = base.values_at(&answer, &plan.id)?.into_iter().find(|id| !id.is_null());
         let id = id.ok_or_else(|| Error::NoJob {
             request: base.client.masked(&request),
             path: plan.id.text().to_owned(),
             excerpt: base.client.excerpt(&answer),
         })?;
-        Ok(Job { id, started_at: (self.task.clock)(), parts: None })
+        Ok(Some(Job { id, started_at: (self.task.clock)(), parts: None }))
     }
 
     async fn look(&self, plan: &JobPlan, job: &Job, base: &Reader) -> Result<Look, Error> {
         let asking = base.with([("job", job_value(&job.id, &[]))]);
         let request = asking.request(&plan.poll)?;
-        let Some(answer) = self.answered(&asking, &request).await? else { return Ok(Look::Unknown) };
+        let answer = match self.answered(&asking, &request).await? {
+            Heard::Answer(answer) => answer,
+            Heard::Unknown => return Ok(Look::Unknown),
+            Heard::TooMuch => return Ok(Look::TooMuch),
+        };
         // RFC 9110, 15.3.3: it has been accepted, and is not completed
         if answer.status == 202 {
             return Ok(Look::Waits);
@@ -222,18 +251,18 @@ impl Lanes {
         Ok(Look::Waits)
     }
 
-    /// The answer to a request; none where the API does not know what it is about.
-    async fn answered(&self, reader: &Reader, request: &Request) -> Result<Option<Response>, Error> {
+    async fn answered(&self, reader: &Reader, request: &Request) -> Result<Heard, Error> {
         let reader = Arc::new(reader.with([]));
         match self.fetcher.fetch(&reader, request, (&UNKNOWN, false), None).await? {
-            Fetched::Answer { response, .. } => Ok(Some(response)),
-            Fetched::NoSuchPage | Fetched::Empty => Ok(None),
+            Fetched::Answer { response, .. } => Ok(Heard::Answer(response)),
+            Fetched::NoSuchPage | Fetched::Empty => Ok(Heard::Unknown),
+            Fetched::Verdict(Verdict::Split) => Ok(Heard::TooMuch),
             Fetched::LeftOut(why) => Err(why),
             Fetched::Verdict(_) | Fetched::Streamed { .. } => Err(unexplained()),
         }
     }
 
-    /// Tells the API of the jobs that a scan which starts over has left behind.
+    /// Tells the API of jobs whose results nobody wants any more: a scan that starts over has left them behind, or a window was too full.
     pub(super) async fn cancel_left(&self, left: Vec<Job>) -> Result<(), Error> {
         let Some(plan) = self.task.plan.job.clone().filter(|plan| plan.cancel.is_some() && !left.is_empty()) else {
             return Ok(());

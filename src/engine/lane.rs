@@ -76,18 +76,18 @@ impl Asked {
         Ok(Some(Self { request: masked, facts, step, mapped, left_out, piece }))
     }
 
-    /// The answer for a part of an export, by its number and how many there are; the scan moves over it.
+    /// The answer for a part of an export, by its number and how many there are; the scan moves over it. None = the window holds too much.
     pub(super) async fn part(
         fetcher: &Fetcher,
         reader: &Arc<Reader>,
         request: &Request,
         scan: &mut ScanState,
         (part, outlet): ((usize, usize), Option<&Outlet<'_>>),
-    ) -> Result<Self, Error> {
+    ) -> Result<Option<Self>, Error> {
         let sent = Self::send(fetcher, reader, request.clone(), (false, false), outlet).await?;
-        let (facts, mapped, left_out, piece) = sent.ok_or_else(unexplained)?;
+        let Some((facts, mapped, left_out, piece)) = sent.filter(|(facts, ..)| !facts.split) else { return Ok(None) };
         let step = scan.advance_part(&facts, part);
-        Ok(Self { request: None, facts, step, mapped, left_out, piece })
+        Ok(Some(Self { request: None, facts, step, mapped, left_out, piece }))
     }
 
     /// What stands for the answer where there is nothing to ask for: the end.
@@ -217,7 +217,12 @@ impl Lanes {
                         continue;
                     }
                 },
-                Ok(ended) => return Ok(ended),
+                Ok(ended) => {
+                    if ended == Ended::Split {
+                        self.cancel_left(scan.job.into_iter().collect()).await?;
+                    }
+                    return Ok(ended);
+                }
                 Err(error) => error,
             };
             // what an earlier run left behind: a place, or an export whose files are gone by now
