@@ -103,9 +103,11 @@ fn what_is_stored_as_it_is_gets_no_request_and_is_not_gone() {
     assert_eq!((&report["unchanged"], &report["added"]), (&json!(3), &json!(1)), "{report}");
     assert_eq!(details(&api), ["GET /items/3"]);
 
-    // and a full run asks no more than it must
+    // and a full run asks for everything, once
     let report = project.run_at("2024-06-04", Run::full());
-    assert_eq!((&report["unchanged"], details(&api).len()), (&json!(4), 0), "{report}");
+    assert_eq!((&report["unchanged"], details(&api).len()), (&json!(4), 4), "{report}");
+    project.done_at("2024-06-05");
+    assert_eq!(details(&api).len(), 0);
 }
 
 #[test]
@@ -253,4 +255,127 @@ fn a_record_that_a_list_names_twice_is_asked_for_once() {
     project.done_at("2024-06-01");
     assert_eq!(details(&api), ["GET /items/1", "GET /items/1", "GET /items/2"], "once for each page");
     assert_eq!(live(&project), ["1a body of 1", "2b body of 2"]);
+}
+
+#[test]
+fn what_is_stored_as_it_is_is_asked_for_again_where_the_sync_starts_over() {
+    let (api, project, world) = start(&[(1, "a"), (2, "b"), (3, "c")], ONE, MODEL);
+    project.done_at("2024-06-01");
+
+    // a new column is filled by a full run, over all the runs that it takes
+    let wider = MODEL.replace("body: $.detail.body", "body: $.detail.body, no: { path: $.detail.id, type: bigint }");
+    project.write("integrations/api/models/Item.yaml", format!("model: Item\ntable: items\n{wider}\n"));
+    let of = |full: bool| Run { budget: Run::requests(3).budget, ..if full { Run::full() } else { Run::default() } };
+    assert_eq!(project.run_at("2024-06-02", of(true))["state"], "paused");
+    project.done_at("2024-06-03");
+    assert_eq!(project.column("select no from api.items_live order by id"), [1, 2, 3]);
+
+    // other words for the details
+    api.asked();
+    let words = ONE.replace("{{ record.id }}", "{{ record.id }}/lines");
+    project.write("integrations/api/syncs/items.yaml", format!("sync: items\nmodel: Item\n{}\n", sync(&words)));
+    project.done_at("2024-06-04");
+    assert_eq!(details(&api), ["GET /items/1/lines", "GET /items/2/lines", "GET /items/3/lines"]);
+    project.done_at("2024-06-05");
+    assert_eq!(details(&api).len(), 0);
+
+    // what it remembers is forgotten
+    assert_eq!(project.headwater(&["reset", "acme/items", "--yes"]).code, 0);
+    project.done_at("2024-06-06");
+    assert_eq!(details(&api).len(), 3);
+    drop(world);
+}
+
+#[test]
+fn a_record_in_quarantine_is_none_that_is_stored_as_it_is() {
+    let (items, detail) = (Arc::new(Mutex::new("v1")), Arc::new(Mutex::new(json!(1))));
+    let (own_items, own_detail) = (Arc::clone(&items), Arc::clone(&detail));
+    let api = Api::start(move |request| match request.path.as_str() {
+        "/items" => Reply::json(&json!({ "items": [{ "id": 1, "x": *own_items.lock().expect("a text") }] })),
+        _ => {
+            let phones = json!([{ "n": 1, "k": 1 }, { "n": 2, "k": "bad" }]);
+            Reply::json(&json!({ "v": *own_detail.lock().expect("a value"), "phones": phones }))
+        }
+    });
+    let model = "key: [id]\ncolumns: { id: { path: $.id, type: bigint }, v: { path: $.detail.v, type: bigint, required: true } }";
+    let phones = "children: [{ table: phones, each: \"$.detail.phones[*]\", key: [parent.id, n], \
+                  columns: { n: { path: $.n, type: bigint }, k: { path: $.k, type: bigint, required: true } } }]";
+    let quarantined =
+        |project: &Project| project.column("select model || ' ' || reason from headwater.quarantine order by 1");
+
+    // a record that did not fit, and is again as it was
+    let project = Project::simple(&api.url(), &sync(ONE), model);
+    project.done_at("2024-06-01");
+    (*items.lock().expect("a text"), *detail.lock().expect("a value")) = ("v2", json!("bad"));
+    project.done_at("2024-06-02");
+    assert_eq!(quarantined(&project).len(), 1);
+    (*items.lock().expect("a text"), *detail.lock().expect("a value")) = ("v1", json!(1));
+    project.done_at("2024-06-03");
+    assert_eq!(quarantined(&project).len(), 0, "what is in quarantine is newer than the row");
+    assert_eq!(project.column("select v from api.items_live"), [1]);
+
+    // an item that does not fit stays where it is
+    let project = Project::simple(&api.url(), &sync(ONE), &format!("{model}\n{phones}"));
+    project.done_at("2024-06-01");
+    let first = quarantined(&project);
+    assert_eq!(first.len(), 1, "{first:?}");
+    project.done_at("2024-06-02");
+    assert_eq!(quarantined(&project), first);
+    assert_eq!(project.column("select n from api.phones_live"), [1]);
+}
+
+#[test]
+fn a_batch_that_is_not_there_says_nothing_of_one_record() {
+    let words = |on_404: &str| {
+        format!(
+            "detail: {{ request: {{ get: /items/many, query: {{ ids: \"{{{{ records | map(attribute='id') | join(',') }}}}\" }} }},\n  \
+             response: {{ records: \"$.found[*]\" }}, batch: 8, as: detail, on_404: {on_404} }}\ndeletes: {{ absence: {{}} }}"
+        )
+    };
+    // the API answers 404 to a request that names an id it does not know
+    let api = Api::start(|request| match request.path.as_str() {
+        "/items" => Reply::json(&json!({ "items": (1..=8).map(|id| json!({ "id": id })).collect::<Vec<_>>() })),
+        _ => {
+            let ids: Vec<u64> =
+                request.param("ids").expect("ids").split(',').filter_map(|id| id.parse().ok()).collect();
+            let found: Vec<Value> = ids.iter().map(|id| json!({ "id": id, "body": format!("body of {id}") })).collect();
+            if ids.contains(&3) { Reply::status(404, "{}") } else { Reply::json(&json!({ "found": found })) }
+        }
+    });
+    let project = Project::simple(&api.url(), &sync(&words("skip")), MODEL);
+    let report = project.done_at("2024-06-01");
+    assert_eq!((&report["added"], &report["requests"]), (&json!(8), &json!(1 + 7)), "{report}");
+    let bodies = project.column("select coalesce(body, '-') from api.items_live order by id");
+    assert_eq!((bodies[2].as_str(), bodies.iter().filter(|body| **body == "-").count()), (Some("-"), 1), "{bodies:?}");
+    project
+        .write("integrations/api/syncs/items.yaml", format!("sync: items\nmodel: Item\n{}\n", sync(&words("delete"))));
+    let report = project.done_at("2024-06-02");
+    assert_eq!((&report["deleted"], &report["unchanged"]), (&json!(1), &json!(7)), "{report}");
+    project.write("integrations/api/syncs/items.yaml", format!("sync: items\nmodel: Item\n{}\n", sync(&words("fail"))));
+    project.fails_at("2024-06-03", "http_status");
+}
+
+#[test]
+fn details_that_are_much_come_into_the_table_bit_by_bit() {
+    // 40 of a MiB are more than what is held at once
+    let broken = Arc::new(Mutex::new(true));
+    let own = Arc::clone(&broken);
+    let api = Api::start(move |request| match request.path.as_str() {
+        "/items" => Reply::json(&json!({ "items": (1..=40).map(|id| json!({ "id": id })).collect::<Vec<_>>() })),
+        "/items/40" if *own.lock().expect("a flag") => Reply::status(418, "{}"),
+        path => {
+            let of = "x".repeat(1 << 20);
+            Reply::json(&json!({ "id": path.rsplit('/').next(), "body": format!("body of {path}"), "of": of }))
+        }
+    });
+    let project = Project::simple(&api.url(), &sync(ONE), MODEL);
+    project.fails_at("2024-06-01", "http_status");
+    let before = live(&project).len();
+    assert!(before > 0 && before < 40, "{before}");
+    *broken.lock().expect("a flag") = false;
+    api.asked();
+    let report = project.done_at("2024-06-02");
+    assert_eq!((&report["unchanged"], &report["added"]), (&json!(before), &json!(40 - before)), "{report}");
+    assert_eq!(details(&api).len(), 40 - before, "what is there is not asked for again");
+    assert_eq!((&report["pages"], &report["records"]), (&json!(1), &json!(40)), "{report}");
 }

@@ -315,3 +315,257 @@ fn a_condition_over_the_body_is_asked_of_the_whole() {
     let project = project(&api, &format!("response: {{ format: ndjson }}\n{rule}"));
     assert_eq!(project.run_fails(3)["error"]["code"], "error_rule");
 }
+
+/// Lines of more than the bound of an answer that is read whole, of which most is in no column; some before and behind them.
+#[cfg(target_os = "linux")]
+fn long(count: usize, first: &'static str, last: &'static str) -> Reply {
+    let padding = "x".repeat(13 << 10);
+    Reply::written("application/x-ndjson", move |to| {
+        to.write_all(first.as_bytes())?;
+        (0..count).try_for_each(|id| {
+            let kind = if id % 2 == 0 { "even" } else { "odd" };
+            to.write_all(
+                format!("{{\"id\":{id},\"name\":\"n\",\"kind\":\"{kind}\",\"of\":\"{padding}\"}}\n").as_bytes(),
+            )
+        })?;
+        to.write_all(last.as_bytes())
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn memory_does_not_grow_with_an_answer_whatever_becomes_of_its_records() {
+    const COUNT: usize = 6_000;
+    let details = |request: &crate::support::Request| {
+        let ids = request.param("ids").expect("ids").split(',').map(str::to_owned);
+        let found: Vec<Value> = ids.map(|id| json!({ "id": id, "phone": format!("p{id}") })).collect();
+        Reply::json(&json!({ "found": found }))
+    };
+    let detail = "request: { get: /export }\nresponse: { format: ndjson }\n\
+                  detail: { request: { get: /many, query: { ids: \"{{ records | map(attribute='id') | join(',') }}\" } }, \
+                  response: { records: \"$.found[*]\" }, batch: 200, as: detail, only_changed: true }\ndeletes: { absence: {} }";
+    let walk = "request: { get: \"/export/{{ walk.folder | default('all') }}\" }\nresponse: { format: ndjson, where: \"$[?@.kind != 'folder']\" }\n\
+                walk: { into: \"$[?@.kind == 'folder']\", bind: { folder: $.id } }\ndeletes: { absence: {} }";
+    let token = "request: { get: /export, query: { since: \"{{ watermark }}\" } }\nincremental: { token: { from: \"$[-1].token\" } }\n\
+                 response: { format: ndjson, where: \"{{ record.token is not defined }}\" }\ndeletes: { flag: { when: \"$[?@.gone == true]\" } }";
+    let outputs = "request: { get: /export }\nresponse: { format: ndjson }\noutputs:\n  - { model: Item, records: \"$[?@.kind == 'even']\" }\n  \
+                   - { model: { model: Odd, table: odds, key: [id], columns: { id: { path: $.id, type: bigint } } }, records: \"$[?@.kind == 'odd']\" }\n\
+                   deletes: { absence: {} }";
+    let paths = "request: { get: /export }\nresponse: { format: ndjson, records: [\"$[?@.kind == 'even']\", \"$[?@.kind == 'odd']\"] }\ndeletes: { absence: {} }";
+    for (what, words) in [("detail", detail), ("walk", walk), ("token", token), ("outputs", outputs), ("paths", paths)]
+    {
+        let answer = move |count: usize| {
+            move |request: &crate::support::Request| match (what, request.path.as_str()) {
+                (_, "/many") => details(request),
+                ("walk", "/export/all") => long(count, "", "{\"id\":900000,\"kind\":\"folder\"}\n"),
+                ("walk", "/export/900000") => Reply::text("application/x-ndjson", &line(900_001)),
+                ("token", _) if request.param("since") == Some("t1") => {
+                    Reply::text("application/x-ndjson", "{\"token\":\"t2\"}\n")
+                }
+                ("token", _) => long(count, "", "{\"token\":\"t1\"}\n"),
+                _ => long(count, "", ""),
+            }
+        };
+        let more = u64::from(what == "walk");
+        let mut peaks = Vec::new();
+        for count in [COUNT / 12, COUNT] {
+            let api = Api::start(answer(count));
+            let project = Project::simple(&api.url(), words, MODEL);
+            let sync =
+                std::fs::read_to_string(project.path().join("integrations/api/syncs/items.yaml")).expect("a sync");
+            if what == "outputs" {
+                project.write("integrations/api/syncs/items.yaml", sync.replace("model: Item\nrequest", "request"));
+            }
+            // one place among the requests in flight is enough
+            let provider = format!("provider: api\nbase_url: {}\nrate_limit: {{ concurrency: 1 }}\n", api.url());
+            project.write("providers/api.yaml", provider);
+            let (most, report) = peak(&project);
+            assert_eq!(report["added"], count as u64 + more, "{what}: {report}");
+            peaks.push(most);
+            if what == "token" {
+                assert_eq!(project.run()["requests"], 1);
+                assert_eq!(api.requests().last().and_then(|request| request.param("since")), Some("t1"));
+            }
+            if what == "detail" {
+                let report = project.run();
+                assert_eq!((&report["unchanged"], &report["requests"]), (&json!(count), &json!(1)), "{report}");
+            }
+        }
+        eprintln!("{what}: {} MiB of 6 MiB, {} MiB of 76 MiB", peaks[0], peaks[1]);
+        assert!(peaks[1] < peaks[0] + 48, "{what}: {peaks:?}");
+    }
+}
+
+#[test]
+fn details_are_asked_for_when_the_answer_is_there_and_once() {
+    let broken = AtomicUsize::new(1);
+    let api = Api::start(move |request| match request.path.as_str() {
+        "/export" => {
+            let breaks = broken.swap(0, Ordering::Relaxed) == 1;
+            Reply::written("application/x-ndjson", move |to| {
+                to.write_all(lines(0..1_500).as_bytes())?;
+                if breaks {
+                    return Err(std::io::ErrorKind::BrokenPipe.into());
+                }
+                to.write_all(lines(1_500..RECORDS).as_bytes())
+            })
+        }
+        _ => {
+            let ids = request.param("ids").expect("ids").split(',').map(str::to_owned);
+            let found: Vec<Value> = ids.map(|id| json!({ "id": id, "phone": format!("p{id}") })).collect();
+            Reply::json(&json!({ "found": found }))
+        }
+    });
+    let sync = "request: { get: /export }\nresponse: { format: ndjson }\n\
+                detail: { request: { get: /many, query: { ids: \"{{ records | map(attribute='id') | join(',') }}\" } }, \
+                response: { records: \"$.found[*]\" }, batch: 500, as: detail }\ndeletes: { absence: {} }";
+    let model = "key: [id]\ncolumns: { id: { path: $.id, type: bigint }, name: $.name, phone: $.detail.phone }";
+    let project = Project::simple(&api.url(), sync, model);
+    let report = project.run();
+    assert_eq!((&report["added"], &report["pages"], &report["records"]), (&json!(RECORDS), &json!(1), &json!(RECORDS)));
+    assert_eq!(project.column("SELECT count(*) FROM api.items WHERE phone = 'p' || id"), [RECORDS]);
+    let many = api.requests().iter().filter(|request| request.path == "/many").count();
+    assert_eq!((many, api.requests().len()), (RECORDS / 500, 2 + RECORDS / 500));
+    assert_eq!(api.requests()[1].path, "/export", "nothing is asked of an answer that breaks");
+    let left = std::fs::read_dir(project.path()).expect("a folder").map(|file| file.expect("a file").file_name());
+    assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with(".tmp")));
+
+    // a dry run shows some, and reads no further
+    let api = Api::start(|request| match request.path.as_str() {
+        "/export" => Reply::written("application/x-ndjson", |to| {
+            (0..4_000_000).try_for_each(|id| to.write_all(line(id).as_bytes()))
+        }),
+        _ => Reply::json(&json!({ "found": [{ "id": 1, "phone": "p1" }] })),
+    });
+    let project = Project::simple(&api.url(), &sync.replace("as: detail }", "as: detail, on_404: skip }"), model);
+    let output = project.headwater(&["dry-run", "acme/items"]);
+    assert_eq!(output.code, 0, "{}{}", output.stdout, output.stderr);
+    assert!(output.stdout.contains("p1"), "{}", output.stdout);
+}
+
+#[test]
+fn places_that_an_answer_names_are_read() {
+    let list = |ids: std::ops::Range<usize>, folders: std::ops::Range<usize>| {
+        let folders = folders.map(|id| format!("{{\"id\":{id},\"kind\":\"folder\"}}\n"));
+        lines(ids) + &folders.collect::<String>()
+    };
+    let api = Api::start(move |request| {
+        Reply::text(
+            "application/x-ndjson",
+            &match request.path.as_str() {
+                "/in/0" => list(10_000..12_500, 1..4),
+                // one record has no key, which is another reason for doubt
+                "/in/1" => {
+                    format!("{{\"name\":\"n\"}}\n{}{}", list(20_000..21_500, 3..4), list(21_500..23_000, 4..5))
+                }
+                path => list(path.len()..path.len() + 1, 5..5),
+            },
+        )
+    });
+    let sync = "request: { get: \"/in/{{ walk.folder | default(0) }}\" }\nresponse: { format: ndjson, where: \"$[?@.kind != 'folder']\" }\n\
+                walk: { into: \"$[?@.kind == 'folder']\", bind: { folder: $.id }, max_depth: 1 }\ndeletes: { absence: {} }";
+    let project = Project::simple(&api.url(), sync, MODEL);
+    let output = project.headwater(&["run", "--json"]);
+    let report = output.report().remove(0);
+    // what is too deep is told of once, however many records say so
+    assert_eq!((&report["state"], &report["skipped"]), (&json!("partial"), &json!(1)), "{report}");
+    project.write(
+        "integrations/api/syncs/items.yaml",
+        format!("sync: items\nmodel: Item\n{}\n", sync.replace("max_depth: 1", "max_depth: 5")),
+    );
+    assert_eq!(project.run()["state"], "completed");
+    assert_eq!(project.number("SELECT count(*) FROM api.items_live"), 2_500 + 3_000 + 1);
+    assert_eq!(project.number("SELECT count(*) FROM headwater.nodes"), 4);
+}
+
+#[test]
+fn what_stands_beside_the_records_is_known_at_the_end() {
+    // the next page, the number of all, and the token stand around the elements
+    let page = |from: usize, beside: &str| {
+        let entries: String =
+            (from..from + 1_200).map(|id| format!("<entry><id>{id}</id><name>n</name></entry>")).collect();
+        format!("<feed><total>2400</total><entries>{entries}</entries>{beside}</feed>")
+    };
+    let api = Api::start(move |request| {
+        let body = match (request.param("since"), request.param("after")) {
+            (Some(_), _) => "<feed><total>0</total><entries/><token>t2</token></feed>".to_owned(),
+            (_, None) => page(0, "<more>true</more><next>c1</next>"),
+            _ => page(1_200, "<more>false</more><token>t1</token>"),
+        };
+        Reply::text("application/xml", &body)
+    });
+    let sync = "request: { get: /export, query: { since: \"{{ watermark }}\" } }\nincremental: { token: { from: $.feed.token } }\n\
+                response: { format: xml, records: \"$.feed.entries.entry[*]\", optional: true }\n\
+                pagination: { cursor: { from: $.feed.next, has_more: $.feed.more, query: after } }\ndeletes: { flag: { when: \"$[?@.gone == '1']\" } }";
+    let project = Project::simple(&api.url(), sync, MODEL);
+    let output = project.headwater(&["run", "--json"]);
+    assert_eq!(output.report()[0]["added"], 2_400, "{output:?}");
+    assert_eq!(api.asked(), ["GET /export", "GET /export?after=c1"]);
+    assert_eq!(project.run()["records"], 0);
+    assert_eq!(api.asked(), ["GET /export?since=t1"]);
+
+    // of lines: in the last of them, or the first
+    let api = Api::start(|request| {
+        let (from, next) = match request.param("after") {
+            None => (0, "\"c1\""),
+            _ => (1_500, "null"),
+        };
+        Reply::text("application/x-ndjson", &format!("{}{{\"next\":{next}}}\n", lines(from..from + 1_500)))
+    });
+    let sync = "request: { get: /export }\nresponse: { format: ndjson, where: \"$[?@.id]\" }\npagination: { cursor: { from: \"$[-1].next\", query: after } }";
+    let project = Project::simple(&api.url(), sync, MODEL);
+    assert_eq!(project.run()["added"], 3_000);
+    assert_eq!(api.asked(), ["GET /export", "GET /export?after=c1"]);
+}
+
+#[test]
+fn each_list_of_an_answer_fills_its_table() {
+    let both = |people: usize, firms: usize| {
+        let of = |name: &str, count: usize| {
+            (0..count).map(|id| format!("<{name}><id>{id}</id></{name}>")).collect::<String>()
+        };
+        format!("<all><people>{}</people><firms>{}</firms></all>", of("person", people), of("firm", firms))
+    };
+    let body = both(1_500, 1_300);
+    let api = Api::start(move |_| Reply::text("application/xml", &body));
+    let sync = "sync: items\nrequest: { get: /export }\nresponse: { format: { xml: { lists: [person, firm] } } }\noutputs:\n  \
+                - { model: Item, records: \"$.all.people.person[*]\" }\n  \
+                - { model: { model: Firm, table: firms, key: [id], columns: { id: { path: $.id, type: bigint } } }, records: \"$.all.firms.firm[*]\" }\n\
+                deletes: { absence: { guard: { max_fraction: 0.9 } } }\n";
+    let project = Project::simple(&api.url(), "", MODEL);
+    project.write("integrations/api/syncs/items.yaml", sync);
+    assert_eq!(project.run()["added"], 2_800);
+    let counts = |project: &Project| {
+        (project.number("SELECT count(*) FROM api.items_live"), project.number("SELECT count(*) FROM api.firms_live"))
+    };
+    assert_eq!(counts(&project), (1_500, 1_300));
+    let body = both(1_400, 1);
+    api.becomes(move |_| Reply::text("application/xml", &body));
+    assert_eq!(project.run_fails(4)["error"]["code"], "deletes_guarded");
+    let body = both(1_400, 1_200);
+    api.becomes(move |_| Reply::text("application/xml", &body));
+    let report = project.run();
+    assert_eq!((&report["deleted"], &report["unchanged"]), (&json!(200), &json!(2_600)), "{report}");
+}
+
+#[test]
+fn what_stands_alone_is_what_it_is_when_the_answer_is_read_whole() {
+    // the one list is of all records, and the other of one model: what is left when the stream ends is only of that
+    let others = "<person><id>1</id></person><person><id>2</id></person>";
+    let body = format!("<all><people>{others}</people><firms><firm><id>3</id></firm></firms></all>");
+    let api = Api::start(move |_| Reply::text("application/xml", &body));
+    let sync = |more: &str| {
+        format!(
+            "sync: items\nrequest: {{ get: /export }}\nresponse: {{ format: xml, records: \"$.all.people.person[*]\" }}\n{more}outputs:\n  \
+             - {{ model: Item }}\n  \
+             - {{ model: {{ model: Firm, table: firms, key: [id], columns: {{ id: {{ path: $.id, type: bigint }} }} }}, records: \"$.all.firms.firm[*]\" }}\n"
+        )
+    };
+    // a condition over the body has it read whole
+    for more in ["", "pagination: { page: { query: page, stop: { when: \"{{ response.body.all }}\" } } }\n"] {
+        let project = Project::simple(&api.url(), "", MODEL);
+        project.write("integrations/api/syncs/items.yaml", sync(more));
+        let report = project.headwater(&["run", "--json"]).report().remove(0);
+        assert_eq!((&report["added"], &report["quarantined"]), (&json!(2), &json!(1)), "{report}");
+    }
+}

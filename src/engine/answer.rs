@@ -170,13 +170,13 @@ impl Reader {
         matches!(self.list.pagination.kind, PageKind::Offset { .. } | PageKind::Page { .. })
     }
 
-    /// What stands at a path of an answer in JSON.
+    /// What stands at a path of an answer in JSON, as far as it is no more than an export may have parts, and one more.
     pub(super) fn values_at(&self, response: &Response, path: &Path) -> Result<Vec<serde_json::Value>, Error> {
         let body = parse(&response.body).map_err(|error| {
             let (request, problem) = (response.url.to_string(), error.to_string());
             Error::Decode { request: self.client.redact(&request), problem }
         })?;
-        Ok(select(path, &body).into_iter().map(Json::to_serde).collect())
+        Ok(select(path, &body).into_iter().take(limits::PARTS_MAX + 1).map(Json::to_serde).collect())
     }
 
     /// Hands out the body of an answer, unpacked and decoded.
@@ -543,10 +543,13 @@ pub(super) struct Records<'j, 'a> {
 }
 
 impl<'j, 'a> Records<'j, 'a> {
-    /// Those that each share has all of.
-    pub(super) fn all_of(all: Vec<&'j Json<'a>>, rows: &Rows) -> Self {
-        let shares = if let Rows::Models(shares) = rows { shares.len() } else { 0 };
-        Self { all, of_shares: (0..shares).map(|_| None).collect() }
+    /// Those of all, and of each share its own.
+    pub(super) fn of(all: Vec<&'j Json<'a>>, of_shares: Vec<Option<Vec<&'j Json<'a>>>>) -> Self {
+        Self { all, of_shares }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.all.is_empty() && self.of_shares.iter().flatten().all(Vec::is_empty)
     }
 }
 

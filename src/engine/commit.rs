@@ -112,6 +112,8 @@ pub(super) struct Commits<'t> {
     begun: Vec<(Arc<str>, Lane, ScanState)>,
     /// parts of which a page was left out
     short: HashSet<Arc<str>>,
+    /// those that lead deeper than the walk goes
+    too_deep: HashSet<Arc<str>>,
     /// of each of the sync's models
     batches: Vec<Vec<Batch>>,
     /// places that a walk has found
@@ -142,6 +144,7 @@ impl<'t> Commits<'t> {
             ends: Vec::new(),
             begun: Vec::new(),
             short: HashSet::new(),
+            too_deep: HashSet::new(),
             batches: task.plan.models().map(|_| Vec::new()).collect(),
             found: Vec::new(),
             to_tell: Found::default(),
@@ -390,8 +393,11 @@ impl<'t> Commits<'t> {
         self.to_tell.extend(&nodes);
         self.found.extend(nodes);
         if let (true, Some(walk)) = (too_deep, &plan.walk) {
+            // each of its pages can say so
+            if self.too_deep.insert(Arc::clone(partition)) {
+                report.skip(partition, &Error::TooDeep { max: walk.depth_max });
+            }
             scan.doubt("the walk did not go to its end");
-            report.skip(partition, &Error::TooDeep { max: walk.depth_max });
         }
         let up_to_now = |mark: Option<Mark>| mark.map(|mark| mark.not_after(now, plan.zone()));
         if !plan.outputs.is_empty() {
@@ -470,6 +476,7 @@ impl<'t> Commits<'t> {
         };
         for ended in self.ended.drain(..) {
             self.parts.remove(&ended);
+            self.too_deep.remove(&ended);
         }
         let batches = || group.filled.iter().flat_map(|filled| &filled.batches);
         let (filtered, nulled): (u64, u64) =

@@ -140,6 +140,14 @@ pub enum Error {
         /// how long it may take
         timeout: std::time::Duration,
     },
+    /// an export with more parts than there is room for
+    #[error("the answer tells of more than {max} parts of the result at `{path}`")]
+    TooManyParts {
+        /// where they stand
+        path: String,
+        /// parts
+        max: usize,
+    },
     /// an answer without some of the details that were asked for
     #[error("{request} did not tell of {lacks} of the {of} records that it was asked for")]
     DetailMissing {
@@ -374,6 +382,7 @@ impl Error {
             | Self::DetailMissing { .. }
             | Self::DetailTwice { .. }
             | Self::NoJob { .. }
+            | Self::TooManyParts { .. }
             | Self::Restless { .. }
             | Self::WindowTooFull { .. }
             | Self::Guarded { .. } => ErrorKind::Data,
@@ -467,6 +476,7 @@ impl Error {
             Self::NoJob { .. } => "no_job",
             Self::JobFailed { .. } => "job_failed",
             Self::JobTimeout { .. } => "job_timeout",
+            Self::TooManyParts { .. } => "too_many_parts",
             Self::WalkKey { .. } => "walk_key",
             Self::TooDeep { .. } => "walk_too_deep",
             Self::TooWide { .. } => "walk_too_wide",
@@ -537,6 +547,7 @@ impl Error {
             Self::Items { .. } => "an item is a text, a number, or a map with `key`".into(),
             Self::ItemKey { .. } => "check `key` of the `list`".into(),
             Self::NoJob { .. } => "check `job.id`: it is a path into the answer of `create`".into(),
+            Self::TooManyParts { .. } => "check the path under `job.download`; ask for larger parts, or for less at once".into(),
             Self::JobFailed { .. } => "the next run starts another one".into(),
             Self::JobTimeout { .. } => "the next run starts another one; `job.poll.timeout` says how long one may take".into(),
             Self::DetailTwice { .. } => "say `detail: { list: true }` if a record has several; check `detail.key` if not".into(),

@@ -1,14 +1,15 @@
 //! One list of a sync, page after page: its records, one window of them, what was deleted, all ids.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use minijinja::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::answer::{Mapped, Reader, Rows, Share};
+use super::answer::{Mapped, PageRows, Reader, Rows, Share};
 use super::commit::{Message, Next};
-use super::detail;
+use super::detail::{Bare, Completing, Stored};
 use super::fetch::{Fetched, Fetcher, Verdict};
 use super::gate::Gate;
 use super::render::{self, Variables};
@@ -77,18 +78,18 @@ impl Asked {
         Ok(Some(Self { request: masked, facts, step, mapped, left_out, piece }))
     }
 
-    /// The answer for a part of an export, by its number and how many there are; the scan moves over it.
+    /// The answer for a part of an export, by its number and how many there are; the scan moves over it. None = the window holds too much.
     pub(super) async fn part(
         fetcher: &Fetcher,
         reader: &Arc<Reader>,
         request: &Request,
         scan: &mut ScanState,
         (part, outlet): ((usize, usize), Option<&Outlet<'_>>),
-    ) -> Result<Self, Error> {
+    ) -> Result<Option<Self>, Error> {
         let sent = Self::send(fetcher, reader, request.clone(), (false, false), outlet).await?;
-        let (facts, mapped, left_out, piece) = sent.ok_or_else(unexplained)?;
+        let Some((facts, mapped, left_out, piece)) = sent.filter(|(facts, ..)| !facts.split) else { return Ok(None) };
         let step = scan.advance_part(&facts, part);
-        Ok(Self { request: None, facts, step, mapped, left_out, piece })
+        Ok(Some(Self { request: None, facts, step, mapped, left_out, piece }))
     }
 
     /// What stands for the answer where there is nothing to ask for: the end.
@@ -140,6 +141,9 @@ impl Asked {
     }
 }
 
+/// What becomes of records that get their details: the last rows of them, and whether others were sent.
+type Completed<'l> = dyn Future<Output = Result<(PageRows, bool), Error>> + Send + 'l;
+
 /// How reading a list ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ended {
@@ -180,11 +184,14 @@ pub(super) struct Lanes {
     pub(super) gate: Option<Arc<Gate>>,
     /// scans named so far
     named: u64,
+    /// the epoch of what the part remembers
+    pub(super) epoch: u64,
 }
 
 impl Lanes {
     pub(super) fn new(task: Arc<Task>, fetcher: Arc<Fetcher>, messages: mpsc::Sender<(Arc<str>, Message)>) -> Self {
-        Self { task, fetcher, messages, partition: Arc::new(Partition::whole()), gate: None, named: 0 }
+        let partition = Arc::new(Partition::whole());
+        Self { task, fetcher, messages, partition, gate: None, named: 0, epoch: 0 }
     }
 
     /// The same for another part of the sync.
@@ -206,7 +213,7 @@ impl Lanes {
     ) -> Result<Ended, Error> {
         let (mut may_begin_again, mut may_lose_token) = (true, true);
         loop {
-            let (place, pages) = (scan.position.clone(), scan.pages);
+            let (place, pages, job) = (scan.position.clone(), scan.pages, scan.job.clone().map(|job| job.id));
             let failed = match self.read_pages(lane, &mut scan, range).await {
                 Ok(Ended::Complete) => match self.finish(lane, &scan).await? {
                     Next::Closed => return Ok(Ended::Complete),
@@ -215,11 +222,19 @@ impl Lanes {
                         continue;
                     }
                 },
-                Ok(ended) => return Ok(ended),
+                Ok(ended) => {
+                    if ended == Ended::Split {
+                        self.cancel_left(scan.job.into_iter().collect()).await?;
+                    }
+                    return Ok(ended);
+                }
                 Err(error) => error,
             };
-            let refused = place != Position::Start
+            // what an earlier run left behind: a place, or an export whose files are gone by now
+            let goes_on = place != Position::Start || job.is_some();
+            let refused = goes_on
                 && scan.pages == pages
+                && scan.job.as_ref().map(|job| &job.id) == job.as_ref()
                 && matches!(failed, Error::Status { status: 400 | 404 | 410 | 422, .. });
             let (token, why) = match failed {
                 // a place that is not known any more may have belonged to a token that is not either
@@ -233,17 +248,27 @@ impl Lanes {
                 }
                 failed => return Err(failed),
             };
-            let id = if matches!(lane, Lane::Window(_)) { scan.id } else { self.new_id() };
-            let now = (self.task.clock)();
-            let fresh = match lane {
-                Lane::Main => first_scan(&self.task.plan, id, now, (scan.since.clone(), token)),
-                Lane::Window(_) | Lane::Feed | Lane::Sweep => ScanState::begin(id, now, scan.since.clone()),
-            };
-            scan = ScanState { whole: scan.whole, ..fresh };
             let restarted = Some(why.to_owned());
             (self.task.observer)(Some(&self.task.plan.id), Event::Started { resumed: false, restarted });
-            self.send(Message::BeginAgain(lane, Box::new(scan.clone()))).await?;
+            self.begin_again(lane, &mut scan, token).await?;
         }
+    }
+
+    /// The scan from its first page, asked for with this token, and without anything that it has seen.
+    pub(super) async fn begin_again(
+        &mut self,
+        lane: Lane,
+        scan: &mut ScanState,
+        token: Option<serde_json::Value>,
+    ) -> Result<(), Error> {
+        let id = if matches!(lane, Lane::Window(_)) { scan.id } else { self.new_id() };
+        let now = (self.task.clock)();
+        let fresh = match lane {
+            Lane::Main => first_scan(&self.task.plan, id, now, (scan.since.clone(), token)),
+            Lane::Window(_) | Lane::Feed | Lane::Sweep => ScanState::begin(id, now, scan.since.clone()),
+        };
+        *scan = ScanState { whole: scan.whole, ..fresh };
+        self.send(Message::BeginAgain(lane, Box::new(scan.clone()))).await
     }
 
     pub(super) async fn send(&self, message: Message) -> Result<(), Error> {
@@ -261,7 +286,7 @@ impl Lanes {
         answer.await.map_err(|_| unexplained())?
     }
 
-    async fn read_pages(&self, lane: Lane, scan: &mut ScanState, range: Option<&Range>) -> Result<Ended, Error> {
+    async fn read_pages(&mut self, lane: Lane, scan: &mut ScanState, range: Option<&Range>) -> Result<Ended, Error> {
         if scan.position == Position::End {
             return Ok(Ended::Complete);
         }
@@ -352,22 +377,67 @@ impl Lanes {
         if lane != Lane::Feed && lane != Lane::Sweep {
             (self.task.observer)(Some(&self.task.plan.id), Event::Page { records, total });
         }
-        let (mut mapped, done) = (fetched.mapped, fetched.step == Step::Done);
+        let Asked { mut mapped, step, left_out, mut piece, .. } = fetched;
         if !self.task.plan.details.is_empty() && matches!(lane, Lane::Main | Lane::Window(_)) {
             // what cannot be had of a record is a fault of this list, and not of what is committed
-            let rows = match mapped.await.map_err(|error| Error::Bug(error.to_string()))? {
-                Some(Ok(Mapped::Bare(bare))) => {
-                    // what a list of changes names has changed, however it names it
-                    let known = changes(&self.task.plan, lane, scan).is_none().then_some(&self.task.writer);
-                    detail::complete(&self.fetcher, reader, bare, known).await?
-                }
+            let bare = match mapped.await.map_err(|error| Error::Bug(error.to_string()))? {
+                Some(Ok(Mapped::Bare(bare))) => bare,
                 Some(Err(error)) => return Err(error),
                 Some(Ok(_)) | None => return Err(unexplained()),
             };
-            mapped = tokio::spawn(async move { Some(Ok(rows)) });
+            let (rows, begun) = self.complete((lane, scan), reader, bare, piece.begins).await?;
+            piece.begins &= !begun;
+            mapped = tokio::spawn(async move { Some(Ok(Mapped::Rows(rows))) });
         }
-        let (left_out, piece) = (fetched.left_out, fetched.piece);
-        Ok(Page { lane, mapped, after: scan.clone(), done, left_out, piece })
+        Ok(Page { lane, mapped, after: scan.clone(), done: step == Step::Done, left_out, piece })
+    }
+
+    /// Adds the details to records of a page, and sends rows of it while more of them come. Gives the last of these rows, and whether others
+    /// were sent.
+    pub(super) async fn complete(
+        &self,
+        (lane, scan): (Lane, &ScanState),
+        reader: &Arc<Reader>,
+        bare: Bare,
+        begins: bool,
+    ) -> Result<(PageRows, bool), Error> {
+        // what a list of changes names has changed, however it names it
+        let is_known = changes(&self.task.plan, lane, scan).is_none();
+        let stored = is_known.then_some(Stored { writer: &self.task.writer, epoch: self.epoch });
+        let mut completing = Completing::of(&self.fetcher, reader, bare, stored).await?;
+        let mut begun = false;
+        loop {
+            let rows = completing.next().await?;
+            if completing.is_done() {
+                return Ok((rows, begun));
+            }
+            self.send_piece((lane, scan), Mapped::Rows(rows), begins && !begun).await?;
+            begun = true;
+        }
+    }
+
+    /// The same for what is read while it comes: a detail is asked for as the answer is, and this has no name for itself.
+    pub(super) fn completed<'l>(
+        &'l self,
+        of: (Lane, &'l ScanState),
+        reader: &'l Arc<Reader>,
+        bare: Bare,
+        begins: bool,
+    ) -> Pin<Box<Completed<'l>>> {
+        Box::pin(self.complete(of, reader, bare, begins))
+    }
+
+    /// Sends rows of a page of which more come: the scan does not move by them.
+    pub(super) async fn send_piece(
+        &self,
+        (lane, scan): (Lane, &ScanState),
+        mapped: Mapped,
+        begins: bool,
+    ) -> Result<(), Error> {
+        let mapped = tokio::spawn(async move { Some(Ok(mapped)) });
+        let piece = Piece { begins, ends: false };
+        let page = Page { lane, mapped, after: scan.clone(), done: false, left_out: None, piece };
+        self.send(Message::Page(Box::new(page))).await
     }
 
     /// Reads window after window, several at once. One that fails does not keep the others from being read: only it is read again.

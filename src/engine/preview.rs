@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use super::answer::{Mapped, Reader};
+use super::answer::{Mapped, PageRows, Reader};
 use super::clock::system_clock;
-use super::detail;
+use super::detail::{Bare, Completing};
 use super::fanout::{Items, Origin, RowsOf};
 use super::fetch::{Fetched, Fetcher};
 use super::lane::{Partition, reader, unexplained};
@@ -114,18 +114,27 @@ pub async fn preview(
             None => true,
         };
         if let Some(mapped) = mapped {
-            let mapped = match mapped {
-                Mapped::Bare(bare) => detail::complete(&fetcher, &reader, bare, None).await?,
-                mapped => mapped,
-            };
+            // the rows of the first of several models
             match mapped {
-                // the rows of the first of several models
                 Mapped::Rows(rows) => preview.batches.extend(rows.batches.into_iter().next()),
-                Mapped::Keys(_) | Mapped::Items(_) | Mapped::Bare(_) => return Err(unexplained()),
+                Mapped::Bare(bare) => {
+                    let rows = with_details(&fetcher, &reader, bare).await?;
+                    preview.batches.extend(rows.into_iter().filter_map(|rows| rows.batches.into_iter().next()));
+                }
+                Mapped::Keys(_) | Mapped::Items(_) => return Err(unexplained()),
             }
         }
     }
     Ok(preview)
+}
+
+async fn with_details(fetcher: &Arc<Fetcher>, reader: &Arc<Reader>, bare: Bare) -> Result<Vec<PageRows>, Error> {
+    let mut completing = Completing::of(fetcher, reader, bare, None).await?;
+    let mut all = vec![completing.next().await?];
+    while !completing.is_done() {
+        all.push(completing.next().await?);
+    }
+    Ok(all)
 }
 
 /// What came of a request.

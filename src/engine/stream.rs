@@ -4,7 +4,7 @@
 //! run that ends in the middle reads the answer from its beginning again, and finds its rows as they were.
 
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::Path as Folder;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,12 +13,11 @@ use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::Error;
-use super::answer::{Mapped, Reader, Records, Rows};
-use super::commit::Message;
+use super::answer::{Mapped, Reader, Records, Rows, Share};
 use super::facts::Tail;
-use super::lane::{Lanes, Page, unexplained};
-use crate::plan::{CursorSource, Fact, PageKind, Template, limits};
-use crate::record::stream::{Scratch, Way};
+use super::lane::{Lanes, unexplained};
+use crate::plan::{CursorSource, Fact, PageKind, Path, Template, limits};
+use crate::record::stream::{Scratch, Way, spooled};
 use crate::record::{Json, StreamError, stream};
 use crate::remote::{self, Body, Request, Response};
 use crate::scan::{Lane, PageFacts, ScanState};
@@ -41,7 +40,7 @@ impl Piece {
 pub(super) struct Outlet<'l> {
     to: To<'l>,
     /// the folder for what must be on disk meanwhile
-    folder: Arc<Path>,
+    folder: Arc<Folder>,
     /// something of the answer was handed on
     begun: AtomicBool,
 }
@@ -73,7 +72,7 @@ impl<'l> Outlet<'l> {
     }
 
     /// One that takes the first records and no more.
-    pub(super) fn sample(folder: &Path) -> Self {
+    pub(super) fn sample(folder: &Folder) -> Self {
         Self { to: To::Sample(Mutex::default()), folder: folder.into(), begun: AtomicBool::new(false) }
     }
 
@@ -90,19 +89,18 @@ impl<'l> Outlet<'l> {
         Piece { begins: !self.begun.load(Ordering::Relaxed), ends: true }
     }
 
-    async fn take(&self, (mapped, records): Part) -> Result<(), Broken> {
+    async fn take(&self, reader: &Arc<Reader>, (mapped, records): Part) -> Result<(), Broken> {
         let begins = !self.begun.swap(true, Ordering::Relaxed);
         match &self.to {
             To::Lane { lanes, lane, before } => {
-                let page = Page {
-                    lane: *lane,
-                    mapped: tokio::spawn(async move { Some(Ok(mapped)) }),
-                    after: ScanState::clone(before),
-                    done: false,
-                    left_out: None,
-                    piece: Piece { begins, ends: false },
+                let (mapped, begun) = match mapped {
+                    Mapped::Bare(bare) => {
+                        let completed = lanes.completed((*lane, before), reader, bare, begins).await;
+                        completed.map(|(rows, begun)| (Mapped::Rows(rows), begun)).map_err(Broken::Other)?
+                    }
+                    mapped => (mapped, false),
                 };
-                lanes.send(Message::Page(Box::new(page))).await.map_err(Broken::Other)
+                lanes.send_piece((*lane, before), mapped, begins && !begun).await.map_err(Broken::Other)
             }
             To::Sample(_) if !begins => Err(Broken::Enough),
             To::Sample(first) => {
@@ -125,8 +123,11 @@ impl<'l> Outlet<'l> {
         let (hand, mut parts) = mpsc::channel(1);
         let (own, request, response) = (Arc::clone(reader), request.clone(), response.clone());
         let (folder, come) = (Arc::clone(&self.folder), Come { from: come, now: Bytes::new(), ended: false });
-        let reading =
-            tokio::task::spawn_blocking(move || own.read_stream(&request, (&response, accepted), come, &folder, &hand));
+        // details take their time, and places among the requests in flight: the answer is let go before the first of them is asked for
+        let keeps =
+            matches!((&self.to, &reader.rows), (To::Lane { .. }, Rows::Models(_))) && !reader.plan.details.is_empty();
+        let to = (folder, keeps, hand);
+        let reading = tokio::task::spawn_blocking(move || own.read_stream(&request, (&response, accepted), come, &to));
         let mut pump = pin!(async move {
             while let Some(piece) = body.next().await? {
                 if pieces.send(Some(piece)).await.is_err() {
@@ -142,7 +143,7 @@ impl<'l> Outlet<'l> {
             tokio::select! {
                 biased;
                 part = parts.recv() => match part {
-                    Some(part) => self.take(part).await?,
+                    Some(part) => self.take(reader, part).await?,
                     // it is read, or cannot be read
                     None => break,
                 },
@@ -161,38 +162,51 @@ impl Reader {
     /// How the records are found while an answer comes; none where only the whole answer tells what there is to know.
     pub(super) fn way(&self) -> Option<Way> {
         let plan = &self.plan;
-        let is_list = match &self.rows {
-            Rows::Models(shares) => shares.iter().all(|share| share.records.is_empty()),
-            Rows::Keys(_) => true,
-            Rows::Items(_) | Rows::Details => false,
+        let listed = &self.list.response.records;
+        let shares: &[Share] = match &self.rows {
+            Rows::Models(shares) => shares,
+            Rows::Keys(_) => &[],
+            Rows::Items(_) | Rows::Details => return None,
         };
-        let in_header = |fact: &Fact| matches!(fact, Fact::Header(_));
+        let of_shares = || shares.iter().map(|share| &share.records);
+        let way = Way::of(
+            &self.list.response.format,
+            &listed.iter().chain(of_shares().flatten()).cloned().collect::<Vec<_>>(),
+        )?;
+        // of several lists the last record is that of the last of them, wherever that stands
+        let is_one = listed.len() + of_shares().map(Vec::len).sum::<usize>() <= 1;
+        let told = |path: &Option<Path>| path.as_ref().is_none_or(|path| way.tells(path));
+        let fact = |fact: &Fact| match fact {
+            Fact::Header(_) => true,
+            Fact::Body(path) => way.tells(path),
+        };
         let tells = match &self.list.pagination.kind {
             PageKind::None | PageKind::Link { .. } => true,
-            PageKind::NextUrl { from } => in_header(from),
-            PageKind::Cursor { from, has_more: None, .. } => match from {
-                CursorSource::Fact(from) => in_header(from),
-                CursorSource::LastRecord(_) => true,
-            },
-            PageKind::Offset { total, has_more, .. } => total.is_none() && has_more.is_none(),
-            PageKind::Page { total_pages, total, has_more, .. } => {
-                total_pages.is_none() && total.is_none() && has_more.is_none()
+            PageKind::NextUrl { from } => fact(from),
+            PageKind::Cursor { from, has_more, .. } => {
+                told(has_more)
+                    && match from {
+                        CursorSource::Fact(from) => fact(from),
+                        CursorSource::LastRecord(_) => is_one,
+                    }
             }
-            PageKind::Cursor { .. } | PageKind::Relay { .. } => false,
+            PageKind::Offset { total, has_more, .. } => told(total) && told(has_more),
+            PageKind::Page { total_pages, total, has_more, .. } => told(total_pages) && told(total) && told(has_more),
+            PageKind::Relay { .. } => false,
         };
+        let expired = plan.token.as_ref().and_then(|token| token.expired.as_ref());
+        let has_token = told(&self.token) && expired.is_none_or(|(status, _)| *status >= 300);
         let split = plan.windows().and_then(|(_, window)| window.split.as_ref()).map(|(when, _)| when);
         let mut conditions = self.list.pagination.stop_when.iter().chain(split);
         let rules = plan.errors.iter().chain(&plan.connection.errors);
         let mut rules = rules.filter(|rule| rule.status.is_none_or(|status| status < 300));
-        let whole = !is_list
-            || !tells
-            || self.token.is_some()
-            || plan.walk.is_some()
-            || !plan.details.is_empty()
+        let whole = !tells
+            || !has_token
+            || self.stop_below.is_some() && !is_one
             || conditions.any(names_body)
             || rules
                 .any(|rule| rule.when.as_ref().is_none_or(names_body) || rule.wait.as_ref().is_some_and(names_body));
-        if whole { None } else { Way::of(&self.list.response.format, &self.list.response.records) }
+        (!whole).then_some(way)
     }
 
     /// Reads the records of a body, maps some at once and hands them on. Gives what the answer says about the next page. Runs on a blocking
@@ -202,20 +216,22 @@ impl Reader {
         request: &Request,
         (response, accepted): (&Response, bool),
         mut body: Come,
-        folder: &Path,
-        hand: &mpsc::Sender<Part>,
+        (folder, keeps, hand): &(Arc<Folder>, bool, mpsc::Sender<Part>),
     ) -> Result<PageFacts, Error> {
         let way = self.way().ok_or_else(unexplained)?;
-        let (mut tail, mut failed) = (Tail::default(), None);
+        let (mut tail, mut failed, mut ends) = (Tail::default(), None, Ends::default());
         let scratch = || {
             let place: Box<dyn Scratch> = Box::new(store::scratch(folder)?);
             Ok(place)
         };
-        let mut each = |records: &[Json<'_>]| {
-            let records: Vec<&Json<'_>> = records.iter().collect();
-            tail.add(self, &records);
-            let count = records.len() as u64;
-            match self.rows(&Records::all_of(records, &self.rows)) {
+        let mut each = |records: &[Json<'_>], places: &[usize]| {
+            if way.is_of_lines() {
+                ends.see(records);
+            }
+            let records = self.picked(&way, records, places);
+            tail.add(self, &records.all);
+            let count = records.all.len() as u64;
+            match self.rows(&records) {
                 Ok(mapped) => hand.blocking_send((mapped, count)).is_ok(),
                 Err(error) => {
                     failed = Some(error);
@@ -223,16 +239,22 @@ impl Reader {
                 }
             }
         };
-        let read = stream((&self.list.response.format, &way), &mut body, &scratch, &mut each);
+        let format = &self.list.response.format;
+        let read = match keeps {
+            false => stream((format, &way), &mut body, &scratch, &mut each),
+            true => {
+                spooled(&mut body, &scratch).and_then(|mut kept| stream((format, &way), &mut kept, &scratch, &mut each))
+            }
+        };
         if let Some(error) = failed {
             return Err(error);
         }
-        let rests = match read {
+        let mut rests = match read {
             Ok(rests) => rests,
             Err(StreamError::Decode { error, near }) => return Err(self.not_decodable(request, &near, &error)),
             Err(StreamError::Scratch(reason)) => {
-                let (doing, source) = ("keep an archive in", io::Error::other(reason));
-                return Err(store::Error::File { doing, path: folder.into(), source }.into());
+                let (doing, source) = ("keep an answer in", io::Error::other(reason));
+                return Err(store::Error::File { doing, path: folder.to_path_buf(), source }.into());
             }
             // whoever gives the bytes or takes the records has gone, and says why
             Err(StreamError::Broken | StreamError::Ended | StreamError::Encoding) => return Err(unexplained()),
@@ -240,13 +262,54 @@ impl Reader {
         for rest in &rests {
             let came = tail.records > 0;
             let records = self.records(request, (response, accepted), (rest, came))?;
-            if !records.all.is_empty() {
+            if !records.is_empty() {
                 tail.add(self, &records.all);
                 let count = records.all.len() as u64;
                 hand.blocking_send((self.rows(&records)?, count)).map_err(|_| unexplained())?;
             }
         }
-        self.facts(request, response, &Json::Null, &tail)
+        let body = match (way.is_of_lines(), rests.len()) {
+            (true, _) => Json::Array(ends.0),
+            (false, 1) => rests.remove(0),
+            (false, _) => Json::Array(rests),
+        };
+        self.facts(request, response, &body, &tail)
+    }
+
+    /// Those of some records to which the paths of the list lead, or those of its shares, in the order of the answer.
+    fn picked<'j, 'a>(&self, way: &Way, records: &'j [Json<'a>], places: &[usize]) -> Records<'j, 'a> {
+        let listed = &self.list.response.records;
+        let shares: &[Share] = if let Rows::Models(shares) = &self.rows { shares } else { &[] };
+        let places = places.iter().copied().chain(std::iter::repeat(0));
+        let placed: Vec<(&Json<'a>, usize)> = records.iter().zip(places).collect();
+        let of = |paths: &[Path]| -> Vec<&'j Json<'a>> {
+            let times = |(record, place): &(&'j Json<'a>, usize)| {
+                let leads = paths.iter().filter(|path| way.leads(path, record, *place)).count();
+                std::iter::repeat_n(*record, leads)
+            };
+            placed.iter().flat_map(times).collect()
+        };
+        let own: Vec<&[Path]> = shares.iter().map(|share| &share.records[..]).collect();
+        // with a path for each model there need be none for all of them
+        let all = if listed.is_empty() { of(&own.concat()) } else { of(listed) };
+        Records::of(all, own.into_iter().map(|own| (!own.is_empty()).then(|| of(own))).collect())
+    }
+}
+
+/// The first and the last line of a body: a fact can stand there.
+#[derive(Default)]
+struct Ends(Vec<Json<'static>>);
+
+impl Ends {
+    fn see(&mut self, records: &[Json<'_>]) {
+        let own = |record: &Json<'_>| Json::from(record.to_serde());
+        if self.0.is_empty() {
+            self.0.extend(records.first().map(own));
+            self.0.extend(records.get(1..).and_then(<[_]>::last).map(own));
+        } else if let Some(last) = records.last() {
+            self.0.truncate(1);
+            self.0.push(own(last));
+        }
     }
 }
 

@@ -192,6 +192,7 @@ impl Task {
 
     /// Reads the lists of a sync of one part, or of one partition.
     pub(super) async fn read_lists(&self, begin: Begin, mut lanes: Lanes) -> Result<Ended, Error> {
+        lanes.epoch = begin.checkpoint.epoch;
         lanes.cancel_left(begin.left.clone()).await?;
         let mut ended = self.read_feed(&begin, &mut lanes).await?;
         let Checkpoint { main, windows, .. } = &begin.checkpoint;

@@ -76,6 +76,12 @@ pub const REFRESH_LOCK_WAIT_MAX: Duration = Duration::from_secs(150);
 pub const CONNECT_WAIT_MAX: Duration = Duration::from_secs(15 * 60);
 /// Tokens that are made for one request because the API refuses those before: a new one may end before the request comes to its turn.
 pub const RENEWALS_MAX: u32 = 5;
+/// Parts of the result of one export.
+pub const PARTS_MAX: usize = 100_000;
+/// Bytes of answers with details that are held at once, before their records become rows; one record may have more.
+pub const DETAIL_BYTES_AT_ONCE: usize = 16 << 20;
+/// Signatures in the URLs of files that are still masked when newer ones have followed.
+pub const SIGNATURES_MASKED: usize = 64;
 /// Secret values of headers and parameters that stand in the YAML itself or are computed for a request, and that are still masked when newer
 /// ones have followed.
 pub const RENDERED_MASKED: usize = 16;

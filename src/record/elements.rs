@@ -1,7 +1,7 @@
 //! XML as JSON: a tree of elements, or the records out of it while it is read.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::io::{self, BufRead, Read};
 
@@ -68,6 +68,20 @@ impl Element {
     }
 }
 
+/// A way to records, and how far it is gone.
+struct Track<'f> {
+    /// names of the elements from the outermost down to a record's
+    names: &'f [String],
+    /// how many of the open elements are the first of these
+    open: usize,
+    /// the first record, until it is known that it does not stand alone
+    held: Option<Json<'static>>,
+    records: usize,
+}
+
+/// Records, and for each the number of the way to it.
+type Found = (Vec<Json<'static>>, Vec<usize>);
+
 /// The elements of one file.
 pub(super) struct Elements<'f, R> {
     reader: Reader<Feed<R>>,
@@ -75,32 +89,31 @@ pub(super) struct Elements<'f, R> {
     open: Vec<Element>,
     /// names that are always lists
     lists: &'f [String],
-    /// names of the elements from the outermost down to a record's; without any there are no records
-    path: &'f [String],
-    /// how many of the open elements stand on the path
-    on_path: usize,
-    /// how many of the path's elements have come
-    came: usize,
-    /// the first record, until it is known that it does not stand alone
-    held: Option<Json<'static>>,
-    records: usize,
+    /// the ways to the records; without any there are none
+    ways: Vec<Track<'f>>,
+    /// how many of the open elements stand on a way
+    on_way: usize,
+    /// a record is open
+    inside: bool,
+    /// those on the ways that have come, without those of records
+    came: HashSet<Vec<String>>,
     /// bytes around the records
     around: usize,
     ended: bool,
 }
 
 impl<'f, R: Read> Elements<'f, R> {
-    /// Of a file in which the records are the elements at the end of `path`.
-    pub(super) fn new(file: R, lists: &'f [String], path: &'f [String]) -> Self {
+    /// Of a file in which the records are the elements at the ends of `ways`, of which none leads through the end of another.
+    pub(super) fn new(file: R, lists: &'f [String], ways: &'f [Vec<String>]) -> Self {
+        let way = |names: &'f Vec<String>| Track { names, open: 0, held: None, records: 0 };
         Self {
             reader: Reader::from_reader(Feed::new(file)),
             open: vec![Element::default()],
             lists,
-            path,
-            on_path: 0,
-            came: 0,
-            held: None,
-            records: 0,
+            ways: ways.iter().map(way).collect(),
+            on_way: 0,
+            inside: false,
+            came: HashSet::new(),
             around: 0,
             ended: false,
         }
@@ -110,22 +123,22 @@ impl<'f, R: Read> Elements<'f, R> {
     ///
     /// # Errors
     /// It is no XML, it ends in the middle, it holds more than there is room for, or the stream breaks.
-    pub(super) fn next(&mut self) -> Result<Option<Vec<Json<'static>>>, StreamError> {
+    pub(super) fn next(&mut self) -> Result<Option<Found>, StreamError> {
         if self.ended {
             return Ok(None);
         }
-        let (mut records, mut event, begin) = (Vec::new(), Vec::new(), self.reader.get_ref().offset);
+        let (mut found, mut event, begin) = (Found::default(), Vec::new(), self.reader.get_ref().offset);
         let full = |records: &[Json<'_>], at: usize| {
             records.len() >= limits::STREAM_RECORDS_AT_ONCE || at - begin >= limits::STREAM_BYTES_AT_ONCE
         };
-        while !self.ended && !full(&records, self.reader.get_ref().offset) {
+        while !self.ended && !full(&found.0, self.reader.get_ref().offset) {
             let (before, line) = (self.reader.get_ref().offset, self.reader.get_ref().lines + 1);
-            let outside = self.on_path < self.path.len() || self.path.is_empty();
+            let outside = !self.inside;
             if outside {
                 self.reader.get_mut().allowed = limits::RECORD_TEXT_BYTES_MAX;
             }
             event.clear();
-            self.step(&mut event, &mut records).map_err(|fault| fault.told((line, before), &event))?;
+            self.step(&mut event, &mut found).map_err(|fault| fault.told((line, before), &event))?;
             if outside {
                 self.around += self.reader.get_ref().offset - before;
                 if self.around > limits::RESPONSE_BYTES_MAX {
@@ -136,7 +149,7 @@ impl<'f, R: Read> Elements<'f, R> {
                 }
             }
         }
-        Ok(Some(records))
+        Ok(Some(found))
     }
 
     /// What the file is without the records, when all are read.
@@ -154,7 +167,7 @@ impl<'f, R: Read> Elements<'f, R> {
         Ok(Json::Object(top.members))
     }
 
-    fn step(&mut self, event: &mut Vec<u8>, records: &mut Vec<Json<'static>>) -> Result<(), Fault> {
+    fn step(&mut self, event: &mut Vec<u8>, found: &mut Found) -> Result<(), Fault> {
         match self.reader.read_event_into(event)? {
             Event::Start(start) => {
                 if self.open.len() > limits::JSON_DEPTH_MAX {
@@ -166,9 +179,9 @@ impl<'f, R: Read> Elements<'f, R> {
             Event::Empty(start) => {
                 let element = element(&start)?;
                 self.opened(element)?;
-                self.closed(records);
+                self.closed(found);
             }
-            Event::End(_) => self.closed(records),
+            Event::End(_) => self.closed(found),
             Event::Text(text) => {
                 let text = text.decode()?;
                 self.open.last_mut().into_iter().for_each(|element| element.text.push_str(&text));
@@ -202,50 +215,69 @@ impl<'f, R: Read> Elements<'f, R> {
 
     fn opened(&mut self, element: Element) -> Result<(), Fault> {
         let depth = self.open.len() - 1;
-        if depth == self.on_path && self.path.get(depth).is_some_and(|name| *name == element.name) {
-            self.on_path += 1;
-            if self.on_path < self.path.len() {
-                if self.came >= self.on_path {
+        if depth == self.on_way {
+            let is_on = |way: &Track<'_>| way.open == depth && way.names.get(depth) == Some(&element.name);
+            let (mut goes_on, mut arrives) = (false, false);
+            for way in self.ways.iter_mut().filter(|way| is_on(way)) {
+                way.open += 1;
+                goes_on = true;
+                arrives |= way.open == way.names.len();
+            }
+            if goes_on {
+                self.on_way += 1;
+                self.inside = arrives;
+            }
+            if arrives {
+                self.reader.get_mut().allowed = limits::RECORD_TEXT_BYTES_MAX;
+            } else if goes_on {
+                let names = self.open.iter().skip(1).chain([&element]).map(|element| element.name.clone());
+                if !self.came.insert(names.collect()) {
                     let text = format!("`{}` stands twice, and the way to the records leads through it", element.name);
                     return Err(Fault::Xml(text));
                 }
-                self.came = self.on_path;
-            } else {
-                self.reader.get_mut().allowed = limits::RECORD_TEXT_BYTES_MAX;
             }
         }
         self.open.push(element);
         Ok(())
     }
 
-    fn closed(&mut self, records: &mut Vec<Json<'static>>) {
+    fn closed(&mut self, found: &mut Found) {
         let Some(mut inner) = self.open.pop() else { return };
         let depth = self.open.len();
         let Some(outer) = self.open.last_mut() else { return };
-        if depth != self.on_path {
+        if depth != self.on_way {
             return outer.put(std::mem::take(&mut inner.name), inner.value(), self.lists);
         }
-        self.on_path -= 1;
+        self.on_way -= 1;
         let name = std::mem::take(&mut inner.name);
-        if depth < self.path.len() {
-            // one record alone is no list, and stands where it would without a way to it
-            if let (Some(alone), Some(of)) = (self.held.take(), self.path.last()) {
+        let mut arrived = None;
+        for (at, way) in self.ways.iter_mut().enumerate().filter(|(_, way)| way.open == depth) {
+            way.open -= 1;
+            if way.names.len() == depth {
+                arrived = Some((at, way));
+            } else if way.names.len() == depth + 1
+                && let (Some(alone), Some(of)) = (way.held.take(), way.names.last())
+            {
+                // one record alone is no list, and stands where it would without a way to it
                 inner.add(of.clone(), alone);
             }
-            return outer.put(name, inner.value(), self.lists);
         }
-        self.records += 1;
-        match self.records {
-            1 if !self.lists.contains(&name) => return self.held = Some(inner.value()),
+        let Some((at, way)) = arrived else { return outer.put(name, inner.value(), self.lists) };
+        self.inside = false;
+        way.records += 1;
+        match way.records {
+            1 if !self.lists.contains(&name) => return way.held = Some(inner.value()),
             1 => outer.add(name, Json::Array(Vec::new())),
             _ => {
-                if let Some(first) = self.held.take() {
+                if let Some(first) = way.held.take() {
                     outer.add(name, Json::Array(Vec::new()));
-                    records.push(first);
+                    found.0.push(first);
+                    found.1.push(at);
                 }
             }
         }
-        records.push(inner.value());
+        found.0.push(inner.value());
+        found.1.push(at);
     }
 }
 

@@ -281,9 +281,11 @@ impl Mapper {
         let gone = Self { is_gone: true, ..self.clone() };
         for (record, hash, presence) in records {
             let mapper = if *presence == Presence::Gone { &gone } else { self };
+            let rejected = page.rejected_items();
             mapper.record(record, (context, &[]), &places, &mut page)?;
-            // one without its details asks for them again
-            listed.resize(page.rows(), (*presence == Presence::Whole).then_some(*hash));
+            // one without its details asks for them again, and so does one whose items did not fit
+            let is_whole = *presence == Presence::Whole && page.rejected_items() == rejected;
+            listed.resize(page.rows(), is_whole.then_some(*hash));
         }
         Ok(Batch { listed: Some(listed), ..page.finish() })
     }

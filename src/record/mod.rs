@@ -37,6 +37,6 @@ pub use json::Json;
 pub use keys::KeyReader;
 pub use map::{MapError, Mapper, MarkReader, Presence, Standing};
 pub use raw::Raw;
-pub use select::{first, matches, select};
+pub use select::{first, matches, picks, picks_items, select};
 pub use stream::{StreamError, stream};
 pub use unpack::unpack;

@@ -98,6 +98,11 @@ impl<'m> Page<'m> {
         self.fates.len()
     }
 
+    /// Items of nested lists that did not fit so far.
+    pub(super) fn rejected_items(&self) -> usize {
+        self.children.iter().map(|(items, _)| items.quarantined.len() + items.rejected_items()).sum()
+    }
+
     /// Adds the row of a record.
     pub(super) fn push(
         &mut self,

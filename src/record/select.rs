@@ -42,6 +42,16 @@ pub fn matches(predicate: &Predicate, record: &Json<'_>, context: &Value) -> Res
     Scope::new(record, context).matches(predicate)
 }
 
+/// Whether it can be told of each item of a list alone that the path leads to it: `$[*]`, and a filter that does not name the list.
+pub fn picks_items(path: &Path) -> bool {
+    filter(path).is_some() || matches!(path.form(), PathForm::Plain { steps, each: true } if steps.is_empty())
+}
+
+/// Whether such a path leads to this item of a list.
+pub fn picks(path: &Path, item: &Json<'_>) -> bool {
+    filter(path).is_none_or(|filter| holds(filter, item, item))
+}
+
 /// A record with the variables that templates over it see. The record is made a template value once, when the first template asks.
 pub(super) struct Scope<'j> {
     record: &'j Json<'j>,

@@ -10,6 +10,7 @@ use super::chunks::{Chunks, Cut};
 use super::decode::{DecodeError, DecodeErrorKind, parse};
 use super::elements::Elements;
 use super::json::Json;
+use super::select::{picks, picks_items};
 use super::separated::{Form, Separated, row};
 use super::unpack::{broken, is_gzip, is_zip};
 use crate::plan::{Format, Path, PathForm, Step, limits};
@@ -83,37 +84,77 @@ impl StreamError {
 }
 
 /// How the records of answers are found while they come.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Way {
-    /// of XML, the names of the elements down to a record's
-    elements: Vec<String>,
+    /// the paths that lead to them
+    paths: Vec<Path>,
+    /// of XML, for each path the names of the elements down to a record's
+    elements: Vec<Vec<String>>,
 }
 
 impl Way {
     /// Where records stand at these paths of answers in this format; none where only the whole answer tells.
     pub fn of(format: &Format, records: &[Path]) -> Option<Self> {
-        let [path] = records else { return None };
-        let PathForm::Plain { steps, each: true } = path.form() else { return None };
-        match format {
-            Format::Ndjson | Format::Csv { .. } => steps.is_empty().then(|| Self { elements: Vec::new() }),
-            Format::Xml { lists } => {
-                let name = |step: &Step| match step {
-                    Step::Member(name) if !name.starts_with(['@', '#']) => Some(name.clone()),
-                    Step::Member(_) | Step::Index(_) => None,
-                };
-                let elements: Vec<String> = steps.iter().map(name).collect::<Option<_>>()?;
-                let (_, above) = elements.split_last()?;
-                // the outermost element alone is no list, and a list has no members
-                (!above.is_empty() && !above.iter().any(|name| lists.contains(name))).then_some(Self { elements })
+        let mut paths: Vec<Path> = Vec::with_capacity(records.len());
+        for path in records {
+            if !paths.iter().any(|known| known.text() == path.text()) {
+                paths.push(path.clone());
             }
-            Format::Json | Format::Text => None,
+        }
+        let elements = match format {
+            Format::Ndjson | Format::Csv { .. } => paths.iter().all(picks_items).then(Vec::new)?,
+            Format::Xml { lists } => paths.iter().map(|path| names(path, lists)).collect::<Option<Vec<_>>>()?,
+            Format::Json | Format::Text => return None,
+        };
+        // what stands in a record is none
+        let stands_in = |one: &Vec<String>| elements.iter().filter(|other| other.starts_with(one)).count() > 1;
+        (!paths.is_empty() && !elements.iter().any(stands_in)).then_some(Self { paths, elements })
+    }
+
+    /// Whether what stands at a path of the answer can be told without its records, or of the first or last of them.
+    pub fn tells(&self, path: &Path) -> bool {
+        let PathForm::Plain { steps, each: false } = path.form() else { return false };
+        if self.elements.is_empty() {
+            return matches!(steps.first(), Some(Step::Index(0 | -1)));
+        }
+        let goes = |step: &Step, name: &String| matches!(step, Step::Member(step) if step == name);
+        let parts = |names: &Vec<String>| steps.iter().zip(names).any(|(step, name)| !goes(step, name));
+        self.elements.iter().all(parts)
+    }
+
+    /// Whether records are told apart by what they are, and not by where they stand.
+    pub fn is_of_lines(&self) -> bool {
+        self.elements.is_empty()
+    }
+
+    /// Whether one of the paths leads to a record, of which it is known where it stands.
+    pub fn leads(&self, path: &Path, record: &Json<'_>, place: usize) -> bool {
+        match self.is_of_lines() {
+            true => picks(path, record),
+            false => self.paths.get(place).is_some_and(|of| of.text() == path.text()),
         }
     }
 }
 
-/// Reads all records of a body, some at once, which `each` takes; false from it ends the reading. Gives what each file is without its
-/// records: of XML what stands around them, and the one record that stands alone under a name that is not always a list; of the other
-/// formats an empty list.
+/// The names of the elements down to a record's.
+fn names(path: &Path, lists: &[String]) -> Option<Vec<String>> {
+    let PathForm::Plain { steps, each: true } = path.form() else { return None };
+    let name = |step: &Step| match step {
+        Step::Member(name) if !name.starts_with(['@', '#']) => Some(name.clone()),
+        Step::Member(_) | Step::Index(_) => None,
+    };
+    let elements: Vec<String> = steps.iter().map(name).collect::<Option<_>>()?;
+    let (_, above) = elements.split_last()?;
+    // the outermost element alone is no list, and a list has no members
+    (!above.is_empty() && !above.iter().any(|name| lists.contains(name))).then_some(elements)
+}
+
+/// What takes some records, each with the number of the path at which it stands (of lines there are no such numbers); false from it ends the
+/// reading.
+pub type Each<'e> = dyn FnMut(&[Json<'_>], &[usize]) -> bool + 'e;
+
+/// Reads all records of a body, some at once, which `each` takes. Gives what each file is without its records: of XML what stands around them,
+/// and the one record that stands alone under a name that is not always a list; of the other formats an empty list.
 ///
 /// # Errors
 /// See [`StreamError`].
@@ -121,7 +162,7 @@ pub fn stream(
     (format, way): (&Format, &Way),
     body: &mut dyn Read,
     scratch: &NewScratch<'_>,
-    each: &mut dyn FnMut(&[Json<'_>]) -> bool,
+    each: &mut Each<'_>,
 ) -> Result<Vec<Json<'static>>, StreamError> {
     let mut rests = Vec::new();
     let (left, files) = (Cell::new(limits::STREAM_BYTES_MAX), Cell::new(limits::ARCHIVE_FILES_MAX));
@@ -143,7 +184,7 @@ pub fn stream(
     Ok(rests)
 }
 
-fn lines(file: &mut dyn Read, each: &mut dyn FnMut(&[Json<'_>]) -> bool) -> Result<(), StreamError> {
+fn lines(file: &mut dyn Read, each: &mut Each<'_>) -> Result<(), StreamError> {
     let mut chunks = Chunks::new(file, Cut::Lines);
     let (mut nth, mut offset) = (0, 0);
     while let Some(piece) = chunks.next()? {
@@ -161,18 +202,18 @@ fn lines(file: &mut dyn Read, each: &mut dyn FnMut(&[Json<'_>]) -> bool) -> Resu
             }
             offset += line.len() + 1;
         }
-        if !records.is_empty() && !each(&records) {
+        if !records.is_empty() && !each(&records, &[]) {
             return Err(StreamError::Ended);
         }
     }
     Ok(())
 }
 
-fn rows(file: &mut dyn Read, form: Form<'_>, each: &mut dyn FnMut(&[Json<'_>]) -> bool) -> Result<(), StreamError> {
+fn rows(file: &mut dyn Read, form: Form<'_>, each: &mut Each<'_>) -> Result<(), StreamError> {
     let (mut table, mut rows) = (Separated::new(file, form), Vec::<StringRecord>::new());
     while table.next(&mut rows)? {
         let records: Vec<Json<'_>> = rows.iter().map(|one| row(table.names(), one)).collect();
-        if !records.is_empty() && !each(&records) {
+        if !records.is_empty() && !each(&records, &[]) {
             return Err(StreamError::Ended);
         }
     }
@@ -183,13 +224,12 @@ fn elements(
     file: &mut dyn Read,
     lists: &[String],
     way: &Way,
-    each: &mut dyn FnMut(&[Json<'_>]) -> bool,
+    each: &mut Each<'_>,
 ) -> Result<Json<'static>, StreamError> {
     let mut elements = Elements::new(file, lists, &way.elements);
     loop {
-        let records = elements.next()?;
-        let Some(records) = records else { return elements.rest() };
-        if !records.is_empty() && !each(&records) {
+        let Some((records, places)) = elements.next()? else { return elements.rest() };
+        if !records.is_empty() && !each(&records, &places) {
             return Err(StreamError::Ended);
         }
     }
@@ -227,7 +267,8 @@ impl Unpacking<'_> {
             return file(&mut from);
         }
         let fault = |error: io::Error| StreamError::of(&error);
-        let mut archive = Archive::open(self.spool(&mut from).map_err(fault)?).map_err(fault)?;
+        let mut archive =
+            Archive::open(spool(&mut from, self.scratch, "the body is a zip").map_err(fault)?).map_err(fault)?;
         while let Some(one) = archive.next_file().map_err(fault)? {
             let left = self.files.get().checked_sub(1).ok_or_else(|| {
                 StreamError::of(&io::Error::other(format!("it has more than {} files", limits::ARCHIVE_FILES_MAX)))
@@ -237,29 +278,37 @@ impl Unpacking<'_> {
         }
         Ok(())
     }
+}
 
-    /// What comes, on disk.
-    fn spool(&self, from: &mut dyn Read) -> io::Result<Box<dyn Scratch>> {
-        let no_room = |error: io::Error| io::Error::other(Stop::Scratch(error.to_string()));
-        let mut place = (self.scratch)().map_err(no_room)?;
-        let mut piece = vec![0; 64 << 10];
-        let mut kept = 0;
-        loop {
-            let read = match from.read(&mut piece) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                read => read?,
-            };
-            if read == 0 {
-                place.seek(SeekFrom::Start(0)).map_err(no_room)?;
-                return Ok(place);
-            }
-            kept += read as u64;
-            if kept > limits::SPOOL_BYTES_MAX {
-                let text = format!("the body is a zip of more than {} GiB", limits::SPOOL_BYTES_MAX >> 30);
-                return Err(io::Error::other(Stop::TooLarge(text)));
-            }
-            place.write_all(piece.get(..read).unwrap_or_default()).map_err(no_room)?;
+/// A body on disk, from its beginning: who takes its records needs more time than it has to come.
+///
+/// # Errors
+/// The stream breaks, there is no room, or it is more than [`limits::SPOOL_BYTES_MAX`].
+pub fn spooled(body: &mut dyn Read, scratch: &NewScratch<'_>) -> Result<Box<dyn Scratch>, StreamError> {
+    spool(&mut Wire(body), scratch, "the body is one").map_err(|error| StreamError::of(&error))
+}
+
+/// What comes, on disk.
+fn spool(from: &mut dyn Read, scratch: &NewScratch<'_>, what: &str) -> io::Result<Box<dyn Scratch>> {
+    let no_room = |error: io::Error| io::Error::other(Stop::Scratch(error.to_string()));
+    let mut place = scratch().map_err(no_room)?;
+    let mut piece = vec![0; 64 << 10];
+    let mut kept = 0;
+    loop {
+        let read = match from.read(&mut piece) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        if read == 0 {
+            place.seek(SeekFrom::Start(0)).map_err(no_room)?;
+            return Ok(place);
         }
+        kept += read as u64;
+        if kept > limits::SPOOL_BYTES_MAX {
+            let text = format!("{what} of more than {} GiB", limits::SPOOL_BYTES_MAX >> 30);
+            return Err(io::Error::other(Stop::TooLarge(text)));
+        }
+        place.write_all(piece.get(..read).unwrap_or_default()).map_err(no_room)?;
     }
 }
 

@@ -52,7 +52,7 @@ fn way(format: &Format) -> Way {
 /// All records, those that stand in what is left of a file last; and how many came at once at most.
 fn read_with(format: &Format, mut body: Pieces<'_>) -> Result<(Vec<Value>, usize), StreamError> {
     let (mut all, mut most) = (Vec::new(), 0);
-    let rests = stream((format, &way(format)), &mut body, &scratch, &mut |records| {
+    let rests = stream((format, &way(format)), &mut body, &scratch, &mut |records, _| {
         most = most.max(records.len());
         all.extend(records.iter().map(Json::to_serde));
         true
@@ -185,10 +185,10 @@ fn one_record_alone_is_what_it_is_when_the_body_is_read_whole() {
 }
 
 #[test]
-fn a_way_is_there_only_where_the_records_are_the_plain_list() {
+fn a_way_is_there_only_where_records_are_known_one_by_one() {
     let ways = |format: &Format, path: &str| Way::of(format, &[Path::parse(path).unwrap()]).is_some();
     assert!(ways(&Format::Ndjson, "$[*]") && ways(&csv(), "$[*]") && ways(&xml(&["entry"]), "$.a.b.entry[*]"));
-    for other in ["$", "$[0]", "$[*].items[*]", "$[?@.a]", "$..a"] {
+    for other in ["$", "$[0]", "$[*].items[*]", "$[1:]", "$..a"] {
         assert!(!ways(&Format::Ndjson, other), "{other}");
     }
     for other in ["$.feed[*]", "$[*]", "$.feed.entry", "$.feed[0].entry[*]", "$.feed['@x'][*]", "$.*.entry[*]"] {
@@ -197,7 +197,7 @@ fn a_way_is_there_only_where_the_records_are_the_plain_list() {
     assert!(!ways(&xml(&["feed"]), "$.feed.entry[*]") && !ways(&Format::Json, "$[*]") && !ways(&Format::Text, "$[*]"));
     let twice = b"<feed><list><entry/><entry/></list><list><entry/></list></feed>";
     let way = Way::of(&xml(&[]), &[Path::parse("$.feed.list.entry[*]").unwrap()]).unwrap();
-    let found = stream((&xml(&[]), &way), &mut twice.as_slice(), &scratch, &mut |_| true);
+    let found = stream((&xml(&[]), &way), &mut twice.as_slice(), &scratch, &mut |_, _| true);
     assert!(
         matches!(&found, Err(StreamError::Decode { error, .. }) if error.to_string().contains("`list` stands twice"))
     );
@@ -217,7 +217,7 @@ fn a_record_without_end_is_an_error_in_bounded_memory() {
         (xml(&[]), "<feed a='"),
     ] {
         let mut body = endless(head, b'x');
-        let read = stream((&format, &way(&format)), &mut body, &scratch, &mut |_| true);
+        let read = stream((&format, &way(&format)), &mut body, &scratch, &mut |_, _| true);
         let Err(StreamError::Decode { error, .. }) = read else { panic!("{head}: {read:?}") };
         assert!(error.to_string().contains("16 MiB"), "{head}: {error}");
         let left = body.into_inner().1.limit();
@@ -246,14 +246,14 @@ fn lines_and_places_of_faults_are_those_of_the_whole() {
 fn whoever_takes_the_records_can_have_enough() {
     let body = "1\n".repeat(10 * limits::STREAM_RECORDS_AT_ONCE);
     let mut times = 0;
-    let read = stream((&Format::Ndjson, &way(&Format::Ndjson)), &mut body.as_bytes(), &scratch, &mut |_| {
+    let read = stream((&Format::Ndjson, &way(&Format::Ndjson)), &mut body.as_bytes(), &scratch, &mut |_, _| {
         times += 1;
         times < 2
     });
     assert!(matches!(read, Err(StreamError::Ended)) && times == 2);
     let full = || Err(io::Error::other("the disk is full"));
     let packed = zip(&[("a", b"1")]);
-    let read = stream((&Format::Ndjson, &way(&Format::Ndjson)), &mut packed.as_slice(), &full, &mut |_| true);
+    let read = stream((&Format::Ndjson, &way(&Format::Ndjson)), &mut packed.as_slice(), &full, &mut |_, _| true);
     assert!(matches!(read, Err(StreamError::Scratch(reason)) if reason == "the disk is full"));
 }
 
@@ -344,4 +344,89 @@ fn bodies_are_read_as_they_are_without_a_way() {
     assert_eq!(decode_with(&Format::Ndjson, &files, |json| json.map(|json| json.to_serde())).ok(), Some(json!([1, 2])));
     assert_eq!(read(&Format::Ndjson, b"\xef\xbb\xbf1\n2"), Ok(vec![json!(1), json!(2)]));
     assert_eq!(read(&csv(), b"\xef\xbb\xbfid\n2\n"), Ok(vec![json!({ "id": "2" })]));
+}
+
+#[test]
+fn records_of_several_lists_come_in_the_order_of_the_answer_however_it_is_cut() {
+    let format = xml(&["firm"]);
+    let paths =
+        ["$.all.people.person[*]", "$.all.firms.firm[*]", "$.all.note[*]"].map(|text| Path::parse(text).unwrap());
+    let way = Way::of(&format, &paths).expect("a way");
+    for people in [0, 1, 2, 1_500] {
+        let persons: String =
+            (0..people).map(|id| format!("<person>{id}<note>inside</note></person><note>{id}</note>")).collect();
+        // what is named like a record and stands elsewhere is none
+        let body = format!(
+            "<all><person>no</person><people>{persons}</people><note>a</note><firms><firm>f</firm></firms><note>b</note></all>"
+        );
+        let whole = decode_with(&format, &unpack(body.as_bytes()).unwrap(), |json| json.unwrap().to_serde());
+        let whole = Json::from(whole);
+        let mut first = None;
+        for sizes in [vec![1], vec![7, 1, 3], vec![64 << 10]] {
+            let mut body = Pieces { body: body.as_bytes(), sizes, turn: 0, breaks: false };
+            let mut came = Vec::new();
+            let rests = stream((&format, &way), &mut body, &scratch, &mut |records, places| {
+                came.extend(records.iter().map(Json::to_serde).zip(places.iter().copied()));
+                true
+            });
+            let rests: Vec<Value> = rests.unwrap().iter().map(Json::to_serde).collect();
+            let (came, rests) = match &first {
+                None => first.insert((came, rests)),
+                Some(first) => {
+                    assert_eq!(&(came, rests), first);
+                    first
+                }
+            };
+            for (place, path) in paths.iter().enumerate() {
+                let of: Vec<Value> =
+                    came.iter().filter(|(_, of)| *of == place).map(|(value, _)| value.clone()).collect();
+                let rest = Json::from(rests[0].clone());
+                let all: Vec<Value> =
+                    of.into_iter().chain(select(path, &rest).into_iter().map(Json::to_serde)).collect();
+                let expected: Vec<Value> = select(path, &whole).into_iter().map(Json::to_serde).collect();
+                assert_eq!(all, expected, "{}, {people}", path.text());
+            }
+        }
+    }
+}
+
+#[test]
+fn what_can_be_told_while_an_answer_comes() {
+    let of = |format: &Format, paths: &[&str]| {
+        Way::of(format, &paths.iter().map(|text| Path::parse(text).unwrap()).collect::<Vec<_>>())
+    };
+    let elements = xml(&["list"]);
+    for (format, paths, is_way) in [
+        (&Format::Ndjson, vec!["$[*]"], true),
+        (&Format::Ndjson, vec!["$[?@.kind == 'a']", "$[?@.kind == 'b']"], true),
+        (&Format::Ndjson, vec!["$[?@.kind == $[0].kind]"], false),
+        (&Format::Ndjson, vec!["$[*].items[*]"], false),
+        (&Format::Ndjson, vec!["$[1:]"], false),
+        (&Format::Json, vec!["$[*]"], false),
+        (&elements, vec!["$.a.b[*]", "$.a.c.d[*]", "$.a.b[*]"], true),
+        (&elements, vec!["$.a.b[*]", "$.a.b.c[*]"], false),
+        (&elements, vec!["$.a.list.c[*]"], false),
+        (&elements, vec!["$.a[*]"], false),
+        (&elements, vec![], false),
+    ] {
+        assert_eq!(of(format, &paths).is_some(), is_way, "{paths:?}");
+    }
+    let (lines, entries) =
+        (of(&Format::Ndjson, &["$[*]"]).unwrap(), of(&elements, &["$.a.b[*]", "$.a.c.d[*]"]).unwrap());
+    for (way, path, is_told) in [
+        (&lines, "$[-1].token", true),
+        (&lines, "$[0].total", true),
+        (&lines, "$[1].token", false),
+        (&lines, "$[*].token", false),
+        (&lines, "$.token", false),
+        (&entries, "$.a.token", true),
+        (&entries, "$.a['@next']", true),
+        (&entries, "$.a.c.total", true),
+        (&entries, "$.a.links[-1]['@href']", true),
+        (&entries, "$.a.c", false),
+        (&entries, "$.a.b[0].id", false),
+        (&entries, "$..token", false),
+    ] {
+        assert_eq!(way.tells(&Path::parse(path).unwrap()), is_told, "{path}");
+    }
 }

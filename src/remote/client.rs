@@ -177,7 +177,7 @@ impl Client {
     /// Takes note of a text that is a secret, such as the signature in the URL of a file: it is masked from now on.
     pub fn learn(&self, text: &str) {
         if text.len() >= limits::SIGNATURE_CHARS_MIN {
-            self.0.identity.session().learn(text);
+            self.0.identity.session().learn_signature(text);
         }
     }
 
@@ -349,16 +349,22 @@ impl Client {
         let identity = &self.0.identity;
         let fail = |reason: String, hint: &str| Error::Redirect {
             request: identity.masked(request, from),
-            reason: outgoing.redactor.redact(&reason).into_owned(),
+            reason: self.redact(&outgoing.redactor.redact(&reason)),
             hint: hint.to_owned(),
         };
         let target = match target {
             Ok(target) => identity.without_secret_parameters(request, &target),
             Err(location) => {
+                // behind it a signature may stand
+                let location = location.split(['?', '#']).next().unwrap_or_default();
                 let reason = format!("redirected to `{}`", location.escape_debug());
                 return Err(fail(reason, "the server sent a `Location` that is no URL"));
             }
         };
+        if !is_same_origin(from, &target) && !identity.trusts(&target) {
+            // who has it has the file, whether it is followed or not
+            target.query_pairs().for_each(|(_, value)| self.learn(&value));
+        }
         if request.method != Method::Get {
             let reason = format!("redirected to `{target}`, but only a GET is sent again elsewhere");
             return Err(fail(reason, "write the new URL into the request"));
@@ -376,9 +382,6 @@ impl Client {
             let hint = "if the API is there, make that the `base_url`, or list its origin in `trusted_origins` if it may get the \
                         credentials; if its files are, the provider can say `network: { follow_redirects: true }`";
             return Err(fail(format!("redirected to another origin: `{target}`"), hint));
-        }
-        if is_file && !is_same_origin(from, &target) {
-            target.query_pairs().for_each(|(_, value)| self.learn(&value));
         }
         Ok(target)
     }

@@ -90,6 +90,9 @@ pub fn begin(
         checkpoint = over(checkpoint, plan.fingerprint);
         restarted = Some(why);
     }
+    if checkpoint.epoch == 0 {
+        checkpoint.epoch = id;
+    }
     if !wish.accept_deletes {
         let was_whole = is_whole(&checkpoint.main);
         restarted = again_if_guarded(&mut checkpoint).or(restarted);

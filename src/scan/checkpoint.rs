@@ -45,6 +45,9 @@ pub struct Checkpoint {
     /// of a partition: its place in the pass
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub turn: Option<Turn>,
+    /// names the time since all was forgotten last: what lists said of records before that counts for nothing; 0 = it has no name yet
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u64,
 }
 
 /// How far one list is read.
@@ -173,6 +176,9 @@ pub struct Job {
     pub id: Value,
     /// when it was started
     pub started_at: DateTime<Utc>,
+    /// the parts of its result, when they were counted last
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parts: Option<u64>,
 }
 
 /// Brent's cycle detection over page tokens.
@@ -234,6 +240,7 @@ impl Checkpoint {
             pass: None,
             lists: None,
             turn: None,
+            epoch: 0,
         }
     }
 

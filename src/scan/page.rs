@@ -126,6 +126,22 @@ impl ScanState {
         if next < of { Step::More } else { Step::Done }
     }
 
+    /// Takes note of how many parts the result of an export has. Parts are known by their numbers alone: where there were others before, all are
+    /// read again, and what one of the two lists left out need not be gone.
+    pub fn count_parts(&mut self, count: u64) {
+        let before = self.job.as_ref().and_then(|job| job.parts);
+        if let Position::Part(at) = self.position
+            && before.map_or(at >= count, |before| before != count)
+        {
+            *self = Self { job: self.job.take(), ..self.again_from_start() };
+            let before = before.map_or_else(|| format!("more than {at}"), |before| before.to_string());
+            self.doubt(&format!("the export told {before} parts before, and tells {count} now"));
+        }
+        if let Some(job) = &mut self.job {
+            job.parts = Some(count);
+        }
+    }
+
     fn try_advance(&mut self, plan: &PagePlan, page: &PageFacts) -> Result<Step, Stuck> {
         self.pages += 1;
         self.records += page.records;

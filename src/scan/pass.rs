@@ -140,11 +140,14 @@ pub fn begin_partition(
         return None;
     }
     // what a scan of another pass has seen is not remembered
-    let known = known.map(|known| if first && all_at_once(plan) { unread(known) } else { known });
+    let is_dropped = first && all_at_once(plan);
+    let jobs: Vec<super::Job> = known.iter().filter(|_| is_dropped).flat_map(Checkpoint::jobs).cloned().collect();
+    let known = known.map(|known| if is_dropped { unread(known) } else { known });
     let wish = Wish { full: first && pass.anew, ..wish };
     let mut begin = begin(plan, known, Part::Partition, wish, start, id, now);
     begin.checkpoint.turn = Some(Turn { pass: pass.id, complete: false, change });
     begin.seen = super::seen_by(plan, &begin.checkpoint);
+    begin.left.extend(jobs);
     Some(begin)
 }
 

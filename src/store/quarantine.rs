@@ -4,6 +4,8 @@
 //! key as it came; without a key, the same text. A record leaves when a row with its typed key arrives, whichever sync of the model brings
 //! it: so what is left of a key is newer than its row.
 
+use std::collections::HashSet;
+
 use chrono::{DateTime, Utc};
 use duckdb::{Connection, params};
 use indexmap::IndexMap;
@@ -69,6 +71,29 @@ pub fn forget_unseen(db: &Connection, id: &SyncId, model: &ModelPlan, since: Dat
     Ok(gone as u64)
 }
 
+/// Those of these typed keys under which a record is in quarantine, whichever sync of the model brought it.
+///
+/// # Errors
+/// DuckDB refuses.
+pub fn held(db: &Connection, model: &ModelPlan, id: &SyncId, keys: &[u128]) -> Result<HashSet<u128>, Error> {
+    if keys.is_empty() || count(db, model, id)? == 0 {
+        return Ok(HashSet::new());
+    }
+    stage_keys(db, keys.iter().map(|key| (*key, None)))?;
+    let select = format!(
+        "SELECT DISTINCT q.row_key FROM {} q JOIN {FITTING} f USING (row_key) WHERE {OF_ROWS}",
+        own("quarantine")
+    );
+    let read = || -> duckdb::Result<HashSet<u128>> {
+        let mut statement = db.prepare(&select)?;
+        let of = params![id.connection, id.provider, id.variant, model.name];
+        statement.query_map(of, |row| row.get::<_, i128>(0).map(i128::cast_unsigned))?.collect()
+    };
+    let held = read().map_err(Error::database("look into the quarantine"))?;
+    stage::drop(db, FITTING)?;
+    Ok(held)
+}
+
 fn identity(record: &Quarantined) -> (Option<u128>, bool, &str) {
     match (record.key_hash, &record.key) {
         (Some(hash), _) => (Some(hash), true, ""),
@@ -112,19 +137,25 @@ fn release(
     also: &str,
 ) -> Result<(), Error> {
     let failed = || Error::database("take records out of quarantine");
-    db.execute_batch(&format!("CREATE OR REPLACE TEMP TABLE {FITTING} (row_key HUGEINT, record_hash UBIGINT)"))
-        .map_err(failed())?;
-    let mut appender = db.appender_to_catalog_and_db("headwater_fitting", "temp", "main").map_err(failed())?;
-    for (key, record_hash) in fitting {
-        appender.append_row(params![key.cast_signed(), record_hash]).map_err(failed())?;
-    }
-    appender.flush().map_err(failed())?;
+    stage_keys(db, fitting)?;
     let delete = format!(
         "DELETE FROM {} q WHERE {OF_ROWS} AND EXISTS (SELECT 1 FROM {FITTING} f WHERE f.row_key = q.row_key AND {also})",
         own("quarantine"),
     );
     db.execute(&delete, params![id.connection, id.provider, id.variant, model.name]).map_err(failed())?;
     stage::drop(db, FITTING)
+}
+
+/// Stages typed keys, and hashes of records.
+fn stage_keys(db: &Connection, keys: impl Iterator<Item = (u128, Option<u64>)>) -> Result<(), Error> {
+    let failed = || Error::database("stage the keys of records");
+    db.execute_batch(&format!("CREATE OR REPLACE TEMP TABLE {FITTING} (row_key HUGEINT, record_hash UBIGINT)"))
+        .map_err(failed())?;
+    let mut appender = db.appender_to_catalog_and_db("headwater_fitting", "temp", "main").map_err(failed())?;
+    for (key, record_hash) in keys {
+        appender.append_row(params![key.cast_signed(), record_hash]).map_err(failed())?;
+    }
+    appender.flush().map_err(failed())
 }
 
 /// What becomes of a record that is in quarantine already.

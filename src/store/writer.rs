@@ -1,7 +1,7 @@
 //! The one writer of the database.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -289,6 +289,14 @@ impl Store {
         hashes: &[u64],
     ) -> Result<Vec<bool>, Error> {
         items::are_listed(self.attached()?, model, id, keys, hashes)
+    }
+
+    /// Those of these keys, by their hashes, under which a record of the model is in quarantine.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn quarantined(&mut self, model: &ModelPlan, id: &SyncId, keys: &[u128]) -> Result<HashSet<u128>, Error> {
+        quarantine::held(self.attached()?, model, id, keys)
     }
 
     /// The partitions that a sync remembers.

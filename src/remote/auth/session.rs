@@ -72,6 +72,8 @@ struct Inner {
     /// the secrets of the last tokens, newest last
     recent: Mutex<VecDeque<BTreeMap<String, SecretString>>>,
     rendered: RwLock<Rendered>,
+    /// signatures in the URLs of files; there can be many, and no other secret makes room for them
+    signatures: RwLock<Rendered>,
 }
 
 /// Secrets that are no credentials: those that the YAML itself holds, or that are computed for a request.
@@ -152,6 +154,7 @@ impl Session {
             keys: RwLock::new(Arc::new(keys)),
             recent: Mutex::default(),
             rendered: RwLock::default(),
+            signatures: RwLock::default(),
         }));
         if let Some((token, expires_at)) = token {
             session.0.take(token, expires_at).map_err(|unmade| session.0.error(unmade))?;
@@ -175,11 +178,14 @@ impl Session {
     }
 
     fn masked<'t>(&self, text: &'t str, mask: impl for<'a> Fn(&Redactor, &'a str) -> Cow<'a, str>) -> Cow<'t, str> {
-        let rendered = self.rendered();
-        match mask(&self.current().redactor, text) {
-            Cow::Borrowed(text) => mask(&rendered, text),
-            Cow::Owned(text) => Cow::Owned(mask(&rendered, &text).into_owned()),
+        let mut masked = mask(&self.current().redactor, text);
+        for learned in self.learned() {
+            masked = match masked {
+                Cow::Borrowed(text) => mask(&learned, text),
+                Cow::Owned(text) => Cow::Owned(mask(&learned, &text).into_owned()),
+            };
         }
+        masked
     }
 
     /// Masks a text from now on that was rendered as a secret and does not show a known one.
@@ -187,18 +193,21 @@ impl Session {
         let is_known = |text: &str| matches!(self.redact(text), Cow::Owned(_));
         let behind_scheme = text.split_once(' ').map(|(_, secret)| secret);
         for text in std::iter::once(text).chain(behind_scheme).filter(|text| !is_known(text)).collect::<Vec<_>>() {
-            let mut rendered = self.0.rendered.write().unwrap_or_else(PoisonError::into_inner);
-            rendered.texts.push_back(text.into());
-            while rendered.texts.len() > limits::RENDERED_MASKED {
-                rendered.texts.pop_front();
-            }
-            rendered.redactor = Redactor::new(rendered.texts.iter().map(ExposeSecret::expose_secret));
+            keep(&self.0.rendered, text, limits::RENDERED_MASKED);
+        }
+    }
+
+    /// The same of a text that was met as the signature of a file.
+    pub fn learn_signature(&self, text: &str) {
+        if matches!(self.redact(text), Cow::Borrowed(_)) {
+            keep(&self.0.signatures, text, limits::SIGNATURES_MASKED);
         }
     }
 
     /// Bytes of the longest secret, however it is written.
     pub fn longest_secret(&self) -> usize {
-        self.current().redactor.longest().max(self.rendered().longest())
+        let learned = self.learned().map(|learned| learned.longest()).into_iter().max();
+        self.current().redactor.longest().max(learned.unwrap_or(0))
     }
 
     /// A value without what is surely secret: tokens, what proves who asks, and credentials by their names.
@@ -212,8 +221,9 @@ impl Session {
         redactor.redact_value(value)
     }
 
-    fn rendered(&self) -> Redactor {
-        self.0.rendered.read().unwrap_or_else(PoisonError::into_inner).redactor.clone()
+    fn learned(&self) -> [Redactor; 2] {
+        [&self.0.rendered, &self.0.signatures]
+            .map(|texts| texts.read().unwrap_or_else(PoisonError::into_inner).redactor.clone())
     }
 
     /// The time by the session's clock.
@@ -490,6 +500,16 @@ impl Inner {
             }
         }
     }
+}
+
+/// Masks a text from now on, until so many others have followed.
+fn keep(texts: &RwLock<Rendered>, text: &str, most: usize) {
+    let mut rendered = texts.write().unwrap_or_else(PoisonError::into_inner);
+    rendered.texts.push_back(text.into());
+    while rendered.texts.len() > most {
+        rendered.texts.pop_front();
+    }
+    rendered.redactor = Redactor::new(rendered.texts.iter().map(ExposeSecret::expose_secret));
 }
 
 /// Runs what waits for files on a thread where that is allowed.
