@@ -150,6 +150,13 @@ fn a_record_that_moved_unchanged_is_of_its_new_partition_also_without_a_request(
         api.becomes(repos(&[], &[3]));
         let report = project.run_at("2024-06-03", Run::accepting());
         assert_eq!((&report["deleted"], live(&project)), (&json!(2), vec![json!(3)]), "{deletes}: {report}");
+        // a partition that is reset forgets how its list had them
+        api.asked();
+        assert_eq!(project.headwater(&["reset", "--partition", "b", "--yes"]).code, 0);
+        project.done_at("2024-06-04");
+        assert_eq!(api.asked(), ["GET /r/b", "GET /d/3"], "{deletes}");
+        project.done_at("2024-06-05");
+        assert_eq!(api.asked(), ["GET /r/b"], "{deletes}");
     }
 }
 

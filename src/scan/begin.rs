@@ -110,7 +110,8 @@ pub fn begin(
 
     if part == Part::Shared {
         let anew = restarted.is_some();
-        checkpoint.pass = checkpoint.pass.or_else(|| Some(Pass::begin(id, now, anew)));
+        checkpoint.pass =
+            checkpoint.pass.or_else(|| Some(Pass { epoch: checkpoint.epoch, ..Pass::begin(id, now, anew) }));
     } else if let (Some((incremental, window)), Some(start)) = (plan.windows(), windows_from(plan, &checkpoint, start))
     {
         checkpoint.windows.extend(incremental, window, &start, now, id);

@@ -21,6 +21,9 @@ pub struct Pass {
     /// every partition is read from its beginning
     #[serde(default)]
     pub anew: bool,
+    /// the epoch of partitions that remember nothing: one for all, because a record can move from one to another; 0 = each has its own
+    #[serde(default)]
+    pub epoch: u64,
     /// records that have come, valid or not
     #[serde(default)]
     pub records: u64,
@@ -38,7 +41,7 @@ pub struct Pass {
 impl Pass {
     /// A pass before its first partition.
     pub fn begin(id: u64, now: DateTime<Utc>, anew: bool) -> Self {
-        Self { id, started_at: now, anew, records: 0, of_models: Vec::new(), unproven: None, guarded: false }
+        Self { id, started_at: now, anew, epoch: 0, records: 0, of_models: Vec::new(), unproven: None, guarded: false }
     }
 
     /// Adds what the scan of a partition has returned, and its doubt.
@@ -145,6 +148,9 @@ pub fn begin_partition(
     let known = known.map(|known| if is_dropped { unread(known) } else { known });
     let wish = Wish { full: first && pass.anew, ..wish };
     let mut begin = begin(plan, known, Part::Partition, wish, start, id, now);
+    if begin.checkpoint.epoch == id && pass.epoch > 0 {
+        begin.checkpoint.epoch = pass.epoch;
+    }
     begin.checkpoint.turn = Some(Turn { pass: pass.id, complete: false, change });
     begin.seen = super::seen_by(plan, &begin.checkpoint);
     begin.left.extend(jobs);

@@ -81,8 +81,8 @@ pub fn forget(db: &Connection, reset: &Reset, now: DateTime<Utc>) -> Result<Forg
         rows.map(|rows| rows as u64).map_err(Error::database("forget"))
     };
     let removed = by_table(&cuts, delete)?;
-    if reset.partition.is_some() {
-        ask_again(db)?;
+    if let Some(partition) = &reset.partition {
+        ask_again(db, partition)?;
     }
     if !reset.purge {
         keep_tables(db, now)?;
@@ -351,14 +351,21 @@ fn keep_tables(db: &Connection, now: DateTime<Utc>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Forgets which lists of items the chosen syncs need not ask for: one of them names the part that is forgotten.
-fn ask_again(db: &Connection) -> Result<(), Error> {
+/// Forgets what else the chosen syncs know of a partition: which lists of items need not be asked for, of which one names it, and how the
+/// list had its rows, so that their details are asked for.
+fn ask_again(db: &Connection, partition: &str) -> Result<(), Error> {
+    let failed = || Error::database("forget what need not be asked for");
     let update = format!(
         "UPDATE {} AS t SET state = json_merge_patch(t.state, '{{\"lists\": null}}') WHERE t.partition = '' AND {}",
         own("checkpoints"),
         of_chosen(true)
     );
-    db.execute(&update, []).map_err(Error::database("forget which lists of items are read"))?;
+    db.execute(&update, []).map_err(failed())?;
+    for Cut { table, place, .. } in row_cuts(db, Some(partition))? {
+        if has_columns(db, &table, &["_listed"])? {
+            db.execute(&format!("UPDATE {table} AS t SET _listed = NULL WHERE {place}"), []).map_err(failed())?;
+        }
+    }
     Ok(())
 }
 
