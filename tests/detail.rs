@@ -356,6 +356,28 @@ fn a_batch_that_is_not_there_says_nothing_of_one_record() {
 }
 
 #[test]
+fn details_of_which_none_is_there_delete_nothing() {
+    let words = "detail: { request: { get: \"/items/{{ record.id }}\" }, as: detail, on_404: delete }\ndeletes: { absence: {} }";
+    let list = || json!({ "items": (1..=120).map(|id| json!({ "id": id })).collect::<Vec<_>>() });
+    let api = Api::start(move |request| match request.path.as_str() {
+        "/items" => Reply::json(&list()),
+        _ => Reply::json(&json!({ "body": "b" })),
+    });
+    let project = Project::simple(&api.url(), &sync(words), MODEL);
+    project.done_at("2024-06-01");
+    // the details have moved
+    api.becomes(move |request| match request.path.as_str() {
+        "/items" => Reply::json(&list()),
+        _ => Reply::status(404, "{}"),
+    });
+    let report = project.fails_at("2024-06-02", "deletes_guarded");
+    assert_eq!(report["deleted"], 0, "{report}");
+    assert_eq!(project.number("select count(*) from api.items_live"), 120);
+    let report = project.run_at("2024-06-03", Run::accepting());
+    assert_eq!((&report["state"], &report["deleted"]), (&json!("completed"), &json!(120)), "{report}");
+}
+
+#[test]
 fn details_that_are_much_come_into_the_table_bit_by_bit() {
     // 40 of a MiB are more than what is held at once
     let broken = Arc::new(Mutex::new(true));

@@ -203,7 +203,11 @@ async fn add(
                 let each = bytes.div_ceil(share.len().max(1));
                 for (at, found) in share.into_iter().zip(found) {
                     let piece = &mut pieces[at];
+                    let is_missing = matches!(found, Found::Missing);
                     put(detail, piece, found);
+                    if !is_missing || piece.presence == Presence::Gone {
+                        fetcher.note_detail(!is_missing);
+                    }
                     (piece.stage, piece.bytes) = (nth + 1, piece.bytes + each);
                 }
             }

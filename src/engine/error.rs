@@ -148,6 +148,14 @@ pub enum Error {
         /// parts
         max: usize,
     },
+    /// none of many records has a detail, and each that has none counts as deleted
+    #[error("none of the {gone} records whose details were asked for has one: nothing is deleted")]
+    DetailsGone {
+        /// how many
+        gone: u64,
+        /// the sync, as the command line names it
+        sync: String,
+    },
     /// an answer without some of the details that were asked for
     #[error("{request} did not tell of {lacks} of the {of} records that it was asked for")]
     DetailMissing {
@@ -380,6 +388,7 @@ impl Error {
             | Self::ItemKey { .. }
             | Self::WalkKey { .. }
             | Self::DetailMissing { .. }
+            | Self::DetailsGone { .. }
             | Self::DetailTwice { .. }
             | Self::NoJob { .. }
             | Self::TooManyParts { .. }
@@ -472,6 +481,7 @@ impl Error {
             Self::Items { .. } => "bad_items",
             Self::ItemKey { .. } => "item_key",
             Self::DetailMissing { .. } => "detail_missing",
+            Self::DetailsGone { .. } => "deletes_guarded",
             Self::DetailTwice { .. } => "detail_twice",
             Self::NoJob { .. } => "no_job",
             Self::JobFailed { .. } => "job_failed",
@@ -531,8 +541,7 @@ impl Error {
             Self::Map(error) => error.hint().into(),
             Self::Store(error) => return error.hint(),
             Self::Guarded { sync, bound, .. } => {
-                let bound = bound.map(|bound| format!("; the bound is `{bound}`")).unwrap_or_default();
-                format!("if they really are gone: `headwater run {sync} --accept-deletes`{bound}")
+                accept(sync) + &bound.map(|bound| format!("; the bound is `{bound}`")).unwrap_or_default()
             }
             Self::TokenExpired => "check `incremental.token.expired`: what was asked for instead was answered so too".into(),
             Self::Learn { .. } => "check `save` under `on_connect` of the provider".into(),
@@ -554,6 +563,7 @@ impl Error {
             Self::DetailMissing { .. } => {
                 "say what that means: `detail: { on_404: delete }`, or `skip`; check `detail.key` if all are missing".into()
             }
+            Self::DetailsGone { sync, .. } => format!("check the path of `detail.request`; {}", accept(sync)),
             Self::WalkKey { .. } => "check the path, and which records `into` selects".into(),
             Self::TooDeep { .. } => "raise `walk.max_depth` if the API really is that deep".into(),
             Self::TooWide { .. } => {
@@ -569,6 +579,11 @@ impl Error {
             Self::Bug(_) => "please report it with the command and the output".into(),
         })
     }
+}
+
+/// How a person says that rows really are gone.
+fn accept(sync: &str) -> String {
+    format!("if they really are gone: `headwater run {sync} --accept-deletes`")
 }
 
 /// What to do next where a rule of `errors` ended something.

@@ -74,6 +74,10 @@ pub(super) struct Fetcher {
     requests: AtomicU64,
     log: Option<Mutex<Vec<RequestRecord>>>,
     repeats: Repeats,
+    /// details that were found
+    details_found: AtomicU64,
+    /// records that have none and count as deleted
+    details_gone: AtomicU64,
 }
 
 /// Which requests may be sent again though the API may have got them.
@@ -90,7 +94,37 @@ enum Repeats {
 impl Fetcher {
     pub(super) fn new(plan: Arc<SyncPlan>, observer: Observer, clock: Clock, keeps_log: bool) -> Self {
         let log = keeps_log.then(|| Mutex::new(Vec::new()));
-        Self { plan, observer, clock, requests: AtomicU64::new(0), log, repeats: Repeats::Reads }
+        let zero = || AtomicU64::new(0);
+        Self {
+            plan,
+            observer,
+            clock,
+            requests: zero(),
+            log,
+            repeats: Repeats::Reads,
+            details_found: zero(),
+            details_gone: zero(),
+        }
+    }
+
+    /// Notes whether a record has its detail, or counts as deleted because it has none.
+    pub(super) fn note_detail(&self, found: bool) {
+        let count = if found { &self.details_found } else { &self.details_gone };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// That one record has no detail says that it is deleted; that none of many has, more likely that details are not where they are looked
+    /// for.
+    ///
+    /// # Errors
+    /// [`Error::DetailsGone`].
+    pub(super) fn check_details(&self) -> Result<(), Error> {
+        let gone = self.details_gone.load(Ordering::Relaxed);
+        let guard = self.plan.deletes.guard();
+        if guard.allow_empty || gone < guard.min_rows.max(1) || self.details_found.load(Ordering::Relaxed) > 0 {
+            return Ok(());
+        }
+        Err(Error::DetailsGone { gone, sync: self.plan.id.to_string() })
     }
 
     /// The same for the requests of an action, which may change something. `keyed`: they have a key that tells them from others.

@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Error;
-use super::fanout::hash;
+use super::items::hash;
 use super::lane::Lanes;
 use crate::plan::{LevelSource, Predicate, SyncPlan, limits};
 use crate::scan::{ListsRead, Pass, partition_key};

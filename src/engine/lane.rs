@@ -408,6 +408,9 @@ impl Lanes {
         let mut begun = false;
         loop {
             let rows = completing.next().await?;
+            if !self.task.wish.accept_deletes {
+                self.fetcher.check_details()?;
+            }
             if completing.is_done() {
                 return Ok((rows, begun));
             }

@@ -14,6 +14,7 @@ mod fanout;
 mod fetch;
 mod gate;
 mod host;
+mod items;
 mod job;
 mod lane;
 mod meter;
