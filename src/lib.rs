@@ -41,4 +41,6 @@ pub mod offline;
 
 pub mod demo;
 
+pub mod serve;
+
 pub mod cli;

@@ -63,6 +63,7 @@ mod sarif;
 mod schema_changes;
 mod schemas;
 mod security;
+mod serve;
 mod shop;
 mod templates;
 mod tidy;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. Arrows point one way, so none may come back.
-const ARROWS: [(&str, &[&str]); 12] = [
+const ARROWS: [(&str, &[&str]); 13] = [
     ("diagnostic", &[]),
     ("spec", &["diagnostic"]),
     ("plan", &["spec", "diagnostic"]),
@@ -16,7 +16,24 @@ const ARROWS: [(&str, &[&str]); 12] = [
     ("engine", &["store", "remote", "record", "scan", "plan", "spec", "diagnostic"]),
     ("offline", &["engine", "store", "remote", "scan", "files", "plan"]),
     ("demo", &[]),
-    ("cli", &["offline", "demo", "engine", "store", "remote", "record", "scan", "files", "plan", "spec", "diagnostic"]),
+    ("serve", &["engine", "store", "scan", "plan"]),
+    (
+        "cli",
+        &[
+            "serve",
+            "offline",
+            "demo",
+            "engine",
+            "store",
+            "remote",
+            "record",
+            "scan",
+            "files",
+            "plan",
+            "spec",
+            "diagnostic",
+        ],
+    ),
 ];
 
 /// Lines of one file.

@@ -14,6 +14,7 @@ mod given;
 mod init;
 mod key;
 mod output;
+mod pause;
 mod plan;
 mod progress;
 mod project;
@@ -23,6 +24,7 @@ mod reset;
 mod retry;
 mod run;
 mod schema;
+mod serve;
 mod status;
 mod test;
 
@@ -75,6 +77,12 @@ enum Command {
     Plan(plan::Arguments),
     /// Sync: all, or what the selectors name.
     Run(run::Arguments),
+    /// Keep the tables fresh: run each sync when its `schedule` says, until it is stopped.
+    Serve(serve::Arguments),
+    /// Keep `headwater serve` from running syncs, until they are resumed.
+    Pause(pause::Arguments),
+    /// Let `headwater serve` run syncs again.
+    Resume(pause::Arguments),
     /// Call an action: ask the API to do something, or for what a table does not have yet.
     Call(call::Arguments),
     /// Map rows again from the records kept beside them (`raw: true`), after the model has changed. Asks no API.
@@ -121,6 +129,9 @@ pub fn main() -> ExitCode {
         Command::DryRun(arguments) => dry_run::run(&project, &arguments),
         Command::Plan(arguments) => plan::run(&project, &arguments),
         Command::Run(arguments) => run::run(&project, &arguments),
+        Command::Serve(arguments) => serve::run(&project, &arguments),
+        Command::Pause(arguments) => pause::run(&project, &arguments, true),
+        Command::Resume(arguments) => pause::run(&project, &arguments, false),
         Command::Call(arguments) => call::run(&project, &arguments),
         Command::Remap(arguments) => remap::run(&project, &arguments),
         Command::Retry(arguments) => retry::run(&project, &arguments),

@@ -70,7 +70,7 @@ fn bars(syncs: &[Arc<SyncPlan>]) -> (Observer, Bars) {
     let known: Mutex<HashMap<SyncId, ProgressBar>> = Mutex::new(HashMap::new());
     let observer: Observer = Arc::new(move |sync, event| {
         let Some(sync) = sync else {
-            if let Event::Locked { holder } = event {
+            if let Event::Locked { holder } | Event::NotPublished { why: holder } = event {
                 // the bars go on below the line
                 drop(shown.println(&holder));
             }
@@ -85,7 +85,7 @@ fn bars(syncs: &[Arc<SyncPlan>]) -> (Observer, Bars) {
         match event {
             Event::Started { resumed: true, .. } => bar.set_message("going on where it stopped"),
             Event::Started { restarted: Some(why), .. } => bar.set_message(format!("starting over: {why}")),
-            Event::Started { .. } | Event::Locked { .. } => {}
+            Event::Started { .. } | Event::Locked { .. } | Event::NotPublished { .. } => {}
             Event::Page { records, total } => {
                 bar.inc(records);
                 bar.set_message(total.map_or_else(String::new, |total| format!("of {}", count(total))));
@@ -104,7 +104,8 @@ fn bars(syncs: &[Arc<SyncPlan>]) -> (Observer, Bars) {
     (observer, Bars { all: Some(all) })
 }
 
-fn short(wait: Duration) -> String {
+/// A wait, for people.
+pub(super) fn short(wait: Duration) -> String {
     humantime::format_duration(Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))).to_string()
 }
 
@@ -117,12 +118,14 @@ fn lines(sync: Option<&SyncId>, event: &Event) {
         Event::Waiting { reason, wait } => anstream::eprintln!("{name}: waiting {}: {reason}", short(*wait)),
         Event::Committed { rows } => anstream::eprintln!("{name}: {} rows committed", count(*rows)),
         Event::Locked { holder } => anstream::eprintln!("{name}: {holder}"),
+        Event::NotPublished { why } => anstream::eprintln!("{name}: the copy was not made: {why}"),
         Event::Finished(report) => anstream::eprintln!("{name}: {}", report.state),
         Event::Page { .. } => {}
     }
 }
 
-fn wire(sync: Option<&SyncId>, event: &Event) -> Value {
+/// An event as `--json` shows it.
+pub(super) fn wire(sync: Option<&SyncId>, event: &Event) -> Value {
     let mut value = match event {
         Event::Started { resumed, restarted } => {
             json!({ "event": "started", "resumed": resumed, "restarted": restarted })
@@ -131,6 +134,7 @@ fn wire(sync: Option<&SyncId>, event: &Event) -> Value {
         Event::Waiting { reason, wait } => json!({ "event": "waiting", "reason": reason, "wait_ms": wait.as_millis() }),
         Event::Committed { rows } => json!({ "event": "committed", "rows": rows }),
         Event::Locked { holder } => json!({ "event": "locked", "holder": holder }),
+        Event::NotPublished { why } => json!({ "event": "not_published", "why": why }),
         Event::Finished(report) => json!({ "event": "finished", "state": report.state }),
     };
     if let (Some(sync), Value::Object(map)) = (sync, &mut value) {

@@ -125,18 +125,23 @@ async fn interrupted() -> bool {
 
 /// The exit code of a run: the worst of all syncs decides.
 pub(super) fn code(report: &Report) -> u8 {
+    match code_of(&report.syncs) {
+        0 | output::STOPPED if report.publish_error.is_some() => exit_code(ErrorKind::Store),
+        code => code,
+    }
+}
+
+/// The same of the syncs alone.
+pub(super) fn code_of(syncs: &[SyncReport]) -> u8 {
     let kind =
         |sync: &SyncReport| sync.error.as_ref().map(|error| error.kind).or(sync.skipped_kind.map(|(_, kind)| kind));
-    let kinds: Vec<ErrorKind> = report.syncs.iter().filter_map(kind).collect();
+    let kinds: Vec<ErrorKind> = syncs.iter().filter_map(kind).collect();
     if let Some(kind) = worst(&kinds) {
         return exit_code(kind);
     }
-    if report.publish_error.is_some() {
-        return exit_code(ErrorKind::Store);
-    }
     // a budget that is used up is what was asked for
     let stopped = |sync: &SyncReport| sync.state == "paused" && sync.paused_by.is_none();
-    if report.syncs.iter().any(stopped) { output::STOPPED } else { 0 }
+    if syncs.iter().any(stopped) { output::STOPPED } else { 0 }
 }
 
 /// The kind of error that decides the exit code.

@@ -1,10 +1,14 @@
 use std::path::Path;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::output::{DIM, count, json_line, moment, print_error, table};
 use super::{Done, project};
-use crate::store::{ReadStore, RunState, SyncStatus};
+use crate::engine;
+use crate::plan::SyncPlan;
+use crate::scan::{due, spread};
+use crate::store::{ReadStore, RunState, Scheduled, SyncStatus};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -15,26 +19,27 @@ pub(super) struct Arguments {
 
 pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     let plan = project::plan(folder)?;
-    let known = match open(&plan.database) {
-        Ok(store) => store.status()?,
+    let (known, scheduled) = match open(&plan.database) {
+        Ok(store) => (store.status()?, store.scheduled()?),
         // before the first run there is nothing to tell, which is no mistake
-        Err(crate::store::Error::Missing { .. }) => Vec::new(),
+        Err(crate::store::Error::Missing { .. }) => (Vec::new(), Vec::new()),
         Err(error) => return Err(error.into()),
     };
-    let mut rows = Vec::new();
+    let (mut rows, now) = (Vec::new(), engine::system_clock()());
     for sync in &plan.syncs {
         let status = known.iter().find(|status| status.id == sync.id);
+        let next = next(sync, scheduled.iter().find(|known| known.id == sync.id), now);
         if arguments.json {
-            json_line(&wire(&sync.id.to_string(), status))?;
+            json_line(&wire(&sync.id.to_string(), status, next))?;
         } else {
-            rows.push(row(&sync.id.to_string(), status));
+            rows.push(row(&sync.id.to_string(), status, next));
         }
     }
     if arguments.json {
         return Ok(0);
     }
-    let headings = ["sync", "last run", "state", "watermark", "rows", "deleted", "quarantined"];
-    anstream::println!("{}", table(&headings, &rows, &[4, 5, 6]));
+    let headings = ["sync", "last run", "state", "next run", "watermark", "rows", "deleted", "quarantined"];
+    anstream::println!("{}", table(&headings, &rows, &[5, 6, 7]));
     for status in known.iter().filter(|status| status.partitions_failed > 0) {
         anstream::println!(
             "{}: some partitions could not be read: {DIM}headwater query \"select partition, error from headwater.partitions \
@@ -61,12 +66,36 @@ pub(super) fn open(database: &Path) -> Result<ReadStore, crate::store::Error> {
     ReadStore::open(database, Box::new(|holder| anstream::eprintln!("{holder}")))
 }
 
-fn row(name: &str, status: Option<&SyncStatus>) -> Vec<String> {
+/// When `headwater serve` runs a sync next.
+#[derive(Debug, Clone, Copy)]
+enum Next {
+    /// never by itself
+    Manual,
+    Paused,
+    At(DateTime<Utc>),
+}
+
+fn next(sync: &SyncPlan, known: Option<&Scheduled>, now: DateTime<Utc>) -> Next {
+    let runs = known.map(|known| known.runs).unwrap_or_default();
+    match due(&sync.schedule, &runs, spread(&sync.id), now) {
+        None => Next::Manual,
+        Some(_) if known.is_some_and(|known| known.paused) => Next::Paused,
+        Some(at) => Next::At(at.max(now)),
+    }
+}
+
+fn row(name: &str, status: Option<&SyncStatus>, next: Next) -> Vec<String> {
+    let next = match next {
+        Next::Manual => String::new(),
+        Next::Paused => "paused".to_owned(),
+        Next::At(at) => moment(at),
+    };
     let Some(status) = status else {
         return vec![
             name.into(),
             "never".into(),
             String::new(),
+            next,
             String::new(),
             String::new(),
             String::new(),
@@ -81,6 +110,7 @@ fn row(name: &str, status: Option<&SyncStatus>) -> Vec<String> {
         name.to_owned(),
         when,
         state,
+        next,
         place(status),
         count(status.rows_live),
         count(status.rows_deleted),
@@ -101,7 +131,7 @@ fn place(status: &SyncStatus) -> String {
     }
 }
 
-fn wire(name: &str, status: Option<&SyncStatus>) -> serde_json::Value {
+fn wire(name: &str, status: Option<&SyncStatus>, next: Next) -> serde_json::Value {
     let run = status.and_then(|status| status.last_run.as_ref()).map(|run| {
         json!({
             "run_id": run.run_id, "state": run.state, "started_at": run.started_at, "ended_at": run.ended_at,
@@ -111,6 +141,8 @@ fn wire(name: &str, status: Option<&SyncStatus>) -> serde_json::Value {
     json!({
         "sync": name,
         "last_run": run,
+        "next_run_at": if let Next::At(at) = next { Some(at) } else { None },
+        "paused": matches!(next, Next::Paused),
         "table": status.and_then(|status| status.table.clone()),
         "watermark": status.and_then(|status| status.watermark.clone()),
         "rows_live": status.map(|status| status.rows_live),

@@ -40,6 +40,11 @@ pub enum Event {
         /// what is waited for, and who has it
         holder: String,
     },
+    /// the copy of the database could not be made
+    NotPublished {
+        /// why
+        why: String,
+    },
     /// it has ended
     Finished(Box<SyncReport>),
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{Semaphore, watch};
@@ -99,6 +99,11 @@ impl Host {
     pub async fn open(self: &Arc<Self>, waiting: WaitObserver) -> Result<Session, Error> {
         let (writer, thread) = Writer::start(self.options.database.clone(), waiting).await?;
         Ok(Session { host: Arc::clone(self), writer, thread })
+    }
+
+    /// When the database was changed last; none where there is none.
+    pub fn database_changed_at(&self) -> Option<SystemTime> {
+        store::changed_at(&self.options.database)
     }
 
     /// What tells the time.

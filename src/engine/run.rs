@@ -119,7 +119,7 @@ fn queue(syncs: &[Arc<SyncPlan>]) -> Vec<Queued> {
 }
 
 /// Whether a sync fans out over the rows of another one.
-fn goes_over(plan: &SyncPlan, other: &SyncId) -> bool {
+pub fn goes_over(plan: &SyncPlan, other: &SyncId) -> bool {
     let levels = plan.partitions.iter().flat_map(|partitions| &partitions.levels);
     let is = |level: &LevelPlan| matches!(&level.from, LevelSource::Rows { sync, .. } if *sync == other.sync);
     plan.id.connection == other.connection && levels.into_iter().any(is)

@@ -160,6 +160,16 @@ pub const GROUPS_IN_FLIGHT: usize = 2;
 pub const RUN_RETRY_WAIT: Duration = Duration::from_secs(60);
 /// The longest such wait.
 pub const RUN_RETRY_WAIT_MAX: Duration = Duration::from_secs(60 * 60);
+/// The wait before the scheduler asks for a database again that another process works on.
+pub const BUSY_WAIT: Duration = Duration::from_secs(1);
+/// The longest that the scheduler looks neither at the clock, which may be set, nor whether somebody else has changed the database.
+pub const DATABASE_LOOKED_AT: Duration = Duration::from_secs(1);
+/// How long the scheduler trusts that a database is as it was because its file is: it may have been changed as it was let go of.
+pub const DATABASE_KNOWN_FOR: Duration = Duration::from_secs(60);
+/// How old a copy that is published after each run may become while runs follow each other.
+pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(5 * 60);
+/// Commands that wait for the scheduler.
+pub const COMMANDS_WAITING: usize = 64;
 /// Syncs that run at once in one process.
 pub const SYNCS_AT_ONCE: usize = 4;
 /// Rows of a table that answer a call in place of the API; where there are more, the API is asked, which gives them in pages.

@@ -41,9 +41,9 @@ const EVERY_MIN: Duration = Duration::from_secs(1);
 
 /// Compiles a schedule; `None` where a mistake was found.
 pub(super) fn schedule(sink: &mut Sink, place: &Place<'_>, spec: Option<&ScheduleSpec>) -> Option<Schedule> {
-    let plan = match spec {
-        None => return Some(Schedule::Manual),
-        Some(ScheduleSpec::Text(text)) => every(sink, place, text)?,
+    match spec {
+        None => Some(Schedule::Manual),
+        Some(ScheduleSpec::Text(text)) => every(sink, place, text),
         Some(ScheduleSpec::Cron(CronSpec { cron, timezone })) => {
             let pattern = pattern(sink, &place.key("cron"), cron);
             let timezone = match timezone {
@@ -51,13 +51,9 @@ pub(super) fn schedule(sink: &mut Sink, place: &Place<'_>, spec: Option<&Schedul
                 Some(text) => words::timezone(sink, &place.key("timezone"), text).and_then(|name| Zone::parse(&name)),
             };
             let (pattern, zone) = (pattern?, timezone?);
-            Schedule::Cron(Box::new(Calendar { text: cron.trim().to_owned(), pattern, zone }))
+            Some(Schedule::Cron(Box::new(Calendar { text: cron.trim().to_owned(), pattern, zone })))
         }
-    };
-    if plan != Schedule::Manual {
-        sink.not_yet(place, "a `schedule`");
     }
-    Some(plan)
 }
 
 /// How people say how often, in other tools.

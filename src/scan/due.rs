@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::plan::{Schedule, limits};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::plan::{Schedule, SyncId, limits};
 
 /// What is known of the runs of a sync, of whoever began them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -17,6 +19,11 @@ pub struct Runs {
     pub failures: u32,
     /// the API has nothing to give before this
     pub parked_until: Option<DateTime<Utc>>,
+}
+
+/// A number of a sync's own, which is the same in every process.
+pub fn spread(id: &SyncId) -> u64 {
+    xxh3_64(id.to_string().as_bytes())
 }
 
 /// When a sync is due that is scheduled since `since`; in the past if it is late, and then it runs once, however often it was missed. None

@@ -15,7 +15,7 @@ mod window;
 pub(crate) use begin::tests::plan as plan_of;
 pub use begin::{Begin, Part, Wish, begin, begins_changes, first_scan, is_whole_feed, seen_by};
 pub use checkpoint::{Checkpoint, Feed, Job, Lane, Position, ScanState, Track};
-pub use due::{Runs, due};
+pub use due::{Runs, due, spread};
 pub use mark::Mark;
 pub use page::{PageFacts, Step, Stuck};
 pub use pass::{ListsRead, Node, Pass, Turn, all_at_once, begin_partition, partition_key};

@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use duckdb::{Config, Connection};
 
@@ -420,6 +420,11 @@ pub fn folder_of(path: &Path) -> PathBuf {
         Some(folder) if folder != Path::new("") => folder.into(),
         _ => ".".into(),
     }
+}
+
+/// When a file was changed last; none where there is none, or where it cannot be told.
+pub fn changed_at(path: &Path) -> Option<SystemTime> {
+    std::fs::metadata(path).and_then(|facts| facts.modified()).ok()
 }
 
 /// Makes the names in a folder durable.

@@ -11,8 +11,8 @@ use super::sql::{CATALOG, Table, ident, literal};
 
 /// The layout written today. A file with a higher one is left as it is.
 ///
-/// 2: `quarantine` has `row_key` and `record_hash`. 3: `partitions` has `error`. 4: `tables`, `nodes`. 5: `node_items`.
-pub const VERSION: i64 = 5;
+/// 2: `quarantine` has `row_key` and `record_hash`. 3: `partitions` has `error`. 4: `tables`, `nodes`. 5: `node_items`. 6: `paused`.
+pub const VERSION: i64 = 6;
 
 /// The schema of headwater's own tables.
 pub const SCHEMA: &str = "headwater";
@@ -23,7 +23,7 @@ struct OwnTable {
     columns: &'static str,
 }
 
-const TABLES: [OwnTable; 13] = [
+const TABLES: [OwnTable; 14] = [
     OwnTable {
         name: "meta",
         comment: "One row: the version of this layout, and the last change number given out.",
@@ -104,6 +104,11 @@ const TABLES: [OwnTable; 13] = [
                   end then), history_resumed; and, with --allow-destructive, column_removed (from the table too), column_retyped \
                   (all is read again) or key_changed (the table began anew without rows, and all is read again).",
         columns: "changed_at TIMESTAMPTZ, run_id VARCHAR, table_schema VARCHAR, table_name VARCHAR, change VARCHAR, detail VARCHAR",
+    },
+    OwnTable {
+        name: "paused",
+        comment: "Syncs that do not run by themselves until somebody resumes them.",
+        columns: "connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, paused_at TIMESTAMPTZ",
     },
     OwnTable {
         name: "models",

@@ -16,6 +16,7 @@ use super::items::{self, ItemRow};
 use super::layout::{self, own};
 use super::ledger;
 use super::query::{self, ResultColumn};
+use super::schedule::{self, Scheduled};
 use super::sql::{CATALOG, Table, ident, joined, list};
 use super::tables::{self, Planned};
 use crate::plan::{ModelPlan, SyncId, limits};
@@ -139,6 +140,19 @@ impl ReadStore {
     /// says.
     pub fn plan(&self, models: &[Arc<ModelPlan>]) -> Result<Planned, Error> {
         tables::plan(Some(self.warehouse.connection()), self.laid_out, models)
+    }
+
+    /// When the syncs ran, and which are paused.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn scheduled(&self) -> Result<Vec<Scheduled>, Error> {
+        let db = self.warehouse.connection();
+        // an older layout knows no pauses
+        if !self.laid_out || !catalog::has(db, &own("paused")).map_err(Error::database("look for pauses"))? {
+            return Ok(Vec::new());
+        }
+        schedule::known(db)
     }
 
     /// Every sync that ever ran here, by connection and name.

@@ -18,6 +18,7 @@ use super::layout;
 use super::ledger::{self, Counts, RequestRecord, RunEnd, RunRecord};
 use super::merge::spanned;
 use super::reset::{self, Forgotten, Reset};
+use super::schedule::{self, Scheduled};
 use super::seen::{self, Seen};
 use super::tables::{self, SchemaChange, table_of};
 use super::{children, history, merge, publish, quarantine, stage};
@@ -158,6 +159,28 @@ impl Store {
             return Err(Error::Missing { path: path.into() });
         }
         Self::open_for_run(path, waiting)
+    }
+
+    /// The same, but a process that works on the database is waited for, as long as others wait for the file; `waiting` is told.
+    ///
+    /// # Errors
+    /// As [`Store::open_for_run`].
+    #[expect(clippy::disallowed_methods, reason = "a command that waits for another process has nothing else to do")]
+    pub fn open_patiently(path: &Path, waiting: fn(&str)) -> Result<Self, Error> {
+        let mut told = false;
+        let pauses = limits::LOCK_WAIT_MAX.as_millis() / limits::BUSY_WAIT.as_millis().max(1);
+        for _ in 0..pauses {
+            match Self::open_for_run(path, Box::new(waiting)) {
+                Err(busy @ Error::Busy { .. }) => {
+                    if !std::mem::replace(&mut told, true) {
+                        waiting(&format!("{busy}: waiting"));
+                    }
+                    std::thread::sleep(limits::BUSY_WAIT);
+                }
+                opened => return opened,
+            }
+        }
+        Self::open_for_run(path, Box::new(waiting))
     }
 
     pub(super) fn open_within(
@@ -379,6 +402,22 @@ impl Store {
         self.transaction("note the partition that failed", |db| {
             items::note_failed(db, id, partition, model, error, now)
         })
+    }
+
+    /// When the syncs ran, and which are paused.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn scheduled(&mut self) -> Result<Vec<Scheduled>, Error> {
+        schedule::known(self.attached()?)
+    }
+
+    /// Notes that syncs are paused, or that they are not.
+    ///
+    /// # Errors
+    /// The file cannot be had or written.
+    pub fn pause(&mut self, ids: &[SyncId], paused: bool, now: DateTime<Utc>) -> Result<(), Error> {
+        self.transaction("note which syncs are paused", |db| schedule::pause(db, ids, paused, now))
     }
 
     /// Notes that a run has begun. The first call also notes that runs which a killed process left behind were interrupted.

@@ -315,7 +315,11 @@ impl World {
                     sim.run.1 += 1;
                     sim.note(format!("  commit of {rows} rows"));
                 }
-                Event::Page { .. } | Event::Waiting { .. } | Event::Locked { .. } | Event::Finished(_) => return,
+                Event::Page { .. }
+                | Event::Waiting { .. }
+                | Event::Locked { .. }
+                | Event::NotPublished { .. }
+                | Event::Finished(_) => return,
             }
             if sim.is_disturbed() {
                 disturb();

@@ -1,0 +1,112 @@
+use std::path::Path;
+use std::sync::Arc;
+
+use chrono::{SecondsFormat, Utc};
+use serde_json::{Value, json};
+use tokio::sync::{mpsc, watch};
+
+use super::output::{count, json_line};
+use super::{Done, progress, project, run};
+use crate::engine::{self, Clock, Event, HostOptions, SyncReport};
+use crate::plan::{Schedule, SyncId, limits};
+use crate::serve::{self, Scheduler, Watcher};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// Which syncs: a provider, a connection, either with `/sync` (and `@variant`). Without any: everything.
+    #[arg(value_name = "SELECTOR")]
+    selectors: Vec<String>,
+    /// Run what is due now, and end: for a machine that has a scheduler of its own.
+    #[arg(long)]
+    once: bool,
+    /// Keep every request in `headwater.requests`: time, URL with secrets masked, status, duration.
+    #[arg(long)]
+    log_requests: bool,
+    /// One JSON object per event.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
+    let plan = project::plan(folder)?;
+    let syncs = plan.select(&arguments.selectors)?;
+    let clock = engine::system_clock();
+    let scheduled = syncs.iter().filter(|sync| sync.schedule != Schedule::Manual).count();
+    let watcher = watcher(arguments.json, Arc::clone(&clock));
+    if !arguments.json && !arguments.once {
+        anstream::eprintln!("{}", told(syncs.len(), scheduled));
+    }
+    let host = HostOptions { log_requests: arguments.log_requests, ..HostOptions::of(&plan, clock) };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let reports = runtime.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        tokio::task::spawn(run::stop_on_signal(stop));
+        let (_commands, commanded) = mpsc::channel(limits::COMMANDS_WAITING);
+        let options = serve::Options { watcher, once: arguments.once, stop: stopped };
+        Scheduler::new(&syncs, host, options).run(commanded).await
+    })?;
+    Ok(run::code_of(&reports))
+}
+
+/// `3 syncs, of which 2 run by themselves`
+fn told(syncs: usize, scheduled: usize) -> String {
+    let syncs = if syncs == 1 { "1 sync".to_owned() } else { format!("{} syncs", count(syncs as u64)) };
+    match scheduled {
+        0 => format!("{syncs}, of which none runs by itself: give them a `schedule`"),
+        1 => format!("{syncs}, of which 1 runs by itself"),
+        many => format!("{syncs}, of which {} run by themselves", count(many as u64)),
+    }
+}
+
+/// What prints events: a line each for people, with the time; or all that is known for machines.
+fn watcher(json: bool, clock: Clock) -> Watcher {
+    Arc::new(move |run_id, sync, event| {
+        let at = clock();
+        if json {
+            let mut value = progress::wire(sync, &event);
+            if let Value::Object(map) = &mut value {
+                map.shift_insert(0, "at".to_owned(), json!(at.to_rfc3339_opts(SecondsFormat::Millis, true)));
+                if let Some(run_id) = run_id {
+                    map.shift_insert(1, "run_id".to_owned(), json!(run_id));
+                }
+                if let Event::Finished(report) = &event {
+                    map.insert("report".to_owned(), json!(report));
+                }
+            }
+            // a reader that has gone does not end the syncs
+            drop(json_line(&value));
+        } else if let Some(line) = line(sync, &event) {
+            anstream::eprintln!("{}  {line}", at.with_timezone(&Utc).to_rfc3339_opts(SecondsFormat::Secs, true));
+        }
+    })
+}
+
+fn line(sync: Option<&SyncId>, event: &Event) -> Option<String> {
+    let name = sync.map_or_else(|| "headwater".to_owned(), ToString::to_string);
+    Some(match event {
+        Event::Started { resumed: true, .. } => format!("{name}: going on where it stopped"),
+        Event::Started { restarted: Some(why), .. } => format!("{name}: starting over: {why}"),
+        Event::Waiting { reason, wait } => format!("{name}: waiting {}: {reason}", progress::short(*wait)),
+        Event::Locked { holder } => format!("{name}: {holder}"),
+        Event::NotPublished { why } => format!("{name}: the copy was not made: {why}"),
+        Event::Finished(report) => format!("{name}: {}", outcome(report)),
+        Event::Started { .. } | Event::Committed { .. } | Event::Page { .. } => return None,
+    })
+}
+
+/// `completed: 120 records, 3 added, 1 updated`
+fn outcome(report: &SyncReport) -> String {
+    let SyncReport { state, records, added, updated, deleted, quarantined, .. } = report;
+    let counts = [(*added, "added"), (*updated, "updated"), (*deleted, "deleted"), (*quarantined, "quarantined")];
+    let counts = counts.into_iter().filter(|(number, _)| *number > 0);
+    let mut text = match records {
+        1 => format!("{state}: 1 record"),
+        records => format!("{state}: {} records", count(*records)),
+    };
+    for (number, what) in counts {
+        text += &format!(", {} {what}", count(number));
+    }
+    let why = report.error.as_ref().map(|error| error.message.as_str());
+    let why = why.or(report.skipped_reason.as_deref()).or(report.paused_reason.as_deref());
+    why.map_or(text.clone(), |why| format!("{text}: {why}"))
+}
