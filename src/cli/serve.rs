@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -5,11 +6,11 @@ use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
-use super::output::{count, json_line};
+use super::output::{Failure, count, json_line};
 use super::{Done, progress, project, run};
-use crate::engine::{self, Clock, Event, HostOptions, SyncReport};
+use crate::engine::{self, Clock, Event, Host, HostOptions, SyncReport};
 use crate::plan::{Schedule, SyncId, limits};
-use crate::serve::{self, Scheduler, Watcher};
+use crate::serve::{self, Door, Listening, Scheduler, Watcher};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -19,6 +20,9 @@ pub(super) struct Arguments {
     /// Run what is due now, and end: for a machine that has a scheduler of its own.
     #[arg(long)]
     once: bool,
+    /// Answer over HTTP here.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
+    listen: Option<SocketAddr>,
     /// Keep every request in `headwater.requests`: time, URL with secrets masked, status, duration.
     #[arg(long)]
     log_requests: bool,
@@ -37,15 +41,31 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         anstream::eprintln!("{}", told(syncs.len(), scheduled));
     }
     let host = HostOptions { log_requests: arguments.log_requests, ..HostOptions::of(&plan, clock) };
+    let publish = plan.publish.as_ref().map(|publish| publish.every.unwrap_or(limits::PUBLISH_WAIT_MAX));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let reports = runtime.block_on(async {
+    runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
         tokio::task::spawn(run::stop_on_signal(stop));
-        let (_commands, commanded) = mpsc::channel(limits::COMMANDS_WAITING);
-        let options = serve::Options { watcher, once: arguments.once, stop: stopped };
-        Scheduler::new(&syncs, host, options).run(commanded).await
-    })?;
-    Ok(run::code_of(&reports))
+        let (commands, commanded) = mpsc::channel(limits::COMMANDS_WAITING);
+        let door = Door::new(Host::new(host, None), Arc::clone(&watcher));
+        let options = serve::Options { watcher, publish, once: arguments.once, stop: stopped.clone() };
+        let scheduler = Scheduler::new(&syncs, Arc::clone(&door), options).run(commanded);
+        let Some(address) = arguments.listen else { return Ok(run::code_of(&scheduler.await?)) };
+        let listening = Listening { plan: Arc::new(plan), door, commands };
+        let told = |address| anstream::eprintln!("answers at http://{address}");
+        let mut answering = tokio::spawn(serve::listen(address, listening, told, stopped));
+        let mut running = std::pin::pin!(scheduler);
+        tokio::select! {
+            ended = &mut running => Ok(run::code_of(&ended?)),
+            // it answers until it is stopped, unless it cannot
+            answered = &mut answering => {
+                if let Ok(Err(error)) = answered {
+                    return Err(Failure::user(format!("{address} cannot be listened on: {error}"), None));
+                }
+                Ok(run::code_of(&running.await?))
+            }
+        }
+    })
 }
 
 /// `3 syncs, of which 2 run by themselves`

@@ -168,6 +168,10 @@ pub const DATABASE_LOOKED_AT: Duration = Duration::from_secs(1);
 pub const DATABASE_KNOWN_FOR: Duration = Duration::from_secs(60);
 /// How old a copy that is published after each run may become while runs follow each other.
 pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(5 * 60);
+/// Bytes of the body of a request to the daemon.
+pub const API_BODY_BYTES_MAX: usize = 1 << 20;
+/// How long the scheduler may take to say how it is.
+pub const READY_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Commands that wait for the scheduler.
 pub const COMMANDS_WAITING: usize = 64;
 /// Syncs that run at once in one process.

@@ -1,5 +1,17 @@
-//! The daemon: runs syncs when they are due.
+//! The daemon: runs syncs when they are due, and answers applications meanwhile.
 
+mod door;
+mod http;
 mod scheduler;
 
-pub use scheduler::{Command, Options, Refused, Scheduler, SlotState, SlotStatus, Watcher};
+use std::sync::Arc;
+
+pub use door::Door;
+pub use http::{Listening, listen};
+pub use scheduler::{Command, Options, Refused, Scheduler, SlotState, SlotStatus};
+
+use crate::engine::Event;
+use crate::plan::SyncId;
+
+/// Takes what happens in runs: the name of the run, none of what concerns no single one, the sync, and the event.
+pub type Watcher = Arc<dyn Fn(Option<&str>, Option<&SyncId>, Event) + Send + Sync>;

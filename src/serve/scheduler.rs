@@ -11,18 +11,18 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::engine::{Error, Event, Host, HostOptions, RunOptions, Session, SyncReport, goes_over, run_id};
+use super::{Door, Watcher};
+use crate::engine::{Error, Event, Host, RunOptions, Session, SyncReport, goes_over, run_id};
 use crate::plan::{Budget, SyncId, SyncPlan, limits};
 use crate::scan::{Runs, Wish, due, spread};
 use crate::store;
-
-/// Takes what happens in runs: the name of the run, none of what concerns no single one, the sync, and the event.
-pub type Watcher = Arc<dyn Fn(Option<&str>, Option<&SyncId>, Event) + Send + Sync>;
 
 /// How to serve.
 pub struct Options {
     /// who watches
     pub watcher: Watcher,
+    /// how old the published copy may become while runs follow each other; none where there is none
+    pub publish: Option<Duration>,
     /// run what is due now, and end
     pub once: bool,
     /// becomes true when runs should stop between two commits, and the loop with them
@@ -99,8 +99,7 @@ struct Slot {
 pub struct Scheduler {
     options: Options,
     host: Arc<Host>,
-    /// how old the published copy may become while runs follow each other
-    publish: Option<Duration>,
+    door: Arc<Door>,
     published_at: DateTime<Utc>,
     /// when it began
     since: DateTime<Utc>,
@@ -108,7 +107,8 @@ pub struct Scheduler {
     by_id: HashMap<SyncId, usize>,
     queue: BTreeSet<(DateTime<Utc>, usize)>,
     running: JoinSet<(usize, SyncReport)>,
-    session: Option<Session>,
+    /// the database, while it is known to be as it is here
+    session: Option<Arc<Session>>,
     /// the database could not be had; it is asked for again then
     blocked_until: Option<DateTime<Utc>>,
     /// when the database was changed last, as far as is known, and when that was looked at; none = never
@@ -118,9 +118,8 @@ pub struct Scheduler {
 
 impl Scheduler {
     /// A scheduler of `syncs`; nothing has begun.
-    pub fn new(syncs: &[Arc<SyncPlan>], host: HostOptions, options: Options) -> Self {
-        let publish = host.publish.as_ref().map(|publish| publish.every.unwrap_or(limits::PUBLISH_WAIT_MAX));
-        let host = Host::new(host, None);
+    pub fn new(syncs: &[Arc<SyncPlan>], door: Arc<Door>, options: Options) -> Self {
+        let host = Arc::clone(door.host());
         let since = host.now();
         let parents = |plan: &SyncPlan| {
             let all = syncs.iter().enumerate();
@@ -141,7 +140,7 @@ impl Scheduler {
         Self {
             options,
             host,
-            publish,
+            door,
             published_at: since,
             since,
             slots,
@@ -180,7 +179,7 @@ impl Scheduler {
                 return Ok(());
             }
             // somebody else has run, paused or resumed something, or it was never looked at
-            if self.session.is_none() && !self.is_blocked() && !self.is_known() {
+            if self.session.is_none() && !self.is_blocked() && !self.door.is_open().await && !self.is_known() {
                 self.look().await?;
             }
             self.begin_due().await?;
@@ -241,9 +240,7 @@ impl Scheduler {
 
     /// Takes the database if nobody else has it, and reads what happened in it. Whether it was to be had.
     async fn look(&mut self) -> Result<bool, Error> {
-        let watcher = Arc::clone(&self.options.watcher);
-        let waiting = move |holder: &str| watcher(None, None, Event::Locked { holder: holder.to_owned() });
-        let session = match self.host.open(Box::new(waiting)).await {
+        let session = match self.door.session().await {
             Ok(session) => session,
             Err(Error::Store(error @ (store::Error::Busy { .. } | store::Error::Locked { .. }))) => {
                 if self.options.once {
@@ -406,7 +403,7 @@ impl Scheduler {
 
     /// Makes the published copy if the last one is old. When the database is let go of, it is made in any case.
     async fn publish(&mut self) {
-        let (Some(session), Some(every)) = (&self.session, self.publish) else { return };
+        let (Some(session), Some(every)) = (&self.session, self.options.publish) else { return };
         let now = self.host.now();
         if (now - self.published_at).to_std().is_ok_and(|age| age >= every) {
             self.published_at = now;
@@ -416,13 +413,13 @@ impl Scheduler {
         }
     }
 
+    /// Lets go of the database, unless somebody else reads or writes it just now: then the next time.
     async fn close(&mut self) -> Result<(), Error> {
-        let Some(session) = self.session.take() else { return Ok(()) };
-        self.published_at = self.host.now();
-        let not_published = session.close().await?;
-        self.known = Some((self.host.database_changed_at(), self.host.now()));
-        if let Some(why) = not_published {
-            (self.options.watcher)(None, None, Event::NotPublished { why });
+        if self.session.take().is_some() {
+            self.published_at = self.host.now();
+        }
+        if self.door.is_open().await && self.door.close().await? {
+            self.known = Some((self.host.database_changed_at(), self.host.now()));
         }
         Ok(())
     }
