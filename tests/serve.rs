@@ -219,3 +219,19 @@ fn a_database_that_somebody_works_on_is_waited_for() {
     until("its turn", || api.requests().len() > 2);
     assert_eq!(daemon.stop(), Some(0));
 }
+
+#[test]
+fn a_reader_gets_the_file_while_commits_follow_each_other() {
+    let api = Api::start(one);
+    let connections: String = (0..60).map(|at| format!("  c{at}: {{ provider: api }}\n")).collect();
+    let project = project(&api.url(), &connections, &[("items", "request: { get: /items }\nschedule: every 1s")]);
+    let daemon = Daemon::start(&project);
+    until("it is busy", || api.requests().len() > 60);
+    for _ in 0..3 {
+        let began = Instant::now();
+        let read = project.headwater(&["query", "--json", "select count(*) as number from api.items"]);
+        assert_eq!(read.code, 0, "{}", read.stderr);
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    }
+    assert_eq!(daemon.stop(), Some(0));
+}
