@@ -268,7 +268,10 @@ impl Scheduler {
             let slot = &mut self.slots[*at];
             slot.paused = paused;
             if slot.running.is_none() {
-                slot.runs = Runs { parked_until: slot.runs.parked_until, ..runs };
+                let micros = |runs: &Runs| runs.began_at.map(|began| began.timestamp_micros());
+                // what this process has stopped was cancelled
+                let stopped = runs.stopped && micros(&runs) != micros(&slot.runs);
+                slot.runs = Runs { parked_until: slot.runs.parked_until, stopped, ..runs };
             }
         }
         for at in 0..self.slots.len() {
@@ -323,6 +326,7 @@ impl Scheduler {
         slot.running = None;
         slot.runs.ended_at = Some(self.host.now());
         slot.runs.parked_until = report.paused_until;
+        slot.runs.stopped = false;
         slot.runs.failures = if report.error.is_some() { slot.runs.failures.saturating_add(1) } else { 0 };
         self.enqueue(at);
         if self.options.once {

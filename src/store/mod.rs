@@ -38,7 +38,7 @@ pub use error::Error;
 pub use file::{WaitObserver, changed_at, folder_of};
 pub use gone::Gone;
 pub use items::{FoundNode, ItemRow, NodesOf};
-pub use ledger::{RequestRecord, RunEnd, RunRecord, RunState};
+pub use ledger::{RUN_STOPPED, RequestRecord, RunEnd, RunRecord, RunState};
 pub use query::ResultColumn;
 pub use read::{ReadStore, RunSummary, SyncStatus, plan_without_database};
 pub use remap::{KeptRows, RemapGroup, Remapped};
