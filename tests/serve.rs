@@ -1,5 +1,7 @@
 //! The daemon: a real process that runs syncs when they are due.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -240,4 +242,45 @@ fn a_reader_gets_the_file_while_commits_follow_each_other() {
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     }
     assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn numbers_are_told_and_it_says_that_it_is_well() {
+    let api = Api::start(one);
+    let project = project(
+        &api.url(),
+        "  acme: { provider: api }\n  other: { provider: api }\n",
+        &[("items", "request: { get: /items }\nschedule: every day"), ("manual", "request: { get: /manual }")],
+    );
+    let mut daemon = Daemon(project.spawn_piped(&["serve", "--listen", "127.0.0.1:0"]));
+    let mut lines = BufReader::new(daemon.0.stderr.take().expect("piped")).lines();
+    let url =
+        lines.find_map(|line| Some(line.expect("text").strip_prefix("answers at ")?.to_owned())).expect("an address");
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(url.trim_start_matches("http://")).expect("it listens");
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("sent");
+        let mut text = String::new();
+        stream.read_to_string(&mut text).expect("an answer");
+        text
+    };
+    assert!(get("/healthz").starts_with("HTTP/1.1 200"));
+    assert!(get("/readyz").ends_with("ok\n"));
+    until("both ran", || {
+        get("/metrics").contains(r#"headwater_runs_total{provider="api",sync="items",state="completed"} 2"#)
+    });
+    let metrics = get("/metrics");
+    for line in [
+        r#"headwater_requests_total{provider="api",sync="items"} 2"#,
+        r#"headwater_rows_total{provider="api",sync="items",action="added"} 2"#,
+        r#"headwater_syncs{state="idle"} 4"#,
+        "headwater_run_lag_seconds_count 2",
+        "headwater_behind_seconds 0.0",
+        "# EOF",
+    ] {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
+    assert!(get("/nothing").starts_with("HTTP/1.1 404"));
+    assert_eq!(daemon.stop(), Some(0));
+    let taken = project.headwater(&["serve", "--listen", "256.0.0.1:1"]);
+    assert_eq!(taken.code, 2, "{}", taken.stderr);
 }

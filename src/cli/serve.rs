@@ -10,7 +10,7 @@ use super::output::{Failure, count, json_line};
 use super::{Done, progress, project, run};
 use crate::engine::{self, Clock, Event, Host, HostOptions, SyncReport};
 use crate::plan::{Schedule, SyncId, limits};
-use crate::serve::{self, Door, Listening, Scheduler, Watcher};
+use crate::serve::{self, Door, Listening, Metrics, Scheduler, Watcher};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -60,10 +60,13 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         tokio::task::spawn(run::stop_on_signal(stop));
         let (commands, commanded) = mpsc::channel(limits::COMMANDS_WAITING);
         let door = Door::new(Host::new(host, None), Arc::clone(&watcher));
-        let options = serve::Options { watcher, publish, once: arguments.once, stop: stopped.clone() };
+        let metrics = Metrics::default();
+        let watcher = metrics.watching(watcher);
+        let options =
+            serve::Options { watcher, metrics: metrics.clone(), publish, once: arguments.once, stop: stopped.clone() };
         let scheduler = Scheduler::new(&syncs, Arc::clone(&door), options).run(commanded);
         let Some(address) = arguments.listen else { return Ok(run::code_of(&scheduler.await?)) };
-        let listening = Listening { plan: Arc::new(plan), door, commands };
+        let listening = Listening { plan: Arc::new(plan), door, commands, metrics };
         let told = |address| anstream::eprintln!("answers at http://{address}");
         let mut answering = tokio::spawn(serve::listen(address, listening, told, stopped));
         let mut running = std::pin::pin!(scheduler);

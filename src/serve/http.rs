@@ -6,11 +6,13 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Command, Door};
+use super::{Command, Door, Metrics, SlotStatus};
 use crate::plan::{Plan, limits};
 
 /// What answers are made of.
@@ -21,6 +23,8 @@ pub struct Listening {
     pub door: Arc<Door>,
     /// the scheduler
     pub commands: mpsc::Sender<Command>,
+    /// what is counted
+    pub metrics: Metrics,
 }
 
 /// Answers on `address` until it is to stop; `told` gets the address, whose port is the one that was found where it was 0.
@@ -46,17 +50,34 @@ fn router(listening: Arc<Listening>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
         .layer(DefaultBodyLimit::max(limits::API_BODY_BYTES_MAX))
         .with_state(listening)
 }
 
 /// Whether syncs run when they are due: the scheduler answers.
 async fn ready(State(listening): State<Arc<Listening>>) -> (StatusCode, &'static str) {
-    let (reply, answer) = oneshot::channel();
-    let asked = listening.commands.send(Command::Status(reply)).await;
-    let answered = async { asked.is_ok() && answer.await.is_ok() };
-    match tokio::time::timeout(limits::READY_WAIT_MAX, answered).await {
-        Ok(true) => (StatusCode::OK, "ok\n"),
-        Ok(false) | Err(_) => (StatusCode::SERVICE_UNAVAILABLE, "the scheduler does not answer\n"),
+    match listening.status().await {
+        Some(_) => (StatusCode::OK, "ok\n"),
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the scheduler does not answer\n"),
+    }
+}
+
+async fn metrics(State(listening): State<Arc<Listening>>) -> Result<impl IntoResponse, StatusCode> {
+    let syncs = listening.status().await.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
+    let now = listening.door.host().now();
+    let text = listening.metrics.text(&syncs, now).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
+    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
+}
+
+impl Listening {
+    /// How the syncs are, if the scheduler says so in time.
+    pub(super) async fn status(&self) -> Option<Vec<SlotStatus>> {
+        let (reply, answer) = oneshot::channel();
+        let asked = async {
+            self.commands.send(Command::Status(reply)).await.ok()?;
+            answer.await.ok()
+        };
+        tokio::time::timeout(limits::READY_WAIT_MAX, asked).await.ok().flatten()
     }
 }

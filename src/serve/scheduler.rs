@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::{Door, Watcher};
+use super::{Door, Metrics, Watcher};
 use crate::engine::{Error, Event, Host, RunOptions, Session, SyncReport, goes_over, run_id};
 use crate::plan::{Budget, SyncId, SyncPlan, limits};
 use crate::scan::{Runs, Wish, due, spread};
@@ -21,6 +21,8 @@ use crate::store;
 pub struct Options {
     /// who watches
     pub watcher: Watcher,
+    /// what counts
+    pub metrics: Metrics,
     /// how old the published copy may become while runs follow each other; none where there is none
     pub publish: Option<Duration>,
     /// run what is due now, and end
@@ -312,6 +314,8 @@ impl Scheduler {
             observer: Arc::new(move |sync, event| watcher(Some(&name), sync, event)),
             stop: stopped,
         };
+        let due = slot.due.filter(|due| *due > DateTime::<Utc>::MIN_UTC);
+        self.options.metrics.begins(due.and_then(|due| (now - due).to_std().ok()).unwrap_or_default());
         let run = session.run(&slot.plan, wanted);
         self.running.spawn(async move { (at, run.await) });
         slot.running = Some(stop);
@@ -322,9 +326,11 @@ impl Scheduler {
 
     /// Notes how a run ended.
     fn note(&mut self, (at, report): (usize, SyncReport)) {
-        let slot = &mut self.slots[at];
+        let (slot, now) = (&mut self.slots[at], self.host.now());
         slot.running = None;
-        slot.runs.ended_at = Some(self.host.now());
+        let took = slot.runs.began_at.and_then(|began| (now - began).to_std().ok()).unwrap_or_default();
+        self.options.metrics.ended(&report, took);
+        slot.runs.ended_at = Some(now);
         slot.runs.parked_until = report.paused_until;
         slot.runs.stopped = false;
         slot.runs.failures = if report.error.is_some() { slot.runs.failures.saturating_add(1) } else { 0 };

@@ -280,7 +280,7 @@ enum Settled {
     ByAnother,
 }
 
-/// Waits between two attempts to open the file: 10 ms, doubling to 500 ms, within a bound.
+/// Waits between two attempts to open the file: 10 ms, doubling, within a bound; shorter than a busy writer leaves it free.
 struct Wait {
     pause: Duration,
     waited: Duration,
@@ -288,9 +288,11 @@ struct Wait {
     told: bool,
 }
 
+const _: () = assert!(Wait::LONGEST.as_millis() < limits::FILE_FREE_MIN.as_millis(), "else the reader misses it");
+
 impl Wait {
     const FIRST: Duration = Duration::from_millis(10);
-    const LONGEST: Duration = Duration::from_millis(500);
+    const LONGEST: Duration = Duration::from_millis(80);
     const TELL_AFTER: Duration = Duration::from_secs(1);
 
     fn new(max: Duration) -> Self {
