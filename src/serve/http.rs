@@ -10,7 +10,8 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Command, Door};
+use super::access::Keys;
+use super::{Command, Door, api};
 use crate::plan::{Plan, limits};
 
 /// What answers are made of.
@@ -21,6 +22,8 @@ pub struct Listening {
     pub door: Arc<Door>,
     /// the scheduler
     pub commands: mpsc::Sender<Command>,
+    /// who may ask the API
+    pub keys: Keys,
 }
 
 /// Answers on `address` until it is to stop; `told` gets the address, whose port is the one that was found where it was 0.
@@ -46,6 +49,7 @@ fn router(listening: Arc<Listening>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .merge(api::routes(&listening))
         .layer(DefaultBodyLimit::max(limits::API_BODY_BYTES_MAX))
         .with_state(listening)
 }

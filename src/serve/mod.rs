@@ -1,11 +1,18 @@
 //! The daemon: runs syncs when they are due, and answers applications meanwhile.
 
+mod access;
+mod answer;
+mod api;
+mod control;
 mod door;
 mod http;
+mod openapi;
+mod records;
 mod scheduler;
 
 use std::sync::Arc;
 
+pub use access::{KeyError, Keys};
 pub use door::Door;
 pub use http::{Listening, listen};
 pub use scheduler::{Command, Options, Refused, Scheduler, SlotState, SlotStatus};
