@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::support::{Api, Project, Reply, Request};
 
 const KEY: &str = "app-0123456789abcdef0123456789";
+const OPERATOR: &str = "operator-0123456789abcdef0123";
 const READER: &str = "reader-0123456789abcdef012345";
 const KEYS: &str = "api:\n  keys:\n    app: { key: \"${APP_KEY}\", scopes: [records, syncs, control] }\n    reader: { key: \"${READER_KEY}\", scopes: [records] }\n";
 const MODEL: &str = "model: Item\ntable: items\nkey: [id]\ncolumns:\n  id: { path: $.id, type: bigint }\n  name: { path: $.name, type: varchar }\n";
@@ -48,7 +49,10 @@ impl Drop for Daemon {
 impl Daemon {
     fn start(project: &Project) -> Self {
         let mut command = project.command(&["serve", "--listen", "127.0.0.1:0"]);
-        command.env("APP_KEY", KEY).env("READER_KEY", READER).stdout(Stdio::null()).stderr(Stdio::piped());
+        command
+            .envs([("APP_KEY", KEY), ("READER_KEY", READER), ("OPERATOR_KEY", OPERATOR)])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("the program runs");
         let mut lines = BufReader::new(child.stderr.take().expect("piped"));
         let said = Arc::new(std::sync::Mutex::new(String::new()));
@@ -510,9 +514,9 @@ fn who_reads_only_the_api_has_what_the_table_has_whatever_happens() {
     let api = Api::start(move |request: &Request| {
         let start = request.number("cursor", 0);
         let round = if start == 0 { served.fetch_add(1, Ordering::SeqCst) } else { served.load(Ordering::SeqCst) };
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(10));
         // some are gone, and come back; some change
-        let lives = |id: &usize| (id * 7 + round * 13) % 11 != 0;
+        let lives = |id: &usize| !(id * 7 + round * 13).is_multiple_of(11);
         let item =
             |id: usize| json!({ "id": id, "name": format!("n{}", if id.is_multiple_of(5) { round } else { id }) });
         let items: Vec<Value> = (start..start + 20).filter(lives).map(item).collect();
@@ -525,8 +529,8 @@ fn who_reads_only_the_api_has_what_the_table_has_whatever_happens() {
     let mut copy = Copy::default();
     let mut daemon = Daemon::start(&project);
     for life in 0..6_u64 {
-        let until = Instant::now() + Duration::from_millis(1200 + life * 170);
-        while Instant::now() < until {
+        let end = Instant::now() + Duration::from_millis(1200 + life * 170);
+        while Instant::now() < end {
             copy.read(daemon.address);
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -538,7 +542,11 @@ fn who_reads_only_the_api_has_what_the_table_has_whatever_happens() {
                 std::thread::sleep(Duration::from_millis(30));
             }
         }
-        // every other time without a word
+        // in the middle of a run; every other time without a word
+        until("it runs", || {
+            let syncs = send(daemon.address, "GET", "/v1/syncs", Some(KEY), "");
+            syncs.is_ok_and(|syncs| syncs.body["syncs"][0]["state"] == "running")
+        });
         let code = daemon.signal(if life % 2 == 0 { "-KILL" } else { "-TERM" });
         assert_eq!(code, (life % 2 != 0).then_some(0));
         daemon = Daemon::start(&project);
@@ -563,4 +571,47 @@ fn who_reads_only_the_api_has_what_the_table_has_whatever_happens() {
         copy.again
     );
     assert!(project.number("select count(*) from headwater.runs where state = 'interrupted'") > 0);
+}
+
+/// The page of the API: its YAML is a project, its requests are answered, and what it shows is what comes.
+#[test]
+fn the_page_of_the_api_is_true() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/api.md")).expect("the page");
+    let blocks = |kind: &str| -> Vec<String> {
+        let fence = format!("```{kind}\n");
+        let behind = page.split(&fence).skip(1);
+        behind.map(|text| text.split("```").next().expect("a block").to_owned()).collect()
+    };
+    let api = Api::start(|_| {
+        let order = |id: usize| json!({ "id": id, "status": "paid" });
+        Reply::json(&json!({ "items": (1..4).map(order).collect::<Vec<_>>() }))
+    });
+    let project = Project::empty();
+    project.write("headwater.yaml", &blocks("yaml")[0]);
+    project.write("providers/shop.yaml", format!("provider: shop\nbase_url: {}\n", api.url()));
+    let model = "model: Order\ntable: orders\nkey: [id]\ncolumns: { id: { path: $.id, type: bigint }, status: { path: $.status, type: varchar } }\n";
+    project.write("integrations/shop/models/Order.yaml", model);
+    let sync = "sync: orders\nmodel: Order\nrequest: { get: /orders }\nresponse: { records: \"$.items[*]\" }\n";
+    project.write("integrations/shop/syncs/orders.yaml", sync);
+    project.run();
+    let daemon = Daemon::start(&project);
+    let mut answers = Vec::new();
+    for line in blocks("sh").iter().flat_map(|block| block.lines()) {
+        let words: Vec<&str> = line.split('\'').collect();
+        let target = words[1].strip_prefix("http://127.0.0.1:8700").expect("a target");
+        let method = if line.contains("-X POST") { "POST" } else { "GET" };
+        let body = words.get(3).copied().unwrap_or_default();
+        let key = if line.contains("$APP_KEY") { KEY } else { OPERATOR };
+        let answer = send(daemon.address, method, target, Some(key), body).expect("an answer");
+        assert!([200, 202].contains(&answer.status), "{line}: {}", answer.body);
+        answers.push(answer.body);
+    }
+    assert!(answers.len() > 9, "{}", answers.len());
+    let names = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    let shown: Value = serde_json::from_str(&blocks("json")[0]).expect("JSON");
+    assert_eq!((names(&shown), names(&shown["records"][0])), (names(&answers[0]), names(&answers[0]["records"][0])));
+    assert_eq!(answers[0]["more"], true);
+    let wrong = send(daemon.address, "GET", "/v1/records/shop/order", Some(KEY), "").expect("an answer");
+    assert_eq!(wrong.body, serde_json::from_str::<Value>(&blocks("json")[1]).expect("JSON"));
+    drop(daemon.stop());
 }

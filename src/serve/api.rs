@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, Uri, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, get, post};
@@ -51,7 +51,7 @@ pub(super) fn routes(listening: &Arc<Listening>) -> Router<Arc<Listening>> {
             None => answers,
             Some(scope) => answers.route_layer(from_fn(move |request, next| in_scope(scope, request, next))),
         };
-        router.route(path, answers.fallback(move |uri| other_method(uri, method)))
+        router.route(path, answers.fallback(move |uri: Uri| std::future::ready(other_method(&uri, method))))
     });
     let admitted =
         Admission { listening: Arc::clone(listening), places: Arc::new(Semaphore::new(limits::API_REQUESTS_AT_ONCE)) };
@@ -76,7 +76,7 @@ async fn admit(State(Admission { listening, places }): State<Admission>, mut req
         let hint = "give it `api: { keys: { app: { key: \"${APP_KEY}\", scopes: [records] } } }` in headwater.yaml";
         return Err(Denied::new(StatusCode::UNAUTHORIZED, "no_keys", "the project has no keys for this API").hint(hint));
     }
-    let given = request.headers().get(header::AUTHORIZATION).map(|value| value.as_bytes());
+    let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
     let token = given.and_then(bearer);
     let Some(key) = token.and_then(|token| keys.find(token)) else { return Err(Denied::unknown(given.is_some())) };
     if let Err(seconds) = key.count() {
@@ -113,7 +113,7 @@ async fn nothing_there(uri: Uri) -> Denied {
     denied.hint("`GET /v1/openapi.json` says what there is")
 }
 
-async fn other_method(uri: Uri, method: &'static str) -> Denied {
+fn other_method(uri: &Uri, method: &'static str) -> Denied {
     let message = format!("`{}` is asked for with {}", uri.path(), method.to_uppercase());
     Denied::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }

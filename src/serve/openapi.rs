@@ -146,13 +146,13 @@ fn responses((status, description, schema): (&str, &str, &str)) -> Value {
 }
 
 /// An object that has all of these and nothing else.
-fn object(properties: Value) -> Value {
+fn object(properties: &Value) -> Value {
     let required: Vec<String> = properties.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
     json!({ "type": "object", "required": required, "additionalProperties": false, "properties": properties })
 }
 
 fn list(name: &str, items: &Value) -> Value {
-    object(json!({ (name): { "type": "array", "items": items } }))
+    object(&json!({ (name): { "type": "array", "items": items } }))
 }
 
 fn schemas() -> Value {
@@ -173,11 +173,11 @@ fn schemas() -> Value {
     let sync = json!({
         "state": { "enum": ["idle", "waiting", "running"] }, "paused": flag,
         "next_run_at": { "type": ["string", "null"], "format": "date-time", "description": "When it runs by itself next." },
-        "last_run": { "oneOf": [object(run.clone()), { "type": "null" }] },
+        "last_run": { "oneOf": [object(&run), { "type": "null" }] },
         "table": maybe, "watermark": maybe, "last_completed_at": maybe_moment, "rows": count, "rows_deleted": count,
         "quarantined": count, "partitions": count, "partitions_failed": count,
     });
-    let in_feed = json!({ "change_from": change, "change_to": change, "of": object(named.clone()) });
+    let in_feed = json!({ "change_from": change, "change_to": change, "of": object(&named) });
     let record = json!({
         "type": "object",
         "description": "A row: the columns of its model, and those of headwater.",
@@ -195,23 +195,23 @@ fn schemas() -> Value {
     });
     json!({
         "Document": { "type": "object", "required": ["openapi", "info", "paths"] },
-        "Records": object(json!({
+        "Records": object(&json!({
             "records": { "type": "array", "items": record },
             "next": { "type": "string", "description": "What to give as `after` next time. It is always there." },
             "more": { "type": "boolean", "description": "There is more already." },
         })),
-        "Syncs": list("syncs", &object(both(&named, &sync))),
-        "Runs": list("runs", &object(both(&run, &in_feed))),
-        "Connections": list("connections", &object(connection)),
+        "Syncs": list("syncs", &object(&both(&named, &sync))),
+        "Runs": list("runs", &object(&both(&run, &in_feed))),
+        "Connections": list("connections", &object(&connection)),
         "Accepted": list("syncs", &string),
-        "Forgotten": object(json!({
+        "Forgotten": object(&json!({
             "syncs": { "type": "array", "items": string },
-            "removed": { "type": "array", "items": object(json!({ "table": string, "rows": count })) },
+            "removed": { "type": "array", "items": object(&json!({ "table": string, "rows": count })) },
         })),
         "RunBody": body(&json!({ "full": { "type": "boolean", "default": false, "description": "Read everything again." } })),
         "ResetBody": body(&json!({ "purge": { "type": "boolean", "default": false, "description": "Remove the rows too." } })),
         "Nothing": body(&json!({})),
-        "Error": object(json!({ "error": object(json!({
+        "Error": object(&json!({ "error": object(&json!({
             "code": { "type": "string", "description": "It does not change." }, "message": string, "hint": maybe,
         })) })),
     })

@@ -12,7 +12,7 @@ use super::answer::{Answer, Denied, written};
 use super::http::Listening;
 use crate::diagnostic::suggest;
 use crate::engine::Error;
-use crate::plan::limits;
+use crate::plan::{ModelPlan, limits};
 use crate::store::{self, FeedPage, Place, Wanted};
 
 /// What the query of a request says, in its order.
@@ -49,7 +49,7 @@ fn answer(page: &FeedPage) -> Response {
 
 /// Whether some sync will make the table.
 fn is_planned(listening: &Listening, schema: &str, table: &str) -> bool {
-    let mut tables = listening.plan.syncs.iter().flat_map(|sync| sync.models()).flat_map(|model| model.tables());
+    let mut tables = listening.plan.syncs.iter().flat_map(|sync| sync.models()).flat_map(ModelPlan::tables);
     tables.any(|model| model.schema.eq_ignore_ascii_case(schema) && model.table.eq_ignore_ascii_case(table))
 }
 
