@@ -20,6 +20,7 @@ mod streams;
 mod support;
 
 mod action;
+mod api;
 mod auth_kinds;
 mod bad_input;
 mod budgets;

@@ -9,7 +9,7 @@ use super::output::{DIM, Failure, json_line, moment, table};
 use super::{Done, connect, project, status};
 use crate::engine;
 use crate::plan::{ConnectionPlan, Plan, limits};
-use crate::remote::{Access, CredentialStore, Entry, Error};
+use crate::remote::{self, CredentialStore, Entry, HealthState};
 use crate::store::{RunSummary, SyncStatus};
 
 #[derive(Debug, clap::Args)]
@@ -80,20 +80,20 @@ struct Health {
 
 /// What is known without asking the API.
 fn health(connection: &ConnectionPlan, store: &CredentialStore, entry: Option<&Entry>, now: DateTime<Utc>) -> Health {
-    let clock: engine::Clock = Arc::new(move || now);
-    match Access::of(connection, store, clock) {
-        Ok(_) => {}
-        Err(Error::NeedsReconnect { reason, .. }) => return Health { state: NEEDS_RECONNECT, detail: reason },
-        Err(Error::NotConnected { reason, .. }) => return Health { state: NOT_CONNECTED, detail: reason },
-        Err(error) => return Health { state: "not usable", detail: error.to_string() },
-    }
-    match entry.and_then(|entry| entry.expires_at.filter(|_| !entry.renewable)) {
-        None => Health { state: "ok", detail: String::new() },
-        Some(at) if at <= now => {
-            Health { state: NEEDS_RECONNECT, detail: format!("its token ended at {}", moment(at)) }
-        }
-        Some(at) => Health { state: "expires", detail: moment(at) },
-    }
+    let remote::Health { state, reason, ends_at } = remote::Health::of(connection, store, entry, now);
+    let at = ends_at.map(moment);
+    let detail = match (state, at) {
+        (HealthState::NeedsReconnect, Some(at)) => format!("its token ended at {at}"),
+        (_, at) => reason.or(at).unwrap_or_default(),
+    };
+    let state = match state {
+        HealthState::Ok => "ok",
+        HealthState::Expires => "expires",
+        HealthState::NeedsReconnect => NEEDS_RECONNECT,
+        HealthState::NotConnected => NOT_CONNECTED,
+        HealthState::NotUsable => "not usable",
+    };
+    Health { state, detail }
 }
 
 fn list(plan: &Plan, store: &CredentialStore, as_json: bool) -> Done {

@@ -9,8 +9,8 @@ use tokio::sync::{mpsc, watch};
 use super::output::{Failure, count, json_line};
 use super::{Done, progress, project, run};
 use crate::engine::{self, Clock, Event, Host, HostOptions, SyncReport};
-use crate::plan::{Schedule, SyncId, limits};
-use crate::serve::{self, Door, Listening, Metrics, Scheduler, Watcher};
+use crate::plan::{Plan, Schedule, SyncId, limits};
+use crate::serve::{self, Door, Keys, Listening, Metrics, Scheduler, Watcher};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -54,6 +54,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     let (log_requests, at_once) = (arguments.log_requests, arguments.at_once);
     let host = HostOptions { log_requests, at_once, ..HostOptions::of(&plan, clock) };
     let publish = plan.publish.as_ref().map(|publish| publish.every.unwrap_or(limits::PUBLISH_WAIT_MAX));
+    let keys = keys(&plan, arguments.listen)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
@@ -66,7 +67,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
             serve::Options { watcher, metrics: metrics.clone(), publish, once: arguments.once, stop: stopped.clone() };
         let scheduler = Scheduler::new(&syncs, Arc::clone(&door), options).run(commanded);
         let Some(address) = arguments.listen else { return Ok(run::code_of(&scheduler.await?)) };
-        let listening = Listening { plan: Arc::new(plan), door, commands, metrics };
+        let listening = Listening { plan: Arc::new(plan), door, commands, metrics, keys };
         let told = |address| anstream::eprintln!("answers at http://{address}");
         let mut answering = tokio::spawn(serve::listen(address, listening, told, stopped));
         let mut running = std::pin::pin!(scheduler);
@@ -81,6 +82,22 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
             }
         }
     })
+}
+
+/// Who may ask over HTTP. Where others than this machine could, somebody must have a key.
+fn keys(plan: &Plan, listen: Option<SocketAddr>) -> Result<Keys, Failure> {
+    let Some(address) = listen else { return Ok(Keys::default()) };
+    let keys = Keys::of(&plan.api_keys).map_err(|error| {
+        let hint = error.hint();
+        Failure::user(error.to_string(), Some(hint))
+    })?;
+    if keys.is_empty() && !address.ip().is_loopback() {
+        let message = format!("{address} can be reached from other machines, and the project has no keys");
+        let hint =
+            "give it `api: { keys: { app: { key: \"${APP_KEY}\", scopes: [records] } } }`, or listen on 127.0.0.1";
+        return Err(Failure::user(message, Some(hint.to_owned())));
+    }
+    Ok(keys)
 }
 
 /// `3 syncs, of which 2 run by themselves`

@@ -400,6 +400,8 @@ impl Error {
                 | store::Error::Missing { .. }
                 | store::Error::UnknownTable { .. }
                 | store::Error::AmbiguousTable { .. }
+                | store::Error::FeedEnded { .. }
+                | store::Error::KeyShape { .. }
                 | store::Error::UnknownPartition { .. }
                 | store::Error::SharedTable { .. }
                 | store::Error::NotARead { .. }

@@ -244,7 +244,8 @@ pub(super) async fn settled(clients: impl Iterator<Item = &Client>) {
 
 pub(super) async fn publish_now(writer: &Writer, publish: Option<&PublishPlan>) -> Result<(), Error> {
     let Some(publish) = publish.cloned() else { return Ok(()) };
-    writer.call(move |store| store.publish(&publish.path)).await
+    // who only read has nothing new to publish
+    writer.call(move |store| if store.has_news(&publish.path) { store.publish(&publish.path) } else { Ok(()) }).await
 }
 
 /// The name of a run: sorts by time and is unique on one machine.

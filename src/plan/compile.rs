@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::action::{self, ActionDraft};
+use super::api;
 use super::place::{Base, Document, Place, Sink};
 use super::provider::{self, ProviderDraft, ProviderWords};
 use super::read::read;
@@ -401,12 +402,14 @@ fn assemble(
     drafts: &Drafts<'_>,
     (folder, known): (&std::path::Path, &Known),
 ) -> Plan {
-    let ProjectSpec { database, providers: _, integrations: _, connections, publish, notify, allow } = &project.spec;
+    let ProjectSpec { database, providers: _, integrations: _, connections, publish, notify, api, allow } =
+        &project.spec;
     let place = Place::top(&project.document);
     words::allow(sink, &place, allow);
     let used: Vec<&str> = connections.values().map(|connection| connection.provider.as_str()).collect();
     lint::database(sink, &place, database, &used);
     let notify = notify_plans(sink, &place.key("notify"), notify);
+    let api_keys = api.as_ref().map(|spec| api::keys(sink, &place.key("api"), spec)).unwrap_or_default();
     let (mut all, mut plans, mut actions) = (Vec::new(), Vec::new(), Vec::new());
     let mut made = columns_from::Made::new();
     if connections.is_empty() {
@@ -460,6 +463,7 @@ fn assemble(
         syncs: plans,
         actions,
         notify,
+        api_keys,
     }
 }
 

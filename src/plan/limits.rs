@@ -168,6 +168,28 @@ pub const DATABASE_LOOKED_AT: Duration = Duration::from_secs(1);
 pub const DATABASE_KNOWN_FOR: Duration = Duration::from_secs(60);
 /// How old a copy that is published after each run may become while runs follow each other.
 pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(5 * 60);
+/// Bytes that a key of the daemon's API has at least.
+pub const API_KEY_BYTES_MIN: usize = 24;
+/// Requests that the API works on at once.
+pub const API_REQUESTS_AT_ONCE: usize = 32;
+/// Requests of one key in a second, on average.
+pub const API_REQUESTS_PER_SECOND: u32 = 50;
+/// Requests of one key that may come at once.
+pub const API_REQUESTS_BURST: u32 = 200;
+/// How long the API works on one request.
+pub const API_WAIT_MAX: Duration = Duration::from_secs(75);
+/// Records of a page of the API where the request does not say how many.
+pub const API_RECORDS: usize = 100;
+/// Records of a page of the API at most.
+pub const API_RECORDS_MAX: usize = 10_000;
+/// Bytes of the records of a page: the one that goes beyond is the last.
+pub const API_PAGE_BYTES_MAX: usize = 16 << 20;
+/// Ids that a request of the API may ask for.
+pub const API_IDS_MAX: usize = 1_000;
+/// Runs that the API lists where the request does not say how many.
+pub const API_RUNS: usize = 50;
+/// Runs that the API lists at most.
+pub const API_RUNS_MAX: usize = 1_000;
 /// Bytes of the body of a request to the daemon.
 pub const API_BODY_BYTES_MAX: usize = 1 << 20;
 /// How long the scheduler may take to say how it is.

@@ -4,6 +4,7 @@
 pub mod limits;
 
 mod action;
+mod api;
 mod auth;
 mod column_type;
 mod columns_from;

@@ -127,7 +127,9 @@ impl<'a> Place<'a> {
     }
 
     fn is_secret(&self) -> bool {
-        self.document.kind == Kind::Project && self.path.contains(&Segment::Key("credentials".to_owned()))
+        let is_key = |segment: Option<&Segment>, name: &str| matches!(segment, Some(Segment::Key(key)) if key == name);
+        let of_api = is_key(self.path.first(), "api") && is_key(self.path.get(3), "key");
+        self.document.kind == Kind::Project && (of_api || self.path.contains(&Segment::Key("credentials".to_owned())))
     }
 }
 

@@ -40,28 +40,11 @@ impl Credentials {
         let mut secrets = kept.clone();
         let (mut missing, mut unkept) = (Vec::new(), Vec::new());
         for (credential, source) in &connection.credentials {
-            let secret = match source {
-                CredentialSource::Kept => {
-                    if !kept.contains_key(credential) {
-                        unkept.push(credential.clone());
-                    }
-                    continue;
-                }
-                CredentialSource::Literal(secret) => Ok(secret.clone()),
-                CredentialSource::Environment(name) => match variable(name) {
-                    Ok(text) if text.is_empty() => Err((name, "is empty")),
-                    Ok(text) => Ok(SecretString::from(text)),
-                    Err(VarError::NotPresent) => Err((name, "is not set")),
-                    Err(VarError::NotUnicode(_)) => Err((name, "is not UTF-8")),
-                },
-            };
-            match secret {
-                Ok(secret) => {
-                    secrets.insert(credential.clone(), secret);
-                }
-                Err((name, problem)) => {
-                    missing.push(MissingCredential { credential: credential.clone(), variable: name.clone(), problem });
-                }
+            match given(credential, source, &variable) {
+                Ok(Some(secret)) => drop(secrets.insert(credential.clone(), secret)),
+                Ok(None) if kept.contains_key(credential) => {}
+                Ok(None) => unkept.push(credential.clone()),
+                Err(problem) => missing.push(problem),
             }
         }
         if !missing.is_empty() {
@@ -129,6 +112,33 @@ impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.0.keys().map(|name| (name, format_args!("***")))).finish()
     }
+}
+
+/// A secret that is no connection's: `name` says what it is of.
+///
+/// # Errors
+/// The environment variable has no value. Nothing is kept of it in a credential store, where it would be looked for in vain.
+pub fn secret(name: &str, source: &CredentialSource) -> Result<Option<SecretString>, MissingCredential> {
+    given(name, source, &read_environment)
+}
+
+/// The secret that stands in the files or in the environment; none where it is kept.
+fn given(
+    credential: &str,
+    source: &CredentialSource,
+    variable: &impl Fn(&str) -> Result<String, VarError>,
+) -> Result<Option<SecretString>, MissingCredential> {
+    let (name, problem) = match source {
+        CredentialSource::Kept => return Ok(None),
+        CredentialSource::Literal(secret) => return Ok(Some(secret.clone())),
+        CredentialSource::Environment(name) => match variable(name) {
+            Ok(text) if text.is_empty() => (name, "is empty"),
+            Ok(text) => return Ok(Some(SecretString::from(text))),
+            Err(VarError::NotPresent) => (name, "is not set"),
+            Err(VarError::NotUnicode(_)) => (name, "is not UTF-8"),
+        },
+    };
+    Err(MissingCredential { credential: credential.to_owned(), variable: name.clone(), problem })
 }
 
 struct Variable(Arc<BTreeMap<String, SecretString>>);

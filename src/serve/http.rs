@@ -12,7 +12,8 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Command, Door, Metrics, SlotStatus};
+use super::access::Keys;
+use super::{Command, Door, Metrics, SlotStatus, api};
 use crate::plan::{Plan, limits};
 
 /// What answers are made of.
@@ -25,6 +26,8 @@ pub struct Listening {
     pub commands: mpsc::Sender<Command>,
     /// what is counted
     pub metrics: Metrics,
+    /// who may ask the API
+    pub keys: Keys,
 }
 
 /// Answers on `address` until it is to stop; `told` gets the address, whose port is the one that was found where it was 0.
@@ -51,6 +54,7 @@ fn router(listening: Arc<Listening>) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
+        .merge(api::routes(&listening))
         .layer(DefaultBodyLimit::max(limits::API_BODY_BYTES_MAX))
         .with_state(listening)
 }

@@ -1,12 +1,19 @@
 //! The daemon: runs syncs when they are due, and answers applications meanwhile.
 
+mod access;
+mod answer;
+mod api;
+mod control;
 mod door;
 mod http;
 mod metrics;
+mod openapi;
+mod records;
 mod scheduler;
 
 use std::sync::Arc;
 
+pub use access::{KeyError, Keys};
 pub use door::Door;
 pub use http::{Listening, listen};
 pub use metrics::Metrics;

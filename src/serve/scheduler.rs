@@ -15,7 +15,7 @@ use super::{Door, Metrics, Watcher};
 use crate::engine::{Error, Event, Host, RunOptions, Session, SyncReport, goes_over, run_id};
 use crate::plan::{Budget, SyncId, SyncPlan, limits};
 use crate::scan::{Runs, Wish, due, spread};
-use crate::store;
+use crate::store::{self, Forgotten, Reset};
 
 /// How to serve.
 pub struct Options {
@@ -41,6 +41,8 @@ pub enum Command {
     Pause(Vec<SyncId>, bool, oneshot::Sender<Result<(), Refused>>),
     /// stop their runs between two commits
     Cancel(Vec<SyncId>, oneshot::Sender<Result<(), Refused>>),
+    /// let them forget where they are, and with `true` their rows; not while one of them runs
+    Reset(Vec<SyncId>, bool, oneshot::Sender<Result<Forgotten, Refused>>),
 }
 
 /// Why the scheduler does not do something.
@@ -49,6 +51,12 @@ pub enum Refused {
     /// no such sync
     #[error("there is no sync `{0}`")]
     Unknown(SyncId),
+    /// it runs
+    #[error("`{0}` is running")]
+    Running(SyncId),
+    /// another process has the database
+    #[error("another process works on the database")]
+    Busy,
     /// the database cannot be written
     #[error(transparent)]
     Failed(#[from] Error),
@@ -360,24 +368,36 @@ impl Scheduler {
                 }
             }))),
             Command::Pause(ids, paused, reply) => drop(reply.send(self.pause(&ids, paused).await)),
+            Command::Reset(ids, purge, reply) => drop(reply.send(self.reset(ids, purge).await)),
         }
     }
 
     async fn pause(&mut self, ids: &[SyncId], paused: bool) -> Result<(), Refused> {
         let places = self.places(ids)?;
-        if self.session.is_none() {
-            self.look().await?;
-        }
-        let Some(session) = &self.session else {
-            return Err(Refused::Failed(Error::Bug("the database is not to be had".into())));
-        };
         let (ids, now) = (ids.to_vec(), self.host.now());
-        session.call(move |store| store.pause(&ids, paused, now)).await?;
+        self.session().await?.call(move |store| store.pause(&ids, paused, now)).await?;
         for at in places {
             self.slots[at].paused = paused;
             self.enqueue(at);
         }
         Ok(())
+    }
+
+    /// Nothing begins meanwhile: it is this loop that would begin it.
+    async fn reset(&mut self, ids: Vec<SyncId>, purge: bool) -> Result<Forgotten, Refused> {
+        let places = self.places(&ids)?;
+        if let Some(at) = places.into_iter().find(|at| self.slots[*at].running.is_some()) {
+            return Err(Refused::Running(self.slots[at].plan.id.clone()));
+        }
+        let (reset, now) = (Reset { syncs: ids, partition: None, purge }, self.host.now());
+        Ok(self.session().await?.call(move |store| store.forget(&reset, now)).await?)
+    }
+
+    async fn session(&mut self) -> Result<Arc<Session>, Refused> {
+        if self.session.is_none() {
+            self.look().await?;
+        }
+        self.session.clone().ok_or(Refused::Busy)
     }
 
     fn places(&self, ids: &[SyncId]) -> Result<Vec<usize>, Refused> {

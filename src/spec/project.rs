@@ -27,9 +27,43 @@ pub struct ProjectSpec {
     /// Who is told what happened.
     #[serde(default)]
     pub notify: Vec<NotifySpec>,
+    /// Who may ask `headwater serve` for records and steer its syncs over HTTP.
+    pub api: Option<ApiSpec>,
     /// Warnings that are meant to be so, each with the reason: `{ W080: the API never deletes }`. It holds here and in all below.
     #[serde(default)]
     pub allow: AllowSpec,
+}
+
+/// Who may ask over HTTP.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApiSpec {
+    /// The keys by name. Without any, nobody is answered.
+    #[schemars(extend("minProperties" = 1))]
+    pub keys: IndexMap<String, AccessKeySpec>,
+}
+
+/// A key, and what may be done with it.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AccessKeySpec {
+    /// The key, as `${ENVIRONMENT_VARIABLE}`: at least 24 characters.
+    pub key: String,
+    /// What may be done with it.
+    #[schemars(length(min = 1))]
+    pub scopes: Vec<ApiScopeSpec>,
+}
+
+/// What may be done with a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ApiScopeSpec {
+    /// Read the rows of all tables.
+    Records,
+    /// See how syncs, runs and connections are.
+    Syncs,
+    /// Run, pause, resume, cancel and reset syncs.
+    Control,
 }
 
 /// Who is told what happened.

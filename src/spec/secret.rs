@@ -4,10 +4,11 @@ use crate::diagnostic::{Position, span_of};
 
 /// Everything below it is secret.
 const CREDENTIALS: &str = "credentials";
-/// The one text behind it is secret (`notify`).
+/// The one text behind each is secret: of `notify`, and of the keys of `api`.
 const SECRET: &str = "secret";
+const KEY: &str = "key";
 
-/// The text with every value under `credentials:` and behind `secret:` made unreadable, `${NAME}` excepted. No character moves, and it
+/// The text with every value under `credentials:` and behind `secret:` and `key:` made unreadable, `${NAME}` excepted. No character moves, and it
 /// is the same YAML.
 ///
 /// It works on text and not on the parsed document, so that it holds for a file that does not parse too.
@@ -15,7 +16,7 @@ pub fn masked(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
     let mut line = Line::default();
-    let mut words = Words { text, found: [None, None] };
+    let mut words = Words { text, found: [None; 3] };
     while let Some((at, word)) = words.next(from) {
         line.go_to(text, at);
         let value = at + word.len();
@@ -29,7 +30,7 @@ pub fn masked(text: &str) -> String {
         let colon = rest.trim_start_matches(['"', '\'']).trim_start().strip_prefix(':');
         let behind = colon.unwrap_or(rest);
         let flow = behind.trim_start();
-        let length = if word == SECRET {
+        let length = if word != CREDENTIALS {
             // what stands in the column of the key is its neighbour: `- secret: …`, and `url: …` below
             let column = text[line.start..at].trim_end_matches(['"', '\'']).len();
             rest.len() - behind.len() + end_of_block(behind, column)
@@ -79,26 +80,26 @@ pub fn without_value(text: &str, at: Position) -> String {
 struct Words<'t> {
     text: &'t str,
     /// where the next of each was seen; none = not looked for yet
-    found: [Option<usize>; 2],
+    found: [Option<usize>; 3],
 }
 
 impl Words<'_> {
     fn next(&mut self, from: usize) -> Option<(usize, &'static str)> {
-        for (found, word) in self.found.iter_mut().zip([CREDENTIALS, SECRET]) {
+        for (found, word) in self.found.iter_mut().zip([CREDENTIALS, SECRET, KEY]) {
             if found.is_none_or(|at| at < from) {
                 let mut all = self.text[from..].match_indices(word).map(|(at, _)| from + at);
-                // `secret` is no rare word: only as a key
+                // `secret` and `key` are no rare words: only as a key
                 let is_key = |at: &usize| {
                     let behind = self.text[at + word.len()..].trim_start_matches(['"', '\'']).strip_prefix(':');
-                    word != SECRET
+                    word == CREDENTIALS
                         || (!self.text[..*at].ends_with(is_word)
                             && behind.is_some_and(|value| value.is_empty() || value.starts_with([' ', '\n', '\r'])))
                 };
                 *found = Some(all.find(is_key).unwrap_or(self.text.len()));
             }
         }
-        let [credentials, secret] = self.found.map(Option::unwrap_or_default);
-        let first = [(credentials, CREDENTIALS), (secret, SECRET)].into_iter().min()?;
+        let [credentials, secret, key] = self.found.map(Option::unwrap_or_default);
+        let first = [(credentials, CREDENTIALS), (secret, SECRET), (key, KEY)].into_iter().min()?;
         (first.0 < self.text.len()).then_some(first)
     }
 }
@@ -292,6 +293,15 @@ mod tests {
             assert!(shown.contains(kept), "{kept} not in {shown}");
         }
         assert_eq!(shown.chars().count(), text.chars().count());
+    }
+
+    #[test]
+    fn keys_of_the_api_are_masked() {
+        let text = "api:\n  keys:\n    key: { key: k3y-1, scopes: [a] }\n    two:\n      \"key\": \"${KEY}\"\n      scopes: [b]\n    three:\n      key: k3y-3\n      scopes: [c]\n";
+        let shown = masked(text);
+        assert!(!shown.contains("k3y") && shown.contains("${KEY}"), "{shown}");
+        assert_eq!(shown.chars().count(), text.chars().count());
+        assert_eq!(shown.matches("scopes").count(), 3, "{shown}");
     }
 
     #[test]

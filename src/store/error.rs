@@ -115,6 +115,22 @@ pub enum Error {
         /// those that fit, as `schema.table`
         candidates: Vec<String>,
     },
+    /// what a reader has of a table is worth nothing any more
+    #[error("the feed of `{table}` does not go on there: {reason}")]
+    FeedEnded {
+        /// `schema.table`
+        table: String,
+        /// why
+        reason: &'static str,
+    },
+    /// ids that are none of that table
+    #[error("an id of `{table}` has {} values: {}", key.len(), key.join(", "))]
+    KeyShape {
+        /// `schema.table`
+        table: String,
+        /// the columns of its key
+        key: Vec<String>,
+    },
     /// no chosen sync has a part of that name
     #[error("the chosen syncs have no partition `{name}`")]
     UnknownPartition {
@@ -191,6 +207,9 @@ impl Error {
                 None => format!("the tables are {}", quoted(known)),
             },
             Self::AmbiguousTable { candidates, .. } => format!("say which: {}", quoted(candidates)),
+            Self::FeedEnded { .. } => "empty the copy, and read from the beginning: without `after`".into(),
+            Self::KeyShape { key, .. } if key.len() == 1 => "write `ids=1,2` or `ids=[\"a\",\"b\"]`".into(),
+            Self::KeyShape { .. } => "write a JSON array for each: `ids=[[1,\"a\"],[2,\"b\"]]`".into(),
             Self::UnknownPartition { name, known } => {
                 suggest(name, known.iter().map(String::as_str)).unwrap_or_else(|| "leave out `--partition`".into())
             }

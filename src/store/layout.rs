@@ -101,7 +101,7 @@ const TABLES: [OwnTable; 14] = [
         name: "schema_changes",
         comment: "Every change headwater made to a table. change: table_created, column_added, column_widened, column_dropped (from \
                   the YAML: it stays in the table and is null in rows written since), column_restored, history_ended (all versions \
-                  end then), history_resumed; and, with --allow-destructive, column_removed (from the table too), column_retyped \
+                  end then), history_resumed, rows_purged (by a reset, without deletions in the feed); and, with --allow-destructive, column_removed (from the table too), column_retyped \
                   (all is read again) or key_changed (the table began anew without rows, and all is read again).",
         columns: "changed_at TIMESTAMPTZ, run_id VARCHAR, table_schema VARCHAR, table_name VARCHAR, change VARCHAR, detail VARCHAR",
     },

@@ -84,7 +84,9 @@ pub fn forget(db: &Connection, reset: &Reset, now: DateTime<Utc>) -> Result<Forg
     if let Some(partition) = &reset.partition {
         ask_again(db, partition)?;
     }
-    if !reset.purge {
+    if reset.purge {
+        note_purge(db, &removed, now)?;
+    } else {
         keep_tables(db, now)?;
     }
     tidy(db)?;
@@ -348,6 +350,20 @@ fn keep_tables(db: &Connection, now: DateTime<Utc>) -> Result<(), Error> {
         tables = own("tables"),
     );
     db.execute(&insert, [stamp(now)]).map_err(Error::database("note which tables the syncs fill"))?;
+    Ok(())
+}
+
+/// Notes that rows have gone from tables without a deletion: what readers have of them is no copy any more.
+fn note_purge(db: &Connection, removed: &[(String, u64)], now: DateTime<Utc>) -> Result<(), Error> {
+    let insert = format!(
+        "INSERT INTO {} SELECT DISTINCT CAST(? AS TIMESTAMPTZ), NULL, table_schema, table_name, 'rows_purged', ? FROM {FILLED} \
+         WHERE concat(table_schema, '.', table_name) = ?",
+        own("schema_changes")
+    );
+    for (table, rows) in removed {
+        let detail = if *rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") };
+        db.execute(&insert, params![stamp(now), detail, table]).map_err(Error::database("note the purge"))?;
+    }
     Ok(())
 }
 

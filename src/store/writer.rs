@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
@@ -11,7 +12,8 @@ use duckdb::{Connection, DropBehavior};
 
 use super::absence::{self, Absence, HeldBack, PartitionEnd, Partitions, ScanEnd};
 use super::error::Error;
-use super::file::{Access, RunLock, WaitObserver, Warehouse, holds_something};
+use super::feed::{self, FeedPage, Wanted};
+use super::file::{self, Access, RunLock, WaitObserver, Warehouse, holds_something};
 use super::gone::{self, Gone};
 use super::items::{self, FoundNode, ItemRow, NodePartition, NodesOf};
 use super::layout;
@@ -20,6 +22,7 @@ use super::merge::spanned;
 use super::reset::{self, Forgotten, Reset};
 use super::schedule::{self, Scheduled};
 use super::seen::{self, Seen};
+use super::status::{self, PastRun, RunsOf, SyncStatus};
 use super::tables::{self, SchemaChange, table_of};
 use super::{children, history, merge, publish, quarantine, stage};
 use crate::plan::{Guard, ModelPlan, SyncId, limits};
@@ -32,6 +35,10 @@ use crate::scan::{Checkpoint, Node};
 pub struct Store {
     warehouse: Warehouse,
     interrupted_noted: bool,
+    /// something was written since it was opened and since the last copy
+    wrote: bool,
+    /// when the file had been changed last before that
+    found: Option<SystemTime>,
     /// models whose tables were found or made as they say, destructively or not, since the file was taken
     prepared: Vec<(Arc<ModelPlan>, bool)>,
     // let go of last, when the file is closed
@@ -189,8 +196,10 @@ impl Store {
         waiting: WaitObserver,
     ) -> Result<Self, Error> {
         let lock = RunLock::take(path)?;
+        let found = file::changed_at(path);
         let warehouse = Warehouse::start(path, wait_max, waiting)?;
-        let mut store = Self { warehouse, interrupted_noted: false, prepared: Vec::new(), _lock: lock };
+        let mut store =
+            Self { warehouse, interrupted_noted: false, wrote: false, found, prepared: Vec::new(), _lock: lock };
         store.warehouse.create_if_missing()?;
         store.warehouse.attach(Access::Write)?;
         match layout::version(store.warehouse.connection(), path)? {
@@ -582,6 +591,30 @@ impl Store {
         })
     }
 
+    /// A page of the changes of a table.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTable`]; [`Error::FeedEnded`] where the reader must begin again; [`Error::KeyShape`]; the file cannot be had or read.
+    pub fn feed(&mut self, wanted: &Wanted) -> Result<FeedPage, Error> {
+        feed::page(self.attached()?, wanted)
+    }
+
+    /// Every sync that ever ran here, by connection and name.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn status(&mut self) -> Result<Vec<SyncStatus>, Error> {
+        status::all(self.attached()?)
+    }
+
+    /// The last runs, the latest first.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn runs(&mut self, of: &RunsOf) -> Result<Vec<PastRun>, Error> {
+        status::runs(self.attached()?, of)
+    }
+
     /// Every sync that ever ran here or has something here, by connection and name.
     ///
     /// # Errors
@@ -621,7 +654,14 @@ impl Store {
     /// [`Error::File`] when the copy cannot be written; an earlier copy then stays as it was.
     pub fn publish(&mut self, target: &Path) -> Result<(), Error> {
         self.prepared.clear();
-        publish::publish(&mut self.warehouse, target)
+        publish::publish(&mut self.warehouse, target)?;
+        (self.wrote, self.found) = (false, None);
+        Ok(())
+    }
+
+    /// Whether a copy at `target` would be another than the one that is there, as far as this store knows.
+    pub fn has_news(&self, target: &Path) -> bool {
+        self.wrote || file::changed_at(target).is_none_or(|copied| self.found.is_some_and(|found| copied < found))
     }
 
     pub(super) fn attached(&mut self) -> Result<&Connection, Error> {
@@ -658,6 +698,7 @@ impl Store {
         // its own `commit` rolls back behind each commit, which costs as much as beginning one
         transaction.set_drop_behavior(DropBehavior::Ignore);
         drop(transaction);
+        self.wrote = true;
         self.warehouse.fold_if_long()?;
         Ok(done)
     }

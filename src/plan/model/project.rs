@@ -23,6 +23,8 @@ pub struct Plan {
     pub actions: Vec<Arc<ActionPlan>>,
     /// who is told what happened
     pub notify: Vec<NotifyPlan>,
+    /// who may ask the daemon over HTTP
+    pub api_keys: Vec<ApiKeyPlan>,
 }
 
 /// `publish:` of the project.
@@ -220,4 +222,37 @@ pub struct NotifyPlan {
     pub failed: bool,
     /// a person must connect again
     pub needs_reconnect: bool,
+}
+
+/// Who may ask the daemon over HTTP.
+#[derive(Debug, Clone)]
+pub struct ApiKeyPlan {
+    /// its name in `headwater.yaml`
+    pub name: String,
+    /// the key itself
+    pub key: CredentialSource,
+    /// what may be done with it
+    pub scopes: Vec<ApiScope>,
+}
+
+/// What may be done with a key of the daemon.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ApiScope {
+    /// read rows
+    Records,
+    /// see how syncs, runs and connections are
+    Syncs,
+    /// run, pause, resume, cancel and reset syncs
+    Control,
+}
+
+impl ApiScope {
+    /// The word of the language.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Records => "records",
+            Self::Syncs => "syncs",
+            Self::Control => "control",
+        }
+    }
 }

@@ -1,0 +1,253 @@
+//! What the API is, for machines: an OpenAPI 3.1 document. A test holds it to the routes, and the tests of the API to what is answered.
+
+use serde_json::{Map, Value, json};
+
+use crate::plan::limits;
+
+/// The document.
+pub(super) fn document() -> Value {
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "headwater",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "The records that headwater keeps, as a feed of changes, and its syncs.",
+            "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
+        },
+        "security": [{ "key": [] }],
+        "paths": paths(),
+        "components": {
+            "securitySchemes": {
+                "key": {
+                    "type": "http", "scheme": "bearer",
+                    "description": "A key of `api` in headwater.yaml. What it may do, its `scopes` there say.",
+                },
+            },
+            "schemas": schemas(),
+        },
+    })
+}
+
+fn paths() -> Value {
+    let at = |name: &str, description: &str| json!({ "name": name, "in": "path", "required": true, "description": description, "schema": { "type": "string" } });
+    let sync = [
+        at("connection", "Name of the connection."),
+        at("sync", "Name of the sync: all its variants; `name@variant` for one."),
+    ];
+    let steer = |id: &str, summary: &str, body: &str, answer: (&str, &str, &str)| {
+        let body = json!({ "required": false, "content": of(body) });
+        json!({ "parameters": sync, "post": {
+            "operationId": id, "summary": summary, "description": "Scope: `control`.", "requestBody": body,
+            "responses": responses(answer),
+        } })
+    };
+    let accepted = ("202", "It will be so.", "Accepted");
+    json!({
+        "/v1/openapi.json": { "get": {
+            "operationId": "getOpenapi", "summary": "This document.", "description": "Any key.",
+            "responses": responses(("200", "This document.", "Document")),
+        } },
+        "/v1/records/{provider}/{table}": {
+            "parameters": [at("provider", "Schema of the table: the provider's name."), at("table", "Name of the table.")],
+            "get": {
+                "operationId": "listRecords", "summary": "Rows that changed, each in its latest state, in the order of their changes.",
+                "description": "Scope: `records`. Keep `next` of each answer, and give it as `after` of the next request, for ever. `more` says whether \
+                                to ask again at once. 410 says that the copy has to be made anew.",
+                "parameters": feed(),
+                "responses": responses(("200", "A page; it may be empty.", "Records")),
+            },
+        },
+        "/v1/syncs": { "get": {
+            "operationId": "listSyncs", "summary": "How each sync is.", "description": "Scope: `syncs`.",
+            "parameters": [text("connection", "Those of this connection.")],
+            "responses": responses(("200", "The syncs.", "Syncs")),
+        } },
+        "/v1/runs": { "get": {
+            "operationId": "listRuns", "summary": "The last runs, the latest first.", "description": "Scope: `syncs`.",
+            "parameters": [
+                text("connection", "Those of this connection."), text("sync", "Those of syncs of this name."),
+                text("variant", "Those of this variant."), number("limit", "So many at most.", limits::API_RUNS, limits::API_RUNS_MAX),
+            ],
+            "responses": responses(("200", "The runs.", "Runs")),
+        } },
+        "/v1/connections": { "get": {
+            "operationId": "listConnections", "summary": "Whether each connection can run, as far as is known without asking its API.",
+            "description": "Scope: `syncs`.",
+            "responses": responses(("200", "The connections.", "Connections")),
+        } },
+        "/v1/syncs/{connection}/{sync}/run": steer("runSync", "Run it as soon as may be, paused or not.", "RunBody", accepted),
+        "/v1/syncs/{connection}/{sync}/pause": steer("pauseSync", "Do not run it by itself; a run under way ends as it will.", "Nothing", accepted),
+        "/v1/syncs/{connection}/{sync}/resume": steer("resumeSync", "Run it by itself again.", "Nothing", accepted),
+        "/v1/syncs/{connection}/{sync}/cancel": steer("cancelSync", "Stop its run between two commits.", "Nothing", accepted),
+        "/v1/syncs/{connection}/{sync}/reset": steer(
+            "resetSync", "Let it forget where it is, and with `purge` its rows. Not while it runs.", "ResetBody",
+            ("200", "It has forgotten.", "Forgotten"),
+        ),
+    })
+}
+
+fn feed() -> Value {
+    json!([
+        {
+            "name": "after", "in": "query", "schema": { "type": "string", "pattern": "^[0-9]+(\\.[0-9a-f]+)?$" },
+            "description": "What is behind this: `next` of the last answer, or a change number (`_change`). Without it from the beginning.",
+        },
+        number("limit", "So many rows at most; a page that grows large has fewer.", limits::API_RECORDS, limits::API_RECORDS_MAX),
+        {
+            "name": "action", "in": "query", "style": "form", "explode": false,
+            "schema": { "type": "array", "items": { "enum": ["added", "updated", "deleted"] } },
+            "description": "Those whose last action is one of these. What was added and then updated is `updated`.",
+        },
+        text("connection", "Those of this connection."),
+        text("variant", "Those of this variant."),
+        {
+            "name": "modified_after", "in": "query", "schema": { "type": "string", "format": "date-time" },
+            "description": "Those that changed after this.",
+        },
+        text("ids", "Those with these keys: `1,2`, or a JSON array, of arrays where the key has several columns."),
+    ])
+}
+
+fn text(name: &str, description: &str) -> Value {
+    json!({ "name": name, "in": "query", "description": description, "schema": { "type": "string" } })
+}
+
+fn number(name: &str, description: &str, default: usize, max: usize) -> Value {
+    let schema = json!({ "type": "integer", "minimum": 1, "maximum": max, "default": default });
+    json!({ "name": name, "in": "query", "description": description, "schema": schema })
+}
+
+fn of(schema: &str) -> Value {
+    json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{schema}") } } })
+}
+
+/// The answer that is hoped for, and those that any way may have.
+fn responses((status, description, schema): (&str, &str, &str)) -> Value {
+    let mut all = Map::new();
+    all.insert(status.to_owned(), json!({ "description": description, "content": of(schema) }));
+    let others = [
+        ("400", "Something in the request is not as it should be."),
+        ("401", "No key, or a wrong one."),
+        ("403", "The key has not the scope."),
+        ("404", "There is no such thing."),
+        ("405", "It is not asked for in this way."),
+        ("409", "Not now: `running`, `shared_table`."),
+        ("410", "`feed_ended`: begin again without `after`."),
+        ("413", "The body is too large."),
+        ("429", "Too many requests with this key; `Retry-After` says how long to wait."),
+        ("500", "A mistake in headwater, or of the machine."),
+        ("503", "Not now: `database_busy`, `busy`, `stopping`; `Retry-After` says how long to wait."),
+        ("504", "It took too long."),
+    ];
+    for (status, description) in others {
+        all.insert(status.to_owned(), json!({ "description": description, "content": of("Error") }));
+    }
+    Value::Object(all)
+}
+
+/// An object that has all of these and nothing else.
+fn object(properties: &Value) -> Value {
+    let required: Vec<String> = properties.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
+    json!({ "type": "object", "required": required, "additionalProperties": false, "properties": properties })
+}
+
+fn list(name: &str, items: &Value) -> Value {
+    object(&json!({ (name): { "type": "array", "items": items } }))
+}
+
+fn schemas() -> Value {
+    let (string, count) = (json!({ "type": "string" }), json!({ "type": "integer", "minimum": 0 }));
+    let (maybe, flag) = (json!({ "type": ["string", "null"] }), json!({ "type": "boolean" }));
+    let (moment, maybe_moment) = (
+        json!({ "type": "string", "format": "date-time" }),
+        json!({ "type": ["string", "null"], "format": "date-time" }),
+    );
+    let change = json!({ "type": ["integer", "null"] });
+    let named = json!({ "id": string, "connection": string, "provider": string, "sync": string, "variant": string });
+    let run = json!({
+        "run_id": string,
+        "state": { "enum": ["running", "completed", "paused", "partial", "failed", "interrupted"] },
+        "started_at": moment, "ended_at": maybe_moment, "pages": count, "records": count, "added": count, "updated": count,
+        "deleted": count, "unchanged": count, "quarantined": count, "error_code": maybe, "error": maybe,
+    });
+    let sync = json!({
+        "state": { "enum": ["idle", "waiting", "running"] }, "paused": flag,
+        "next_run_at": { "type": ["string", "null"], "format": "date-time", "description": "When it runs by itself next." },
+        "last_run": { "oneOf": [object(&run), { "type": "null" }] },
+        "table": maybe, "watermark": maybe, "last_completed_at": maybe_moment, "rows": count, "rows_deleted": count,
+        "quarantined": count, "partitions": count, "partitions_failed": count,
+    });
+    let in_feed = json!({ "change_from": change, "change_to": change, "of": object(&named) });
+    let record = json!({
+        "type": "object",
+        "description": "A row: the columns of its model, and those of headwater.",
+        "required": ["_connection", "_variant", "_first_seen_at", "_last_modified_at", "_last_action", "_deleted_at", "_change"],
+        "properties": {
+            "_connection": string, "_variant": string, "_first_seen_at": moment, "_last_modified_at": moment,
+            "_last_action": { "enum": ["ADDED", "UPDATED", "DELETED"] }, "_deleted_at": maybe_moment,
+            "_change": { "type": "integer", "minimum": 1 },
+        },
+    });
+    let connection = json!({
+        "connection": string, "provider": string, "auth": maybe,
+        "state": { "enum": ["ok", "expires", "needs_reconnect", "not_connected", "not_usable"] },
+        "reason": maybe, "ends_at": maybe_moment, "connected_at": maybe_moment,
+    });
+    json!({
+        "Document": { "type": "object", "required": ["openapi", "info", "paths"] },
+        "Records": object(&json!({
+            "records": { "type": "array", "items": record },
+            "next": { "type": "string", "description": "What to give as `after` next time. It is always there." },
+            "more": { "type": "boolean", "description": "There is more already." },
+        })),
+        "Syncs": list("syncs", &object(&both(&named, &sync))),
+        "Runs": list("runs", &object(&both(&run, &in_feed))),
+        "Connections": list("connections", &object(&connection)),
+        "Accepted": list("syncs", &string),
+        "Forgotten": object(&json!({
+            "syncs": { "type": "array", "items": string },
+            "removed": { "type": "array", "items": object(&json!({ "table": string, "rows": count })) },
+        })),
+        "RunBody": body(&json!({ "full": { "type": "boolean", "default": false, "description": "Read everything again." } })),
+        "ResetBody": body(&json!({ "purge": { "type": "boolean", "default": false, "description": "Remove the rows too." } })),
+        "Nothing": body(&json!({})),
+        "Error": object(&json!({ "error": object(&json!({
+            "code": { "type": "string", "description": "It does not change." }, "message": string, "hint": maybe,
+        })) })),
+    })
+}
+
+fn body(properties: &Value) -> Value {
+    json!({ "type": "object", "additionalProperties": false, "properties": properties })
+}
+
+fn both(one: &Value, other: &Value) -> Value {
+    let members = [one, other].into_iter().filter_map(Value::as_object).flatten();
+    Value::Object(members.map(|(name, value)| (name.clone(), value.clone())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::api;
+    use super::*;
+
+    #[test]
+    fn every_way_is_in_the_document_with_its_scope_and_nothing_else_is() {
+        let document = document();
+        let mut written: Vec<(String, String)> = Vec::new();
+        for (path, item) in document["paths"].as_object().expect("paths") {
+            let methods = item.as_object().expect("an object").keys().filter(|key| *key != "parameters");
+            written.extend(methods.map(|method| (path.clone(), method.clone())));
+        }
+        let mut built = Vec::new();
+        for route in api::all() {
+            let scope = route.scope.map_or("Any key.".to_owned(), |scope| format!("Scope: `{}`.", scope.as_str()));
+            let told = document["paths"][route.path][route.method]["description"].as_str().unwrap_or_default();
+            assert!(told.starts_with(&scope), "{}: {told}", route.path);
+            built.push((route.path.to_owned(), route.method.to_owned()));
+        }
+        written.sort();
+        built.sort();
+        assert_eq!(written, built);
+    }
+}
