@@ -17,6 +17,7 @@ mod draft;
 mod error;
 mod network;
 mod outgoing;
+mod outlet;
 #[cfg(test)]
 mod printing;
 mod random;
@@ -35,6 +36,7 @@ pub use credential_store::{CredentialStore, Entry, Secrets, StoreError};
 pub use credentials::Credentials;
 pub use draft::{Draft, DraftError, render};
 pub use error::{Error, MissingCredential, TlsFault, TransportFault};
+pub use outlet::{Outlet, Receipt};
 pub use random::random_key;
 pub use redact::Redactor;
 pub use request::{HeaderValue, Request, Response, Secret};

@@ -2,12 +2,14 @@
 
 mod door;
 mod http;
+mod notify;
 mod scheduler;
 
 use std::sync::Arc;
 
 pub use door::Door;
 pub use http::{Listening, listen};
+pub use notify::Notifier;
 pub use scheduler::{Command, Options, Refused, Scheduler, SlotState, SlotStatus};
 
 use crate::engine::Event;
