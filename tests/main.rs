@@ -49,6 +49,7 @@ mod language;
 mod leaks;
 mod model;
 mod newest_first;
+mod notify;
 mod offline;
 mod outputs;
 mod pages;

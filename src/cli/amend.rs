@@ -36,7 +36,13 @@ pub(super) fn run<T>(
         let (stop, stopped) = watch::channel(false);
         tokio::task::spawn(run::stop_on_signal(stop));
         let (observer, bars) = progress::observer(if json { Style::Json } else { Style::of_terminal() }, syncs);
-        let amend = Amend { database: plan.database.clone(), publish: plan.publish.clone(), observer, stop: stopped };
+        let amend = Amend {
+            database: plan.database.clone(),
+            publish: plan.publish.clone(),
+            notify: Arc::clone(&plan.notify),
+            observer,
+            stop: stopped,
+        };
         let report = work(syncs, amend).await;
         bars.end();
         Ok(report?)

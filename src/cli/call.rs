@@ -47,6 +47,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         credential_store: CredentialStore::of_project(&plan.folder),
         clock: system_clock(),
         observer,
+        notify: Arc::clone(&plan.notify),
         offline: None,
     };
     let call = Call { input, cursor, variant: arguments.variant.clone() };

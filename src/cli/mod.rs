@@ -13,6 +13,7 @@ mod explain;
 mod given;
 mod init;
 mod key;
+mod notifications;
 mod output;
 mod pause;
 mod plan;
@@ -93,6 +94,8 @@ enum Command {
     Reset(reset::Arguments),
     /// Show each sync's last run, watermark and rows.
     Status(status::Arguments),
+    /// Show what applications were told (`notify`), and what has not arrived; send it again.
+    Notifications(notifications::Arguments),
     /// Print the rows of a table that changed, in the order of the changes, as JSON lines.
     Changes(changes::Arguments),
     /// Answer a SQL query about the database.
@@ -137,6 +140,7 @@ pub fn main() -> ExitCode {
         Command::Retry(arguments) => retry::run(&project, &arguments),
         Command::Reset(arguments) => reset::run(&project, &arguments),
         Command::Status(arguments) => status::run(&project, &arguments),
+        Command::Notifications(arguments) => notifications::run(&project, &arguments),
         Command::Changes(arguments) => changes::run(&project, &arguments),
         Command::Query(arguments) => query::run(&project, &arguments),
         Command::Key(arguments) => key::run(&project, &arguments),

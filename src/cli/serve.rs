@@ -10,7 +10,7 @@ use super::output::{Failure, count, json_line};
 use super::{Done, progress, project, run};
 use crate::engine::{self, Clock, Event, Host, HostOptions, SyncReport};
 use crate::plan::{Plan, Schedule, SyncId, limits};
-use crate::serve::{self, Door, Keys, Listening, Metrics, Scheduler, Watcher};
+use crate::serve::{self, Door, Keys, Listening, Metrics, Notifier, Scheduler, Watcher};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -63,9 +63,13 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         let door = Door::new(Host::new(host, None), Arc::clone(&watcher));
         let metrics = Metrics::default();
         let watcher = metrics.watching(watcher);
+        let hint = || Some("set it before the daemon starts, or take `secret` away".to_owned());
+        let notifier = Notifier::new(&plan.notify, Arc::clone(&door), Arc::clone(&watcher));
+        let notifier = notifier.map_err(|why| Failure::user(why, hint()))?;
         let options =
             serve::Options { watcher, metrics: metrics.clone(), publish, once: arguments.once, stop: stopped.clone() };
         let scheduler = Scheduler::new(&syncs, Arc::clone(&door), options).run(commanded);
+        let scheduler = telling(scheduler, notifier, Arc::clone(&door), arguments.once);
         let Some(address) = arguments.listen else { return Ok(run::code_of(&scheduler.await?)) };
         let listening = Listening { plan: Arc::new(plan), door, commands, metrics, keys };
         let told = |address| anstream::eprintln!("answers at http://{address}");
@@ -98,6 +102,31 @@ fn keys(plan: &Plan, listen: Option<SocketAddr>) -> Result<Keys, Failure> {
         return Err(Failure::user(message, Some(hint.to_owned())));
     }
     Ok(keys)
+}
+
+/// Runs syncs, and tells applications meanwhile what happened; with `once` afterwards.
+async fn telling(
+    scheduler: impl Future<Output = Result<Vec<SyncReport>, engine::Error>>,
+    notifier: Notifier,
+    door: Arc<Door>,
+    once: bool,
+) -> Result<Vec<SyncReport>, engine::Error> {
+    let (over, is_over) = watch::channel(false);
+    let ended = if once {
+        let ended = scheduler.await;
+        notifier.run(true, is_over).await;
+        ended
+    } else {
+        let sending = tokio::spawn(notifier.run(false, is_over));
+        let ended = scheduler.await;
+        over.send_replace(true);
+        sending.await.map_err(|error| engine::Error::Bug(error.to_string()))?;
+        ended
+    };
+    let closed = door.close().await;
+    let reports = ended?;
+    closed?;
+    Ok(reports)
 }
 
 /// `3 syncs, of which 2 run by themselves`
@@ -141,6 +170,7 @@ fn line(sync: Option<&SyncId>, event: &Event) -> Option<String> {
         Event::Waiting { reason, wait } => format!("{name}: waiting {}: {reason}", progress::short(*wait)),
         Event::Locked { holder } => format!("{name}: {holder}"),
         Event::NotPublished { why } => format!("{name}: the copy was not made: {why}"),
+        Event::NotTold { endpoint, why } => format!("{endpoint}: {why}"),
         Event::Finished(report) => format!("{name}: {}", outcome(report)),
         Event::Started { .. } | Event::Committed { .. } | Event::Page { .. } => return None,
     })

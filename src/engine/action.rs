@@ -21,8 +21,8 @@ use super::render::{self, Variables};
 use super::writer::Writer;
 use super::{Clock, Error, Event, Observer};
 use crate::plan::{
-    ActionOutput, ActionPlan, Budget, ConnectionPlan, DeletePlan, Format, ListPlan, ModelPlan, OnInvalid, PageKind,
-    PagePlan, Path, ResponsePlan, RetryPlan, Schedule, SyncId, SyncPlan, SyncedFirst, TemplateError, limits,
+    ActionOutput, ActionPlan, Budget, ConnectionPlan, DeletePlan, Format, ListPlan, ModelPlan, NotifyPlan, OnInvalid,
+    PageKind, PagePlan, Path, ResponsePlan, RetryPlan, Schedule, SyncId, SyncPlan, SyncedFirst, TemplateError, limits,
 };
 use crate::record::{Batch, MapError, Mapper};
 use crate::remote::{self, Client, CredentialStore, Draft, HeaderValue, Request, Response};
@@ -50,6 +50,8 @@ pub struct CallOptions {
     pub clock: Clock,
     /// who watches
     pub observer: Observer,
+    /// who is told what happens
+    pub notify: Arc<[NotifyPlan]>,
     /// in place of the network
     pub offline: Option<Offline>,
 }
@@ -103,7 +105,7 @@ pub struct Saved {
 /// # Errors
 /// As a sync's; [`Error::AfterDone`] where something was changed at the API before it failed.
 pub async fn call(plan: &ActionPlan, call: Call, options: CallOptions) -> Result<Answer, Error> {
-    let CallOptions { database, credential_store, clock, observer, offline } = options;
+    let CallOptions { database, credential_store, clock, observer, notify, offline } = options;
     let watcher = Arc::clone(&observer);
     let waiting = move || -> store::WaitObserver {
         let watcher = Arc::clone(&watcher);
@@ -120,7 +122,7 @@ pub async fn call(plan: &ActionPlan, call: Call, options: CallOptions) -> Result
         }
     }
     let saving = match &plan.save {
-        Some(model) => Some(Saving::begin(model, saver, (database, waiting()), at).await?),
+        Some(model) => Some(Saving::begin(model, saver, (database, waiting(), notify), at).await?),
         None => None,
     };
     let mut clients = Clients::new(offline);
@@ -509,13 +511,17 @@ impl Saving {
     async fn begin(
         model: &Arc<ModelPlan>,
         id: SyncId,
-        (database, waiting): (PathBuf, store::WaitObserver),
+        (database, waiting, notify): (PathBuf, store::WaitObserver, Arc<[NotifyPlan]>),
         at: DateTime<Utc>,
     ) -> Result<Self, Error> {
         let (writer, thread) = Writer::start(database, waiting).await?;
         let (tables, run_id) = (model.tables().cloned().collect::<Vec<_>>(), run_id(at));
         let of = run_id.clone();
-        writer.call(move |store| store.prepare(&tables, false, &of, at)).await?;
+        let ready = writer.call(move |store| {
+            store.tell(notify, at)?;
+            store.prepare(&tables, false, &of, at)
+        });
+        ready.await?;
         Ok(Self { model: Arc::clone(model), id, run_id, writer, thread })
     }
 
@@ -541,7 +547,12 @@ impl Saving {
             pages: 0,
             now: at,
         };
-        let committed = writer.call(move |store| store.commit(group)).await;
+        let committed = writer.call(move |store| {
+            let committed = store.commit(group)?;
+            store.tell_rest(at)?;
+            Ok(committed)
+        });
+        let committed = committed.await;
         drop(writer);
         // the file is whole, and free for others, when the thread has ended
         let ended = tokio::task::spawn_blocking(move || thread.join()).await;

@@ -45,6 +45,13 @@ pub enum Event {
         /// why
         why: String,
     },
+    /// an application could not be told something
+    NotTold {
+        /// whom: the name of the endpoint
+        endpoint: String,
+        /// why, and what follows
+        why: String,
+    },
     /// it has ended
     Finished(Box<SyncReport>),
 }

@@ -14,7 +14,7 @@ use super::meter::Meter;
 use super::sync::Task;
 use super::writer::Writer;
 use super::{Clock, Error, Observer, SyncReport};
-use crate::plan::{Budget, Plan, PublishPlan, SyncPlan, limits};
+use crate::plan::{Budget, NotifyPlan, Plan, PublishPlan, SyncPlan, limits};
 use crate::remote::{Access, Client, CredentialStore, Script, Sockets};
 use crate::scan::Wish;
 use crate::store::{self, Store, WaitObserver};
@@ -27,6 +27,8 @@ pub struct HostOptions {
     pub credential_store: CredentialStore,
     /// the copy to make afterwards
     pub publish: Option<PublishPlan>,
+    /// who is told what happens
+    pub notify: Arc<[NotifyPlan]>,
     /// keep method, URL (masked), status and duration of each request in `headwater.requests`
     pub log_requests: bool,
     /// what tells the time
@@ -44,6 +46,7 @@ impl HostOptions {
             database: plan.database.clone(),
             credential_store: CredentialStore::of_project(&plan.folder),
             publish: plan.publish.clone(),
+            notify: Arc::clone(&plan.notify),
             log_requests: false,
             clock,
             group_age_max: limits::GROUP_AGE_MAX,
@@ -102,6 +105,8 @@ impl Host {
     /// The database cannot be opened, or another process works on it.
     pub async fn open(self: &Arc<Self>, waiting: WaitObserver) -> Result<Session, Error> {
         let (writer, thread) = Writer::start(self.options.database.clone(), waiting).await?;
+        let (notify, now) = (Arc::clone(&self.options.notify), self.now());
+        writer.call(move |store| store.tell(notify, now)).await?;
         Ok(Session { host: Arc::clone(self), writer, thread })
     }
 

@@ -39,3 +39,5 @@ pub use preview::{Preview, PreviewRequest, preview};
 pub use remap::{Amend, AmendReport, RemapReport, RetryReport, remap, retry};
 pub use report::{Failed, Report, SyncReport};
 pub use run::{Options, goes_over, rehearse, run};
+
+pub use crate::remote::{Outlet, Receipt};

@@ -14,7 +14,7 @@ use super::render::Variables;
 use super::report::{Failed, as_text};
 use super::writer::Writer;
 use super::{Error, Event, Observer};
-use crate::plan::{ColumnPlan, ColumnSource, PublishPlan, SyncId, SyncPlan};
+use crate::plan::{ColumnPlan, ColumnSource, NotifyPlan, PublishPlan, SyncId, SyncPlan};
 use crate::record::{Batch, Json, Mapper, parse};
 use crate::store::{RemapGroup, Remapped, Retried, Retry, Store};
 
@@ -24,6 +24,8 @@ pub struct Amend {
     pub database: PathBuf,
     /// the copy to make afterwards
     pub publish: Option<PublishPlan>,
+    /// who is told what happens
+    pub notify: Arc<[NotifyPlan]>,
     /// who watches
     pub observer: Observer,
     /// becomes true when the work should stop between two commits
@@ -135,10 +137,11 @@ struct Work {
 
 impl Work {
     async fn begin(amend: Amend) -> Result<Self, Error> {
-        let Amend { database, publish, observer, stop } = amend;
+        let Amend { database, publish, notify, observer, stop } = amend;
         let watcher = Arc::clone(&observer);
         let waiting = Box::new(move |holder: &str| watcher(None, Event::Locked { holder: holder.to_owned() }));
         let (writer, thread) = Writer::start_with(database, waiting, Store::open_existing).await?;
+        writer.call(move |store| store.tell(notify, now())).await?;
         Ok(Self { writer, thread, run_id: run_id(now()), publish, observer, stop })
     }
 
@@ -149,11 +152,13 @@ impl Work {
     async fn end<T>(self, syncs: Vec<T>) -> Result<AmendReport<T>, Error> {
         let stopped = self.is_stopped();
         let Self { writer, thread, run_id, publish, .. } = self;
+        let told = writer.call(|store| store.tell_rest(now())).await;
         let publish_error = publish_now(&writer, publish.as_ref()).await.err().map(|error| error.to_string());
         drop(writer);
         if thread.join().is_err() {
             return Err(Error::Bug("the store's thread panicked".into()));
         }
+        told?;
         Ok(AmendReport { run_id, syncs, stopped, publish_error })
     }
 

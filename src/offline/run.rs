@@ -129,7 +129,7 @@ async fn one(
             let call = Call { input: input.clone(), cursor: cursor.clone(), variant: None };
             let Options { host: HostOptions { database, credential_store, clock, .. }, observer, .. } = options;
             let offline = Some(offline(test, &script));
-            let options = CallOptions { database, credential_store, clock, observer, offline };
+            let options = CallOptions { database, credential_store, clock, observer, notify: Arc::default(), offline };
             Ok(Came::Answer(Arc::clone(action), engine::call(action, call, options).await))
         }
     };
@@ -184,6 +184,7 @@ fn options(database: &Path, own: &Path, script: &Arc<Script>, stop: watch::Recei
             database: database.to_owned(),
             credential_store: CredentialStore::of_project(own),
             publish: None,
+            notify: Arc::default(),
             log_requests: false,
             clock: script.clock(),
             group_age_max: limits::GROUP_AGE_MAX,

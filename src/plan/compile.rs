@@ -7,6 +7,7 @@ use std::sync::Arc;
 use minijinja::context;
 use minijinja::value::Serde;
 use serde_json::{Map, Value};
+use url::Url;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::action::{self, ActionDraft};
@@ -18,7 +19,7 @@ use super::sync::{self, Beside, SyncDraft};
 use super::table::Filled;
 use super::{
     ActionPlan, ConnectionPlan, DeletePlan, IncrementalPlan, Known, ListPlan, ModelPlan, NotifyPlan, Plan, PublishPlan,
-    Schedule, SyncId, SyncPlan, TestPlan, Zone, columns_from, connection, lint, rehearsal, schedule, table, test,
+    Schedule, SyncId, SyncPlan, TestPlan, Zone, columns_from, connection, hex, lint, rehearsal, schedule, table, test,
     words,
 };
 use crate::diagnostic::{Diagnostic, Severity, Source, suggest};
@@ -478,10 +479,7 @@ fn scopes(documents: &Documents, spec: &ConnectionSpec) -> Vec<String> {
 }
 
 /// Who is told what happened; as many as have no mistake.
-fn notify_plans(sink: &mut Sink, place: &Place<'_>, specs: &[NotifySpec]) -> Vec<NotifyPlan> {
-    if !specs.is_empty() {
-        sink.not_yet(place, "`notify`");
-    }
+fn notify_plans(sink: &mut Sink, place: &Place<'_>, specs: &[NotifySpec]) -> Arc<[NotifyPlan]> {
     let plans = specs.iter().enumerate().map(|(index, NotifySpec { url, secret, on })| {
         let place = place.index(index);
         let url = provider::notify_url(sink, &place.key("url"), url);
@@ -490,8 +488,11 @@ fn notify_plans(sink: &mut Sink, place: &Place<'_>, specs: &[NotifySpec]) -> Vec
             Some(text) => connection::credential_source(sink, &place.key("secret"), "secret", text).map(Some),
         };
         let tells = |event| on.as_ref().is_none_or(|events| events.contains(&event));
+        let url = url?;
+        let earlier = specs.iter().take(index).filter(|earlier| earlier.url == specs[index].url).count();
         Some(NotifyPlan {
-            url: url?,
+            name: endpoint_name(&url, earlier),
+            url,
             secret: secret?,
             changed: tells(NotifyEventSpec::Changed),
             failed: tells(NotifyEventSpec::Failed),
@@ -500,6 +501,12 @@ fn notify_plans(sink: &mut Sink, place: &Place<'_>, specs: &[NotifySpec]) -> Vec
     });
     let plans: Vec<_> = plans.collect();
     plans.into_iter().flatten().collect()
+}
+
+/// `app.example.com#5f2a9c1b`: the same as long as the URL is.
+fn endpoint_name(url: &Url, earlier: usize) -> String {
+    let hash = hex(xxh3_64(format!("{earlier} {url}").as_bytes()).to_be_bytes());
+    format!("{}#{}", url.host_str().unwrap_or_default(), &hash[..8])
 }
 
 /// The actions of a connection: all that its provider has.

@@ -166,6 +166,43 @@ pub const BUSY_WAIT: Duration = Duration::from_secs(1);
 pub const DATABASE_LOOKED_AT: Duration = Duration::from_secs(1);
 /// How long the scheduler trusts that a database is as it was because its file is: it may have been changed as it was let go of.
 pub const DATABASE_KNOWN_FOR: Duration = Duration::from_secs(60);
+/// The wait before a notification is sent again, after the first attempt, the second, and so on; behind the last it is given up. About a day.
+pub const NOTIFY_RETRIES: [Duration; 10] = [
+    Duration::from_secs(2),
+    Duration::from_secs(30),
+    Duration::from_secs(2 * 60),
+    Duration::from_secs(10 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(60 * 60),
+    Duration::from_secs(2 * 60 * 60),
+    Duration::from_secs(4 * 60 * 60),
+    Duration::from_secs(6 * 60 * 60),
+    Duration::from_secs(10 * 60 * 60),
+];
+/// Attempts of a notification for which later ones wait, so that the order stays; then they pass it.
+pub const NOTIFY_BLOCKS_FOR: u32 = 3;
+/// Attempts of a notification that is refused with a status that says that trying again helps nobody.
+pub const NOTIFY_REFUSED_ATTEMPTS: u32 = 3;
+/// The longest that an endpoint is waited for because it asks for it (`Retry-After`).
+pub const NOTIFY_WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long an endpoint may fail before nothing is sent there any more, until somebody resumes it.
+pub const NOTIFY_FAILING_MAX: Duration = Duration::from_secs(3 * 24 * 60 * 60);
+/// The longest time to connect to an endpoint, and for its whole answer.
+pub const NOTIFY_CONNECT_MAX: Duration = Duration::from_secs(5);
+/// See [`NOTIFY_CONNECT_MAX`].
+pub const NOTIFY_ANSWER_MAX: Duration = Duration::from_secs(15);
+/// Notifications to one endpoint that are taken from the database at once.
+pub const NOTIFY_AT_ONCE: usize = 16;
+/// Endpoints that are sent to at once.
+pub const NOTIFY_ENDPOINTS_AT_ONCE: usize = 8;
+/// Characters of a message in a notification.
+pub const NOTIFY_MESSAGE_CHARS_MAX: usize = 2_000;
+/// How long a notification is kept that all endpoints have.
+pub const NOTIFIED_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// How long one is kept that some endpoint does not have.
+pub const NOT_NOTIFIED_KEPT: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Notifications that are listed.
+pub const NOTIFICATIONS_LISTED_MAX: usize = 100;
 /// How old a copy that is published after each run may become while runs follow each other.
 pub const PUBLISH_WAIT_MAX: Duration = Duration::from_secs(5 * 60);
 /// Bytes that a key of the daemon's API has at least.

@@ -409,7 +409,8 @@ impl Client {
             return self.refused(request, url, refusal);
         }
         let fault = transport::fault(&error);
-        let reason = transport::reason(fault, &error, &outgoing.url, &self.0.connection);
+        let waits = (self.0.connection.timeout_connect, self.0.connection.timeout_request);
+        let reason = transport::reason(fault, &error, &outgoing.url, waits);
         Error::Transport {
             request: self.0.identity.masked(request, url),
             fault,

@@ -159,6 +159,23 @@ impl fmt::Debug for Variable {
     }
 }
 
+/// A secret that belongs to no connection.
+///
+/// # Errors
+/// It is not there: why, in words.
+pub(super) fn secret_of(source: &CredentialSource) -> Result<SecretString, String> {
+    match source {
+        CredentialSource::Literal(secret) => Ok(secret.clone()),
+        CredentialSource::Environment(name) => match read_environment(name) {
+            Ok(text) if text.is_empty() => Err(format!("the environment variable `{name}` is empty")),
+            Ok(text) => Ok(text.into()),
+            Err(VarError::NotPresent) => Err(format!("the environment variable `{name}` is not set")),
+            Err(VarError::NotUnicode(_)) => Err(format!("the environment variable `{name}` is not UTF-8")),
+        },
+        CredentialSource::Kept => Err("the credential store keeps none".to_owned()),
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "the one place where credentials come from the environment")]
 fn read_environment(name: &str) -> Result<String, VarError> {
     std::env::var(name)

@@ -18,6 +18,7 @@ mod error;
 mod health;
 mod network;
 mod outgoing;
+mod outlet;
 #[cfg(test)]
 mod printing;
 mod random;
@@ -37,6 +38,7 @@ pub use credentials::{Credentials, secret};
 pub use draft::{Draft, DraftError, render};
 pub use error::{Error, MissingCredential, TlsFault, TransportFault};
 pub use health::{Health, HealthState};
+pub use outlet::{Outlet, Receipt};
 pub use random::random_key;
 pub use redact::Redactor;
 pub use request::{HeaderValue, Request, Response, Secret};

@@ -30,6 +30,11 @@ impl Network {
         Self { written_out, base_url, plan: connection.network }
     }
 
+    /// What may be reached of a URL that a person wrote out: its origin.
+    pub fn to(url: &Url) -> Self {
+        Self { written_out: vec![url.clone()], base_url: url.clone(), plan: NetworkPlan::default() }
+    }
+
     /// Whether the addresses of this URL's host must be looked at before they are connected to.
     ///
     /// # Errors

@@ -33,6 +33,22 @@ impl Sockets {
         Self { sets: HashMap::new(), script: Some(script) }
     }
 
+    /// The way to a URL that a person wrote out, for messages to an application.
+    ///
+    /// # Errors
+    /// TLS cannot be set up.
+    pub(super) fn to(url: &Url) -> reqwest::Result<Routes> {
+        let settings = Settings {
+            connect: limits::NOTIFY_CONNECT_MAX,
+            request: limits::NOTIFY_ANSWER_MAX,
+            idle: 1,
+            direct: is_loopback(url),
+        };
+        let plain = Arc::new(Sets::new(settings, None)?);
+        let proxies = (!settings.direct).then(|| Box::new(Matcher::from_system()));
+        Ok(Routes { network: Network::to(url), way: Way::Sockets { proxies, plain, certified: None } })
+    }
+
     /// Whether a script answers.
     pub(super) fn is_scripted(&self) -> bool {
         self.script.is_some()

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::io;
+use std::time::Duration;
 
 use chrono::DateTime;
 use rustls::pki_types::UnixTime;
@@ -9,7 +10,7 @@ use rustls::{AlertDescription, CertificateError};
 use url::Url;
 
 use super::error::{TlsFault, TransportFault};
-use crate::plan::{ConnectionPlan, limits};
+use crate::plan::limits;
 
 /// Sorts an error of the HTTP client by what a person could do about it.
 pub(super) fn fault(error: &reqwest::Error) -> TransportFault {
@@ -152,8 +153,13 @@ fn names(presented: &[String]) -> String {
     }
 }
 
-/// The fault in one fragment. It may quote what the server said: redact it.
-pub(super) fn reason(fault: TransportFault, error: &reqwest::Error, url: &Url, connection: &ConnectionPlan) -> String {
+/// The fault in one fragment; the times are those to connect, and for the whole answer. It may quote what the server said: redact it.
+pub(super) fn reason(
+    fault: TransportFault,
+    error: &reqwest::Error,
+    url: &Url,
+    (connect, answer): (Duration, Duration),
+) -> String {
     let host = url.host_str().unwrap_or_default();
     let port = url.port_or_known_default().unwrap_or_default();
     match fault {
@@ -162,10 +168,10 @@ pub(super) fn reason(fault: TransportFault, error: &reqwest::Error, url: &Url, c
         TransportFault::ConnectionRefused => format!("nothing listens on `{host}`, port {port}"),
         TransportFault::Connect => format!("no connection to `{host}`, port {port}: {}", root(error)),
         TransportFault::ConnectTimeout => {
-            format!("no connection to `{host}`, port {port}, within {:?}", connection.timeout_connect)
+            format!("no connection to `{host}`, port {port}, within {connect:?}")
         }
         TransportFault::Tls(fault) => format!("no TLS with `{host}`, port {port}: {}", tls_reason(fault, error)),
-        TransportFault::Timeout => format!("no whole answer within {:?}", connection.timeout_request),
+        TransportFault::Timeout => format!("no whole answer within {answer:?}"),
         TransportFault::HeadTooLarge => format!(
             "the head of the answer is too large: at most {} headers, over HTTP/2 of {} KiB in all",
             limits::RESPONSE_HEADERS_MAX,

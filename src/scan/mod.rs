@@ -5,6 +5,7 @@ pub mod checkpoint;
 pub mod retry;
 
 mod begin;
+mod delivery;
 mod due;
 mod mark;
 mod page;
@@ -15,6 +16,7 @@ mod window;
 pub(crate) use begin::tests::plan as plan_of;
 pub use begin::{Begin, Part, Wish, begin, begins_changes, first_scan, is_whole_feed, seen_by};
 pub use checkpoint::{Checkpoint, Feed, Job, Lane, Position, ScanState, Track};
+pub use delivery::{Fate, fate};
 pub use due::{Runs, due, spread};
 pub use mark::Mark;
 pub use page::{PageFacts, Step, Stuck};

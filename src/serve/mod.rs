@@ -7,6 +7,7 @@ mod control;
 mod door;
 mod http;
 mod metrics;
+mod notify;
 mod openapi;
 mod records;
 mod scheduler;
@@ -17,6 +18,7 @@ pub use access::{KeyError, Keys};
 pub use door::Door;
 pub use http::{Listening, listen};
 pub use metrics::Metrics;
+pub use notify::Notifier;
 pub use scheduler::{Command, Options, Refused, Scheduler, SlotState, SlotStatus};
 
 use crate::engine::Event;

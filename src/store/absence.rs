@@ -204,10 +204,8 @@ pub struct HeldBack {
 /// What the ends of many partitions did.
 #[derive(Debug, Default)]
 pub struct EndedPartitions {
-    /// rows deleted
-    pub rows: u64,
-    /// the first and last change number given out, over all models
-    pub changes: Option<(i64, i64)>,
+    /// of each model: rows deleted, and the first and last change number given out
+    pub models: Vec<(u64, Option<(i64, i64)>)>,
     /// those that the guard has held back
     pub held: Vec<HeldBack>,
 }
@@ -254,8 +252,7 @@ pub fn end_partitions(
         let marked = gone::mark_found(db, model, &find, of_sync(id), now)?;
         history::follow(db, model, id, marked.changes, now)?;
         let of_items = children::follow(db, model, id, marked.changes, now)?;
-        done.rows += marked.rows;
-        done.changes = spanned(done.changes, spanned(marked.changes, of_items));
+        done.models.push((marked.rows, spanned(marked.changes, of_items)));
         let forget = format!(
             "DELETE FROM {} WHERE connection = ? AND sync = ? AND variant = ? AND scan_id IN (SELECT scan_id FROM {ENDS} WHERE forget)",
             seen::table_of(model)

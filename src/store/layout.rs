@@ -23,7 +23,7 @@ struct OwnTable {
     columns: &'static str,
 }
 
-const TABLES: [OwnTable; 14] = [
+const TABLES: [OwnTable; 16] = [
     OwnTable {
         name: "meta",
         comment: "One row: the version of this layout, and the last change number given out.",
@@ -93,9 +93,23 @@ const TABLES: [OwnTable; 14] = [
     },
     OwnTable {
         name: "outbox",
-        comment: "Notifications to send about committed changes.",
+        comment: "What applications are told (notify). kind: changed, failed or needs_reconnect; id counts in the order in which they are \
+                  told, and is null while the run goes on whose changes are counted here; event_id: the webhook-id; payload: what is sent.",
         columns: "id BIGINT, created_at TIMESTAMPTZ, kind VARCHAR, connection VARCHAR, provider VARCHAR, sync VARCHAR, \
-                  variant VARCHAR, model VARCHAR, change_from BIGINT, change_to BIGINT, payload JSON",
+                  variant VARCHAR, model VARCHAR, change_from BIGINT, change_to BIGINT, payload JSON, run_id VARCHAR, \
+                  event_id VARCHAR, added BIGINT, updated BIGINT, deleted BIGINT",
+    },
+    OwnTable {
+        name: "deliveries",
+        comment: "Which endpoint is told what of outbox. state: pending, delivered or failed (given up). endpoint: its host, and a hash of its URL.",
+        columns: "id BIGINT, endpoint VARCHAR, state VARCHAR, attempts INTEGER, next_at TIMESTAMPTZ, last_at TIMESTAMPTZ, \
+                  last_status INTEGER, last_error VARCHAR",
+    },
+    OwnTable {
+        name: "endpoints",
+        comment: "How the endpoints of notify are that have failed. paused: why nothing is sent there until somebody resumes it; \
+                  failing_since: since when nothing arrived; wait_until: they asked for it.",
+        columns: "endpoint VARCHAR, paused VARCHAR, failing_since TIMESTAMPTZ, wait_until TIMESTAMPTZ, updated_at TIMESTAMPTZ",
     },
     OwnTable {
         name: "schema_changes",

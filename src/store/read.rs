@@ -13,6 +13,7 @@ use super::file::{Access, WaitObserver, Warehouse};
 use super::items::{self, ItemRow};
 use super::layout::{self, own};
 use super::ledger;
+use super::outbox::{self, Notification};
 use super::query::{self, ResultColumn};
 use super::schedule::{self, Scheduled};
 use super::sql::{CATALOG, Table, ident, joined, list};
@@ -81,6 +82,25 @@ impl ReadStore {
     /// says.
     pub fn plan(&self, models: &[Arc<ModelPlan>]) -> Result<Planned, Error> {
         tables::plan(Some(self.warehouse.connection()), self.laid_out, models)
+    }
+
+    /// What applications were told, newest first, at most `count`, with `waiting` what has not arrived alone; and which endpoints are paused,
+    /// and why.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    #[expect(clippy::type_complexity, reason = "a name and a reason")]
+    pub fn notifications(
+        &self,
+        waiting: bool,
+        count: usize,
+    ) -> Result<(Vec<Notification>, Vec<(String, String)>), Error> {
+        let db = self.warehouse.connection();
+        // an older layout tells nobody
+        if !self.laid_out || !catalog::has(db, &own("deliveries")).map_err(Error::database("look for deliveries"))? {
+            return Ok((Vec::new(), Vec::new()));
+        }
+        Ok((outbox::listed(db, waiting, count)?, outbox::paused(db)?))
     }
 
     /// When the syncs ran, and which are paused.

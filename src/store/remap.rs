@@ -10,6 +10,7 @@ use duckdb::{Connection, params};
 
 use super::error::Error;
 use super::merge::spanned;
+use super::outbox::{self, ModelChanges};
 use super::sql::Table;
 use super::tables::table_of;
 use super::writer::Store;
@@ -110,11 +111,15 @@ impl Store {
         let RemapGroup { id, run_id, model, batch, now } = group;
         let mut batches = [batch];
         let staged = stage::stage_keys(self.connection(), &model, &batches)?;
+        let told = Arc::clone(&self.told);
         let done = self.transaction("commit the rows", |db| {
             let quarantined = quarantine::update_kept(db, &model, &id, &staged, &batches, &run_id, now)?;
             let (merged, found) = merge::remap(db, &model, &id, &mut batches, &staged, now)?;
             let of_items = children::replace(db, &model, &id, (&staged, &mut batches), &run_id, now)?;
-            let (change_from, change_to) = spanned(merged.changes, of_items).unzip();
+            let changes = spanned(merged.changes, of_items);
+            let of_model = ModelChanges { updated: merged.updated, changes, ..ModelChanges::default() };
+            outbox::note_changes(db, &told, &id, (&run_id, &model.name), &of_model)?;
+            let (change_from, change_to) = changes.unzip();
             let left = staged.rows + staged.duplicates - found;
             let (updated, unchanged) = (merged.updated, merged.unchanged);
             Ok(Remapped { updated, unchanged, quarantined, left, change_from, change_to })

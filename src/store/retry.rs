@@ -4,6 +4,7 @@
 //! is another one than when it came, or could not be read then: such a record makes a new row and changes none.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use duckdb::{Connection, params};
@@ -14,8 +15,8 @@ use super::children;
 use super::error::Error;
 use super::layout::own;
 use super::ledger::OF_SYNC;
-
 use super::merge::{self, spanned};
+use super::outbox::{self, ModelChanges};
 use super::sql::{ident, joined, list};
 use super::stage::{self, KEYS, Staged};
 use super::tables::{key_names, table_of};
@@ -127,12 +128,16 @@ impl Store {
     /// # Errors
     /// Nothing is committed then; the store can be used on.
     pub fn retry(&mut self, retry: Retry<'_>, mut map: impl FnMut(&str) -> Option<Batch>) -> Result<Retried, Error> {
+        let told = Arc::clone(&self.told);
         let done = self.transaction("commit the records", |db| {
             let entries = read(db, retry)?;
             let mut done = Retried { records: entries.len() as u64, ..Retried::default() };
             if !entries.is_empty() {
                 let (batches, verdicts) = judge(&entries, &mut map, &mut done);
                 settle(db, retry, &entries, batches, verdicts, &mut done)?;
+                let mut of_model = ModelChanges::default();
+                of_model.add(done.added, done.updated, done.deleted, done.change_from.zip(done.change_to));
+                outbox::note_changes(db, &told, retry.id, (retry.run_id, &retry.model.name), &of_model)?;
             }
             Ok(done)
         });

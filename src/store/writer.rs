@@ -18,14 +18,16 @@ use super::gone::{self, Gone};
 use super::items::{self, FoundNode, ItemRow, NodePartition, NodesOf};
 use super::layout;
 use super::ledger::{self, Counts, RequestRecord, RunEnd, RunRecord};
-use super::merge::spanned;
+use super::merge::{Merged, spanned};
+use super::outbox::{self, ModelChanges};
 use super::reset::{self, Forgotten, Reset};
 use super::schedule::{self, Scheduled};
 use super::seen::{self, Seen};
+use super::stage::Staged;
 use super::status::{self, PastRun, RunsOf, SyncStatus};
 use super::tables::{self, SchemaChange, table_of};
 use super::{children, history, merge, publish, quarantine, stage};
-use crate::plan::{Guard, ModelPlan, SyncId, limits};
+use crate::plan::{Guard, ModelPlan, NotifyPlan, SyncId, limits};
 use crate::record::Batch;
 use crate::scan::{Checkpoint, Node};
 
@@ -41,6 +43,8 @@ pub struct Store {
     found: Option<SystemTime>,
     /// models whose tables were found or made as they say, destructively or not, since the file was taken
     prepared: Vec<(Arc<ModelPlan>, bool)>,
+    /// who is told what happens
+    pub(super) told: Arc<[NotifyPlan]>,
     // let go of last, when the file is closed
     _lock: RunLock,
 }
@@ -198,8 +202,15 @@ impl Store {
         let lock = RunLock::take(path)?;
         let found = file::changed_at(path);
         let warehouse = Warehouse::start(path, wait_max, waiting)?;
-        let mut store =
-            Self { warehouse, interrupted_noted: false, wrote: false, found, prepared: Vec::new(), _lock: lock };
+        let mut store = Self {
+            warehouse,
+            interrupted_noted: false,
+            wrote: false,
+            found,
+            prepared: Vec::new(),
+            told: Arc::default(),
+            _lock: lock,
+        };
         store.warehouse.create_if_missing()?;
         store.warehouse.attach(Access::Write)?;
         match layout::version(store.warehouse.connection(), path)? {
@@ -445,12 +456,16 @@ impl Store {
         Ok(())
     }
 
-    /// Notes how a run ended.
+    /// Notes how a run ended, and what is told of it.
     ///
     /// # Errors
     /// The file cannot be had or written.
     pub fn end_run(&mut self, run: &RunRecord, end: &RunEnd) -> Result<(), Error> {
-        self.transaction("note the end of the run", |db| ledger::end_run(db, &run.id, &run.run_id, end))
+        let told = Arc::clone(&self.told);
+        self.transaction("note the end of the run", |db| {
+            outbox::tell_run(db, &told, run, end)?;
+            ledger::end_run(db, &run.id, &run.run_id, end)
+        })
     }
 
     /// Commits a group. A group without rows still commits its checkpoint.
@@ -467,11 +482,14 @@ impl Store {
         let mut staged = Some(stage::stage_keys(self.warehouse.connection(), &first, batches)?);
         let Group { id, run_id, filled: _, gone, seen: named, listed, ends, walked, checkpoints, known, pages, now } =
             &group;
+        let told = Arc::clone(&self.told);
         let committed = self.transaction("commit the pages", |db| {
             let deleted = gone::mark(db, &first, id, gone, *now)?;
             history::follow(db, &first, id, deleted.changes, *now)?;
             let of_items = children::follow(db, &first, id, deleted.changes, *now)?;
             let mut changes = spanned(deleted.changes, of_items);
+            let mut done = vec![ModelChanges::default(); filled.len()];
+            done[0] = ModelChanges { deleted: deleted.rows, changes, ..ModelChanges::default() };
             let mut counts = Counts { pages: *pages, deleted: deleted.rows, ..Counts::default() };
             (counts.records, counts.unchanged) = (*known, *known);
             for (at, Filled { model, batches }) in filled.iter_mut().enumerate() {
@@ -485,19 +503,10 @@ impl Store {
                 seen::note(db, model, id, &staged, quarantined.chain(named))?;
                 let quarantined = quarantine::update(db, model, id, &staged, batches, run_id, *now)?;
                 let of_items = children::replace(db, model, id, (&staged, batches), run_id, *now)?;
-                changes = spanned(changes, spanned(merged.changes, of_items));
-                counts.add(&Counts {
-                    pages: 0,
-                    records: staged.rows + staged.duplicates + quarantined,
-                    added: merged.added,
-                    updated: merged.updated,
-                    deleted: merged.deleted,
-                    unchanged: merged.unchanged,
-                    duplicates: staged.duplicates,
-                    quarantined,
-                    filtered: batches.iter().map(|batch| batch.filtered).sum(),
-                    nulled: batches.iter().map(|batch| batch.nulled).sum(),
-                });
+                let of_model = spanned(merged.changes, of_items);
+                changes = spanned(changes, of_model);
+                done[at].add(merged.added, merged.updated, merged.deleted, of_model);
+                counts.add(&counted(batches, &staged, &merged, quarantined));
             }
             for (partition, keys) in listed {
                 items::note_partition(db, &first, id, partition, keys)?;
@@ -506,8 +515,11 @@ impl Store {
             if let Some(Ends { partitions, guard, accept }) = ends {
                 let models: Vec<_> = filled.iter().map(|filled| Arc::clone(&filled.model)).collect();
                 let ended = absence::end_partitions(db, &models, id, (partitions, guard, *accept), *now)?;
-                counts.deleted += ended.rows;
-                changes = spanned(changes, ended.changes);
+                for (done, (rows, of_model)) in done.iter_mut().zip(ended.models) {
+                    done.add(0, 0, rows, of_model);
+                    counts.deleted += rows;
+                    changes = spanned(changes, of_model);
+                }
                 held = ended.held;
             }
             let checkpoints = instead(checkpoints, &held);
@@ -517,6 +529,9 @@ impl Store {
             }
             ledger::write_checkpoints(db, id, &table_of(&first), &checkpoints, *now)?;
             ledger::count(db, id, run_id, &counts, changes)?;
+            for (Filled { model, .. }, done) in filled.iter().zip(&done) {
+                outbox::note_changes(db, &told, id, (run_id, &model.name), done)?;
+            }
             Ok((counts, changes, held))
         });
         let dropped = stage::drop(self.warehouse.connection(), stage::KEYS);
@@ -537,6 +552,7 @@ impl Store {
         let Some(first) = models.first() else {
             return Err(Error::Rows { table: String::new(), detail: "a scan fills no table".into() });
         };
+        let told = Arc::clone(&self.told);
         self.transaction_if("delete what is gone", |db| {
             let (mut all, mut changes) = (0, None);
             for (at, model) in models.iter().enumerate() {
@@ -551,7 +567,10 @@ impl Store {
                 history::follow(db, model, id, of_model, now)?;
                 let of_items = children::follow(db, model, id, of_model, now)?;
                 all += rows;
-                changes = spanned(changes, spanned(of_model, of_items));
+                let of_model = spanned(of_model, of_items);
+                changes = spanned(changes, of_model);
+                let done = ModelChanges { deleted: rows, changes: of_model, ..ModelChanges::default() };
+                outbox::note_changes(db, &told, id, (run_id, &model.name), &done)?;
                 // the scan of a window or a partition says nothing of what lies outside it
                 if scan.stretch.is_none() && scan.partitions == Partitions::All && !scan.of_ids {
                     for table in model.tables() {
@@ -701,6 +720,22 @@ impl Store {
         self.wrote = true;
         self.warehouse.fold_if_long()?;
         Ok(done)
+    }
+}
+
+/// What was done with the rows of a model.
+fn counted(batches: &[Batch], staged: &Staged, merged: &Merged, quarantined: u64) -> Counts {
+    Counts {
+        pages: 0,
+        records: staged.rows + staged.duplicates + quarantined,
+        added: merged.added,
+        updated: merged.updated,
+        deleted: merged.deleted,
+        unchanged: merged.unchanged,
+        duplicates: staged.duplicates,
+        quarantined,
+        filtered: batches.iter().map(|batch| batch.filtered).sum(),
+        nulled: batches.iter().map(|batch| batch.nulled).sum(),
     }
 }
 

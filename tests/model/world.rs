@@ -319,6 +319,7 @@ impl World {
                 | Event::Waiting { .. }
                 | Event::Locked { .. }
                 | Event::NotPublished { .. }
+                | Event::NotTold { .. }
                 | Event::Finished(_) => return,
             }
             if sim.is_disturbed() {
@@ -330,6 +331,7 @@ impl World {
             database: self.database.clone(),
             credential_store: CredentialStore::of_project(self.folder.path()),
             publish: None,
+            notify: Arc::default(),
             log_requests: false,
             clock: Arc::new(move || now),
             // at rest nothing comes between two commits

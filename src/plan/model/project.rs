@@ -22,7 +22,7 @@ pub struct Plan {
     /// every action of every connection
     pub actions: Vec<Arc<ActionPlan>>,
     /// who is told what happened
-    pub notify: Vec<NotifyPlan>,
+    pub notify: Arc<[NotifyPlan]>,
     /// who may ask the daemon over HTTP
     pub api_keys: Vec<ApiKeyPlan>,
 }
@@ -212,6 +212,8 @@ pub struct TlsPlan {
 /// Who is told what happened.
 #[derive(Debug, Clone)]
 pub struct NotifyPlan {
+    /// its name in tables and messages: the host and a hash, because a path or a query can be a secret
+    pub name: String,
     /// where the message is sent
     pub url: Url,
     /// what messages are signed with

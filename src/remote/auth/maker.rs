@@ -276,7 +276,8 @@ impl Maker<'_> {
                 return Fault::Refused(format!("{shown}: {refusal}"));
             }
             let fault = transport::fault(&error);
-            let reason = format!("{shown}: {}", transport::reason(fault, &error, &url, self.connection));
+            let waits = (self.connection.timeout_connect, self.connection.timeout_request);
+            let reason = format!("{shown}: {}", transport::reason(fault, &error, &url, waits));
             if fault.is_temporary() { Fault::Transient(reason) } else { Fault::Refused(reason) }
         };
         let mut map = reqwest::header::HeaderMap::new();

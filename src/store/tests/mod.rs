@@ -9,6 +9,7 @@ mod law;
 mod layout;
 mod ledger;
 mod merge;
+mod outbox;
 mod quarantine;
 mod raw;
 mod read;
