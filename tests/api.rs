@@ -615,3 +615,27 @@ fn the_page_of_the_api_is_true() {
     assert_eq!(wrong.body, serde_json::from_str::<Value>(&blocks("json")[1]).expect("JSON"));
     drop(daemon.stop());
 }
+
+#[test]
+fn who_only_reads_makes_no_new_copy() {
+    let api = Api::start(|_| numbered(0..3));
+    let project = project(&api.url(), ACME, &[("items", MANUAL)]);
+    let file = std::fs::read_to_string(project.path().join("headwater.yaml")).expect("a file");
+    project.write("headwater.yaml", format!("publish: {{ path: copy.duckdb }}\n{file}"));
+    let daemon = Daemon::start(&project);
+    let copied = || std::fs::metadata(project.path().join("copy.duckdb")).and_then(|facts| facts.modified()).ok();
+    assert_eq!(daemon.post("/v1/syncs/acme/items/run", "").status, 202);
+    until("it has run", || daemon.sync("acme/items")["last_run"]["state"] == "completed");
+    until("it is published", || copied().is_some());
+    // the daemon lets go of the database now and then
+    std::thread::sleep(Duration::from_millis(1500));
+    let before = copied();
+    for _ in 0..3 {
+        assert_eq!(ids(&daemon.get("/v1/records/api/items")), [0, 1, 2]);
+        std::thread::sleep(Duration::from_millis(1200));
+    }
+    assert_eq!(copied(), before, "nothing was written");
+    assert_eq!(daemon.post("/v1/syncs/acme/items/pause", "").status, 202);
+    until("what was written is published", || copied() != before);
+    drop(daemon.stop());
+}
