@@ -34,12 +34,12 @@ pub enum WebhookVerify {
         prefix: String,
         /// how it is written
         encoding: Encoding,
-        /// what is signed
-        signed: Template,
+        /// what is signed, part by part
+        signed: Vec<SignedPart>,
         /// the key
         secret: Template,
-        /// the header with the time, and how far it may be from now
-        timestamp: Option<(String, Duration)>,
+        /// when it was made
+        timestamp: Option<WebhookTimestamp>,
     },
     /// a shared secret
     Token {
@@ -61,6 +61,26 @@ pub enum WebhookVerify {
         /// claims that it must have
         claims: Vec<(String, ValuePlan)>,
     },
+}
+
+/// A part of what is signed.
+#[derive(Debug, Clone)]
+pub enum SignedPart {
+    /// the body, byte for byte
+    Body,
+    /// text
+    Text(Template),
+}
+
+/// Where a delivery says when it was made.
+#[derive(Debug, Clone)]
+pub struct WebhookTimestamp {
+    /// the header, lowercase
+    pub header: String,
+    /// what stands before it
+    pub prefix: String,
+    /// how far it may be from now
+    pub tolerance: Duration,
 }
 
 /// A hash function.
