@@ -73,4 +73,5 @@ mod torn;
 mod unchanged;
 mod variants;
 mod walk;
+mod webhooks;
 mod windows;

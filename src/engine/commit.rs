@@ -15,11 +15,13 @@ use super::report::SyncReport;
 use super::stream::Piece;
 use super::sync::Task;
 use super::{Error, Event};
-use crate::plan::{ColumnType, DeletePlan, Guard, Order, Scope, SyncPlan, limits};
+use crate::plan::{
+    ColumnType, DeletePlan, Guard, MarkKind, ModelPlan, OnWebhook, Order, Scope, SyncPlan, WebhookAction, limits,
+};
 use crate::record::{Batch, Keys};
 use crate::scan::{Checkpoint, Lane, ListsRead, Mark, Node, OpenWindow, Position, ScanState, all_at_once, seen_by};
 use crate::store::{
-    Absence, AbsenceEnd, Ends, Filled, Gone, Group, PartitionEnd, Partitions, ScanEnd, Seen, Stretch, Walked,
+    Absence, AbsenceEnd, Ends, Filled, Gone, Group, Newest, PartitionEnd, Partitions, ScanEnd, Seen, Stretch, Walked,
 };
 
 /// What the reading side tells the writing side, in order.
@@ -451,7 +453,12 @@ impl<'t> Commits<'t> {
         }
         let touched = std::mem::take(&mut self.touched);
         let filled = self.task.plan.models().zip(&mut self.batches);
-        let filled = filled.map(|(model, own)| Filled { model: Arc::clone(model), batches: std::mem::take(own) });
+        let newest = |model: &ModelPlan| newest(&self.task.plan, model, false);
+        let filled = filled.map(|(model, own)| Filled {
+            newest: newest(model),
+            model: Arc::clone(model),
+            batches: std::mem::take(own),
+        });
         let filled: Vec<Filled> = filled.collect();
         let pass = self.parts.get("").and_then(|shared| shared.pass.as_ref()).filter(|_| self.task.plan.walk.is_some());
         let read: Vec<_> = self.ended.iter().filter(|ended| self.is_read(ended)).cloned().collect();
@@ -679,7 +686,7 @@ impl<'t> Commits<'t> {
         Group {
             id: self.task.plan.id.clone(),
             run_id: self.task.run_id.clone(),
-            filled: vec![Filled { model: Arc::clone(&self.task.plan.model), batches: Vec::new() }],
+            filled: vec![Filled { model: Arc::clone(&self.task.plan.model), batches: Vec::new(), newest: None }],
             gone: Vec::new(),
             seen: Vec::new(),
             listed: Vec::new(),
@@ -747,9 +754,22 @@ pub(super) fn unwanted(plan: &SyncPlan, before: Option<u64>, keep: Option<u64>) 
 }
 
 /// The column that holds when a record changed last, if the model has it as a moment.
-fn changed_column(plan: &SyncPlan) -> Option<usize> {
+pub(super) fn changed_column(plan: &SyncPlan) -> Option<usize> {
     let column = plan.mark_column()?;
     (plan.model.columns[column].column_type == ColumnType::Timestamptz).then_some(column)
+}
+
+/// What says that the table has something newer than what comes: where events fill it too, what a list has told may be older than what they
+/// have brought meanwhile.
+pub(super) fn newest(plan: &SyncPlan, model: &ModelPlan, of_events: bool) -> Option<Newest> {
+    let writes = |on: &OnWebhook| matches!(on.then, WebhookAction::Upsert(_) | WebhookAction::Fetch(_));
+    let field = plan.incremental.as_ref().map(|incremental| &incremental.field);
+    let field = field.filter(|_| plan.on_webhook.iter().any(writes));
+    let column = field.and_then(|field| model.column_of(field))?;
+    // digits in a text would be compared as text
+    let is_text = matches!(model.columns[column].column_type, ColumnType::Varchar);
+    let by_text = plan.incremental.as_ref().is_some_and(|incremental| incremental.kind == MarkKind::Text);
+    (by_text || !is_text).then_some(Newest { column, of_events })
 }
 
 /// The entries of a page of deletions that are news; apart from the others those that may be no news, because what was read is not all

@@ -27,6 +27,7 @@ mod run;
 mod stream;
 mod sync;
 mod token;
+mod webhook;
 mod writer;
 
 pub use action::{Answer, Call, CallOptions, Saved, Source, call};
@@ -39,3 +40,4 @@ pub use preview::{Preview, PreviewRequest, preview};
 pub use remap::{Amend, AmendReport, RemapReport, RetryReport, remap, retry};
 pub use report::{Failed, Report, SyncReport};
 pub use run::{Options, goes_over, rehearse, run};
+pub use webhook::{Arrival, waits_for_runs};

@@ -184,6 +184,14 @@ pub const WEBHOOKS_AT_ONCE: usize = 8;
 pub const WEBHOOK_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long the secrets that deliveries are checked with are remembered.
 pub const WEBHOOK_KEYS_KEPT: Duration = Duration::from_secs(30);
+/// How often it is told at most that deliveries to a connection are refused.
+pub const WEBHOOK_TOLD_EVERY: Duration = Duration::from_secs(60);
+/// Connections whose events are worked off at once.
+pub const INBOX_LANES_AT_ONCE: usize = 8;
+/// How often the inbox is looked into though nothing has come.
+pub const INBOX_LOOKED_AT: Duration = Duration::from_secs(60 * 60);
+/// How often old events are taken out of it.
+pub const INBOX_PRUNED_EVERY: Duration = Duration::from_secs(60 * 60);
 /// Events of the inbox that are read at once.
 pub const INBOX_EVENTS_AT_ONCE: usize = 100;
 /// Bytes of events of the inbox that are read at once; one may be more.

@@ -458,8 +458,42 @@ fn cross_rules(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
         paging::position_has_a_place(sink, &at, &draft.pagination, paged);
     }
     words_have_what_they_need(sink, place, draft);
+    events_have_whole_records(sink, place, draft);
     one_way_to_read_changes(sink, place, draft);
     repeats_differ(sink, place, draft);
+}
+
+/// Rows that are made of more than a record: an event has not all of it.
+fn events_have_whole_records(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
+    let of_parent =
+        |column: &ColumnPlan| matches!(&column.source, ColumnSource::Template(template) if template.names("parent"));
+    let key_of_template = draft.model.key.iter().any(|at| match draft.model.columns[*at].source {
+        ColumnSource::Path(_) => false,
+        ColumnSource::Template(_) | ColumnSource::Parent(_) => true,
+    });
+    let why = match draft {
+        SyncDraft { outputs, .. } if !outputs.is_empty() => Some("a sync with `outputs`"),
+        SyncDraft { details, .. } if !details.is_empty() => Some("a sync with `detail`"),
+        SyncDraft { model, .. } if model.columns.iter().any(of_parent) => {
+            Some("a sync whose columns need the item of `for_each`")
+        }
+        _ => None,
+    };
+    for (index, on) in draft.on_webhook.iter().enumerate() {
+        let (word, why) = match on.then {
+            WebhookAction::Run => continue,
+            WebhookAction::Upsert(_) => ("upsert", why),
+            WebhookAction::Fetch(_) => ("fetch", why),
+            WebhookAction::Delete(_) => {
+                let by_key = key_of_template.then_some("a sync whose key is made by a template");
+                ("delete", by_key.or(why.filter(|_| !draft.outputs.is_empty())))
+            }
+        };
+        if let Some(why) = why {
+            let at = place.key("on_webhook").index(index).key(word);
+            sink.not_yet(&at, &format!("`{word}` for {why}"));
+        }
+    }
 }
 
 /// Words that do nothing without another one.

@@ -7,8 +7,8 @@ use super::place::{Place, Sink};
 use super::provider::ProviderWords;
 use super::variables::{Variables, template};
 use super::{
-    Encoding, Hash, OnWebhook, RespondBody, RespondPlan, SignedPart, Template, WebhookAction, WebhookTimestamp, WebhookVerify,
-    WebhooksPlan, request, words,
+    Encoding, Hash, OnWebhook, RespondBody, RespondPlan, SignedPart, Template, WebhookAction, WebhookTimestamp,
+    WebhookVerify, WebhooksPlan, request, words,
 };
 use crate::spec::{
     EncodingSpec, HandshakeSpec, HashSpec, HmacSpec, OnWebhookSpec, RespondSpec, WebhookConnectionSpec, WebhookJwtSpec,
@@ -27,7 +27,6 @@ pub(super) fn webhooks(
     words: &ProviderWords<'_>,
 ) -> Option<WebhooksPlan> {
     let WebhooksSpec { verify: verify_spec, handshake, events, kind, id, connection } = spec;
-    sink.not_yet(place, "`webhooks`");
     let verify = verify(sink, &place.key("verify"), verify_spec, words.variables(&VERIFY_VARIABLES));
     let handshake = words::optional(handshake.as_ref(), |HandshakeSpec { when, respond: answer }| {
         let place = place.key("handshake");
@@ -170,12 +169,7 @@ fn hmac(sink: &mut Sink, place: &Place<'_>, spec: &HmacSpec, variables: Variable
 }
 
 /// What is signed, cut at the body: that is hashed as it came, however long it is and whatever its bytes are.
-fn signed_parts(
-    sink: &mut Sink,
-    place: &Place<'_>,
-    text: &str,
-    variables: Variables<'_>,
-) -> Option<Vec<SignedPart>> {
+fn signed_parts(sink: &mut Sink, place: &Place<'_>, text: &str, variables: Variables<'_>) -> Option<Vec<SignedPart>> {
     // the whole of it, so that a mistake is shown as it is written
     let whole = template(sink, place, text, variables)?;
     let (mut parts, mut rest, mut from) = (Vec::new(), text, 0);
@@ -222,7 +216,6 @@ pub(super) fn on_webhook(
     if specs.is_empty() {
         return Some(Vec::new());
     }
-    sink.not_yet(place, "`on_webhook`");
     let receives = provider.spec.webhooks.is_some() || provider.place.is_broken();
     if !receives {
         let hint = "say in the provider's file how they are received: `webhooks: { verify: … }`".to_owned();

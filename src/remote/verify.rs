@@ -83,9 +83,7 @@ impl Keys {
         let secret = match plan {
             WebhookVerify::None => return Some([0; 32]),
             WebhookVerify::Hmac { secret, signed, .. } => {
-                let is_own = |part: &SignedPart| {
-                    matches!(part, SignedPart::Text(text) if text.names("config") || text.names("connection") || text.names("credentials"))
-                };
+                let is_own = |part: &SignedPart| matches!(part, SignedPart::Text(text) if text.names("config") || text.names("connection") || text.names("credentials"));
                 if signed.iter().any(is_own) {
                     return None;
                 }
@@ -127,7 +125,8 @@ impl Keys {
                 }
                 let wanted = context.sign();
                 let signatures = elements(given, prefix).take(limits::WEBHOOK_SIGNATURES_MAX);
-                let right = signatures.filter_map(|text| decoded(*encoding, text)).any(|given| same(wanted.as_ref(), &given));
+                let right =
+                    signatures.filter_map(|text| decoded(*encoding, text)).any(|given| same(wanted.as_ref(), &given));
                 if right { Ok(()) } else { Err(Doubt::Unproven("its signature is not right")) }
             }
             WebhookVerify::Token { in_header, name, value } => {
@@ -147,7 +146,8 @@ impl Keys {
                 };
                 let variables = self.variables(delivery, None);
                 let key = self.secret(key, &variables)?;
-                let found = sign::verified(*algorithm, &key, token, now).map_err(Doubt::Untold)?.map_err(Doubt::Unproven)?;
+                let found =
+                    sign::verified(*algorithm, &key, token, now).map_err(Doubt::Untold)?.map_err(Doubt::Unproven)?;
                 self.check_claims(claims, &found, &variables)
             }
         }
@@ -233,7 +233,9 @@ fn in_time<'d>(plan: &'d WebhookTimestamp, delivery: &'d Delivery, now: DateTime
 /// What stands behind the prefix in a header, as often as it does: the whole header is one, or its parts between commas or spaces are.
 fn elements<'h>(header: &'h str, prefix: &'h str) -> impl Iterator<Item = &'h str> {
     let commas = !prefix.contains(',');
-    header.split(move |c: char| c.is_whitespace() || commas && c == ',').filter_map(move |part| part.strip_prefix(prefix))
+    header
+        .split(move |c: char| c.is_whitespace() || commas && c == ',')
+        .filter_map(move |part| part.strip_prefix(prefix))
 }
 
 fn decoded(encoding: Encoding, text: &str) -> Option<Vec<u8>> {

@@ -92,10 +92,7 @@ fn examples() -> Vec<Example> {
             secret: "It's a Secret to Everybody",
             delivery: delivery(
                 "/",
-                &[(
-                    "x-hub-signature-256",
-                    "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17",
-                )],
+                &[("x-hub-signature-256", "sha256=757107ea0eb2509fc211221cce984b8a37570b6d7586c22c46f4379c8b043e17")],
                 "Hello, World!",
             ),
             now: "2024-01-01T00:00:00Z",
@@ -258,7 +255,10 @@ fn rsa_public() -> String {
     use ring::signature::{KeyPair, RsaKeyPair};
     let der: String = RSA_PEM.lines().filter(|line| !line.starts_with('-')).collect();
     let key = RsaKeyPair::from_pkcs8(&BASE64.decode(der).expect("base64")).expect("a key");
-    format!("-----BEGIN RSA PUBLIC KEY-----\n{}\n-----END RSA PUBLIC KEY-----", BASE64.encode(key.public_key().as_ref()))
+    format!(
+        "-----BEGIN RSA PUBLIC KEY-----\n{}\n-----END RSA PUBLIC KEY-----",
+        BASE64.encode(key.public_key().as_ref())
+    )
 }
 
 fn token(algorithm: Algorithm, key: &str, claims: &serde_json::Value) -> String {
@@ -267,8 +267,7 @@ fn token(algorithm: Algorithm, key: &str, claims: &serde_json::Value) -> String 
 }
 
 fn jwt(algorithm: Algorithm, claims: &[(&str, &str)]) -> WebhookVerify {
-    let claims =
-        claims.iter().map(|(name, text)| ((*name).to_owned(), ValuePlan::Template(template(text)))).collect();
+    let claims = claims.iter().map(|(name, text)| ((*name).to_owned(), ValuePlan::Template(template(text)))).collect();
     WebhookVerify::Jwt { header: "authorization".to_owned(), algorithm, key: secret(), claims }
 }
 

@@ -10,7 +10,7 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Command, Door};
+use super::{Command, Door, Webhooks, webhook};
 use crate::plan::{Plan, limits};
 
 /// What answers are made of.
@@ -21,6 +21,8 @@ pub struct Listening {
     pub door: Arc<Door>,
     /// the scheduler
     pub commands: mpsc::Sender<Command>,
+    /// events that APIs send
+    pub webhooks: Arc<Webhooks>,
 }
 
 /// Answers on `address` until it is to stop; `told` gets the address, whose port is the one that was found where it was 0.
@@ -46,6 +48,7 @@ fn router(listening: Arc<Listening>) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
+        .merge(webhook::routes())
         .layer(DefaultBodyLimit::max(limits::API_BODY_BYTES_MAX))
         .with_state(listening)
 }

@@ -3,12 +3,14 @@
 mod door;
 mod http;
 mod scheduler;
+mod webhook;
 
 use std::sync::Arc;
 
 pub use door::Door;
 pub use http::{Listening, listen};
 pub use scheduler::{Command, Options, Refused, Scheduler, SlotState, SlotStatus};
+pub use webhook::{Inbox, Webhooks};
 
 use crate::engine::Event;
 use crate::plan::SyncId;

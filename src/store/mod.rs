@@ -9,6 +9,7 @@ mod error;
 mod file;
 mod gone;
 mod history;
+mod inbox;
 mod items;
 mod journal;
 mod layout;
@@ -37,8 +38,10 @@ pub use absence::{Absence, HeldBack, PartitionEnd, Partitions, ScanEnd, Stretch}
 pub use error::Error;
 pub use file::{WaitObserver, changed_at, folder_of};
 pub use gone::Gone;
+pub use inbox::{Arrived, Backlog, InboxEvent, NewDelivery, NewEvent, Settled};
 pub use items::{FoundNode, ItemRow, NodesOf};
 pub use ledger::{RequestRecord, RunEnd, RunRecord, RunState};
+pub use merge::Newest;
 pub use query::ResultColumn;
 pub use read::{ReadStore, RunSummary, SyncStatus, plan_without_database};
 pub use remap::{KeptRows, RemapGroup, Remapped};

@@ -319,6 +319,7 @@ impl World {
                 | Event::Waiting { .. }
                 | Event::Locked { .. }
                 | Event::NotPublished { .. }
+                | Event::Webhook { .. }
                 | Event::Finished(_) => return,
             }
             if sim.is_disturbed() {

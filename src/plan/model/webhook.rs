@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::plan::request::request_names;
 use crate::plan::{Algorithm, Path, RequestPlan, Template, ValuePlan};
 
 /// How the notifications of an API are received.
@@ -132,6 +133,14 @@ pub struct OnWebhook {
     pub when: Option<Template>,
     /// what is done
     pub then: WebhookAction,
+}
+
+impl OnWebhook {
+    /// Whether it names a variable anywhere.
+    pub fn names(&self, variable: &str) -> bool {
+        self.when.as_ref().is_some_and(|when| when.names(variable))
+            || matches!(&self.then, WebhookAction::Fetch(request) if request_names(request, variable))
+    }
 }
 
 /// What is done with an event.

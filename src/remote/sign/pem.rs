@@ -226,7 +226,9 @@ fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (length, rest) = match rest.split_first()? {
         (short @ 0..=0x7f, rest) => (usize::from(*short), rest),
         (0x81, rest) => rest.split_first().map(|(length, rest)| (usize::from(*length), rest))?,
-        (0x82, rest) => rest.split_first_chunk().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest))?,
+        (0x82, rest) => {
+            rest.split_first_chunk().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest))?
+        }
         _ => return None,
     };
     (*found == tag && length <= rest.len()).then(|| rest.split_at(length))
