@@ -14,14 +14,13 @@ use super::lane::{Page, is_read_again, needs_finish, tells_gone, unexplained};
 use super::report::SyncReport;
 use super::stream::Piece;
 use super::sync::Task;
+use super::webhook::newest;
 use super::{Error, Event};
-use crate::plan::{
-    ColumnType, DeletePlan, Guard, MarkKind, ModelPlan, OnWebhook, Order, Scope, SyncPlan, WebhookAction, limits,
-};
+use crate::plan::{ColumnType, DeletePlan, Guard, ModelPlan, Order, Scope, SyncPlan, limits};
 use crate::record::{Batch, Keys};
 use crate::scan::{Checkpoint, Lane, ListsRead, Mark, Node, OpenWindow, Position, ScanState, all_at_once, seen_by};
 use crate::store::{
-    Absence, AbsenceEnd, Ends, Filled, Gone, Group, Newest, PartitionEnd, Partitions, ScanEnd, Seen, Stretch, Walked,
+    Absence, AbsenceEnd, Ends, Filled, Gone, Group, PartitionEnd, Partitions, ScanEnd, Seen, Stretch, Walked,
 };
 
 /// What the reading side tells the writing side, in order.
@@ -757,19 +756,6 @@ pub(super) fn unwanted(plan: &SyncPlan, before: Option<u64>, keep: Option<u64>) 
 pub(super) fn changed_column(plan: &SyncPlan) -> Option<usize> {
     let column = plan.mark_column()?;
     (plan.model.columns[column].column_type == ColumnType::Timestamptz).then_some(column)
-}
-
-/// What says that the table has something newer than what comes: where events fill it too, what a list has told may be older than what they
-/// have brought meanwhile.
-pub(super) fn newest(plan: &SyncPlan, model: &ModelPlan, of_events: bool) -> Option<Newest> {
-    let writes = |on: &OnWebhook| matches!(on.then, WebhookAction::Upsert(_) | WebhookAction::Fetch(_));
-    let field = plan.incremental.as_ref().map(|incremental| &incremental.field);
-    let field = field.filter(|_| plan.on_webhook.iter().any(writes));
-    let column = field.and_then(|field| model.column_of(field))?;
-    // digits in a text would be compared as text
-    let is_text = matches!(model.columns[column].column_type, ColumnType::Varchar);
-    let by_text = plan.incremental.as_ref().is_some_and(|incremental| incremental.kind == MarkKind::Text);
-    (by_text || !is_text).then_some(Newest { column, of_events })
 }
 
 /// The entries of a page of deletions that are news; apart from the others those that may be no news, because what was read is not all

@@ -117,9 +117,9 @@ impl Host {
     ///
     /// # Errors
     /// Secrets that are not there.
-    pub fn keys(&self, connection: &ConnectionPlan) -> Result<Keys, crate::remote::Error> {
+    pub fn keys(&self, connection: &ConnectionPlan) -> Result<Keys, Error> {
         let HostOptions { credential_store, clock, .. } = &self.options;
-        let access = Access::while_connecting(connection, credential_store, Arc::clone(clock))?;
+        let access = Access::while_connecting(connection, credential_store, Arc::clone(clock)).map_err(Arc::new)?;
         Ok(Keys::of(connection, &access))
     }
 

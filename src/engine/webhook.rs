@@ -7,19 +7,23 @@
 use std::sync::Arc;
 
 use minijinja::Value;
+use minijinja::value::Serde;
 
 use super::answer::{Reader, Rows, Share, says_error};
-use super::commit::{changed_column, newest};
+use super::commit::changed_column;
 use super::fetch::{Fetched, Fetcher};
 use super::host::{Session, run_id};
 use super::lane::unexplained;
 use super::render::Variables;
 use super::{Error, Observer};
-use crate::plan::{Format, ListPlan, PagePlan, Path, RequestPlan, ResponsePlan, SyncPlan, Template, WebhookAction};
+use crate::plan::{
+    ColumnType, Format, ListPlan, MarkKind, ModelPlan, OnWebhook, PagePlan, Path, RequestPlan, ResponsePlan, SyncPlan,
+    Template, WebhookAction,
+};
 use crate::record::{Batch, KeyReader, Mapper, parse, select};
 use crate::remote::Draft;
 use crate::scan::Mark;
-use crate::store::{Filled, Gone, Group};
+use crate::store::{Filled, Gone, Group, InboxEvent, Newest};
 
 /// An event on its way into a table.
 #[derive(Clone)]
@@ -28,6 +32,19 @@ pub struct Arrival {
     pub event: String,
     /// what templates may name besides the sync's own: `request`, `body`, `event`
     pub variables: Vec<(&'static str, Value)>,
+}
+
+/// What says that the table has something newer than what comes: where events fill it too, what a list has told may be older than what they
+/// have brought meanwhile.
+pub(super) fn newest(plan: &SyncPlan, model: &ModelPlan, of_events: bool) -> Option<Newest> {
+    let writes = |on: &OnWebhook| matches!(on.then, WebhookAction::Upsert(_) | WebhookAction::Fetch(_));
+    let field = plan.incremental.as_ref().map(|incremental| &incremental.field);
+    let field = field.filter(|_| plan.on_webhook.iter().any(writes));
+    let column = field.and_then(|field| model.column_of(field))?;
+    // digits in a text would be compared as text
+    let is_text = matches!(model.columns[column].column_type, ColumnType::Varchar);
+    let by_text = plan.incremental.as_ref().is_some_and(|incremental| incremental.kind == MarkKind::Text);
+    (by_text || !is_text).then_some(Newest { column, of_events })
 }
 
 /// Whether an event is done only behind the end of a run that began before it came.
@@ -40,6 +57,28 @@ pub fn waits_for_runs(plan: &SyncPlan, action: &WebhookAction) -> bool {
 }
 
 impl Arrival {
+    /// An event of the inbox.
+    ///
+    /// # Errors
+    /// [`Error::Event`]: what is written there cannot be read.
+    pub fn new(event: &InboxEvent) -> Result<Self, Error> {
+        let wrong = |error: &dyn std::fmt::Display| Error::Event { problem: format!("it cannot be read: {error}") };
+        let text = event.event.as_deref().or(event.body.as_deref()).unwrap_or("null");
+        let value = parse(text.as_bytes()).map_err(|error| wrong(&error))?.to_value();
+        let request: serde_json::Value = serde_json::from_str(&event.request).map_err(|error| wrong(&error))?;
+        let mut members: Vec<(String, Value)> = Vec::new();
+        for (name, value) in request.as_object().into_iter().flatten() {
+            members.push((name.clone(), Value::from(Serde(value))));
+        }
+        members.extend(event.body.as_deref().map(|body| ("body".to_owned(), Value::from(body))));
+        let body = match (&event.body, &event.event) {
+            (Some(body), Some(_)) => parse(body.as_bytes()).map(|body| body.to_value()).unwrap_or(value.clone()),
+            _ => value.clone(),
+        };
+        let variables = vec![("request", Value::from_pairs(members)), ("body", body), ("event", value)];
+        Ok(Self { event: text.to_owned(), variables })
+    }
+
     /// Whether a condition of the sync on the event holds.
     ///
     /// # Errors

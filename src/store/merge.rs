@@ -88,9 +88,25 @@ pub fn remap(
     Ok((finish(&into, merged, now)?, found))
 }
 
+/// Takes staged rows out whose records are older than the table's; gives how many.
+pub fn leave_out_older(
+    db: &Connection,
+    model: &ModelPlan,
+    id: &SyncId,
+    (batches, staged): (&[Batch], &mut Staged),
+    newest: Option<Newest>,
+) -> Result<u64, Error> {
+    let came = staged.rows;
+    if let Some(newest) = newest {
+        let older = older(db, model, id, staged, newest)?;
+        staged.leave_out(db, batches, &older)?;
+    }
+    Ok(came - staged.rows)
+}
+
 /// The `_ord` of staged rows whose records are older than the table's. A row that is deleted counts where `of_events`: what an event brings
 /// of it is news only if it is newer than what was deleted, while a list has the record again, whatever its age.
-pub fn older(
+fn older(
     db: &Connection,
     model: &ModelPlan,
     id: &SyncId,

@@ -526,19 +526,14 @@ impl Store {
                 let quarantined = batches.iter().filter_map(|batch| Some((batch.seen_by?, &batch.quarantined_keys)));
                 let named = named.iter().filter(|_| at == 0).map(|(scan, keys)| (*scan, keys));
                 seen::note(db, model, id, &staged, quarantined.chain(named))?;
-                let came = staged.rows;
-                if let Some(newest) = *newest {
-                    let older = merge::older(db, model, id, &staged, newest)?;
-                    staged.leave_out(db, batches, &older)?;
-                }
-                let older = came - staged.rows;
+                let older = merge::leave_out_older(db, model, id, (batches, &mut staged), *newest)?;
                 let merged = merge::merge(db, model, id, batches, &staged, *now)?;
                 let quarantined = quarantine::update(db, model, id, &staged, batches, run_id, *now)?;
                 let of_items = children::replace(db, model, id, (&staged, batches), run_id, *now)?;
                 changes = spanned(changes, spanned(merged.changes, of_items));
                 counts.add(&Counts {
                     pages: 0,
-                    records: came + staged.duplicates + quarantined,
+                    records: older + staged.rows + staged.duplicates + quarantined,
                     added: merged.added,
                     updated: merged.updated,
                     deleted: merged.deleted,

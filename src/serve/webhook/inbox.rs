@@ -4,15 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use minijinja::Value;
-use minijinja::value::Serde;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::Webhooks;
 use crate::engine::{Arrival, Error, ErrorKind, Event, Observer, Session, waits_for_runs};
 use crate::plan::{SyncId, SyncPlan, WebhookAction, limits};
-use crate::record::parse;
 use crate::serve::{Command, SlotState, SlotStatus};
 use crate::store::{self, InboxEvent, Settled};
 
@@ -267,7 +264,7 @@ impl Work {
         event: &InboxEvent,
         status: &HashMap<SyncId, SlotStatus>,
     ) -> Result<Handled, Error> {
-        let arrival = arrival(event)?;
+        let arrival = Arrival::new(event)?;
         let mut fitting = Vec::new();
         for sync in syncs {
             for on in &sync.on_webhook {
@@ -327,23 +324,4 @@ impl Work {
             }
         })
     }
-}
-
-/// The event, and what templates may name of it.
-fn arrival(event: &InboxEvent) -> Result<Arrival, Error> {
-    let wrong = |error: &dyn std::fmt::Display| Error::Event { problem: format!("it cannot be read: {error}") };
-    let text = event.event.as_deref().or(event.body.as_deref()).unwrap_or("null");
-    let value = parse(text.as_bytes()).map_err(|error| wrong(&error))?.to_value();
-    let request: serde_json::Value = serde_json::from_str(&event.request).map_err(|error| wrong(&error))?;
-    let mut members: Vec<(String, Value)> = Vec::new();
-    for (name, value) in request.as_object().into_iter().flatten() {
-        members.push((name.clone(), Value::from(Serde(value))));
-    }
-    members.extend(event.body.as_deref().map(|body| ("body".to_owned(), Value::from(body))));
-    let body = match (&event.body, &event.event) {
-        (Some(body), Some(_)) => parse(body.as_bytes()).map(|body| body.to_value()).unwrap_or(value.clone()),
-        _ => value.clone(),
-    };
-    let variables = vec![("request", Value::from_pairs(members)), ("body", body), ("event", value)];
-    Ok(Arrival { event: text.to_owned(), variables })
 }
