@@ -246,7 +246,7 @@ fn status_knows_syncs_before_and_after_their_runs() {
     assert_eq!(
         status,
         [
-            json!({ "sync": "acme/items", "last_run": null, "table": "api.items", "watermark": null, "rows_live": 3, "rows_deleted": 0, "quarantined": 0, "partitions": 0, "partitions_failed": 0 })
+            json!({ "sync": "acme/items", "last_run": null, "next_run_at": null, "paused": false, "table": "api.items", "watermark": null, "rows_live": 3, "rows_deleted": 0, "quarantined": 0, "partitions": 0, "partitions_failed": 0 })
         ]
     );
 }

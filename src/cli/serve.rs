@@ -23,12 +23,23 @@ pub(super) struct Arguments {
     /// Answer over HTTP here.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
     listen: Option<SocketAddr>,
+    /// How many syncs run at once.
+    #[arg(long, value_name = "N", default_value_t = limits::SERVED_AT_ONCE, value_parser = at_once)]
+    at_once: usize,
     /// Keep every request in `headwater.requests`: time, URL with secrets masked, status, duration.
     #[arg(long)]
     log_requests: bool,
     /// One JSON object per event.
     #[arg(long)]
     json: bool,
+}
+
+fn at_once(text: &str) -> Result<usize, String> {
+    let most = limits::SERVED_AT_ONCE_MAX;
+    text.parse()
+        .ok()
+        .filter(|at_once| (1..=most).contains(at_once))
+        .ok_or_else(|| format!("it is a number from 1 to {most}"))
 }
 
 pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
@@ -40,7 +51,8 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     if !arguments.json && !arguments.once {
         anstream::eprintln!("{}", told(syncs.len(), scheduled));
     }
-    let host = HostOptions { log_requests: arguments.log_requests, ..HostOptions::of(&plan, clock) };
+    let (log_requests, at_once) = (arguments.log_requests, arguments.at_once);
+    let host = HostOptions { log_requests, at_once, ..HostOptions::of(&plan, clock) };
     let publish = plan.publish.as_ref().map(|publish| publish.every.unwrap_or(limits::PUBLISH_WAIT_MAX));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -38,8 +38,14 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     if arguments.json {
         return Ok(0);
     }
-    let headings = ["sync", "last run", "state", "next run", "watermark", "rows", "deleted", "quarantined"];
-    anstream::println!("{}", table(&headings, &rows, &[5, 6, 7]));
+    let mut headings = vec!["sync", "last run", "state", "next run", "watermark", "rows", "deleted", "quarantined"];
+    let mut numbers = [5, 6, 7];
+    if rows.iter().all(|row| row[NEXT_RUN].is_empty()) {
+        headings.remove(NEXT_RUN);
+        rows.iter_mut().for_each(|row| drop(row.remove(NEXT_RUN)));
+        numbers = [4, 5, 6];
+    }
+    anstream::println!("{}", table(&headings, &rows, &numbers));
     for status in known.iter().filter(|status| status.partitions_failed > 0) {
         anstream::println!(
             "{}: some partitions could not be read: {DIM}headwater query \"select partition, error from headwater.partitions \
@@ -65,6 +71,9 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
 pub(super) fn open(database: &Path) -> Result<ReadStore, crate::store::Error> {
     ReadStore::open(database, Box::new(|holder| anstream::eprintln!("{holder}")))
 }
+
+/// The column that is left out where nothing runs by itself.
+const NEXT_RUN: usize = 3;
 
 /// When `headwater serve` runs a sync next.
 #[derive(Debug, Clone, Copy)]

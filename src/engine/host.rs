@@ -33,6 +33,8 @@ pub struct HostOptions {
     pub clock: Clock,
     /// the oldest a fetched page may get before it is committed
     pub group_age_max: Duration,
+    /// how many syncs run at once, one or more
+    pub at_once: usize,
 }
 
 impl HostOptions {
@@ -45,6 +47,7 @@ impl HostOptions {
             log_requests: false,
             clock,
             group_age_max: limits::GROUP_AGE_MAX,
+            at_once: limits::SYNCS_AT_ONCE,
         }
     }
 }
@@ -89,7 +92,8 @@ impl Host {
     pub fn new(options: HostOptions, offline: Option<Offline>) -> Arc<Self> {
         let folder = store::folder_of(&options.database).into();
         let clients = Mutex::new(Clients::new(offline));
-        Arc::new(Self { options, clients, permits: Arc::new(Semaphore::new(limits::SYNCS_AT_ONCE)), folder })
+        let permits = Arc::new(Semaphore::new(options.at_once));
+        Arc::new(Self { options, clients, permits, folder })
     }
 
     /// Takes the database. `waiting` is told when another process has the file.
@@ -99,6 +103,11 @@ impl Host {
     pub async fn open(self: &Arc<Self>, waiting: WaitObserver) -> Result<Session, Error> {
         let (writer, thread) = Writer::start(self.options.database.clone(), waiting).await?;
         Ok(Session { host: Arc::clone(self), writer, thread })
+    }
+
+    /// How many syncs run at once.
+    pub fn at_once(&self) -> usize {
+        self.options.at_once
     }
 
     /// When the database was changed last; none where there is none.
@@ -137,7 +146,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A run of a sync; it begins when it is awaited, and when fewer than [`limits::SYNCS_AT_ONCE`] others run.
+    /// A run of a sync; it begins when it is awaited, and when fewer than [`HostOptions::at_once`] others run.
     pub fn run(&self, plan: &Arc<SyncPlan>, wanted: RunOptions) -> impl Future<Output = SyncReport> + Send + use<> {
         let RunOptions { run_id, started_at, wish, allow_destructive, budget, observer, stop } = wanted;
         let HostOptions { credential_store, log_requests, clock, group_age_max, .. } = &self.host.options;
@@ -174,6 +183,11 @@ impl Session {
         job: impl FnOnce(&mut Store) -> Result<T, store::Error> + Send + 'static,
     ) -> Result<T, Error> {
         self.writer.call(job).await
+    }
+
+    /// Whether the thread that writes is there. It goes by a mistake in headwater alone, and then nothing can be done with the session.
+    pub fn is_alive(&self) -> bool {
+        !self.thread.is_finished()
     }
 
     /// Makes the copy that `publish` asks for, if it does.

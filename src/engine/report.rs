@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Error, ErrorKind};
 use crate::plan::SyncId;
-use crate::store::{Committed, RunEnd, RunState, SchemaChange};
+use crate::store::{Committed, RUN_STOPPED, RunEnd, RunState, SchemaChange};
 
 /// How a sync ended that did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -226,7 +226,12 @@ impl SyncReport {
         let paused = self.paused_reason.as_ref().map(|reason| ("rate_limited", reason));
         let skipped = self.skipped_reason.as_ref().or(self.pages_skipped_reason.as_ref());
         let skipped = self.skipped_kind.zip(skipped).map(|((code, _), reason)| (code, reason));
-        let error = failed.or(paused).or(skipped).map(|(code, message)| (code.to_owned(), message.clone()));
+        let told = failed.or(paused).or(skipped).map(|(code, message)| (code.to_owned(), message.clone()));
+        let stopped = || match self.paused_by {
+            Some(budget) => (budget.to_owned(), format!("`{budget}` is used up; the next run goes on there")),
+            None => (RUN_STOPPED.to_owned(), "stopped between two commits; the next run goes on there".to_owned()),
+        };
+        let error = told.or_else(|| (state == RunState::Paused).then(stopped));
         RunEnd { state, ended_at, requests: self.requests, error }
     }
 }

@@ -76,6 +76,10 @@ fn work(store: &mut Store, mut queue: mpsc::Receiver<Job>, runtime: &Handle) {
         }
         // what is committed is safe in the file's log; the next job attaches again and says what is wrong
         drop(store.release());
+        if taken.elapsed() >= limits::FILE_HELD_MAX {
+            // commits follow each other: others that try for the file now and then have to meet it free
+            runtime.block_on(async { tokio::time::sleep(limits::FILE_FREE_MIN).await });
+        }
     }
 }
 

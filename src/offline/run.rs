@@ -187,6 +187,7 @@ fn options(database: &Path, own: &Path, script: &Arc<Script>, stop: watch::Recei
             log_requests: false,
             clock: script.clock(),
             group_age_max: limits::GROUP_AGE_MAX,
+            at_once: limits::SYNCS_AT_ONCE,
         },
         wish: Wish::default(),
         allow_destructive: false,

@@ -208,8 +208,12 @@ pub const INBOX_ERROR_BYTES_MAX: usize = 2_000;
 pub const READY_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Commands that wait for the scheduler.
 pub const COMMANDS_WAITING: usize = 64;
-/// Syncs that run at once in one process.
+/// Syncs that run at once.
 pub const SYNCS_AT_ONCE: usize = 4;
+/// Syncs that the daemon runs at once, if nobody says otherwise: one that waits for its API keeps its place.
+pub const SERVED_AT_ONCE: usize = 16;
+/// And the most that can be said.
+pub const SERVED_AT_ONCE_MAX: usize = 256;
 /// Rows of a table that answer a call in place of the API; where there are more, the API is asked, which gives them in pages.
 pub const ACTION_ROWS_MAX: usize = 1_000;
 /// Tests of integrations that run at once.
@@ -242,6 +246,8 @@ pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(60);
 pub const FILE_HELD_IDLE_MAX: Duration = Duration::from_millis(250);
 /// How long the writer keeps the file at most while commits follow each other.
 pub const FILE_HELD_MAX: Duration = Duration::from_secs(2);
+/// How long the file is free then, so that a reader who tries for it ten times a second gets it.
+pub const FILE_FREE_MIN: Duration = Duration::from_millis(120);
 /// The length in bytes from which DuckDB's write-ahead log is folded into the file after a commit, though the file is not let go of.
 pub const LOG_LENGTH_MAX: u64 = 256 << 20;
 /// Times that the lock of a run is tried for once more before another run is told of.

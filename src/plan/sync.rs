@@ -467,31 +467,25 @@ fn cross_rules(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
 fn events_have_whole_records(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
     let of_parent =
         |column: &ColumnPlan| matches!(&column.source, ColumnSource::Template(template) if template.names("parent"));
-    let key_of_template = draft.model.key.iter().any(|at| match draft.model.columns[*at].source {
-        ColumnSource::Path(_) => false,
-        ColumnSource::Template(_) | ColumnSource::Parent(_) => true,
-    });
-    let why = match draft {
-        SyncDraft { outputs, .. } if !outputs.is_empty() => Some("a sync with `outputs`"),
-        SyncDraft { details, .. } if !details.is_empty() => Some("a sync with `detail`"),
-        SyncDraft { model, .. } if model.columns.iter().any(of_parent) => {
-            Some("a sync whose columns need the item of `for_each`")
-        }
-        _ => None,
-    };
+    let names_parent = draft.model.columns.iter().any(of_parent);
+    let is_path = |at: &usize| matches!(draft.model.columns[*at].source, ColumnSource::Path(_));
+    let by_path = draft.model.key.iter().all(is_path);
     for (index, on) in draft.on_webhook.iter().enumerate() {
-        let (word, why) = match on.then {
+        let (word, writes) = match on.then {
             WebhookAction::Run => continue,
-            WebhookAction::Upsert(_) => ("upsert", why),
-            WebhookAction::Fetch(_) => ("fetch", why),
-            WebhookAction::Delete(_) => {
-                let by_key = key_of_template.then_some("a sync whose key is made by a template");
-                ("delete", by_key.or(why.filter(|_| !draft.outputs.is_empty())))
-            }
+            WebhookAction::Upsert(_) => ("upsert", true),
+            WebhookAction::Fetch(_) => ("fetch", true),
+            WebhookAction::Delete(_) => ("delete", false),
         };
-        if let Some(why) = why {
-            let at = place.key("on_webhook").index(index).key(word);
-            sink.not_yet(&at, &format!("`{word}` for {why}"));
+        let place = place.key("on_webhook").index(index).key(word);
+        if !draft.outputs.is_empty() {
+            sink.not_yet(&place, "an event's record for `outputs`");
+        } else if writes && !draft.details.is_empty() {
+            sink.not_yet(&place, "an event's record for a sync with `detail`");
+        } else if writes && names_parent {
+            sink.not_yet(&place, "an event's record for columns that name `parent`");
+        } else if !writes && !by_path {
+            sink.not_yet(&place, "an event's `delete` for a key that a template makes");
         }
     }
 }

@@ -17,6 +17,8 @@ pub struct Runs {
     pub ended_at: Option<DateTime<Utc>>,
     /// runs in a row, up to the last, that failed for what may pass by itself
     pub failures: u32,
+    /// the last one did not come to its end because its process was stopped, or was killed once
+    pub stopped: bool,
     /// the API has nothing to give before this
     pub parked_until: Option<DateTime<Utc>>,
 }
@@ -37,7 +39,11 @@ pub fn due(schedule: &Schedule, runs: &Runs, spread: u64, since: DateTime<Utc>) 
         (Schedule::Every(every), Some(began)) => next_of(*every, began, spread),
         (Schedule::Cron(calendar), began) => calendar.after(began.unwrap_or(since))?,
     };
-    let due = if runs.failures == 0 { regular } else { regular.min(retry(runs, spread)) };
+    let due = match (runs.stopped, runs.failures) {
+        (true, _) => regular.min(since),
+        (false, 0) => regular,
+        (false, _) => regular.min(retry(runs, spread)),
+    };
     Some(runs.parked_until.map_or(due, |until| due.max(until)))
 }
 

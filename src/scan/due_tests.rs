@@ -70,6 +70,12 @@ fn failures_are_tried_again_after_ever_longer_waits_and_never_later_than_the_sch
 }
 
 #[test]
+fn what_was_stopped_goes_on_at_once() {
+    let runs = Runs { stopped: true, ..began("2025-12-31T12:00:00Z") };
+    assert_eq!(due(&cron("0 6 1 * *", "UTC"), &runs, 0, at(SINCE)), Some(at(SINCE)));
+}
+
+#[test]
 fn a_budget_of_the_api_is_waited_for() {
     let until = at("2026-01-01T05:00:00Z");
     let runs = Runs { parked_until: Some(until), failures: 1, ..began(SINCE) };
@@ -99,7 +105,7 @@ proptest! {
         seconds in 1_u64..=315_576_000, began in proptest::option::of(any::<i64>()), failures: u32, spread: u64,
     ) {
         let began_at = began.and_then(DateTime::from_timestamp_millis);
-        let runs = Runs { began_at, ended_at: began_at, failures, parked_until: None };
+        let runs = Runs { began_at, ended_at: began_at, failures, ..Runs::default() };
         for schedule in [Schedule::Every(Duration::from_secs(seconds)), cron("0 6 29 2 *", "America/New_York")] {
             prop_assert!(due(&schedule, &runs, spread, at(SINCE)).is_some());
         }

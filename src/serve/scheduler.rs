@@ -182,6 +182,9 @@ impl Scheduler {
             if self.session.is_none() && !self.is_blocked() && !self.door.is_open().await && !self.is_known() {
                 self.look().await?;
             }
+            if self.session.as_ref().is_some_and(|session| !session.is_alive()) {
+                return Err(Error::Bug("the store's thread has ended".into()));
+            }
             self.begin_due().await?;
             self.publish().await;
             if self.running.is_empty() {
@@ -205,7 +208,7 @@ impl Scheduler {
     async fn begin_due(&mut self) -> Result<(), Error> {
         loop {
             let now = self.host.now();
-            if self.running.len() >= limits::SYNCS_AT_ONCE || self.is_blocked() {
+            if self.running.len() >= self.host.at_once() || self.is_blocked() {
                 return Ok(());
             }
             let Some(at) = self.first_due(now) else { return Ok(()) };
@@ -265,7 +268,10 @@ impl Scheduler {
             let slot = &mut self.slots[*at];
             slot.paused = paused;
             if slot.running.is_none() {
-                slot.runs = Runs { parked_until: slot.runs.parked_until, ..runs };
+                let micros = |runs: &Runs| runs.began_at.map(|began| began.timestamp_micros());
+                // what this process has stopped was cancelled
+                let stopped = runs.stopped && micros(&runs) != micros(&slot.runs);
+                slot.runs = Runs { parked_until: slot.runs.parked_until, stopped, ..runs };
             }
         }
         for at in 0..self.slots.len() {
@@ -320,6 +326,7 @@ impl Scheduler {
         slot.running = None;
         slot.runs.ended_at = Some(self.host.now());
         slot.runs.parked_until = report.paused_until;
+        slot.runs.stopped = false;
         slot.runs.failures = if report.error.is_some() { slot.runs.failures.saturating_add(1) } else { 0 };
         self.enqueue(at);
         if self.options.once {
@@ -396,7 +403,7 @@ impl Scheduler {
     fn wait(&self) -> Duration {
         let now = self.host.now();
         // what is due already waits for one that runs
-        let first = self.queue.iter().map(|(due, _)| *due).find(|due| *due > now);
+        let first = self.queue.range((now, usize::MAX)..).next().map(|(due, _)| *due);
         let wait = self.blocked_until.or(first).and_then(|due| (due - now).to_std().ok());
         wait.unwrap_or(limits::DATABASE_LOOKED_AT).clamp(Duration::from_millis(1), limits::DATABASE_LOOKED_AT)
     }

@@ -52,6 +52,9 @@ impl RunState {
     }
 }
 
+/// The code of a run that somebody stopped.
+pub const RUN_STOPPED: &str = "stopped";
+
 /// The end of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunEnd {

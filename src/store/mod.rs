@@ -40,7 +40,7 @@ pub use file::{WaitObserver, changed_at, folder_of};
 pub use gone::Gone;
 pub use inbox::{Arrived, Backlog, InboxEvent, NewDelivery, NewEvent, Settled};
 pub use items::{FoundNode, ItemRow, NodesOf};
-pub use ledger::{RequestRecord, RunEnd, RunRecord, RunState};
+pub use ledger::{RUN_STOPPED, RequestRecord, RunEnd, RunRecord, RunState};
 pub use merge::Newest;
 pub use query::ResultColumn;
 pub use read::{ReadStore, RunSummary, SyncStatus, plan_without_database};

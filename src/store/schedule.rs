@@ -5,7 +5,7 @@ use duckdb::{Connection, params};
 
 use super::error::Error;
 use super::layout::own;
-use super::ledger::{OF_SYNC, stamp};
+use super::ledger::{OF_SYNC, RUN_STOPPED, stamp};
 use crate::plan::SyncId;
 use crate::scan::Runs;
 
@@ -31,9 +31,11 @@ pub fn known(db: &Connection) -> Result<Vec<Scheduled>, Error> {
         "WITH good AS (SELECT {who}, max(started_at) AS good_at FROM {runs} WHERE state IN ('completed', 'partial', 'paused') GROUP BY ALL), \
               failed AS (SELECT {who}, count(*) AS failures FROM {runs} LEFT JOIN good USING ({who}) \
                          WHERE good_at IS NULL OR started_at > good_at GROUP BY ALL), \
-              last AS (SELECT {who}, started_at, ended_at FROM {runs} \
+              last AS (SELECT {who}, started_at, ended_at, ended_at IS NULL AS killed, \
+                       coalesce(state = 'paused' AND error_code = '{RUN_STOPPED}', false) AS stopped FROM {runs} \
                        QUALIFY row_number() OVER (PARTITION BY {who} ORDER BY started_at DESC, rowid DESC) = 1) \
-         SELECT {who}, epoch_us(last.started_at), epoch_us(last.ended_at), coalesce(failures, 0), p.paused_at IS NOT NULL \
+         SELECT {who}, epoch_us(last.started_at), epoch_us(last.ended_at), coalesce(failures, 0), p.paused_at IS NOT NULL, \
+                coalesce(stopped OR killed AND failures = 1, false) \
          FROM last LEFT JOIN failed USING ({who}) FULL JOIN {paused} p USING ({who})",
         runs = own("runs"),
         paused = own("paused"),
@@ -46,6 +48,7 @@ pub fn known(db: &Connection) -> Result<Vec<Scheduled>, Error> {
                 began_at: moment(row.get(4)?),
                 ended_at: moment(row.get(5)?),
                 failures: row.get(6)?,
+                stopped: row.get(8)?,
                 parked_until: None,
             },
             paused: row.get(7)?,

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use headwater::engine::{self, Event, HostOptions, Options, Report};
-use headwater::plan::{Budget, SyncPlan};
+use headwater::plan::{Budget, SyncPlan, limits};
 use headwater::remote::CredentialStore;
 use headwater::scan::Wish;
 use tempfile::TempDir;
@@ -339,6 +339,7 @@ impl World {
             } else {
                 60_000_000
             }),
+            at_once: limits::SYNCS_AT_ONCE,
         };
         let options = Options {
             host,

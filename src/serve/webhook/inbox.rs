@@ -28,7 +28,6 @@ struct Work {
 /// An event that is done when these syncs have run.
 struct Started {
     number: i64,
-    received_at: DateTime<Utc>,
     syncs: Vec<SyncId>,
 }
 
@@ -156,13 +155,9 @@ impl Work {
     /// Notes events whose syncs have run; gives the others.
     async fn ended(&self, started: Vec<Started>) -> Vec<Started> {
         let Some(status) = self.status().await else { return started };
-        let has_run = |event: &Started, id: &SyncId| {
-            status.get(id).is_none_or(|slot| {
-                slot.state == SlotState::Idle && slot.runs.began_at.is_some_and(|at| at >= event.received_at)
-            })
-        };
-        let (done, rest): (Vec<_>, Vec<_>) =
-            started.into_iter().partition(|event| event.syncs.iter().all(|id| has_run(event, id)));
+        // one that is wanted and does not run yet waits
+        let has_run = |id: &SyncId| status.get(id).is_none_or(|slot| slot.state == SlotState::Idle);
+        let (done, rest): (Vec<_>, Vec<_>) = started.into_iter().partition(|event| event.syncs.iter().all(has_run));
         if done.is_empty() {
             return rest;
         }
@@ -224,8 +219,7 @@ impl Work {
                 let settled = match self.handle(&session, &syncs, &event, &status).await {
                     Ok(Handled::Settled(settled)) => settled,
                     Ok(Handled::Started(syncs)) => {
-                        let (number, received_at) = (event.number, event.received_at);
-                        end.started.push(Started { number, received_at, syncs });
+                        end.started.push(Started { number: event.number, syncs });
                         Settled::Started
                     }
                     Ok(Handled::Blocked) => {
