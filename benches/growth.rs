@@ -126,7 +126,7 @@ impl Table {
                 id: id(),
                 run_id: "run".into(),
                 pages: batches.len() as u64,
-                filled: vec![Filled { model: Arc::clone(&self.model), batches }],
+                filled: vec![Filled { model: Arc::clone(&self.model), batches, newest: None }],
                 checkpoints: vec![("".into(), checkpoint())],
                 gone: Vec::new(),
                 seen: Vec::new(),

@@ -155,7 +155,11 @@ fn group(model: &Arc<ModelPlan>, stretch: &Stretch, round: u64) -> Group {
             variant: String::new(),
         },
         run_id: "run".into(),
-        filled: vec![Filled { model: Arc::clone(model), batches: (0..STAGED / PAGE).map(page).collect() }],
+        filled: vec![Filled {
+            model: Arc::clone(model),
+            batches: (0..STAGED / PAGE).map(page).collect(),
+            newest: None,
+        }],
         checkpoints: vec![("".into(), Checkpoint::new(0))],
         gone: Vec::new(),
         seen: Vec::new(),

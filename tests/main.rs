@@ -75,4 +75,5 @@ mod torn;
 mod unchanged;
 mod variants;
 mod walk;
+mod webhooks;
 mod windows;

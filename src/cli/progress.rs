@@ -85,7 +85,11 @@ fn bars(syncs: &[Arc<SyncPlan>]) -> (Observer, Bars) {
         match event {
             Event::Started { resumed: true, .. } => bar.set_message("going on where it stopped"),
             Event::Started { restarted: Some(why), .. } => bar.set_message(format!("starting over: {why}")),
-            Event::Started { .. } | Event::Locked { .. } | Event::NotPublished { .. } | Event::NotTold { .. } => {}
+            Event::Started { .. }
+            | Event::Locked { .. }
+            | Event::NotPublished { .. }
+            | Event::NotTold { .. }
+            | Event::Webhook { .. } => {}
             Event::Page { records, total } => {
                 bar.inc(records);
                 bar.set_message(total.map_or_else(String::new, |total| format!("of {}", count(total))));
@@ -118,6 +122,7 @@ fn lines(sync: Option<&SyncId>, event: &Event) {
         Event::Waiting { reason, wait } => anstream::eprintln!("{name}: waiting {}: {reason}", short(*wait)),
         Event::Committed { rows } => anstream::eprintln!("{name}: {} rows committed", count(*rows)),
         Event::Locked { holder } => anstream::eprintln!("{name}: {holder}"),
+        Event::Webhook { connection, problem } => anstream::eprintln!("{connection}: {problem}"),
         Event::NotPublished { why } => anstream::eprintln!("{name}: the copy was not made: {why}"),
         Event::NotTold { endpoint, why } => anstream::eprintln!("{endpoint}: {why}"),
         Event::Finished(report) => anstream::eprintln!("{name}: {}", report.state),
@@ -135,6 +140,9 @@ pub(super) fn wire(sync: Option<&SyncId>, event: &Event) -> Value {
         Event::Waiting { reason, wait } => json!({ "event": "waiting", "reason": reason, "wait_ms": wait.as_millis() }),
         Event::Committed { rows } => json!({ "event": "committed", "rows": rows }),
         Event::Locked { holder } => json!({ "event": "locked", "holder": holder }),
+        Event::Webhook { connection, problem } => {
+            json!({ "event": "webhook", "connection": connection, "problem": problem })
+        }
         Event::NotPublished { why } => json!({ "event": "not_published", "why": why }),
         Event::NotTold { endpoint, why } => json!({ "event": "not_told", "endpoint": endpoint, "why": why }),
         Event::Finished(report) => json!({ "event": "finished", "state": report.state }),

@@ -10,7 +10,7 @@ use super::output::{Failure, count, json_line};
 use super::{Done, progress, project, run};
 use crate::engine::{self, Clock, Event, Host, HostOptions, SyncReport};
 use crate::plan::{Plan, Schedule, SyncId, limits};
-use crate::serve::{self, Door, Keys, Listening, Metrics, Notifier, Scheduler, Watcher};
+use crate::serve::{self, Door, Inbox, Keys, Listening, Metrics, Notifier, Scheduler, Watcher, Webhooks};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -66,25 +66,34 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         let hint = || Some("set it before the daemon starts, or take `secret` away".to_owned());
         let notifier = Notifier::new(&plan.notify, Arc::clone(&door), Arc::clone(&watcher));
         let notifier = notifier.map_err(|why| Failure::user(why, hint()))?;
+        let webhooks = Webhooks::new(&syncs, Arc::clone(&door), Arc::clone(&watcher));
         let options =
             serve::Options { watcher, metrics: metrics.clone(), publish, once: arguments.once, stop: stopped.clone() };
         let scheduler = Scheduler::new(&syncs, Arc::clone(&door), options).run(commanded);
         let scheduler = telling(scheduler, notifier, Arc::clone(&door), arguments.once);
         let Some(address) = arguments.listen else { return Ok(run::code_of(&scheduler.await?)) };
-        let listening = Listening { plan: Arc::new(plan), door, commands, metrics, keys };
+        let inbox = tokio::spawn(Inbox::new(Arc::clone(&webhooks), commands.clone(), stopped.clone()).run());
+        let listening = Listening { plan: Arc::new(plan), door: Arc::clone(&door), commands, metrics, keys, webhooks };
+        let stopped_too = stopped.clone();
         let told = |address| anstream::eprintln!("answers at http://{address}");
         let mut answering = tokio::spawn(serve::listen(address, listening, told, stopped));
         let mut running = std::pin::pin!(scheduler);
-        tokio::select! {
-            ended = &mut running => Ok(run::code_of(&ended?)),
+        let code = tokio::select! {
+            ended = &mut running => run::code_of(&ended?),
             // it answers until it is stopped, unless it cannot
             answered = &mut answering => {
                 if let Ok(Err(error)) = answered {
                     return Err(Failure::user(format!("{address} cannot be listened on: {error}"), None));
                 }
-                Ok(run::code_of(&running.await?))
+                run::code_of(&running.await?)
             }
+        };
+        // who still has the database ends too; a scheduler that has ended by itself stops nobody
+        if *stopped_too.borrow() {
+            drop(inbox.await);
         }
+        door.close().await?;
+        Ok(code)
     })
 }
 
@@ -169,6 +178,7 @@ fn line(sync: Option<&SyncId>, event: &Event) -> Option<String> {
         Event::Started { restarted: Some(why), .. } => format!("{name}: starting over: {why}"),
         Event::Waiting { reason, wait } => format!("{name}: waiting {}: {reason}", progress::short(*wait)),
         Event::Locked { holder } => format!("{name}: {holder}"),
+        Event::Webhook { connection, problem } => format!("{connection}: {problem}"),
         Event::NotPublished { why } => format!("{name}: the copy was not made: {why}"),
         Event::NotTold { endpoint, why } => format!("{endpoint}: {why}"),
         Event::Finished(report) => format!("{name}: {}", outcome(report)),

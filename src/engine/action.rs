@@ -536,7 +536,7 @@ impl Saving {
         let group = Group {
             id,
             run_id,
-            filled: vec![Filled { model, batches: vec![batch] }],
+            filled: vec![Filled { model, batches: vec![batch], newest: None }],
             gone: Vec::new(),
             listed: Vec::new(),
             seen: Vec::new(),

@@ -14,8 +14,9 @@ use super::lane::{Page, is_read_again, needs_finish, tells_gone, unexplained};
 use super::report::SyncReport;
 use super::stream::Piece;
 use super::sync::Task;
+use super::webhook::newest;
 use super::{Error, Event};
-use crate::plan::{ColumnType, DeletePlan, Guard, Order, Scope, SyncPlan, limits};
+use crate::plan::{ColumnType, DeletePlan, Guard, ModelPlan, Order, Scope, SyncPlan, limits};
 use crate::record::{Batch, Keys};
 use crate::scan::{Checkpoint, Lane, ListsRead, Mark, Node, OpenWindow, Position, ScanState, all_at_once, seen_by};
 use crate::store::{
@@ -451,7 +452,12 @@ impl<'t> Commits<'t> {
         }
         let touched = std::mem::take(&mut self.touched);
         let filled = self.task.plan.models().zip(&mut self.batches);
-        let filled = filled.map(|(model, own)| Filled { model: Arc::clone(model), batches: std::mem::take(own) });
+        let newest = |model: &ModelPlan| newest(&self.task.plan, model, false);
+        let filled = filled.map(|(model, own)| Filled {
+            newest: newest(model),
+            model: Arc::clone(model),
+            batches: std::mem::take(own),
+        });
         let filled: Vec<Filled> = filled.collect();
         let pass = self.parts.get("").and_then(|shared| shared.pass.as_ref()).filter(|_| self.task.plan.walk.is_some());
         let read: Vec<_> = self.ended.iter().filter(|ended| self.is_read(ended)).cloned().collect();
@@ -679,7 +685,7 @@ impl<'t> Commits<'t> {
         Group {
             id: self.task.plan.id.clone(),
             run_id: self.task.run_id.clone(),
-            filled: vec![Filled { model: Arc::clone(&self.task.plan.model), batches: Vec::new() }],
+            filled: vec![Filled { model: Arc::clone(&self.task.plan.model), batches: Vec::new(), newest: None }],
             gone: Vec::new(),
             seen: Vec::new(),
             listed: Vec::new(),
@@ -747,7 +753,7 @@ pub(super) fn unwanted(plan: &SyncPlan, before: Option<u64>, keep: Option<u64>) 
 }
 
 /// The column that holds when a record changed last, if the model has it as a moment.
-fn changed_column(plan: &SyncPlan) -> Option<usize> {
+pub(super) fn changed_column(plan: &SyncPlan) -> Option<usize> {
     let column = plan.mark_column()?;
     (plan.model.columns[column].column_type == ColumnType::Timestamptz).then_some(column)
 }

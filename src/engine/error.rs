@@ -297,6 +297,12 @@ pub enum Error {
         /// what to do
         hint: String,
     },
+    /// an event from the API has not what a sync looks for in it
+    #[error("{problem}")]
+    Event {
+        /// what is wrong
+        problem: String,
+    },
     /// something was changed at the API before an action failed
     #[error("{done} was done, and what followed failed: {why}")]
     AfterDone {
@@ -381,6 +387,7 @@ impl Error {
             | Self::NoRecords { .. }
             | Self::NextUrl { .. }
             | Self::Learn { .. }
+            | Self::Event { .. }
             | Self::Stuck(_)
             | Self::Map(_)
             | Self::TokenMissing { .. }
@@ -495,6 +502,7 @@ impl Error {
             Self::ItemUnknown { .. } => "item_unknown",
             Self::NoParents { .. } => "no_parents",
             Self::Call { .. } => "bad_call",
+            Self::Event { .. } => "bad_event",
             Self::AfterDone { why, .. } => why.code(),
             Self::Bug(_) => "bug",
         }
@@ -573,6 +581,7 @@ impl Error {
             }
             Self::ItemUnknown { sync, .. } => format!("read the records again: `headwater run {sync} --full`"),
             Self::NoParents { sync, .. } => format!("run that sync first: `headwater run {sync}`"),
+            Self::Event { .. } => "check the path under `on_webhook` of the sync".into(),
             Self::Call { hint, .. } => hint.clone(),
             Self::AfterDone { why, .. } => match why.hint() {
                 Some(hint) => format!("look what the API has before calling it again; {hint}"),

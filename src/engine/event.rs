@@ -40,6 +40,13 @@ pub enum Event {
         /// what is waited for, and who has it
         holder: String,
     },
+    /// something is wrong with what an API has sent by itself
+    Webhook {
+        /// of which connection
+        connection: String,
+        /// what
+        problem: String,
+    },
     /// the copy of the database could not be made
     NotPublished {
         /// why

@@ -14,8 +14,8 @@ use super::meter::Meter;
 use super::sync::Task;
 use super::writer::Writer;
 use super::{Clock, Error, Observer, SyncReport};
-use crate::plan::{Budget, NotifyPlan, Plan, PublishPlan, SyncPlan, limits};
-use crate::remote::{Access, Client, CredentialStore, Script, Sockets};
+use crate::plan::{Budget, ConnectionPlan, NotifyPlan, Plan, PublishPlan, SyncPlan, limits};
+use crate::remote::{Access, Client, CredentialStore, Keys, Script, Sockets};
 use crate::scan::Wish;
 use crate::store::{self, Store, WaitObserver};
 
@@ -120,6 +120,23 @@ impl Host {
         store::changed_at(&self.options.database)
     }
 
+    /// The way to the API of a connection, and what tells the time.
+    pub(super) fn client(&self, plan: &SyncPlan) -> (Result<Client, Arc<crate::remote::Error>>, Clock) {
+        let HostOptions { credential_store, clock, .. } = &self.options;
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        (clients.client(plan, credential_store, clock), Arc::clone(clock))
+    }
+
+    /// What deliveries to a connection are checked with.
+    ///
+    /// # Errors
+    /// Secrets that are not there.
+    pub fn keys(&self, connection: &ConnectionPlan) -> Result<Keys, Error> {
+        let HostOptions { credential_store, clock, .. } = &self.options;
+        let access = Access::while_connecting(connection, credential_store, Arc::clone(clock)).map_err(Arc::new)?;
+        Ok(Keys::of(connection, &access))
+    }
+
     /// What tells the time.
     pub fn now(&self) -> DateTime<Utc> {
         (self.options.clock)()
@@ -128,8 +145,8 @@ impl Host {
 
 /// The database while runs write it. To be closed.
 pub struct Session {
-    host: Arc<Host>,
-    writer: Writer,
+    pub(super) host: Arc<Host>,
+    pub(super) writer: Writer,
     thread: JoinHandle<()>,
 }
 

@@ -67,10 +67,7 @@ pub(super) fn deletes(
             let (list, gone_partitions) = (Arc::new(list?), gone_partitions.deletes());
             Some(DeletePlan::Sweep(Box::new(SweepPlan { list, key: key?, every: every?, gone_partitions, guard })))
         }
-        DeletesSpec::Webhook {} => {
-            sink.not_yet(&place.key("webhook"), "`webhook`");
-            Some(DeletePlan::Webhook)
-        }
+        DeletesSpec::Webhook {} => Some(DeletePlan::Webhook),
     }
 }
 

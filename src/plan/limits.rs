@@ -229,6 +229,40 @@ pub const API_RUNS: usize = 50;
 pub const API_RUNS_MAX: usize = 1_000;
 /// Bytes of the body of a request to the daemon.
 pub const API_BODY_BYTES_MAX: usize = 1 << 20;
+/// Bytes of the body of a delivery of events. (GitHub sends 25 MB at most, and nothing of what is larger.)
+pub const WEBHOOK_BODY_BYTES_MAX: usize = 25 << 20;
+/// Events of one delivery.
+pub const WEBHOOK_EVENTS_MAX: usize = 10_000;
+/// Signatures in the header of one delivery that are looked at: there are several while a secret is being changed.
+pub const WEBHOOK_SIGNATURES_MAX: usize = 16;
+/// Secrets that a delivery is checked with, where it is for whichever connection it fits.
+pub const WEBHOOK_SECRETS_MAX: usize = 100;
+/// Deliveries that are read and checked at once; others wait.
+pub const WEBHOOKS_AT_ONCE: usize = 8;
+/// How long a delivery may take to come, to be checked, and to be written. APIs wait between 3 and 30 seconds for an answer.
+pub const WEBHOOK_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long the secrets that deliveries are checked with are remembered.
+pub const WEBHOOK_KEYS_KEPT: Duration = Duration::from_secs(30);
+/// How often it is told at most that deliveries to a connection are refused.
+pub const WEBHOOK_TOLD_EVERY: Duration = Duration::from_secs(60);
+/// Connections whose events are worked off at once.
+pub const INBOX_LANES_AT_ONCE: usize = 8;
+/// How often the inbox is looked into though nothing has come.
+pub const INBOX_LOOKED_AT: Duration = Duration::from_secs(60 * 60);
+/// How often old events are taken out of it.
+pub const INBOX_PRUNED_EVERY: Duration = Duration::from_secs(60 * 60);
+/// Events of the inbox that are read at once.
+pub const INBOX_EVENTS_AT_ONCE: usize = 100;
+/// Bytes of events of the inbox that are read at once; one may be more.
+pub const INBOX_BYTES_AT_ONCE: usize = 32 << 20;
+/// Times that an event is tried before it is kept with its error, and others go on.
+pub const INBOX_ATTEMPTS: u32 = 4;
+/// The wait before an event that failed is tried again; it doubles each time.
+pub const INBOX_RETRY_WAIT: Duration = Duration::from_secs(2);
+/// How long an event is kept when it is done: as long an id is known.
+pub const INBOX_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Bytes of the error that is kept with an event.
+pub const INBOX_ERROR_BYTES_MAX: usize = 2_000;
 /// How long the scheduler may take to say how it is.
 pub const READY_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Commands that wait for the scheduler.

@@ -458,8 +458,36 @@ fn cross_rules(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
         paging::position_has_a_place(sink, &at, &draft.pagination, paged);
     }
     words_have_what_they_need(sink, place, draft);
+    events_have_whole_records(sink, place, draft);
     one_way_to_read_changes(sink, place, draft);
     repeats_differ(sink, place, draft);
+}
+
+/// Rows that are made of more than a record: an event has not all of it.
+fn events_have_whole_records(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
+    let of_parent =
+        |column: &ColumnPlan| matches!(&column.source, ColumnSource::Template(template) if template.names("parent"));
+    let names_parent = draft.model.columns.iter().any(of_parent);
+    let is_path = |at: &usize| matches!(draft.model.columns[*at].source, ColumnSource::Path(_));
+    let by_path = draft.model.key.iter().all(is_path);
+    for (index, on) in draft.on_webhook.iter().enumerate() {
+        let (word, writes) = match on.then {
+            WebhookAction::Run => continue,
+            WebhookAction::Upsert(_) => ("upsert", true),
+            WebhookAction::Fetch(_) => ("fetch", true),
+            WebhookAction::Delete(_) => ("delete", false),
+        };
+        let place = place.key("on_webhook").index(index).key(word);
+        if !draft.outputs.is_empty() {
+            sink.not_yet(&place, "an event's record for `outputs`");
+        } else if writes && !draft.details.is_empty() {
+            sink.not_yet(&place, "an event's record for a sync with `detail`");
+        } else if writes && names_parent {
+            sink.not_yet(&place, "an event's record for columns that name `parent`");
+        } else if !writes && !by_path {
+            sink.not_yet(&place, "an event's `delete` for a key that a template makes");
+        }
+    }
 }
 
 /// Words that do nothing without another one.

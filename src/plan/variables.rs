@@ -70,7 +70,7 @@ const MEMBERS: [(&str, &[&str]); 7] = [
     ("window", &["start", "end"]),
     ("page", &["cursor"]),
     ("job", &["id", "part", "index"]),
-    ("request", &["headers", "query", "body"]),
+    ("request", &["headers", "query", "method", "url", "timestamp", "body"]),
 ];
 
 /// Where a variable is to be had.

@@ -7,8 +7,8 @@ use super::place::{Place, Sink};
 use super::provider::ProviderWords;
 use super::variables::{Variables, template};
 use super::{
-    Encoding, Hash, OnWebhook, RespondBody, RespondPlan, Template, WebhookAction, WebhookVerify, WebhooksPlan, request,
-    words,
+    Encoding, Hash, OnWebhook, RespondBody, RespondPlan, SignedPart, Template, WebhookAction, WebhookTimestamp,
+    WebhookVerify, WebhooksPlan, request, words,
 };
 use crate::spec::{
     EncodingSpec, HandshakeSpec, HashSpec, HmacSpec, OnWebhookSpec, RespondSpec, WebhookConnectionSpec, WebhookJwtSpec,
@@ -27,7 +27,6 @@ pub(super) fn webhooks(
     words: &ProviderWords<'_>,
 ) -> Option<WebhooksPlan> {
     let WebhooksSpec { verify: verify_spec, handshake, events, kind, id, connection } = spec;
-    sink.not_yet(place, "`webhooks`");
     let verify = verify(sink, &place.key("verify"), verify_spec, words.variables(&VERIFY_VARIABLES));
     let handshake = words::optional(handshake.as_ref(), |HandshakeSpec { when, respond: answer }| {
         let place = place.key("handshake");
@@ -132,19 +131,24 @@ fn hmac(sink: &mut Sink, place: &Place<'_>, spec: &HmacSpec, variables: Variable
     let HmacSpec { algorithm, header: name, prefix, encoding, signed, secret, timestamp } = spec;
     let name = header(sink, &place.key("header"), name);
     let text = signed.as_deref().unwrap_or("{{ request.body }}");
-    let signed = template(sink, &place.key("signed"), text, variables);
-    if let Some(signed) = signed.as_ref().filter(|signed| !signed.names("request")) {
+    let signed = signed_parts(sink, &place.key("signed"), text, variables);
+    let depends = |part: &SignedPart| match part {
+        SignedPart::Body => true,
+        SignedPart::Text(text) => text.names("request"),
+    };
+    if signed.as_ref().is_some_and(|signed| !signed.iter().any(depends)) {
         let hint = "the body belongs into it: `\"{{ request.body }}\"`".to_owned();
-        let message = format!("`{}` does not depend on the delivery", words::shorten(signed.text()));
+        let message = format!("`{}` does not depend on the delivery", words::shorten(text));
         sink.error("E112", &place.key("signed"), message, Some(hint));
     }
     let secret = secret_text(sink, &place.key("secret"), secret.as_ref(), variables);
-    let timestamp = words::optional(timestamp.as_ref(), |WebhookTimestampSpec { header: name, tolerance }| {
+    let timestamp = words::optional(timestamp.as_ref(), |WebhookTimestampSpec { header: name, prefix, tolerance }| {
         let place = place.key("timestamp");
         let name = header(sink, &place.key("header"), name);
         let five = Duration::from_secs(300);
         let tolerance = words::duration_or(sink, &place.key("tolerance"), tolerance.as_ref(), five);
-        name.zip(tolerance)
+        let prefix = prefix.clone().unwrap_or_default();
+        name.zip(tolerance).map(|(header, tolerance)| WebhookTimestamp { header, prefix, tolerance })
     });
     Some(WebhookVerify::Hmac {
         hash: match algorithm {
@@ -162,6 +166,28 @@ fn hmac(sink: &mut Sink, place: &Place<'_>, spec: &HmacSpec, variables: Variable
         secret: secret?,
         timestamp: timestamp?,
     })
+}
+
+/// What is signed, cut at the body: that is hashed as it came, however long it is and whatever its bytes are.
+fn signed_parts(sink: &mut Sink, place: &Place<'_>, text: &str, variables: Variables<'_>) -> Option<Vec<SignedPart>> {
+    // the whole of it, so that a mistake is shown as it is written
+    let whole = template(sink, place, text, variables)?;
+    let (mut parts, mut rest, mut from) = (Vec::new(), text, 0);
+    let part = |text: &str| Template::parse(text).ok().map(SignedPart::Text);
+    while let Some(open) = rest[from..].find("{{").map(|at| from + at) {
+        let Some(close) = rest[open..].find("}}").map(|at| open + at) else { break };
+        if rest[open + 2..close].trim() != "request.body" {
+            from = close + 2;
+            continue;
+        }
+        parts.extend((open > 0).then(|| part(&rest[..open])));
+        parts.push(Some(SignedPart::Body));
+        (rest, from) = (&rest[close + 2..], 0);
+    }
+    parts.extend((!rest.is_empty()).then(|| part(rest)));
+    // it stands in a text within an expression
+    let parts: Option<Vec<_>> = parts.into_iter().collect();
+    Some(parts.unwrap_or_else(|| vec![SignedPart::Text(whole)]))
 }
 
 fn respond(sink: &mut Sink, place: &Place<'_>, spec: &RespondSpec, variables: Variables<'_>) -> Option<RespondPlan> {
@@ -190,7 +216,6 @@ pub(super) fn on_webhook(
     if specs.is_empty() {
         return Some(Vec::new());
     }
-    sink.not_yet(place, "`on_webhook`");
     let receives = provider.spec.webhooks.is_some() || provider.place.is_broken();
     if !receives {
         let hint = "say in the provider's file how they are received: `webhooks: { verify: … }`".to_owned();

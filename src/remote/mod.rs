@@ -28,6 +28,7 @@ mod script;
 mod sockets;
 mod spelling;
 mod transport;
+mod verify;
 
 pub use access::{Access, Clock};
 pub use body::Body;
@@ -44,3 +45,4 @@ pub use redact::Redactor;
 pub use request::{HeaderValue, Request, Response, Secret};
 pub use script::{Answer, Asked, Script};
 pub use sockets::Sockets;
+pub use verify::{Delivery, Doubt, Keys};

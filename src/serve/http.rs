@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::access::Keys;
-use super::{Command, Door, Metrics, SlotStatus, api};
+use super::{Command, Door, Metrics, SlotStatus, Webhooks, api, webhook};
 use crate::plan::{Plan, limits};
 
 /// What answers are made of.
@@ -28,6 +28,8 @@ pub struct Listening {
     pub metrics: Metrics,
     /// who may ask the API
     pub keys: Keys,
+    /// events that APIs send
+    pub webhooks: Arc<Webhooks>,
 }
 
 /// Answers on `address` until it is to stop; `told` gets the address, whose port is the one that was found where it was 0.
@@ -55,6 +57,7 @@ fn router(listening: Arc<Listening>) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .merge(api::routes(&listening))
+        .merge(webhook::routes())
         .layer(DefaultBodyLimit::max(limits::API_BODY_BYTES_MAX))
         .with_state(listening)
 }

@@ -11,6 +11,7 @@ mod notify;
 mod openapi;
 mod records;
 mod scheduler;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ pub use http::{Listening, listen};
 pub use metrics::Metrics;
 pub use notify::Notifier;
 pub use scheduler::{Command, Options, Refused, Scheduler, SlotState, SlotStatus};
+pub use webhook::{Inbox, Webhooks};
 
 use crate::engine::Event;
 use crate::plan::SyncId;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::RequestSpec;
 use super::expression::{DurationText, PathText, TemplateText, TemplatedValue};
 
-/// How the notifications of an API are received. Templates name `request.headers`, `request.query`, `request.body` (the text as it came), `body` (what it says), and `event` (one of `events`).
+/// How the notifications of an API are received. Templates name `request.headers`, `request.query`, `request.method`, `request.url`, `request.body` (the text as it came), `body` (what it says), and `event` (one of `events`).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhooksSpec {
@@ -53,12 +53,13 @@ pub struct HmacSpec {
     pub algorithm: HashSpec,
     /// The header that holds the signature.
     pub header: String,
-    /// What stands before the signature in the header: `sha256=`.
+    /// What stands before the signature in the header: `sha256=`. A header may hold several, with commas or spaces between them
+    /// (`t=…,v1=…,v1=…`): those with the prefix count, and one of them must be right.
     pub prefix: Option<String>,
     /// How the signature is written.
     #[serde(default)]
     pub encoding: EncodingSpec,
-    /// What is signed: the body as it came, and what the API puts before or behind it.
+    /// What is signed: the body as it came, and what the API puts before or behind it: `{{ request.timestamp }}.{{ request.body }}`.
     #[schemars(with = "Option<TemplateText>", extend("default" = "{{ request.body }}"))]
     pub signed: Option<String>,
     /// The key of the hash.
@@ -96,8 +97,10 @@ pub enum EncodingSpec {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WebhookTimestampSpec {
-    /// The header that holds it: seconds since 1970, or RFC 3339.
+    /// The header that holds it: seconds or milliseconds since 1970, or RFC 3339. Templates of `signed` have it as `request.timestamp`.
     pub header: String,
+    /// What stands before it, in a header that holds more: `t=`.
+    pub prefix: Option<String>,
     /// How far it may be from now.
     #[schemars(with = "Option<DurationText>", extend("default" = "5m"))]
     pub tolerance: Option<String>,

@@ -87,9 +87,13 @@ const TABLES: [OwnTable; 16] = [
     },
     OwnTable {
         name: "inbox",
-        comment: "Webhook events received from providers, written before they are answered.",
+        comment: "Webhook events received from providers, written before they are answered, and kept for some days when they are done. \
+                  state: waiting, started (a sync runs because of it), done, ignored (no sync has words for it) or failed (error says why). delivery: the id of the first event \
+                  that came with it, which has request (headers and parameters) and body; event: its part of the body, null where it is \
+                  the whole. due_at: when it is tried again; null = now.",
         columns: "id BIGINT, received_at TIMESTAMPTZ, provider VARCHAR, connection VARCHAR, event_type VARCHAR, event_id VARCHAR, \
-                  body VARCHAR, state VARCHAR",
+                  delivery BIGINT, request VARCHAR, body VARCHAR, event VARCHAR, state VARCHAR, attempts INTEGER, due_at TIMESTAMPTZ, \
+                  done_at TIMESTAMPTZ, error VARCHAR",
     },
     OwnTable {
         name: "outbox",

@@ -88,6 +88,57 @@ pub fn remap(
     Ok((finish(&into, merged, now)?, found))
 }
 
+/// Takes staged rows out whose records are older than the table's; gives how many.
+pub fn leave_out_older(
+    db: &Connection,
+    model: &ModelPlan,
+    id: &SyncId,
+    (batches, staged): (&[Batch], &mut Staged),
+    newest: Option<Newest>,
+) -> Result<u64, Error> {
+    let came = staged.rows;
+    if let Some(newest) = newest {
+        let older = older(db, model, id, staged, newest)?;
+        staged.leave_out(db, batches, &older)?;
+    }
+    Ok(came - staged.rows)
+}
+
+/// The `_ord` of staged rows whose records are older than the table's. A row that is deleted counts where `of_events`: what an event brings
+/// of it is news only if it is newer than what was deleted, while a list has the record again, whatever its age.
+fn older(
+    db: &Connection,
+    model: &ModelPlan,
+    id: &SyncId,
+    staged: &Staged,
+    Newest { column, of_events }: Newest,
+) -> Result<HashSet<i64>, Error> {
+    let Some(mark) = staged.mark.as_ref().filter(|_| staged.rows > 0) else { return Ok(HashSet::new()) };
+    let own = format!("t.{}", ident(&model.columns[column].name));
+    let names = key_names(model);
+    let same = names.iter().zip(&staged.key).map(|(name, value)| format!("t.{} = {value}", ident(name)));
+    let dead = if of_events { format!("OR t._deleted_at IS NOT NULL AND {own} >= {mark}") } else { String::new() };
+    let select = format!(
+        "SELECT s._ord FROM {KEYS} s JOIN {} t ON {} WHERE t._connection = ? AND t._variant = ? \
+         AND (t._deleted_at IS NULL AND {own} > {mark} {dead})",
+        table_of(model),
+        joined(same, " AND "),
+    );
+    let read = || -> duckdb::Result<HashSet<i64>> {
+        db.prepare(&select)?.query_map(params![id.connection, id.variant], |row| row.get(0))?.collect()
+    };
+    read().map_err(Error::database("look for newer rows"))
+}
+
+/// What says that a row of the table is newer than one that comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Newest {
+    /// the position of the column that says when the record changed
+    pub column: usize,
+    /// the rows come from events
+    pub of_events: bool,
+}
+
 fn finish(into: &Into<'_>, merged: Merged, now: DateTime<Utc>) -> Result<Merged, Error> {
     stage::drop(into.db, ROWS)?;
     if let Some((_, last)) = merged.changes {

@@ -22,12 +22,15 @@ use crate::plan::ModelPlan;
 use crate::record::{Batch, Fate};
 
 /// The temporary table of a group's keys: `_ord`, `_hash`, `_gone`, `_gone_at`, `_partition`, `_scan` (that notes the key), `_listed`, with `raw`
-/// `_raw_hash`, and the key's columns; one row per key.
+/// `_raw_hash`, where rows may be older than the table's `_mark`, and the key's columns; one row per key.
 pub const KEYS: &str = "temp.main.headwater_keys";
 /// The temporary table of the rows to write: `_ord`, with `raw` `_raw` as text, and all columns.
 pub const ROWS: &str = "temp.main.headwater_rows";
 /// The temporary table of keys of quarantined records: the key's columns.
 pub const OTHER_KEYS: &str = "temp.main.headwater_other_keys";
+
+/// The column of [`KEYS`] that says when a record changed.
+const MARK: &str = "_mark";
 
 /// A group's rows, one per key, of which the keys are staged.
 #[derive(Debug, Default)]
@@ -42,6 +45,8 @@ pub struct Staged {
     pub noted: u64,
     /// in key order, the expression over a row `s` of [`KEYS`] that gives the key's value
     pub key: Vec<String>,
+    /// the expression over such a row that says when its record changed, if that is staged
+    pub mark: Option<String>,
     /// per batch and row, its `_ord`; none when a later row of the same key replaced it
     ords: Vec<Vec<Option<i64>>>,
 }
@@ -88,6 +93,19 @@ impl Staged {
 /// # Errors
 /// [`Error::Rows`] when a batch does not have the shape of the model.
 pub fn stage_keys(db: &Connection, model: &ModelPlan, batches: &[Batch]) -> Result<Staged, Error> {
+    stage_marked_keys(db, model, batches, None)
+}
+
+/// The same, and of each row the column at position `mark`, which says when its record changed.
+///
+/// # Errors
+/// As [`stage_keys`].
+pub fn stage_marked_keys(
+    db: &Connection,
+    model: &ModelPlan,
+    batches: &[Batch],
+    mark: Option<usize>,
+) -> Result<Staged, Error> {
     let Some(first) = batches.iter().find(|batch| batch.rows.num_rows() > 0) else { return Ok(Staged::default()) };
     let shape = first.rows.schema();
     for batch in batches {
@@ -103,12 +121,14 @@ pub fn stage_keys(db: &Connection, model: &ModelPlan, batches: &[Batch]) -> Resu
         "_scan UBIGINT",
         "_listed UBIGINT",
     ];
-    let facts = facts.into_iter().chain(model.raw.then_some("_raw_hash UBIGINT")).map(str::to_owned);
+    let marks = staged_columns(model, mark.map(|at| (at, &shape.fields()[at])))?;
+    let mark_column = marks.first().map(|column| format!("{MARK} {}", column.sql));
+    let facts = facts.into_iter().chain(model.raw.then_some("_raw_hash UBIGINT")).map(str::to_owned).chain(mark_column);
     create(db, KEYS, facts.chain(columns.iter().map(StagedColumn::definition)))?;
     let mut staged = Staged { ords: number_last_of_each_key(batches), ..Staged::default() };
     let mut appender = appender(db, KEYS)?;
     for (batch, ords) in batches.iter().zip(&staged.ords).filter(|(_, ords)| !ords.is_empty()) {
-        let rows = keys_of(model, batch, ords).map_err(|error| misfit(model, &error))?;
+        let rows = keys_of(model, (batch, mark), ords).map_err(|error| misfit(model, &error))?;
         let kept = rows.num_rows() as u64;
         staged.rows += kept;
         staged.noted += batch.seen_by.map_or(0, |_| kept);
@@ -119,6 +139,7 @@ pub fn stage_keys(db: &Connection, model: &ModelPlan, batches: &[Batch]) -> Resu
     }
     appender.flush().map_err(Error::database("stage the keys"))?;
     staged.key = columns.iter().map(|column| column.value("s")).collect();
+    staged.mark = marks.first().map(|column| column.named("s", MARK));
     Ok(staged)
 }
 
@@ -257,7 +278,11 @@ fn number_last_of_each_key(batches: &[Batch]) -> Vec<Vec<Option<i64>>> {
 }
 
 /// The batch's keys with what is known of their rows, without those that were replaced.
-fn keys_of(model: &ModelPlan, batch: &Batch, ords: &[Option<i64>]) -> Result<RecordBatch, ArrowError> {
+fn keys_of(
+    model: &ModelPlan,
+    (batch, mark): (&Batch, Option<usize>),
+    ords: &[Option<i64>],
+) -> Result<RecordBatch, ArrowError> {
     let gone_at = |fate: &Fate| match fate {
         Fate::Deleted(at) => *at,
         Fate::Live => None,
@@ -287,6 +312,10 @@ fn keys_of(model: &ModelPlan, batch: &Batch, ords: &[Option<i64>]) -> Result<Rec
     if let Some(raw) = &batch.raw {
         let hashes = UInt64Array::from(raw.hashes().to_vec());
         facts.push((Field::new("_raw_hash", DataType::UInt64, true), Arc::new(hashes)));
+    }
+    if let Some(at) = mark {
+        let field = batch.rows.schema().field(at).clone().with_name(MARK);
+        facts.push((field, Arc::clone(batch.rows.column(at))));
     }
     let keep: BooleanArray = ords.iter().map(|ord| Some(ord.is_some())).collect();
     kept(with_columns(facts, &batch.rows.project(&model.key)?)?, &keep)
@@ -341,9 +370,14 @@ impl StagedColumn {
 
     /// The expression over `row` that gives the value in the model's type.
     fn value(&self, row: &str) -> String {
+        self.named(row, &self.name)
+    }
+
+    /// The same where the column has another name.
+    fn named(&self, row: &str, name: &str) -> String {
         match &self.cast {
-            None => format!("{row}.{}", self.name),
-            Some(wanted) => format!("CAST({row}.{} AS {wanted})", self.name),
+            None => format!("{row}.{name}"),
+            Some(wanted) => format!("CAST({row}.{name} AS {wanted})"),
         }
     }
 }

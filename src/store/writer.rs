@@ -15,10 +15,11 @@ use super::error::Error;
 use super::feed::{self, FeedPage, Wanted};
 use super::file::{self, Access, RunLock, WaitObserver, Warehouse, holds_something};
 use super::gone::{self, Gone};
+use super::inbox::{self, Arrived, Backlog, InboxEvent, NewDelivery, Settled};
 use super::items::{self, FoundNode, ItemRow, NodePartition, NodesOf};
 use super::layout;
 use super::ledger::{self, Counts, RequestRecord, RunEnd, RunRecord};
-use super::merge::{Merged, spanned};
+use super::merge::{Merged, Newest, spanned};
 use super::outbox::{self, ModelChanges};
 use super::reset::{self, Forgotten, Reset};
 use super::schedule::{self, Scheduled};
@@ -108,6 +109,8 @@ pub struct Filled {
     pub model: Arc<ModelPlan>,
     /// those of each page, in the order they came; empty ones are fine
     pub batches: Vec<Batch>,
+    /// what comes stays out where the table has something newer
+    pub newest: Option<Newest>,
 }
 
 /// What a commit did.
@@ -440,6 +443,55 @@ impl Store {
         self.transaction("note which syncs are paused", |db| schedule::pause(db, ids, paused, now))
     }
 
+    /// Writes the events of a delivery into the inbox, those that are not known.
+    ///
+    /// # Errors
+    /// The file cannot be had or written; then nothing of the delivery is there.
+    pub fn receive(&mut self, delivery: &NewDelivery) -> Result<Arrived, Error> {
+        self.transaction("write events into the inbox", |db| inbox::receive(db, delivery))
+    }
+
+    /// The connections that have waiting events, and when the first of each is due.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn backlog(&mut self) -> Result<Vec<Backlog>, Error> {
+        inbox::backlog(self.attached()?)
+    }
+
+    /// The first waiting events of a connection, in the order in which they came. With `whole`, those that are a part of their delivery's body
+    /// come with all of it.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn waiting_events(&mut self, connection: &str, whole: bool) -> Result<Vec<InboxEvent>, Error> {
+        inbox::waiting(self.attached()?, connection, whole)
+    }
+
+    /// Notes what came of an event.
+    ///
+    /// # Errors
+    /// The file cannot be had or written.
+    pub fn settle(&mut self, event: i64, settled: &Settled, now: DateTime<Utc>) -> Result<(), Error> {
+        self.transaction("note what came of an event", |db| inbox::settle(db, event, settled, now))
+    }
+
+    /// Lets events of the inbox wait again of which a daemon that has ended did not see the end.
+    ///
+    /// # Errors
+    /// The file cannot be had or written.
+    pub fn reopen_inbox(&mut self) -> Result<(), Error> {
+        self.transaction("look into the inbox", inbox::reopen)
+    }
+
+    /// Takes events out of the inbox that were done before.
+    ///
+    /// # Errors
+    /// The file cannot be had or written.
+    pub fn prune_inbox(&mut self, before: DateTime<Utc>) -> Result<(), Error> {
+        self.transaction("take old events out of the inbox", |db| inbox::prune(db, before))
+    }
+
     /// Notes that a run has begun. The first call also notes that runs which a killed process left behind were interrupted.
     ///
     /// # Errors
@@ -474,12 +526,13 @@ impl Store {
     /// Nothing of the group is committed then; the store can be used on.
     pub fn commit(&mut self, mut group: Group) -> Result<Committed, Error> {
         let mut filled = std::mem::take(&mut group.filled);
-        let Some(Filled { model: first, batches }) = filled.first() else {
+        let Some(Filled { model: first, batches, newest }) = filled.first() else {
             return Err(Error::Rows { table: String::new(), detail: "a group fills no table".into() });
         };
         let first = Arc::clone(first);
         // before the file is taken: others can read it meanwhile
-        let mut staged = Some(stage::stage_keys(self.warehouse.connection(), &first, batches)?);
+        let mark = newest.map(|newest| newest.column);
+        let mut staged = Some(stage::stage_marked_keys(self.warehouse.connection(), &first, batches, mark)?);
         let Group { id, run_id, filled: _, gone, seen: named, listed, ends, walked, checkpoints, known, pages, now } =
             &group;
         let told = Arc::clone(&self.told);
@@ -492,21 +545,22 @@ impl Store {
             done[0] = ModelChanges { deleted: deleted.rows, changes, ..ModelChanges::default() };
             let mut counts = Counts { pages: *pages, deleted: deleted.rows, ..Counts::default() };
             (counts.records, counts.unchanged) = (*known, *known);
-            for (at, Filled { model, batches }) in filled.iter_mut().enumerate() {
-                let staged = match staged.take() {
+            for (at, Filled { model, batches, newest }) in filled.iter_mut().enumerate() {
+                let mut staged = match staged.take() {
                     Some(staged) => staged,
-                    None => stage::stage_keys(db, model, batches)?,
+                    None => stage::stage_marked_keys(db, model, batches, newest.map(|newest| newest.column))?,
                 };
-                let merged = merge::merge(db, model, id, batches, &staged, *now)?;
                 let quarantined = batches.iter().filter_map(|batch| Some((batch.seen_by?, &batch.quarantined_keys)));
                 let named = named.iter().filter(|_| at == 0).map(|(scan, keys)| (*scan, keys));
                 seen::note(db, model, id, &staged, quarantined.chain(named))?;
+                let older = merge::leave_out_older(db, model, id, (batches, &mut staged), *newest)?;
+                let merged = merge::merge(db, model, id, batches, &staged, *now)?;
                 let quarantined = quarantine::update(db, model, id, &staged, batches, run_id, *now)?;
                 let of_items = children::replace(db, model, id, (&staged, batches), run_id, *now)?;
                 let of_model = spanned(merged.changes, of_items);
                 changes = spanned(changes, of_model);
                 done[at].add(merged.added, merged.updated, merged.deleted, of_model);
-                counts.add(&counted(batches, &staged, &merged, quarantined));
+                counts.add(&counted(batches, &staged, &merged, (quarantined, older)));
             }
             for (partition, keys) in listed {
                 items::note_partition(db, &first, id, partition, keys)?;
@@ -724,14 +778,14 @@ impl Store {
 }
 
 /// What was done with the rows of a model.
-fn counted(batches: &[Batch], staged: &Staged, merged: &Merged, quarantined: u64) -> Counts {
+fn counted(batches: &[Batch], staged: &Staged, merged: &Merged, (quarantined, older): (u64, u64)) -> Counts {
     Counts {
         pages: 0,
-        records: staged.rows + staged.duplicates + quarantined,
+        records: older + staged.rows + staged.duplicates + quarantined,
         added: merged.added,
         updated: merged.updated,
         deleted: merged.deleted,
-        unchanged: merged.unchanged,
+        unchanged: merged.unchanged + older,
         duplicates: staged.duplicates,
         quarantined,
         filtered: batches.iter().map(|batch| batch.filtered).sum(),

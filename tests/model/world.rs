@@ -320,6 +320,7 @@ impl World {
                 | Event::Locked { .. }
                 | Event::NotPublished { .. }
                 | Event::NotTold { .. }
+                | Event::Webhook { .. }
                 | Event::Finished(_) => return,
             }
             if sim.is_disturbed() {

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use crate::plan::request::request_names;
 use crate::plan::{Algorithm, Path, RequestPlan, Template, ValuePlan};
 
 /// How the notifications of an API are received.
@@ -34,12 +35,12 @@ pub enum WebhookVerify {
         prefix: String,
         /// how it is written
         encoding: Encoding,
-        /// what is signed
-        signed: Template,
+        /// what is signed, part by part
+        signed: Vec<SignedPart>,
         /// the key
         secret: Template,
-        /// the header with the time, and how far it may be from now
-        timestamp: Option<(String, Duration)>,
+        /// when it was made
+        timestamp: Option<WebhookTimestamp>,
     },
     /// a shared secret
     Token {
@@ -61,6 +62,26 @@ pub enum WebhookVerify {
         /// claims that it must have
         claims: Vec<(String, ValuePlan)>,
     },
+}
+
+/// A part of what is signed.
+#[derive(Debug, Clone)]
+pub enum SignedPart {
+    /// the body, byte for byte
+    Body,
+    /// text
+    Text(Template),
+}
+
+/// Where a delivery says when it was made.
+#[derive(Debug, Clone)]
+pub struct WebhookTimestamp {
+    /// the header, lowercase
+    pub header: String,
+    /// what stands before it
+    pub prefix: String,
+    /// how far it may be from now
+    pub tolerance: Duration,
 }
 
 /// A hash function.
@@ -112,6 +133,14 @@ pub struct OnWebhook {
     pub when: Option<Template>,
     /// what is done
     pub then: WebhookAction,
+}
+
+impl OnWebhook {
+    /// Whether it names a variable anywhere.
+    pub fn names(&self, variable: &str) -> bool {
+        self.when.as_ref().is_some_and(|when| when.names(variable))
+            || matches!(&self.then, WebhookAction::Fetch(request) if request_names(request, variable))
+    }
 }
 
 /// What is done with an event.

@@ -7,11 +7,13 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
 use ring::hmac;
 use ring::rand::SystemRandom;
-use ring::signature::{EcdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use ring::signature::{
+    ECDSA_P256_SHA256_FIXED, EcdsaKeyPair, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
+};
 use secrecy::SecretString;
 use serde_json::{Map, Value};
 
-use super::pem::PrivateKey;
+use super::pem::{PrivateKey, PublicKey};
 use crate::plan::Algorithm;
 
 /// How far `iat` lies in the past at most, for servers whose clock is behind.
@@ -47,6 +49,58 @@ pub(crate) fn jwt(
     token.push('.');
     token.push_str(&URL_SAFE_NO_PAD.encode(signature));
     Ok(token.into())
+}
+
+/// The claims of a token whose signature is right, by this algorithm and no other, and whose time (`nbf`, `exp`: RFC 7519, 4.1) is now, give
+/// or take a little. `key` is a public key in PEM, or the secret itself for HS256.
+///
+/// # Errors
+/// The outer: what is wrong with the key, as a fragment for people, which never quotes it. The inner: what is wrong with the token.
+pub(crate) fn verified(
+    algorithm: Algorithm,
+    key: &str,
+    token: &str,
+    now: DateTime<Utc>,
+) -> Result<Result<Map<String, Value>, &'static str>, String> {
+    let parts: Vec<&str> = token.split('.').collect();
+    let [header, claims, signature] = parts.as_slice() else { return Ok(Err("it is no signed token")) };
+    let object = |part: &str| match serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()? {
+        Value::Object(members) => Some(members),
+        _ => None,
+    };
+    let text = &token.as_bytes()[..header.len() + 1 + claims.len()];
+    let (Some(header), Ok(signature)) = (object(header), URL_SAFE_NO_PAD.decode(signature)) else {
+        return Ok(Err("it is no signed token"));
+    };
+    let right = match algorithm {
+        Algorithm::Hs256 => match Key::new(algorithm, key)? {
+            Key::Secret(key) => hmac::verify(&key, text, &signature).is_ok(),
+            Key::Rsa(_) | Key::P256(_) => false,
+        },
+        Algorithm::Rs256 => {
+            let key = PublicKey::from_pem(key)?.rsa()?;
+            UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, key).verify(text, &signature).is_ok()
+        }
+        Algorithm::Es256 => {
+            let key = PublicKey::from_pem(key)?.p256()?;
+            UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key).verify(text, &signature).is_ok()
+        }
+    };
+    // whoever sends it does not choose how it is checked
+    if !right || header.get("alg").and_then(Value::as_str) != Some(name(algorithm)) || header.contains_key("crit") {
+        return Ok(Err("its signature is not right"));
+    }
+    let Some(claims) = object(claims) else { return Ok(Err("it has no claims")) };
+    let (now, skew) = (now.timestamp() as f64, SKEW.as_secs_f64());
+    let time = |name: &str| claims.get(name).map(|at| at.as_f64().unwrap_or(f64::NAN));
+    // what is no time fits no comparison
+    if !time("exp").is_none_or(|at| now < at + skew) {
+        return Ok(Err("it is too old"));
+    }
+    if !time("nbf").is_none_or(|at| now >= at - skew) {
+        return Ok(Err("its time has not come"));
+    }
+    Ok(Ok(claims))
 }
 
 /// The claims with `iat`, `exp` and, where given, `jti` (RFC 7519, 4.1); those that are there already stay. `exp` is one `lifetime`

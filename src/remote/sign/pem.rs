@@ -146,6 +146,94 @@ impl PrivateKey {
     }
 }
 
+/// A public key out of its PEM.
+pub(super) struct PublicKey {
+    /// what it holds (RFC 5280, 4.1.2.7), and which of `rsaEncryption` and `id-ecPublicKey` on P-256 says so; none = `RSA PUBLIC KEY`
+    head: Option<Vec<u8>>,
+    bits: Vec<u8>,
+}
+
+impl PublicKey {
+    /// Reads the first public key of a PEM text, with line breaks as those of a private one.
+    ///
+    /// # Errors
+    /// What the text is instead. It is never quoted: it may be a private key.
+    pub fn from_pem(text: &str) -> Result<Self, String> {
+        let text = text.trim().trim_matches(['"', '\'']).trim();
+        let mut text = Cow::Borrowed(text);
+        if !text.contains(BEGIN)
+            && let Some(inner) = decoded(&text).and_then(|bytes| String::from_utf8(bytes).ok())
+            && inner.contains(BEGIN)
+        {
+            text = Cow::Owned(inner);
+        }
+        let text = text.replace("\\r", "").replace("\\n", "\n");
+        for section in text.split(BEGIN).skip(1) {
+            let Some((label, body)) = section.split_once("-----") else { continue };
+            let is_bare = match label.trim() {
+                "PUBLIC KEY" => false,
+                "RSA PUBLIC KEY" => true,
+                _ => continue,
+            };
+            let der = body.split_once("-----END").and_then(|(body, _)| decoded(body));
+            let damaged = || "the public key is damaged".to_owned();
+            let der = der.ok_or_else(damaged)?;
+            if is_bare {
+                return Ok(Self { head: None, bits: der });
+            }
+            let found = || {
+                let (whole, _) = element(&der, 0x30)?;
+                let (head, rest) = element(whole, 0x30)?;
+                let (bits, _) = element(rest, 0x03)?;
+                // no bit of the last byte is unused
+                let (0, bits) = bits.split_first().map(|(unused, bits)| (*unused, bits))? else { return None };
+                Some(Self { head: Some(head.to_vec()), bits: bits.to_vec() })
+            };
+            return found().ok_or_else(damaged);
+        }
+        Err("what is given as public key is no PEM with `-----BEGIN PUBLIC KEY-----`".to_owned())
+    }
+
+    /// The key for RS256, as RFC 8017 writes it.
+    ///
+    /// # Errors
+    /// It is no RSA key.
+    pub fn rsa(self) -> Result<Vec<u8>, String> {
+        match self.head {
+            Some(head) if !head.starts_with(RSA) => Err("the public key is no RSA key, which RS256 needs".to_owned()),
+            Some(_) | None => Ok(self.bits),
+        }
+    }
+
+    /// The key for ES256: a point.
+    ///
+    /// # Errors
+    /// It is no key of the curve P-256.
+    pub fn p256(self) -> Result<Vec<u8>, String> {
+        // behind the version and the length, as in a private key
+        match self.head {
+            Some(head) if head == P256_HEAD[5..] => Ok(self.bits),
+            Some(_) | None => {
+                Err("the public key is not one of the elliptic curve P-256, which ES256 needs".to_owned())
+            }
+        }
+    }
+}
+
+/// The content of an element of DER with this tag, and what stands behind it.
+fn element(der: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
+    let (found, rest) = der.split_first()?;
+    let (length, rest) = match rest.split_first()? {
+        (short @ 0..=0x7f, rest) => (usize::from(*short), rest),
+        (0x81, rest) => rest.split_first().map(|(length, rest)| (usize::from(*length), rest))?,
+        (0x82, rest) => {
+            rest.split_first_chunk().map(|(length, rest)| (usize::from(u16::from_be_bytes(*length)), rest))?
+        }
+        _ => return None,
+    };
+    (*found == tag && length <= rest.len()).then(|| rest.split_at(length))
+}
+
 const BEGIN: &str = "-----BEGIN";
 const ENCRYPTED: &str = "the private key is encrypted with a password; decrypt it first: \
      `openssl pkey -in key.pem -out plain.pem`";

@@ -293,7 +293,7 @@ impl Bench {
             id: self.id.clone(),
             run_id: "r1".into(),
             pages: batches.len() as u64,
-            filled: vec![Filled { model: Arc::clone(&self.model), batches }],
+            filled: vec![Filled { model: Arc::clone(&self.model), batches, newest: None }],
             checkpoints: vec![("".into(), mark(minutes))],
             gone: Vec::new(),
             seen: Vec::new(),
