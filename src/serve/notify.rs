@@ -85,7 +85,7 @@ impl Sender {
                             continue;
                         }
                     }
-                    Err(Error::Store(store::Error::Busy { .. } | store::Error::Locked { .. })) => {}
+                    Err(error) if is_taken(&error) => {}
                     Err(error) => {
                         self.report(error.to_string());
                         // the next change of the database may have helped
@@ -130,10 +130,19 @@ impl Sender {
                 }
             }
         }
-        let (name, now) = (self.name.clone(), self.now());
+        // what has arrived is not to arrive again because somebody else has taken the database meanwhile
+        let mut noted = self.note(&ends, &state).await;
+        while noted.as_ref().is_err_and(is_taken) && !self.is_stopped() {
+            tokio::time::sleep(limits::BUSY_WAIT).await;
+            noted = self.note(&ends, &state).await;
+        }
+        noted.map(|()| Looked { sent: true, next_at: None })
+    }
+
+    async fn note(&self, ends: &[DeliveryEnd], state: &EndpointState) -> Result<(), Error> {
+        let (name, ends, state, now) = (self.name.clone(), ends.to_vec(), state.clone(), self.now());
         let session = self.door.session().await?;
-        session.call(move |store| store.note_deliveries(&name, &ends, &state, now)).await?;
-        Ok(Looked { sent: true, next_at: None })
+        session.call(move |store| store.note_deliveries(&name, &ends, &state, now)).await
     }
 
     /// Sends one notification; notes in `state` what that says of the endpoint.
@@ -192,6 +201,11 @@ impl Sender {
     fn is_stopped(&self) -> bool {
         *self.stop.borrow()
     }
+}
+
+/// Whether another process has the database.
+fn is_taken(error: &Error) -> bool {
+    matches!(error, Error::Store(store::Error::Busy { .. } | store::Error::Locked { .. }))
 }
 
 /// How long an endpoint asks to be left alone.
