@@ -22,7 +22,7 @@ use duckdb::{Connection, params};
 
 use super::error::Error;
 use super::history;
-use super::ledger::{change_counter, set_change_counter, stamp};
+use super::ledger::{Counts, change_counter, set_change_counter, stamp};
 use super::sql::{ident, joined, list};
 use super::stage::{self, KEYS, ROWS, Staged};
 use super::tables::{added_columns, beside, key_names, table_of};
@@ -428,5 +428,21 @@ pub fn spanned(first: Option<(i64, i64)>, next: Option<(i64, i64)>) -> Option<(i
     match (first, next) {
         (Some((from, _)), Some((_, to))) => Some((from, to)),
         (first, next) => first.or(next),
+    }
+}
+
+/// What was done with the rows of a model.
+pub fn counted(batches: &[Batch], staged: &Staged, merged: &Merged, (quarantined, older): (u64, u64)) -> Counts {
+    Counts {
+        pages: 0,
+        records: older + staged.rows + staged.duplicates + quarantined,
+        added: merged.added,
+        updated: merged.updated,
+        deleted: merged.deleted,
+        unchanged: merged.unchanged + older,
+        duplicates: staged.duplicates,
+        quarantined,
+        filtered: batches.iter().map(|batch| batch.filtered).sum(),
+        nulled: batches.iter().map(|batch| batch.nulled).sum(),
     }
 }

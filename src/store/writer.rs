@@ -19,12 +19,11 @@ use super::inbox::{self, Arrived, Backlog, InboxEvent, NewDelivery, Settled};
 use super::items::{self, FoundNode, ItemRow, NodePartition, NodesOf};
 use super::layout;
 use super::ledger::{self, Counts, RequestRecord, RunEnd, RunRecord};
-use super::merge::{Merged, Newest, spanned};
+use super::merge::{Newest, spanned};
 use super::outbox::{self, ModelChanges};
 use super::reset::{self, Forgotten, Reset};
 use super::schedule::{self, Scheduled};
 use super::seen::{self, Seen};
-use super::stage::Staged;
 use super::status::{self, PastRun, RunsOf, SyncStatus};
 use super::tables::{self, SchemaChange, table_of};
 use super::{children, history, merge, publish, quarantine, stage};
@@ -560,7 +559,7 @@ impl Store {
                 let of_model = spanned(merged.changes, of_items);
                 changes = spanned(changes, of_model);
                 done[at].add(merged.added, merged.updated, merged.deleted, of_model);
-                counts.add(&counted(batches, &staged, &merged, (quarantined, older)));
+                counts.add(&merge::counted(batches, &staged, &merged, (quarantined, older)));
             }
             for (partition, keys) in listed {
                 items::note_partition(db, &first, id, partition, keys)?;
@@ -774,22 +773,6 @@ impl Store {
         self.wrote = true;
         self.warehouse.fold_if_long()?;
         Ok(done)
-    }
-}
-
-/// What was done with the rows of a model.
-fn counted(batches: &[Batch], staged: &Staged, merged: &Merged, (quarantined, older): (u64, u64)) -> Counts {
-    Counts {
-        pages: 0,
-        records: older + staged.rows + staged.duplicates + quarantined,
-        added: merged.added,
-        updated: merged.updated,
-        deleted: merged.deleted,
-        unchanged: merged.unchanged + older,
-        duplicates: staged.duplicates,
-        quarantined,
-        filtered: batches.iter().map(|batch| batch.filtered).sum(),
-        nulled: batches.iter().map(|batch| batch.nulled).sum(),
     }
 }
 
