@@ -239,7 +239,8 @@ fn a_reader_gets_the_file_while_commits_follow_each_other() {
         let began = Instant::now();
         let read = project.headwater(&["query", "--json", "select count(*) as number from api.items"]);
         assert_eq!(read.code, 0, "{}", read.stderr);
-        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        // on a busy machine; without a pause between commits it is half a minute and more
+        assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     }
     assert_eq!(daemon.stop(), Some(0));
 }
