@@ -91,11 +91,16 @@ fn a_mistake_ends_it_and_what_cannot_be_run_yet_is_passed_over() {
         "integrations/api/tests/items.yaml",
         "test: items\nsync: items\nruns: [{ exchange: [{ request: { get: /items }, response: { body: [] } }] }]\n",
     );
-    project
-        .write("integrations/api/syncs/later.yaml", format!("sync: later\nmodel: Item\nschedule: every 5m\n{SYNC}\n"));
+    project.write(
+        "providers/api.yaml",
+        "provider: api\nbase_url: https://api.example.com\nwebhooks: { verify: { token: { header: X-Token } } }\n",
+    );
+    let words =
+        "detail: { request: { get: \"/items/{{ record.id }}\" }, replace: true }\non_webhook: [{ upsert: $.item }]";
+    project.write("integrations/api/syncs/later.yaml", format!("sync: later\nmodel: Item\n{words}\n{SYNC}\n"));
     project.write("integrations/api/tests/later.yaml", "test: later\nsync: later\nruns: [{}]\n");
     let (code, stdout, _) = tested(project.path(), &[]);
-    let expected = "ok      api/items\nskipped api/later  a `schedule` cannot be run yet\n\
+    let expected = "ok      api/items\nskipped api/later  an event's record for a sync with `detail` cannot be run yet\n\
                     1 test: 1 ok, 0 failed; 1 skipped, whose words cannot be run yet\n";
     assert_eq!((code, stdout.as_str()), (0, expected));
     project.write("integrations/api/tests/wrong.yaml", "test: wrong\nsync: things\nruns: [{}]\n");
