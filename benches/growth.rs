@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Field, Schema};
 use chrono::{DateTime, Utc};
-use headwater::plan::{ColumnPlan, ColumnSource, ColumnType, Guard, ModelPlan, OnInvalid, SyncId, TimeFormat};
+use headwater::plan::{ColumnPlan, ColumnSource, ColumnType, Guard, ModelPlan, SyncId, TimeFormat};
 use headwater::record::{Batch, Fate, arrow_type};
 use headwater::scan::Checkpoint;
 use headwater::store::{Absence, AbsenceEnd, Filled, Group, Partitions, ScanEnd, Seen, Store};
@@ -122,20 +122,10 @@ impl Table {
             let numbers: Vec<(u64, u64)> = rows.by_ref().take(GROUP).collect();
             let page = |rows: &[_]| Batch { seen_by: track_seen, ..page(&self.model, rows) };
             let batches: Vec<Batch> = numbers.chunks(PAGE).map(page).collect();
-            let group = Group {
-                id: id(),
-                run_id: "run".into(),
-                pages: batches.len() as u64,
-                filled: vec![Filled { model: Arc::clone(&self.model), batches, newest: None }],
-                checkpoints: vec![("".into(), checkpoint())],
-                gone: Vec::new(),
-                seen: Vec::new(),
-                listed: Vec::new(),
-                ends: None,
-                walked: None,
-                known: 0,
-                now: now(),
-            };
+            let pages = batches.len() as u64;
+            let filled = vec![Filled { model: Arc::clone(&self.model), batches, newest: None }];
+            let group = Group::of(id(), "run".into(), filled, now());
+            let group = Group { pages, checkpoints: vec![("".into(), checkpoint())], ..group };
             let started = Instant::now();
             self.store.commit(group).expect("committed");
             self.took += started.elapsed();
@@ -212,22 +202,8 @@ fn model() -> ModelPlan {
         volatile: false,
         description: None,
     };
-    ModelPlan {
-        name: "Customer".into(),
-        schema: "shop".into(),
-        table: "customers".into(),
-        description: None,
-        columns: columns.map(column).into(),
-        key: vec![0],
-        validate: None,
-        on_invalid: OnInvalid::Quarantine,
-        raw: false,
-        history: false,
-        partitioned: false,
-        listed: false,
-        columns_from: None,
-        children: Vec::new(),
-    }
+    let columns = columns.map(column).into();
+    ModelPlan { key: vec![0], ..ModelPlan::of_columns("Customer", ("shop", "customers"), columns) }
 }
 
 /// The same number and round give the same row.

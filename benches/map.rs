@@ -11,9 +11,9 @@ use std::time::Duration;
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
 use headwater::plan::{
-    AuthPlan, BodyPlan, Budget, ColumnPlan, ColumnSource, ColumnType, ConnectionPlan, DeletePlan, Format,
-    IncrementalPlan, ListPlan, MarkKind, Method, ModelPlan, NetworkPlan, OnInvalid, Order, PagePlan, Path, RatePlan,
-    RequestPlan, ResponsePlan, RetryPlan, Schedule, SyncId, SyncPlan, Template, TimeFormat,
+    AuthPlan, BodyPlan, ColumnPlan, ColumnSource, ColumnType, ConnectionPlan, Format, IncrementalPlan, ListPlan,
+    MarkKind, Method, ModelPlan, NetworkPlan, Order, PagePlan, Path, RatePlan, RequestPlan, ResponsePlan, RetryPlan,
+    SyncId, SyncPlan, Template, TimeFormat,
 };
 use headwater::record::{Json, Mapper, parse, select};
 
@@ -190,64 +190,20 @@ fn plan(with_template: bool) -> SyncPlan {
 }
 
 fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
-    let model = ModelPlan {
-        name: "Customer".into(),
-        schema: "mock".into(),
-        table: "customers".into(),
-        description: None,
-        columns,
-        key: vec![0],
-        validate: None,
-        on_invalid: OnInvalid::Quarantine,
-        raw: false,
-        history: false,
-        partitioned: false,
-        listed: false,
-        columns_from: None,
-        children: Vec::new(),
+    let id =
+        SyncId { connection: "mock".into(), provider: "mock".into(), sync: "customers".into(), variant: String::new() };
+    let model = ModelPlan { key: vec![0], ..ModelPlan::of_columns("Customer", ("mock", "customers"), columns) };
+    let request = RequestPlan {
+        method: Method::Get,
+        path: template("/customers"),
+        query: Vec::new(),
+        headers: Vec::new(),
+        body: BodyPlan::None,
     };
-    SyncPlan {
-        id: SyncId {
-            connection: "mock".into(),
-            provider: "mock".into(),
-            sync: "customers".into(),
-            variant: String::new(),
-        },
-        description: None,
-        connection: Arc::new(connection()),
-        schedule: Schedule::Manual,
-        outputs: Vec::new(),
-        job: None,
-        model: Arc::new(model),
-        list: Arc::new(ListPlan {
-            request: RequestPlan {
-                method: Method::Get,
-                path: template("/customers"),
-                query: Vec::new(),
-                headers: Vec::new(),
-                body: BodyPlan::None,
-            },
-            response: ResponsePlan {
-                format: Format::Json,
-                records: vec![path("$.data[*]")],
-                optional: false,
-                filter: None,
-            },
-            pagination: PagePlan::one(),
-        }),
-        errors: Vec::new(),
-        incremental: None,
-        token: None,
-        changes: None,
-        deletes: DeletePlan::None,
-        partitions: None,
-        walk: None,
-        details: Vec::new(),
-        on_webhook: Vec::new(),
-        budget: Budget::default(),
-        input: serde_json::Value::Null,
-        fingerprint: 0,
-    }
+    let response =
+        ResponsePlan { format: Format::Json, records: vec![path("$.data[*]")], optional: false, filter: None };
+    let list = ListPlan { request, response, pagination: PagePlan::one() };
+    SyncPlan::of_list(id, Arc::new(connection()), Arc::new(model), list)
 }
 
 fn connection() -> ConnectionPlan {

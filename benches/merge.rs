@@ -9,7 +9,7 @@ use arrow::datatypes::{Field, Schema};
 use chrono::{DateTime, Utc};
 use divan::Bencher;
 use divan::counter::ItemsCount;
-use headwater::plan::{ColumnPlan, ColumnSource, ColumnType, ModelPlan, OnInvalid, Path, SyncId, TimeFormat};
+use headwater::plan::{ColumnPlan, ColumnSource, ColumnType, ModelPlan, Path, SyncId, TimeFormat};
 use headwater::record::{Batch, Fate, arrow_type};
 use headwater::scan::Checkpoint;
 use headwater::store::{Filled, Group, Store};
@@ -118,22 +118,8 @@ fn model() -> ModelPlan {
         volatile: false,
         description: None,
     };
-    ModelPlan {
-        name: "Customer".into(),
-        schema: "shop".into(),
-        table: "customers".into(),
-        description: None,
-        columns: columns.map(column).into(),
-        key: vec![0],
-        validate: None,
-        on_invalid: OnInvalid::Quarantine,
-        raw: false,
-        history: false,
-        partitioned: false,
-        listed: false,
-        columns_from: None,
-        children: Vec::new(),
-    }
+    let columns = columns.map(column).into();
+    ModelPlan { key: vec![0], ..ModelPlan::of_columns("Customer", ("shop", "customers"), columns) }
 }
 
 fn group(model: &Arc<ModelPlan>, stretch: &Stretch, round: u64) -> Group {
@@ -147,29 +133,12 @@ fn group(model: &Arc<ModelPlan>, stretch: &Stretch, round: u64) -> Group {
             .collect();
         page(model, &rows)
     };
-    Group {
-        id: SyncId {
-            connection: "main".into(),
-            provider: "shop".into(),
-            sync: "customers".into(),
-            variant: String::new(),
-        },
-        run_id: "run".into(),
-        filled: vec![Filled {
-            model: Arc::clone(model),
-            batches: (0..STAGED / PAGE).map(page).collect(),
-            newest: None,
-        }],
-        checkpoints: vec![("".into(), Checkpoint::new(0))],
-        gone: Vec::new(),
-        seen: Vec::new(),
-        listed: Vec::new(),
-        ends: None,
-        walked: None,
-        known: 0,
-        pages: STAGED / PAGE,
-        now: now(),
-    }
+    let id =
+        SyncId { connection: "main".into(), provider: "shop".into(), sync: "customers".into(), variant: String::new() };
+    let batches = (0..STAGED / PAGE).map(page).collect();
+    let filled = vec![Filled { model: Arc::clone(model), batches, newest: None }];
+    let group = Group::of(id, "run".into(), filled, now());
+    Group { pages: STAGED / PAGE, checkpoints: vec![("".into(), Checkpoint::new(0))], ..group }
 }
 
 /// Rows by number and by the round that changed them; the same of both gives the same row. Ids are in no order, as most APIs' are.

@@ -21,8 +21,8 @@ use super::render::{self, Variables};
 use super::writer::Writer;
 use super::{Clock, Error, Event, Observer};
 use crate::plan::{
-    ActionOutput, ActionPlan, Budget, ConnectionPlan, DeletePlan, Format, ListPlan, ModelPlan, NotifyPlan, OnInvalid,
-    PageKind, PagePlan, Path, ResponsePlan, RetryPlan, Schedule, SyncId, SyncPlan, SyncedFirst, TemplateError, limits,
+    ActionOutput, ActionPlan, ConnectionPlan, ListPlan, ModelPlan, NotifyPlan, PageKind, PagePlan, ResponsePlan,
+    RetryPlan, SyncId, SyncPlan, SyncedFirst, TemplateError, limits,
 };
 use crate::record::{Batch, MapError, Mapper};
 use crate::remote::{self, Client, CredentialStore, Draft, HeaderValue, Request, Response};
@@ -189,60 +189,20 @@ fn id_of(plan: &ActionPlan) -> SyncId {
 fn as_sync(plan: &ActionPlan, input: Json) -> SyncPlan {
     let retry = RetryPlan { attempts: plan.attempts, ..plan.connection.retry.clone() };
     let connection = ConnectionPlan { retry, ..ConnectionPlan::clone(&plan.connection) };
-    let made_up = |columns| ModelPlan {
-        name: plan.name.clone(),
-        schema: plan.connection.provider.clone(),
-        table: String::new(),
-        description: None,
-        columns,
-        key: Vec::new(),
-        validate: None,
-        on_invalid: OnInvalid::Quarantine,
-        raw: false,
-        history: false,
-        partitioned: false,
-        listed: false,
-        columns_from: None,
-        children: Vec::new(),
-    };
+    let made_up = |columns| ModelPlan::of_columns(&plan.name, (&plan.connection.provider, ""), columns).into();
     let model = match &plan.output {
-        ActionOutput::Record => Arc::new(made_up(Vec::new())),
-        ActionOutput::Columns(columns) => Arc::new(made_up(columns.clone())),
+        ActionOutput::Record => made_up(Vec::new()),
+        ActionOutput::Columns(columns) => made_up(columns.clone()),
         ActionOutput::Model(model) => Arc::clone(model),
     };
-    let whole = || ResponsePlan {
-        format: Format::Json,
-        records: vec![Path::parse("$").expect("it is a path")],
-        optional: true,
-        filter: None,
-    };
     let last = plan.steps.last().expect("an action has a request");
-    SyncPlan {
-        id: id_of(plan),
-        description: None,
-        connection: Arc::new(connection),
-        schedule: Schedule::Manual,
-        model,
-        outputs: Vec::new(),
-        list: Arc::new(ListPlan {
-            request: last.request.clone(),
-            response: plan.response.clone().unwrap_or_else(whole),
-            pagination: plan.pagination.clone().unwrap_or_else(PagePlan::one),
-        }),
-        job: None,
-        errors: plan.errors.clone(),
-        incremental: None,
-        token: None,
-        changes: None,
-        deletes: DeletePlan::None,
-        partitions: None,
-        walk: None,
-        details: Vec::new(),
-        on_webhook: Vec::new(),
-        budget: Budget::default(),
-        input,
-        fingerprint: 0,
-    }
+    let list = ListPlan {
+        request: last.request.clone(),
+        response: plan.response.clone().unwrap_or_else(ResponsePlan::whole),
+        pagination: plan.pagination.clone().unwrap_or_else(PagePlan::one),
+    };
+    let errors = plan.errors.clone();
+    SyncPlan { errors, input, ..SyncPlan::of_list(id_of(plan), Arc::new(connection), model, list) }
 }
 
 /// The records that the table has; empty where it has none, or more than an answer holds.
@@ -360,18 +320,8 @@ impl Asking<'_> {
 
     fn reader(&self, client: Client, variables: Variables) -> Reader {
         let share = Share { records: Vec::new(), mapper: Mapper::new(&self.asked).never_failing() };
-        Reader {
-            plan: Arc::clone(&self.asked),
-            list: Arc::clone(&self.asked.list),
-            rows: Rows::Models(vec![share]),
-            client,
-            shared: variables.value(),
-            variables,
-            token: None,
-            stop_below: None,
-            in_window: false,
-            node: None,
-        }
+        let list = Arc::clone(&self.asked.list);
+        Reader::of(Arc::clone(&self.asked), list, Rows::Models(vec![share]), client, variables)
     }
 
     /// Tells the API by a key that a request is the same once more, if it is.

@@ -109,6 +109,29 @@ impl PageRows {
 }
 
 impl Reader {
+    /// What reads answers that are all there is: outside of windows, walks and delta feeds.
+    pub(super) fn of(
+        plan: Arc<SyncPlan>,
+        list: Arc<ListPlan>,
+        rows: Rows,
+        client: Client,
+        variables: Variables,
+    ) -> Self {
+        let shared = variables.value();
+        Self {
+            plan,
+            list,
+            rows,
+            client,
+            variables,
+            shared,
+            token: None,
+            stop_below: None,
+            in_window: false,
+            node: None,
+        }
+    }
+
     /// Reads one answer: sends the facts as soon as the body is parsed, then maps the records. Runs on a blocking thread. `accepted`: a rule
     /// of `errors` takes the answer for a success, whatever it says.
     pub(super) fn read(

@@ -682,20 +682,9 @@ impl<'t> Commits<'t> {
 
     /// A group with nothing in it.
     fn group(&self) -> Group {
-        Group {
-            id: self.task.plan.id.clone(),
-            run_id: self.task.run_id.clone(),
-            filled: vec![Filled { model: Arc::clone(&self.task.plan.model), batches: Vec::new(), newest: None }],
-            gone: Vec::new(),
-            seen: Vec::new(),
-            listed: Vec::new(),
-            ends: None,
-            walked: None,
-            checkpoints: Vec::new(),
-            pages: 0,
-            known: 0,
-            now: (self.task.clock)(),
-        }
+        let plan = &self.task.plan;
+        let filled = vec![Filled { model: Arc::clone(&plan.model), batches: Vec::new(), newest: None }];
+        Group::of(plan.id.clone(), self.task.run_id.clone(), filled, (self.task.clock)())
     }
 
     /// The checkpoint as it may be written down. A position that holds a secret (some APIs put the account's id or key into their next links)

@@ -349,19 +349,7 @@ fn key_of(path: &Path, value: &Json) -> Option<String> {
 impl Reader {
     /// What reads the answer of a request for details, which names `given`.
     fn for_detail(&self, list: &Arc<ListPlan>, given: (&'static str, Value)) -> Self {
-        let variables = self.variables.clone().and(given);
-        let shared = variables.value();
-        Self {
-            plan: Arc::clone(&self.plan),
-            list: Arc::clone(list),
-            rows: Rows::Details,
-            client: self.client.clone(),
-            variables,
-            shared,
-            stop_below: None,
-            in_window: false,
-            token: None,
-            node: None,
-        }
+        let (plan, variables) = (Arc::clone(&self.plan), self.variables.clone().and(given));
+        Self::of(plan, Arc::clone(list), Rows::Details, self.client.clone(), variables)
     }
 }

@@ -362,19 +362,8 @@ impl Items {
                 ended: false,
             }))),
             LevelSource::List { list, key } => {
-                let shared = variables.value();
-                let reader = Reader {
-                    plan: Arc::clone(&self.origin.plan),
-                    list: Arc::clone(list),
-                    rows: Rows::Items(key.clone()),
-                    client: self.origin.client.clone()?,
-                    variables,
-                    shared,
-                    stop_below: None,
-                    in_window: false,
-                    token: None,
-                    node: None,
-                };
+                let (plan, client) = (Arc::clone(&self.origin.plan), self.origin.client.clone()?);
+                let reader = Reader::of(plan, Arc::clone(list), Rows::Items(key.clone()), client, variables);
                 let scan = Box::new(ScanState::begin(0, self.origin.at, None));
                 Ok(Source::List { reader: Arc::new(reader), scan, ready: VecDeque::new(), ended: false })
             }

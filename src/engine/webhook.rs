@@ -17,7 +17,7 @@ use super::lane::unexplained;
 use super::render::Variables;
 use super::{Error, Observer};
 use crate::plan::{
-    ColumnType, Format, ListPlan, MarkKind, ModelPlan, OnWebhook, PagePlan, Path, RequestPlan, ResponsePlan, SyncPlan,
+    ColumnType, ListPlan, MarkKind, ModelPlan, OnWebhook, PagePlan, Path, RequestPlan, ResponsePlan, SyncPlan,
     Template, WebhookAction,
 };
 use crate::record::{Batch, KeyReader, Mapper, parse, select};
@@ -135,20 +135,9 @@ impl Session {
             store.prepare(&tables, false, &run_id, now)?;
             store.note_tables(&plan.id, &tables)?;
             let newest = newest(&plan, &plan.model, true);
-            store.commit(Group {
-                id: plan.id.clone(),
-                run_id,
-                filled: vec![Filled { model: Arc::clone(&plan.model), batches: batch.into_iter().collect(), newest }],
-                gone: gone.into_iter().collect(),
-                seen: Vec::new(),
-                listed: Vec::new(),
-                ends: None,
-                walked: None,
-                checkpoints: Vec::new(),
-                known: 0,
-                pages: 0,
-                now,
-            })
+            let filled = vec![Filled { model: Arc::clone(&plan.model), batches: batch.into_iter().collect(), newest }];
+            let group = Group::of(plan.id.clone(), run_id, filled, now);
+            store.commit(Group { gone: gone.into_iter().collect(), ..group })
         });
         write.await.map(drop)
     }
@@ -163,28 +152,13 @@ impl Session {
     ) -> Result<Option<Batch>, Error> {
         let (client, clock) = self.host.client(plan);
         let variables = arrival.of(plan, self);
-        let response = ResponsePlan {
-            format: Format::Json,
-            records: vec![Path::parse("$").expect("it is a path")],
-            optional: true,
-            filter: None,
-        };
-        let list = Arc::new(ListPlan { request: request.clone(), response, pagination: PagePlan::one() });
+        let (request, response) = (request.clone(), ResponsePlan::whole());
+        let list = Arc::new(ListPlan { request, response, pagination: PagePlan::one() });
         let mapper = Mapper::new(plan).never_failing();
         let asked = Arc::new(SyncPlan { list: Arc::clone(&list), details: Vec::new(), ..SyncPlan::clone(plan) });
-        let reader = Arc::new(Reader {
-            plan: Arc::clone(&asked),
-            list,
-            rows: Rows::Models(vec![Share { records: Vec::new(), mapper: mapper.clone() }]),
-            client: client?,
-            shared: variables.value(),
-            variables,
-            token: None,
-            stop_below: None,
-            in_window: false,
-            node: None,
-        });
-        let request = Draft::new(&plan.connection.base_url, request, &reader.shared)?.finish(None);
+        let rows = Rows::Models(vec![Share { records: Vec::new(), mapper: mapper.clone() }]);
+        let reader = Arc::new(Reader::of(Arc::clone(&asked), list, rows, client?, variables));
+        let request = Draft::new(&plan.connection.base_url, &reader.list.request, &reader.shared)?.finish(None);
         let fetcher = Fetcher::new(asked, observer, clock, false);
         let (response, accepted) = match fetcher.fetch(&reader, &request, (&[404, 410], false), None).await? {
             Fetched::Answer { response, accepted } => (response, accepted),

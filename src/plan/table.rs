@@ -254,20 +254,11 @@ fn children_plans(
         }
         let whole = plans.len() == half.key.len() + columns.len() && parts.len() == key.len();
         let model = ModelPlan {
-            name: format!("{}.{table}", half.name),
-            schema: half.schema.clone(),
-            table: table.clone(),
             description: description.clone(),
-            columns: plans,
             key: parts,
-            validate: None,
             on_invalid: half.on_invalid,
-            raw: false,
             history: half.history,
-            partitioned: false,
-            listed: false,
-            columns_from: None,
-            children: Vec::new(),
+            ..ModelPlan::of_columns(&format!("{}.{table}", half.name), (&half.schema, table), plans)
         };
         each.filter(|_| whole).map(|each| ChildPlan { model: Arc::new(model), each })
     });

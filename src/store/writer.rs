@@ -78,6 +78,26 @@ pub struct Group {
     pub now: DateTime<Utc>,
 }
 
+impl Group {
+    /// A group that fills these tables, and does nothing else.
+    pub fn of(id: SyncId, run_id: String, filled: Vec<Filled>, now: DateTime<Utc>) -> Self {
+        Self {
+            id,
+            run_id,
+            filled,
+            gone: Vec::new(),
+            seen: Vec::new(),
+            listed: Vec::new(),
+            ends: None,
+            walked: None,
+            checkpoints: Vec::new(),
+            known: 0,
+            pages: 0,
+            now,
+        }
+    }
+}
+
 /// Ends of scans of partitions. Where the guard holds one back, the partition's checkpoint of the group is not written, but the one beside
 /// the end.
 #[derive(Debug)]

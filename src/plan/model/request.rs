@@ -124,6 +124,14 @@ pub struct ResponsePlan {
     pub filter: Option<Predicate>,
 }
 
+impl ResponsePlan {
+    /// JSON that is one record as a whole.
+    pub fn whole() -> Self {
+        let whole = Path::parse("$").expect("it is a path");
+        Self { format: Format::Json, records: vec![whole], optional: true, filter: None }
+    }
+}
+
 /// A yes or no about one record.
 #[derive(Debug, Clone)]
 pub enum Predicate {

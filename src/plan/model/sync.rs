@@ -76,6 +76,32 @@ pub struct SyncPlan {
 }
 
 impl SyncPlan {
+    /// A sync that reads one list into one table and nothing more: it does not run by itself, reads everything each time, and deletes nothing.
+    pub fn of_list(id: SyncId, connection: Arc<ConnectionPlan>, model: Arc<ModelPlan>, list: ListPlan) -> Self {
+        Self {
+            id,
+            description: None,
+            connection,
+            schedule: Schedule::Manual,
+            model,
+            outputs: Vec::new(),
+            list: Arc::new(list),
+            job: None,
+            errors: Vec::new(),
+            incremental: None,
+            token: None,
+            changes: None,
+            deletes: DeletePlan::None,
+            partitions: None,
+            walk: None,
+            details: Vec::new(),
+            on_webhook: Vec::new(),
+            budget: Budget::default(),
+            input: serde_json::Value::Null,
+            fingerprint: 0,
+        }
+    }
+
     /// How its range is cut into windows, if it is.
     pub fn windows(&self) -> Option<(&IncrementalPlan, &WindowPlan)> {
         self.incremental.as_ref().and_then(|incremental| Some((incremental, incremental.window.as_ref()?)))

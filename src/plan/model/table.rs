@@ -36,6 +36,26 @@ pub struct ModelPlan {
 }
 
 impl ModelPlan {
+    /// A table of these columns and nothing more: no key, no rules beyond those of the columns, no history, no nested lists.
+    pub fn of_columns(name: &str, (schema, table): (&str, &str), columns: Vec<ColumnPlan>) -> Self {
+        Self {
+            name: name.to_owned(),
+            schema: schema.to_owned(),
+            table: table.to_owned(),
+            description: None,
+            columns,
+            key: Vec::new(),
+            validate: None,
+            on_invalid: OnInvalid::Quarantine,
+            raw: false,
+            history: false,
+            partitioned: false,
+            listed: false,
+            columns_from: None,
+            children: Vec::new(),
+        }
+    }
+
     /// The position of the column that holds what stands at `path` of a record; of several, one that holds it as a time or a day.
     pub fn column_of(&self, path: &Path) -> Option<usize> {
         let is = |column: &ColumnPlan| matches!(&column.source, ColumnSource::Path(own) if own.text() == path.text());

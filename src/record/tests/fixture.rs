@@ -7,9 +7,9 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use crate::plan::{
-    AuthPlan, BodyPlan, Budget, ColumnPlan, ColumnSource, ColumnType, ConnectionPlan, DeletePlan, Format, ListPlan,
-    Method, ModelPlan, NetworkPlan, OnInvalid, PagePlan, Path, RatePlan, RequestPlan, ResponsePlan, RetryPlan,
-    Schedule, SyncId, SyncPlan, Template, TimeFormat,
+    AuthPlan, BodyPlan, ColumnPlan, ColumnSource, ColumnType, ConnectionPlan, Format, ListPlan, Method, ModelPlan,
+    NetworkPlan, PagePlan, Path, RatePlan, RequestPlan, ResponsePlan, RetryPlan, SyncId, SyncPlan, Template,
+    TimeFormat,
 };
 use crate::record::Json;
 
@@ -81,58 +81,20 @@ fn connection() -> ConnectionPlan {
 pub(super) fn sync(columns: Vec<ColumnPlan>) -> SyncPlan {
     let mut columns = columns;
     columns[0].required = true;
-    SyncPlan {
-        id: SyncId {
-            connection: "acme-eu".into(),
-            provider: "acme".into(),
-            sync: "things".into(),
-            variant: String::new(),
-        },
-        description: None,
-        connection: Arc::new(connection()),
-        schedule: Schedule::Manual,
-        outputs: Vec::new(),
-        job: None,
-        model: Arc::new(ModelPlan {
-            name: "Thing".into(),
-            schema: "acme".into(),
-            table: "things".into(),
-            description: None,
-            columns,
-            key: vec![0],
-            validate: None,
-            on_invalid: OnInvalid::Quarantine,
-            raw: false,
-            history: false,
-            columns_from: None,
-            partitioned: false,
-            listed: false,
-            children: Vec::new(),
-        }),
-        list: Arc::new(ListPlan {
-            request: RequestPlan {
-                method: Method::Get,
-                path: template("/things"),
-                query: Vec::new(),
-                headers: Vec::new(),
-                body: BodyPlan::None,
-            },
-            response: ResponsePlan { format: Format::Json, records: vec![path("$[*]")], optional: false, filter: None },
-            pagination: PagePlan::one(),
-        }),
-        errors: Vec::new(),
-        incremental: None,
-        token: None,
-        changes: None,
-        deletes: DeletePlan::None,
-        partitions: None,
-        walk: None,
-        details: Vec::new(),
-        on_webhook: Vec::new(),
-        budget: Budget::default(),
-        input: serde_json::json!({}),
-        fingerprint: 0,
-    }
+    let id =
+        SyncId { connection: "acme-eu".into(), provider: "acme".into(), sync: "things".into(), variant: String::new() };
+    let model = ModelPlan { key: vec![0], ..ModelPlan::of_columns("Thing", ("acme", "things"), columns) };
+    let request = RequestPlan {
+        method: Method::Get,
+        path: template("/things"),
+        query: Vec::new(),
+        headers: Vec::new(),
+        body: BodyPlan::None,
+    };
+    let response = ResponsePlan { format: Format::Json, records: vec![path("$[*]")], optional: false, filter: None };
+    let list = ListPlan { request, response, pagination: PagePlan::one() };
+    let input = serde_json::json!({});
+    SyncPlan { input, ..SyncPlan::of_list(id, Arc::new(connection()), Arc::new(model), list) }
 }
 
 /// Any number in JSON's spelling, from 0 to 60 digits.

@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-use crate::plan::{ColumnPlan, ColumnSource, ColumnType, Guard, ModelPlan, OnInvalid, Path, SyncId, TimeFormat};
+use crate::plan::{ColumnPlan, ColumnSource, ColumnType, Guard, ModelPlan, Path, SyncId, TimeFormat};
 use crate::record::{Batch, Fate, Quarantined, Raw, arrow_type};
 use crate::scan::{Checkpoint, Mark, Track};
 use crate::store::{
@@ -48,21 +48,10 @@ pub fn model(columns: &[(&str, &str)], key: &[&str]) -> ModelPlan {
         volatile: false,
         description: None,
     };
+    let position = |key: &&str| columns.iter().position(|(name, _)| name == key).expect("a column");
     ModelPlan {
-        name: "Customer".into(),
-        schema: "shop".into(),
-        table: "customers".into(),
-        description: None,
-        columns: columns.iter().map(column).collect(),
-        key: key.iter().map(|key| columns.iter().position(|(name, _)| name == key).expect("a column")).collect(),
-        validate: None,
-        on_invalid: OnInvalid::Quarantine,
-        raw: false,
-        history: false,
-        columns_from: None,
-        partitioned: false,
-        listed: false,
-        children: Vec::new(),
+        key: key.iter().map(position).collect(),
+        ..ModelPlan::of_columns("Customer", ("shop", "customers"), columns.iter().map(column).collect())
     }
 }
 
@@ -289,20 +278,10 @@ impl Bench {
     }
 
     pub fn group(&self, batches: Vec<Batch>, minutes: i64) -> Group {
-        Group {
-            id: self.id.clone(),
-            run_id: "r1".into(),
-            pages: batches.len() as u64,
-            filled: vec![Filled { model: Arc::clone(&self.model), batches, newest: None }],
-            checkpoints: vec![("".into(), mark(minutes))],
-            gone: Vec::new(),
-            seen: Vec::new(),
-            listed: Vec::new(),
-            ends: None,
-            walked: None,
-            known: 0,
-            now: at(minutes),
-        }
+        let pages = batches.len() as u64;
+        let filled = vec![Filled { model: Arc::clone(&self.model), batches, newest: None }];
+        let group = Group::of(self.id.clone(), "r1".into(), filled, at(minutes));
+        Group { pages, checkpoints: vec![("".into(), mark(minutes))], ..group }
     }
 
     /// Commits one page at a minute.
