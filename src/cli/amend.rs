@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use super::output::{self, Failure, bold, count, exit_code, json_line, print_error};
 use super::progress::{self, Style};
 use super::{Done, run};
-use crate::engine::{self, Amend, AmendReport, ErrorKind, Failed};
+use crate::engine::{self, Amend, AmendReport, ErrorKind, Failed, HostOptions};
 use crate::plan::{Plan, SyncPlan};
 
 /// A sync in the report.
@@ -36,13 +36,8 @@ pub(super) fn run<T>(
         let (stop, stopped) = watch::channel(false);
         tokio::task::spawn(run::stop_on_signal(stop));
         let (observer, bars) = progress::observer(if json { Style::Json } else { Style::of_terminal() }, syncs);
-        let amend = Amend {
-            database: plan.database.clone(),
-            publish: plan.publish.clone(),
-            notify: Arc::clone(&plan.notify),
-            observer,
-            stop: stopped,
-        };
+        let host = HostOptions::of(plan, engine::system_clock());
+        let amend = Amend { host, observer, stop: stopped };
         let report = work(syncs, amend).await;
         bars.end();
         Ok(report?)

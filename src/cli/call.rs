@@ -8,9 +8,8 @@ use super::progress::{self, Style};
 use super::query::cell;
 use super::{Done, given, project};
 use crate::diagnostic::suggest;
-use crate::engine::{self, Answer, Call, CallOptions, Error, Saved, Source, system_clock};
+use crate::engine::{self, Answer, Call, CallOptions, Error, HostOptions, Saved, Source, system_clock};
 use crate::plan::{ActionPlan, Plan, limits};
-use crate::remote::CredentialStore;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -42,14 +41,9 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     let cursor = arguments.cursor.as_ref().map(|text| serde_json::from_str(text).unwrap_or_else(|_| json!(text)));
     let style = if arguments.json { Style::Quiet } else { Style::Lines };
     let (observer, _bars) = progress::observer(style, &[]);
-    let options = CallOptions {
-        database: plan.database.clone(),
-        credential_store: CredentialStore::of_project(&plan.folder),
-        clock: system_clock(),
-        observer,
-        notify: Arc::clone(&plan.notify),
-        offline: None,
-    };
+    // the copy is made by runs
+    let host = HostOptions { publish: None, ..HostOptions::of(&plan, system_clock()) };
+    let options = CallOptions { host, observer, offline: None };
     let call = Call { input, cursor, variant: arguments.variant.clone() };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match runtime.block_on(engine::call(&action, call, options)) {

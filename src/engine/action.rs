@@ -4,7 +4,7 @@
 //! unless it is safe to repeat. The database is taken before anything is sent, so that what was done can be saved.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -15,17 +15,16 @@ use serde_json::Value as Json;
 use super::answer::{Reader, Rows, Share, answer_value, says_error};
 use super::facts::Tail;
 use super::fetch::{Fetched, Fetcher};
-use super::host::{Clients, Offline, run_id, settled};
+use super::host::{Host, HostOptions, Offline, Session, run_id, waiting};
 use super::lane::unexplained;
 use super::render::{self, Variables};
-use super::writer::Writer;
-use super::{Clock, Error, Event, Observer};
+use super::{Error, Observer};
 use crate::plan::{
-    ActionOutput, ActionPlan, ConnectionPlan, ListPlan, ModelPlan, NotifyPlan, PageKind, PagePlan, ResponsePlan,
-    RetryPlan, SyncId, SyncPlan, SyncedFirst, TemplateError, limits,
+    ActionOutput, ActionPlan, ConnectionPlan, ListPlan, ModelPlan, PageKind, PagePlan, ResponsePlan, RetryPlan, SyncId,
+    SyncPlan, SyncedFirst, TemplateError, limits,
 };
 use crate::record::{Batch, MapError, Mapper};
-use crate::remote::{self, Client, CredentialStore, Draft, HeaderValue, Request, Response};
+use crate::remote::{self, Client, Draft, HeaderValue, Request, Response};
 use crate::scan::{PageFacts, Position, ScanState, Step};
 use crate::store::{self, Filled, Group, ReadStore};
 
@@ -42,16 +41,10 @@ pub struct Call {
 
 /// Where an action is called.
 pub struct CallOptions {
-    /// the DuckDB file, for actions that read or write a table
-    pub database: PathBuf,
-    /// keeps the credentials of connections
-    pub credential_store: CredentialStore,
-    /// what tells the time
-    pub clock: Clock,
+    /// where; its database is for actions that read or write a table
+    pub host: HostOptions,
     /// who watches
     pub observer: Observer,
-    /// who is told what happens
-    pub notify: Arc<[NotifyPlan]>,
     /// in place of the network
     pub offline: Option<Offline>,
 }
@@ -105,35 +98,30 @@ pub struct Saved {
 /// # Errors
 /// As a sync's; [`Error::AfterDone`] where something was changed at the API before it failed.
 pub async fn call(plan: &ActionPlan, call: Call, options: CallOptions) -> Result<Answer, Error> {
-    let CallOptions { database, credential_store, clock, observer, notify, offline } = options;
-    let watcher = Arc::clone(&observer);
-    let waiting = move || -> store::WaitObserver {
-        let watcher = Arc::clone(&watcher);
-        Box::new(move |holder: &str| watcher(None, Event::Locked { holder: holder.to_owned() }))
-    };
-    let at = clock();
+    let CallOptions { host, observer, offline } = options;
+    let host = Host::new(host, offline);
+    let at = host.now();
     let saver = whose(plan, call.variant.as_deref())?;
     let asked = Arc::new(as_sync(plan, call.input));
     let variables = Variables::new(&asked, at);
     if let Some(first) = plan.synced_first.as_ref().filter(|_| call.cursor.is_none()) {
-        let found = of_table(first, plan, (call.variant, &variables), (database.clone(), waiting())).await?;
+        let found = of_table(first, plan, (call.variant, &variables), (host.database(), waiting(&observer))).await?;
         if !found.is_empty() {
             return Ok(Answer { records: found, source: Source::Table, next_cursor: None, requests: 0, saved: None });
         }
     }
     let saving = match &plan.save {
-        Some(model) => Some(Saving::begin(model, saver, (database, waiting(), notify), at).await?),
+        Some(model) => Some(Saving::begin(model, saver, host.open(waiting(&observer)).await?, at).await?),
         None => None,
     };
-    let mut clients = Clients::new(offline);
-    let client = clients.client(&asked, &credential_store, &clock);
+    let (client, clock) = host.client(&asked);
     let fetcher = Fetcher::new(Arc::clone(&asked), observer, clock, false).of_action(plan.idempotency_key.is_some());
     let mut asking = Asking { plan, asked, fetcher, done: None };
     let told = match client {
         Ok(client) => asking.ask(client, variables, call.cursor, at).await,
         Err(error) => Err(error.into()),
     };
-    settled(clients.made().iter()).await;
+    host.settled().await;
     let requests = asking.fetcher.requests();
     let ended = match told {
         Ok(told) => match saving {
@@ -143,7 +131,8 @@ pub async fn call(plan: &ActionPlan, call: Call, options: CallOptions) -> Result
         Err(error) => {
             // whoever has begun lets go of the file
             if let Some(saving) = saving {
-                saving.give_up();
+                // nothing was asked of it that could fail
+                drop(saving.session.close().await);
             }
             Err(error)
         }
@@ -210,7 +199,7 @@ async fn of_table(
     first: &SyncedFirst,
     plan: &ActionPlan,
     (variant, variables): (Option<String>, &Variables),
-    (database, waiting): (PathBuf, store::WaitObserver),
+    (database, waiting): (&Path, store::WaitObserver),
 ) -> Result<Vec<Json>, Error> {
     let mut wanted = Vec::with_capacity(first.filter.len());
     let shared = variables.value();
@@ -226,7 +215,7 @@ async fn of_table(
         ActionOutput::Model(model) => &model.columns,
     };
     let columns: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-    let (model, connection) = (Arc::clone(&first.model), plan.connection.name.clone());
+    let (model, connection, database) = (Arc::clone(&first.model), plan.connection.name.clone(), database.to_owned());
     let looked = tokio::task::spawn_blocking(move || {
         let store = match ReadStore::open(&database, waiting) {
             Err(store::Error::Missing { .. }) => return Ok(Vec::new()),
@@ -452,64 +441,37 @@ struct Saving {
     model: Arc<ModelPlan>,
     id: SyncId,
     run_id: String,
-    writer: Writer,
-    thread: std::thread::JoinHandle<()>,
+    session: Session,
 }
 
 impl Saving {
-    /// Takes the database, and brings the table in line with the model.
-    async fn begin(
-        model: &Arc<ModelPlan>,
-        id: SyncId,
-        (database, waiting, notify): (PathBuf, store::WaitObserver, Arc<[NotifyPlan]>),
-        at: DateTime<Utc>,
-    ) -> Result<Self, Error> {
-        let (writer, thread) = Writer::start(database, waiting).await?;
+    /// Brings the table in line with the model.
+    async fn begin(model: &Arc<ModelPlan>, id: SyncId, session: Session, at: DateTime<Utc>) -> Result<Self, Error> {
         let (tables, run_id) = (model.tables().cloned().collect::<Vec<_>>(), run_id(at));
         let of = run_id.clone();
-        let ready = writer.call(move |store| {
-            store.tell(notify, at)?;
-            store.prepare(&tables, false, &of, at)
-        });
-        ready.await?;
-        Ok(Self { model: Arc::clone(model), id, run_id, writer, thread })
+        session.call(move |store| store.prepare(&tables, false, &of, at)).await?;
+        Ok(Self { model: Arc::clone(model), id, run_id, session })
     }
 
     /// Writes the records.
     async fn end(self, mut told: Told, at: DateTime<Utc>) -> Result<(Told, Option<Saved>), Error> {
-        let Self { model, id, run_id, writer, thread } = self;
+        let Self { model, id, run_id, session } = self;
         let Some(batch) = told.batch.take() else {
-            drop(writer);
+            session.close().await?;
             return Ok((told, None));
         };
         let table = format!("{}.{}", model.schema, model.table);
-        let group = Group {
-            id,
-            run_id,
-            filled: vec![Filled { model, batches: vec![batch], newest: None }],
-            gone: Vec::new(),
-            listed: Vec::new(),
-            seen: Vec::new(),
-            ends: None,
-            walked: None,
-            checkpoints: Vec::new(),
-            known: 0,
-            pages: 0,
-            now: at,
-        };
-        let committed = writer.call(move |store| {
+        let group = Group::of(id, run_id, vec![Filled { model, batches: vec![batch], newest: None }], at);
+        let committed = session.call(move |store| {
             let committed = store.commit(group)?;
             store.tell_rest(at)?;
             Ok(committed)
         });
         let committed = committed.await;
-        drop(writer);
-        // the file is whole, and free for others, when the thread has ended
-        let ended = tokio::task::spawn_blocking(move || thread.join()).await;
+        // the file is whole, and free for others, when that has ended
+        let closed = session.close().await;
         let committed = committed?;
-        if !matches!(ended, Ok(Ok(()))) {
-            return Err(Error::Bug("the store's thread panicked".into()));
-        }
+        closed?;
         let saved = Saved {
             table,
             added: committed.added,
@@ -519,13 +481,5 @@ impl Saving {
             change_to: committed.change_to,
         };
         Ok((told, Some(saved)))
-    }
-
-    /// Lets go of the database.
-    fn give_up(self) {
-        let Self { writer, thread, .. } = self;
-        drop(writer);
-        // nothing was asked of it that could fail
-        drop(thread.join());
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{Semaphore, watch};
 use super::meter::Meter;
 use super::sync::Task;
 use super::writer::Writer;
-use super::{Clock, Error, Observer, SyncReport};
+use super::{Clock, Error, Event, Observer, SyncReport};
 use crate::plan::{Budget, ConnectionPlan, NotifyPlan, Plan, PublishPlan, SyncPlan, limits};
 use crate::remote::{Access, Client, CredentialStore, Keys, Script, Sockets};
 use crate::scan::Wish;
@@ -40,18 +40,24 @@ pub struct HostOptions {
 }
 
 impl HostOptions {
-    /// A host for what a project's plan names.
-    pub fn of(plan: &Plan, clock: Clock) -> Self {
+    /// A host with this database and the credentials of this project folder: nothing is copied, nobody is told.
+    pub fn new(database: PathBuf, folder: &Path, clock: Clock) -> Self {
         Self {
-            database: plan.database.clone(),
-            credential_store: CredentialStore::of_project(&plan.folder),
-            publish: plan.publish.clone(),
-            notify: Arc::clone(&plan.notify),
+            database,
+            credential_store: CredentialStore::of_project(folder),
+            publish: None,
+            notify: Arc::default(),
             log_requests: false,
             clock,
             group_age_max: limits::GROUP_AGE_MAX,
             at_once: limits::SYNCS_AT_ONCE,
         }
+    }
+
+    /// A host for what a project's plan names.
+    pub fn of(plan: &Plan, clock: Clock) -> Self {
+        let (publish, notify) = (plan.publish.clone(), Arc::clone(&plan.notify));
+        Self { publish, notify, ..Self::new(plan.database.clone(), &plan.folder, clock) }
     }
 }
 
@@ -99,12 +105,21 @@ impl Host {
         Arc::new(Self { options, clients, permits, folder })
     }
 
-    /// Takes the database. `waiting` is told when another process has the file.
+    /// Takes the database, making it if there is none. `waiting` is told when another process has the file.
     ///
     /// # Errors
     /// The database cannot be opened, or another process works on it.
     pub async fn open(self: &Arc<Self>, waiting: WaitObserver) -> Result<Session, Error> {
-        let (writer, thread) = Writer::start(self.options.database.clone(), waiting).await?;
+        self.open_with(waiting, Store::open_for_run).await
+    }
+
+    /// The same with another way to open the database.
+    pub(super) async fn open_with(
+        self: &Arc<Self>,
+        waiting: WaitObserver,
+        open_store: fn(&Path, WaitObserver) -> Result<Store, store::Error>,
+    ) -> Result<Session, Error> {
+        let (writer, thread) = Writer::start(self.options.database.clone(), waiting, open_store).await?;
         let (notify, now) = (Arc::clone(&self.options.notify), self.now());
         writer.call(move |store| store.tell(notify, now)).await?;
         Ok(Session { host: Arc::clone(self), writer, thread })
@@ -127,6 +142,20 @@ impl Host {
         (clients.client(plan, credential_store, clock), Arc::clone(clock))
     }
 
+    /// Waits for the tokens that are being made: nobody may be left with half of one.
+    pub(super) async fn settled(&self) {
+        let made: Vec<Client> =
+            self.clients.lock().unwrap_or_else(PoisonError::into_inner).made.values().flatten().cloned().collect();
+        for client in made {
+            client.settled().await;
+        }
+    }
+
+    /// The DuckDB file.
+    pub(super) fn database(&self) -> &Path {
+        &self.options.database
+    }
+
     /// What deliveries to a connection are checked with.
     ///
     /// # Errors
@@ -146,7 +175,7 @@ impl Host {
 /// The database while runs write it. To be closed.
 pub struct Session {
     pub(super) host: Arc<Host>,
-    pub(super) writer: Writer,
+    writer: Writer,
     thread: JoinHandle<()>,
 }
 
@@ -154,11 +183,11 @@ impl Session {
     /// A run of a sync; it begins when it is awaited, and when fewer than [`HostOptions::at_once`] others run.
     pub fn run(&self, plan: &Arc<SyncPlan>, wanted: RunOptions) -> impl Future<Output = SyncReport> + Send + use<> {
         let RunOptions { run_id, started_at, wish, allow_destructive, budget, observer, stop } = wanted;
-        let HostOptions { credential_store, log_requests, clock, group_age_max, .. } = &self.host.options;
-        let mut clients = self.host.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let HostOptions { log_requests, group_age_max, .. } = &self.host.options;
+        let (client, clock) = self.host.client(plan);
         let task = Task {
             plan: Arc::clone(plan),
-            client: clients.client(plan, credential_store, clock),
+            client,
             writer: self.writer.clone(),
             run_id,
             started_at,
@@ -167,7 +196,7 @@ impl Session {
             meter: Meter::new(plan.budget, budget),
             log_requests: *log_requests,
             observer,
-            clock: Arc::clone(clock),
+            clock,
             stop,
             group_age_max: *group_age_max,
             folder: Arc::clone(&self.host.folder),
@@ -200,7 +229,11 @@ impl Session {
     /// # Errors
     /// The copy cannot be made.
     pub async fn publish(&self) -> Result<(), Error> {
-        publish_now(&self.writer, self.host.options.publish.as_ref()).await
+        let Some(publish) = self.host.options.publish.clone() else { return Ok(()) };
+        // who only read has nothing new to publish
+        let publish =
+            move |store: &mut Store| if store.has_news(&publish.path) { store.publish(&publish.path) } else { Ok(()) };
+        self.call(publish).await
     }
 
     /// Lets go of the database, when all runs have ended and the tokens that are being made are there: nobody may be left with half of one.
@@ -209,8 +242,7 @@ impl Session {
     /// # Errors
     /// [`Error::Bug`].
     pub async fn close(self) -> Result<Option<String>, Error> {
-        let made = self.host.clients.lock().unwrap_or_else(PoisonError::into_inner).made();
-        settled(made.iter()).await;
+        self.host.settled().await;
         let publish_error = self.publish().await.err().map(|error| error.to_string());
         let Self { host: _, writer, thread } = self;
         drop(writer);
@@ -222,7 +254,7 @@ impl Session {
 }
 
 /// One client for each connection, or why there is none.
-pub(super) struct Clients {
+struct Clients {
     made: HashMap<String, Result<Client, Arc<crate::remote::Error>>>,
     sockets: Sockets,
     /// what the one connection gets in with where nothing is sent
@@ -230,7 +262,7 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new(offline: Option<Offline>) -> Self {
+    fn new(offline: Option<Offline>) -> Self {
         let (sockets, access) = match offline {
             Some(Offline { script, access }) => (Sockets::scripted(script), Some(access)),
             None => (Sockets::default(), None),
@@ -238,7 +270,7 @@ impl Clients {
         Self { made: HashMap::new(), sockets, access }
     }
 
-    pub(super) fn client(
+    fn client(
         &mut self,
         plan: &SyncPlan,
         store: &CredentialStore,
@@ -251,23 +283,12 @@ impl Clients {
         };
         made.entry(plan.id.connection.clone()).or_insert_with(|| make().map_err(Arc::new)).clone()
     }
-
-    pub(super) fn made(&self) -> Vec<Client> {
-        self.made.values().flatten().cloned().collect()
-    }
 }
 
-/// Waits for the tokens that are being made: nobody may be left with half of one.
-pub(super) async fn settled(clients: impl Iterator<Item = &Client>) {
-    for client in clients {
-        client.settled().await;
-    }
-}
-
-pub(super) async fn publish_now(writer: &Writer, publish: Option<&PublishPlan>) -> Result<(), Error> {
-    let Some(publish) = publish.cloned() else { return Ok(()) };
-    // who only read has nothing new to publish
-    writer.call(move |store| if store.has_news(&publish.path) { store.publish(&publish.path) } else { Ok(()) }).await
+/// Tells whoever watches what the database is waited for.
+pub(super) fn waiting(observer: &Observer) -> WaitObserver {
+    let observer = Arc::clone(observer);
+    Box::new(move |holder| observer(None, Event::Locked { holder: holder.to_owned() }))
 }
 
 /// The name of a run: sorts by time and is unique on one machine.

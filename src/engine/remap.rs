@@ -2,30 +2,24 @@
 //! and what a sync remembers of the API stays as it is.
 
 use std::collections::HashSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::clock::now;
-use super::host::{publish_now, run_id};
+use super::host::{Host, HostOptions, Session, run_id, waiting};
 use super::render::Variables;
 use super::report::{Failed, as_text};
-use super::writer::Writer;
 use super::{Error, Event, Observer};
-use crate::plan::{ColumnPlan, ColumnSource, NotifyPlan, PublishPlan, SyncId, SyncPlan};
+use crate::plan::{ColumnPlan, ColumnSource, SyncId, SyncPlan};
 use crate::record::{Batch, Json, Mapper, parse};
 use crate::store::{RemapGroup, Remapped, Retried, Retry, Store};
 
 /// What `remap` and `retry` work with.
 pub struct Amend {
-    /// the DuckDB file
-    pub database: PathBuf,
-    /// the copy to make afterwards
-    pub publish: Option<PublishPlan>,
-    /// who is told what happens
-    pub notify: Arc<[NotifyPlan]>,
+    /// where
+    pub host: HostOptions,
     /// who watches
     pub observer: Observer,
     /// becomes true when the work should stop between two commits
@@ -127,22 +121,22 @@ pub async fn retry(syncs: &[Arc<SyncPlan>], amend: Amend) -> Result<AmendReport<
 
 /// A command at work.
 struct Work {
-    writer: Writer,
-    thread: std::thread::JoinHandle<()>,
+    session: Session,
     run_id: String,
-    publish: Option<PublishPlan>,
     observer: Observer,
     stop: watch::Receiver<bool>,
 }
 
 impl Work {
     async fn begin(amend: Amend) -> Result<Self, Error> {
-        let Amend { database, publish, notify, observer, stop } = amend;
-        let watcher = Arc::clone(&observer);
-        let waiting = Box::new(move |holder: &str| watcher(None, Event::Locked { holder: holder.to_owned() }));
-        let (writer, thread) = Writer::start_with(database, waiting, Store::open_existing).await?;
-        writer.call(move |store| store.tell(notify, now())).await?;
-        Ok(Self { writer, thread, run_id: run_id(now()), publish, observer, stop })
+        let Amend { host, observer, stop } = amend;
+        let host = Host::new(host, None);
+        let session = host.open_with(waiting(&observer), Store::open_existing).await?;
+        Ok(Self { session, run_id: run_id(host.now()), observer, stop })
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.session.host.now()
     }
 
     fn is_stopped(&self) -> bool {
@@ -151,21 +145,18 @@ impl Work {
 
     async fn end<T>(self, syncs: Vec<T>) -> Result<AmendReport<T>, Error> {
         let stopped = self.is_stopped();
-        let Self { writer, thread, run_id, publish, .. } = self;
-        let told = writer.call(|store| store.tell_rest(now())).await;
-        let publish_error = publish_now(&writer, publish.as_ref()).await.err().map(|error| error.to_string());
-        drop(writer);
-        if thread.join().is_err() {
-            return Err(Error::Bug("the store's thread panicked".into()));
-        }
+        let now = self.now();
+        let Self { session, run_id, .. } = self;
+        let told = session.call(move |store| store.tell_rest(now)).await;
+        let publish_error = session.close().await?;
         told?;
         Ok(AmendReport { run_id, syncs, stopped, publish_error })
     }
 
     async fn remap(&self, plan: &Arc<SyncPlan>, report: &mut RemapReport) -> Result<(), Error> {
         needs_no_item(plan)?;
-        let (of, run_id, at) = (Arc::clone(plan), self.run_id.clone(), now());
-        let kept = self.writer.call(move |store| {
+        let (of, run_id, at) = (Arc::clone(plan), self.run_id.clone(), self.now());
+        let kept = self.session.call(move |store| {
             store.prepare(&of.tables(), false, &run_id, at)?;
             store.kept_rows(&of.id, &of.model)
         });
@@ -178,13 +169,13 @@ impl Work {
                 break;
             }
             let of = Arc::clone(plan);
-            let records = self.writer.call(move |store| store.kept_records(&of.id, &of.model, part)).await?;
+            let records = self.session.call(move |store| store.kept_records(&of.id, &of.model, part)).await?;
             let (mapper, context) = (Arc::clone(&mapper), context.clone());
             let mapped = tokio::task::spawn_blocking(move || map_all(&mapper, &records, &context)).await;
             let (batch, rows, unreadable) = mapped.map_err(|error| Error::Bug(error.to_string()))??;
             let (id, model, run_id) = (plan.id.clone(), Arc::clone(&plan.model), self.run_id.clone());
-            let group = RemapGroup { id, run_id, model, batch, now: now() };
-            report.add(rows, unreadable, &self.writer.call(move |store| store.remap(group)).await?);
+            let group = RemapGroup { id, run_id, model, batch, now: self.now() };
+            report.add(rows, unreadable, &self.session.call(move |store| store.remap(group)).await?);
             (self.observer)(Some(&plan.id), Event::Page { records: rows, total: Some(kept.rows) });
         }
         Ok(())
@@ -192,15 +183,15 @@ impl Work {
 
     async fn retry(&self, plan: &Arc<SyncPlan>, report: &mut RetryReport) -> Result<(), Error> {
         needs_no_item(plan)?;
-        let (of, run_id, at) = (Arc::clone(plan), self.run_id.clone(), now());
-        self.writer.call(move |store| store.prepare(&of.tables(), false, &run_id, at)).await?;
+        let (of, run_id, at) = (Arc::clone(plan), self.run_id.clone(), self.now());
+        self.session.call(move |store| store.prepare(&of.tables(), false, &run_id, at)).await?;
         let mapper = Arc::new(Mapper::new(plan).never_failing());
         let context = Variables::new(plan, at).value();
         while !self.is_stopped() {
-            let (of, run_id, mapper, context) =
-                (Arc::clone(plan), self.run_id.clone(), Arc::clone(&mapper), context.clone());
-            let done = self.writer.call(move |store| {
-                let retry = Retry { id: &of.id, model: &of.model, run_id: &run_id, now: now() };
+            let (of, run_id, now) = (Arc::clone(plan), self.run_id.clone(), self.now());
+            let (mapper, context) = (Arc::clone(&mapper), context.clone());
+            let done = self.session.call(move |store| {
+                let retry = Retry { id: &of.id, model: &of.model, run_id: &run_id, now };
                 store.retry(retry, |text| mapper.map(&[&parse(text.as_bytes()).ok()?], &context).ok())
             });
             let done = done.await?;

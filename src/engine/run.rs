@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::host::{Host, HostOptions, Offline, RunOptions, run_id};
+use super::host::{Host, HostOptions, Offline, RunOptions, run_id, waiting};
 use super::report::{Report, SyncReport};
-use super::{Error, Event, Observer};
+use super::{Error, Observer};
 use crate::plan::{Budget, LevelPlan, LevelSource, SyncId, SyncPlan};
 use crate::scan::Wish;
 
@@ -50,9 +50,7 @@ async fn start(syncs: &[Arc<SyncPlan>], options: Options, offline: Option<Offlin
     let host = Host::new(host, offline);
     let started_at = host.now();
     let run_id = run_id(started_at);
-    let watcher = Arc::clone(&observer);
-    let waiting = Box::new(move |holder: &str| watcher(None, Event::Locked { holder: holder.to_owned() }));
-    let session = host.open(waiting).await?;
+    let session = host.open(waiting(&observer)).await?;
     let mut running = JoinSet::new();
     let mut reports: Vec<Option<SyncReport>> = vec![None; syncs.len()];
     for ((position, plan), queued) in syncs.iter().enumerate().zip(queue(syncs)) {

@@ -130,7 +130,7 @@ impl Session {
     async fn write(&self, plan: &Arc<SyncPlan>, batch: Option<Batch>, gone: Option<Gone>) -> Result<(), Error> {
         let (plan, now) = (Arc::clone(plan), self.host.now());
         let run_id = run_id(now);
-        let write = self.writer.call(move |store| {
+        let write = self.call(move |store| {
             let tables = plan.tables();
             store.prepare(&tables, false, &run_id, now)?;
             store.note_tables(&plan.id, &tables)?;

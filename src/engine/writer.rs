@@ -24,12 +24,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Opens the database and starts the thread.
-    pub(super) async fn start(path: PathBuf, waiting: store::WaitObserver) -> Result<(Self, JoinHandle<()>), Error> {
-        Self::start_with(path, waiting, Store::open_for_run).await
-    }
-
-    /// The same with another way to open the database.
-    pub(super) async fn start_with(
+    pub(super) async fn start(
         path: PathBuf,
         waiting: store::WaitObserver,
         open_store: fn(&Path, store::WaitObserver) -> Result<Store, store::Error>,

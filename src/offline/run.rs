@@ -15,7 +15,7 @@ use super::expect;
 use crate::engine::{self, Answer, Call, CallOptions, Clock, Error, HostOptions, Offline, Options, Report};
 use crate::files;
 use crate::plan::{ActionPlan, Budget, ExchangePlan, GivenBody, SyncPlan, TestPlan, TestRunPlan, TestWork, limits};
-use crate::remote::{Access, CredentialStore, Credentials, Script};
+use crate::remote::{Access, Credentials, Script};
 use crate::scan::Wish;
 
 /// What came of a test.
@@ -127,9 +127,8 @@ async fn one(
         }
         TestWork::Call { action, input, cursor } => {
             let call = Call { input: input.clone(), cursor: cursor.clone(), variant: None };
-            let Options { host: HostOptions { database, credential_store, clock, .. }, observer, .. } = options;
-            let offline = Some(offline(test, &script));
-            let options = CallOptions { database, credential_store, clock, observer, notify: Arc::default(), offline };
+            let Options { host, observer, .. } = options;
+            let options = CallOptions { host, observer, offline: Some(offline(test, &script)) };
             Ok(Came::Answer(Arc::clone(action), engine::call(action, call, options).await))
         }
     };
@@ -180,16 +179,7 @@ impl Came {
 
 fn options(database: &Path, own: &Path, script: &Arc<Script>, stop: watch::Receiver<bool>) -> Options {
     Options {
-        host: HostOptions {
-            database: database.to_owned(),
-            credential_store: CredentialStore::of_project(own),
-            publish: None,
-            notify: Arc::default(),
-            log_requests: false,
-            clock: script.clock(),
-            group_age_max: limits::GROUP_AGE_MAX,
-            at_once: limits::SYNCS_AT_ONCE,
-        },
+        host: HostOptions::new(database.to_owned(), own, script.clock()),
         wish: Wish::default(),
         allow_destructive: false,
         budget: Budget::default(),

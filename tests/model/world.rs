@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use headwater::engine::{self, Event, HostOptions, Options, Report};
-use headwater::plan::{Budget, SyncPlan, limits};
-use headwater::remote::CredentialStore;
+use headwater::plan::{Budget, SyncPlan};
 use headwater::scan::Wish;
 use tempfile::TempDir;
 use tokio::sync::{Notify, watch};
@@ -329,19 +328,13 @@ impl World {
         });
         let now = at(clock(nth) + i64::from(batch.skew));
         let host = HostOptions {
-            database: self.database.clone(),
-            credential_store: CredentialStore::of_project(self.folder.path()),
-            publish: None,
-            notify: Arc::default(),
-            log_requests: false,
-            clock: Arc::new(move || now),
             // at rest nothing comes between two commits
             group_age_max: Duration::from_micros(if batch.commits_pages && nth < batch.runs.len() {
                 1
             } else {
                 60_000_000
             }),
-            at_once: limits::SYNCS_AT_ONCE,
+            ..HostOptions::new(self.database.clone(), self.folder.path(), Arc::new(move || now))
         };
         let options = Options {
             host,
