@@ -8,6 +8,7 @@ use duckdb::{Connection, OptionalExt, params};
 use super::error::Error;
 use super::layout::own;
 use super::ledger::stamp;
+use super::writer::Store;
 use crate::plan::limits;
 
 /// Events that came together.
@@ -100,9 +101,60 @@ pub enum Settled {
     },
 }
 
+impl Store {
+    /// Writes the events of a delivery into the inbox, those that are not known.
+    ///
+    /// # Errors
+    /// The file cannot be had or written; then nothing of the delivery is there.
+    pub fn receive(&mut self, delivery: &NewDelivery) -> Result<Arrived, Error> {
+        self.transaction("write events into the inbox", |db| receive(db, delivery))
+    }
+
+    /// The connections that have waiting events, and when the first of each is due.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn backlog(&mut self) -> Result<Vec<Backlog>, Error> {
+        backlog(self.attached()?)
+    }
+
+    /// The first waiting events of a connection, in the order in which they came. With `whole`, those that are a part of their delivery's body
+    /// come with all of it.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn waiting_events(&mut self, connection: &str, whole: bool) -> Result<Vec<InboxEvent>, Error> {
+        waiting(self.attached()?, connection, whole)
+    }
+
+    /// Notes what came of an event.
+    ///
+    /// # Errors
+    /// The file cannot be had or written.
+    pub fn settle(&mut self, event: i64, settled: &Settled, now: DateTime<Utc>) -> Result<(), Error> {
+        self.transaction("note what came of an event", |db| settle(db, event, settled, now))
+    }
+
+    /// Lets events of the inbox wait again of which a daemon that has ended did not see the end.
+    ///
+    /// # Errors
+    /// The file cannot be had or written.
+    pub fn reopen_inbox(&mut self) -> Result<(), Error> {
+        self.transaction("look into the inbox", reopen)
+    }
+
+    /// Takes events out of the inbox that were done before.
+    ///
+    /// # Errors
+    /// The file cannot be had or written.
+    pub fn prune_inbox(&mut self, before: DateTime<Utc>) -> Result<(), Error> {
+        self.transaction("take old events out of the inbox", |db| prune(db, before))
+    }
+}
+
 /// Writes those events of a delivery that are not known: of which no event of the connection has the id. Where several of one delivery have
 /// the same, it is no id of theirs alone, and the second is another than the first. Runs inside the caller's transaction.
-pub fn receive(db: &Connection, delivery: &NewDelivery) -> Result<Arrived, Error> {
+fn receive(db: &Connection, delivery: &NewDelivery) -> Result<Arrived, Error> {
     let failed = || Error::database("write events into the inbox");
     let NewDelivery { provider, request, body, received_at, events } = delivery;
     let inbox = own("inbox");
@@ -144,7 +196,7 @@ pub fn receive(db: &Connection, delivery: &NewDelivery) -> Result<Arrived, Error
 }
 
 /// The connections that have waiting events.
-pub fn backlog(db: &Connection) -> Result<Vec<Backlog>, Error> {
+fn backlog(db: &Connection) -> Result<Vec<Backlog>, Error> {
     let select = format!(
         "SELECT connection, epoch_us(arg_min(due_at, id)) FROM {} WHERE state = 'waiting' GROUP BY connection",
         own("inbox")
@@ -158,7 +210,7 @@ pub fn backlog(db: &Connection) -> Result<Vec<Backlog>, Error> {
 }
 
 /// The first waiting events of a connection: as many as are read at once.
-pub fn waiting(db: &Connection, connection: &str, whole: bool) -> Result<Vec<InboxEvent>, Error> {
+fn waiting(db: &Connection, connection: &str, whole: bool) -> Result<Vec<InboxEvent>, Error> {
     let body = if whole { "d.body" } else { "CASE WHEN e.event IS NULL THEN d.body END" };
     let select = format!(
         "SELECT e.id, epoch_us(e.received_at), e.event_type, d.request, {body} AS text, e.event, e.attempts, epoch_us(e.due_at) \
@@ -188,7 +240,7 @@ pub fn waiting(db: &Connection, connection: &str, whole: bool) -> Result<Vec<Inb
 }
 
 /// Notes what came of an event. Runs inside the caller's transaction.
-pub fn settle(db: &Connection, event: i64, settled: &Settled, now: DateTime<Utc>) -> Result<(), Error> {
+fn settle(db: &Connection, event: i64, settled: &Settled, now: DateTime<Utc>) -> Result<(), Error> {
     let (state, done_at, due_at, error) = match settled {
         Settled::Done => ("done", Some(stamp(now)), None, None),
         Settled::Started => ("started", None, None, None),
@@ -207,14 +259,14 @@ pub fn settle(db: &Connection, event: i64, settled: &Settled, now: DateTime<Utc>
 }
 
 /// Lets events wait again of which a daemon that has ended did not see the end. Runs inside the caller's transaction.
-pub fn reopen(db: &Connection) -> Result<(), Error> {
+fn reopen(db: &Connection) -> Result<(), Error> {
     db.execute(&format!("UPDATE {} SET state = 'waiting' WHERE state = 'started'", own("inbox")), [])
         .map_err(Error::database("look into the inbox"))?;
     Ok(())
 }
 
 /// Takes out deliveries of which no event waits and none was done since. Runs inside the caller's transaction.
-pub fn prune(db: &Connection, before: DateTime<Utc>) -> Result<(), Error> {
+fn prune(db: &Connection, before: DateTime<Utc>) -> Result<(), Error> {
     let delete = format!(
         "DELETE FROM {inbox} WHERE delivery IN (SELECT delivery FROM {inbox} GROUP BY delivery \
          HAVING bool_and(state IN ('done', 'ignored', 'failed') AND done_at < CAST(? AS TIMESTAMPTZ)))",

@@ -10,16 +10,16 @@ use arrow::array::RecordBatch;
 use chrono::{DateTime, Utc};
 use duckdb::{Connection, DropBehavior};
 
-use super::absence::{self, Absence, HeldBack, PartitionEnd, Partitions, ScanEnd};
+use super::absence::{self, Absence, HeldBack, Partitions, ScanEnd};
 use super::error::Error;
 use super::feed::{self, FeedPage, Wanted};
 use super::file::{self, Access, RunLock, WaitObserver, Warehouse, holds_something};
-use super::gone::{self, Gone};
-use super::inbox::{self, Arrived, Backlog, InboxEvent, NewDelivery, Settled};
+use super::gone;
+use super::group::{Committed, Ends, Filled, Group, Walked};
 use super::items::{self, FoundNode, ItemRow, NodePartition, NodesOf};
 use super::layout;
 use super::ledger::{self, Counts, RequestRecord, RunEnd, RunRecord};
-use super::merge::{Newest, spanned};
+use super::merge::spanned;
 use super::outbox::{self, ModelChanges};
 use super::reset::{self, Forgotten, Reset};
 use super::schedule::{self, Scheduled};
@@ -27,9 +27,8 @@ use super::seen::{self, Seen};
 use super::status::{self, PastRun, RunsOf, SyncStatus};
 use super::tables::{self, SchemaChange, table_of};
 use super::{children, history, merge, publish, quarantine, stage};
-use crate::plan::{Guard, ModelPlan, NotifyPlan, SyncId, limits};
-use crate::record::Batch;
-use crate::scan::{Checkpoint, Node};
+use crate::plan::{ModelPlan, NotifyPlan, SyncId, limits};
+use crate::scan::Checkpoint;
 
 /// The writer: one per database in the whole machine, used from one thread.
 ///
@@ -47,112 +46,6 @@ pub struct Store {
     pub(super) told: Arc<[NotifyPlan]>,
     // let go of last, when the file is closed
     _lock: RunLock,
-}
-
-/// Pages that become true together: rows, change numbers, checkpoint, counters, quarantine and seen keys are one transaction.
-#[derive(Debug)]
-pub struct Group {
-    /// which sync
-    pub id: SyncId,
-    /// which run
-    pub run_id: String,
-    /// where the rows go, and the rows; what else is here is about the first
-    pub filled: Vec<Filled>,
-    /// rows that a list of deletions names
-    pub gone: Vec<Gone>,
-    /// keys of rows that a list of ids names, with the scan that notes them: they count as seen
-    pub seen: Vec<(u64, RecordBatch)>,
-    /// keys of rows that are as they were and of which nothing else came, with the partition whose list has them now
-    pub listed: Vec<(Arc<str>, RecordBatch)>,
-    /// ends of scans of partitions, which tell what is gone from them
-    pub ends: Option<Ends>,
-    /// how far a walk has come by them
-    pub walked: Option<Walked>,
-    /// what the sync remembers once these pages are committed, by partition; that of a sync of one part is empty
-    pub checkpoints: Vec<(Arc<str>, Checkpoint)>,
-    /// records that are stored as they are, and of which nothing else came
-    pub known: u64,
-    /// pages in the group
-    pub pages: u64,
-    /// the time of the commit
-    pub now: DateTime<Utc>,
-}
-
-impl Group {
-    /// A group that fills these tables, and does nothing else.
-    pub fn of(id: SyncId, run_id: String, filled: Vec<Filled>, now: DateTime<Utc>) -> Self {
-        Self {
-            id,
-            run_id,
-            filled,
-            gone: Vec::new(),
-            seen: Vec::new(),
-            listed: Vec::new(),
-            ends: None,
-            walked: None,
-            checkpoints: Vec::new(),
-            known: 0,
-            pages: 0,
-            now,
-        }
-    }
-}
-
-/// Ends of scans of partitions. Where the guard holds one back, the partition's checkpoint of the group is not written, but the one beside
-/// the end.
-#[derive(Debug)]
-pub struct Ends {
-    /// one for each partition
-    pub partitions: Vec<PartitionEnd>,
-    /// what keeps a wrong answer from emptying a partition
-    pub guard: Guard,
-    /// a person said yes: the guard does not count
-    pub accept: bool,
-}
-
-/// How far a walk has come.
-#[derive(Debug)]
-pub struct Walked {
-    /// in which pass
-    pub pass: u64,
-    /// places that were found, in their order
-    pub found: Vec<Node>,
-    /// partitions of places that were read to their end
-    pub read: Vec<Arc<str>>,
-}
-
-/// Rows for one table.
-#[derive(Debug)]
-pub struct Filled {
-    /// where they go
-    pub model: Arc<ModelPlan>,
-    /// those of each page, in the order they came; empty ones are fine
-    pub batches: Vec<Batch>,
-    /// what comes stays out where the table has something newer
-    pub newest: Option<Newest>,
-}
-
-/// What a commit did.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Committed {
-    /// rows seen for the first time, or again after a deletion
-    pub added: u64,
-    /// rows with another value
-    pub updated: u64,
-    /// rows that are gone, and rows that arrived already deleted
-    pub deleted: u64,
-    /// rows that arrived as they were, and were not written
-    pub unchanged: u64,
-    /// rows that a later one of the same key replaced within the group
-    pub duplicates: u64,
-    /// records that are no rows
-    pub quarantined: u64,
-    /// the first change number given out
-    pub change_from: Option<i64>,
-    /// the last change number given out
-    pub change_to: Option<i64>,
-    /// partitions of which the guard has held back the deletes
-    pub held: Vec<HeldBack>,
 }
 
 /// The end of a scan with `deletes: absence`, as [`Store::finish_absence`] takes it.
@@ -460,55 +353,6 @@ impl Store {
     /// The file cannot be had or written.
     pub fn pause(&mut self, ids: &[SyncId], paused: bool, now: DateTime<Utc>) -> Result<(), Error> {
         self.transaction("note which syncs are paused", |db| schedule::pause(db, ids, paused, now))
-    }
-
-    /// Writes the events of a delivery into the inbox, those that are not known.
-    ///
-    /// # Errors
-    /// The file cannot be had or written; then nothing of the delivery is there.
-    pub fn receive(&mut self, delivery: &NewDelivery) -> Result<Arrived, Error> {
-        self.transaction("write events into the inbox", |db| inbox::receive(db, delivery))
-    }
-
-    /// The connections that have waiting events, and when the first of each is due.
-    ///
-    /// # Errors
-    /// The file cannot be had or read.
-    pub fn backlog(&mut self) -> Result<Vec<Backlog>, Error> {
-        inbox::backlog(self.attached()?)
-    }
-
-    /// The first waiting events of a connection, in the order in which they came. With `whole`, those that are a part of their delivery's body
-    /// come with all of it.
-    ///
-    /// # Errors
-    /// The file cannot be had or read.
-    pub fn waiting_events(&mut self, connection: &str, whole: bool) -> Result<Vec<InboxEvent>, Error> {
-        inbox::waiting(self.attached()?, connection, whole)
-    }
-
-    /// Notes what came of an event.
-    ///
-    /// # Errors
-    /// The file cannot be had or written.
-    pub fn settle(&mut self, event: i64, settled: &Settled, now: DateTime<Utc>) -> Result<(), Error> {
-        self.transaction("note what came of an event", |db| inbox::settle(db, event, settled, now))
-    }
-
-    /// Lets events of the inbox wait again of which a daemon that has ended did not see the end.
-    ///
-    /// # Errors
-    /// The file cannot be had or written.
-    pub fn reopen_inbox(&mut self) -> Result<(), Error> {
-        self.transaction("look into the inbox", inbox::reopen)
-    }
-
-    /// Takes events out of the inbox that were done before.
-    ///
-    /// # Errors
-    /// The file cannot be had or written.
-    pub fn prune_inbox(&mut self, before: DateTime<Utc>) -> Result<(), Error> {
-        self.transaction("take old events out of the inbox", |db| inbox::prune(db, before))
     }
 
     /// Notes that a run has begun. The first call also notes that runs which a killed process left behind were interrupted.
