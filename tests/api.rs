@@ -1,16 +1,14 @@
 //! The API of the daemon: keys, records, control. What is answered is held against the document that the daemon gives of itself.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Stdio};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Api, Project, Reply, Request};
+use crate::support::{self, Answer, Api, Daemon, Project, Reply, Request, until};
 
 const KEY: &str = "app-0123456789abcdef0123456789";
 const OPERATOR: &str = "operator-0123456789abcdef0123";
@@ -31,123 +29,40 @@ fn project(url: &str, connections: &str, syncs: &[(&str, &str)]) -> Project {
     project
 }
 
-/// A daemon that answers, which is killed if a test fails.
-struct Daemon {
-    child: Child,
-    address: SocketAddr,
-    said: Arc<std::sync::Mutex<String>>,
+/// A daemon that answers.
+fn listen(project: &Project) -> Daemon {
+    Daemon::listen(project, &[("APP_KEY", KEY), ("READER_KEY", READER), ("OPERATOR_KEY", OPERATOR)])
 }
 
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // it may be gone
-        drop(self.child.kill());
-        drop(self.child.wait());
-    }
-}
-
-impl Daemon {
-    fn start(project: &Project) -> Self {
-        let mut command = project.command(&["serve", "--listen", "127.0.0.1:0"]);
-        command
-            .envs([("APP_KEY", KEY), ("READER_KEY", READER), ("OPERATOR_KEY", OPERATOR)])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the program runs");
-        let mut lines = BufReader::new(child.stderr.take().expect("piped"));
-        let said = Arc::new(std::sync::Mutex::new(String::new()));
-        let address = loop {
-            let mut line = String::new();
-            let read = lines.read_line(&mut line).expect("text");
-            said.lock().expect("not poisoned").push_str(&line);
-            assert!(read > 0, "it answers: {}", said.lock().expect("not poisoned"));
-            if let Some(address) = line.trim().strip_prefix("answers at http://") {
-                break address.parse().expect("an address");
-            }
-        };
-        let told = Arc::clone(&said);
-        std::thread::spawn(move || {
-            for line in lines.lines().map_while(Result::ok) {
-                told.lock().expect("not poisoned").push_str(&(line + "\n"));
-            }
-        });
-        Self { child, address, said }
-    }
-
-    fn signal(&mut self, signal: &str) -> Option<i32> {
-        let asked = std::process::Command::new("kill").arg(signal).arg(self.child.id().to_string()).status();
-        assert!(asked.expect("kill runs").success());
-        self.child.wait().expect("it ends").code()
-    }
-
-    fn stop(mut self) -> String {
-        assert_eq!(self.signal("-TERM"), Some(0));
-        self.said.lock().expect("not poisoned").clone()
-    }
-
-    /// An answer, which is as the document says.
-    fn ask(&self, method: &str, target: &str, body: &str) -> Answer {
-        let answer = send(self.address, method, target, Some(KEY), body).expect("an answer");
-        let document = send(self.address, "GET", "/v1/openapi.json", Some(KEY), "").expect("the document").body;
-        conforms(&document, method, target, &answer);
-        answer
-    }
-
-    fn get(&self, target: &str) -> Value {
-        let answer = self.ask("GET", target, "");
-        assert_eq!(answer.status, 200, "{target}: {}", answer.body);
-        answer.body
-    }
-
-    fn post(&self, target: &str, body: &str) -> Answer {
-        self.ask("POST", target, body)
-    }
-
-    /// What a sync is doing.
-    fn sync(&self, id: &str) -> Value {
-        let syncs = self.get("/v1/syncs");
-        syncs["syncs"].as_array().expect("syncs").iter().find(|sync| sync["id"] == id).expect("the sync").clone()
-    }
-}
-
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    body: Value,
-}
-
-/// Asks once, over a connection of its own.
+/// Asks with a key, or without.
 fn send(address: SocketAddr, method: &str, target: &str, key: Option<&str>, body: &str) -> std::io::Result<Answer> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(90)))?;
-    let key = key.map(|key| format!("authorization: Bearer {key}\r\n")).unwrap_or_default();
-    let length = body.len();
-    let head = format!(
-        "{method} {target} HTTP/1.1\r\nhost: {address}\r\n{key}content-length: {length}\r\nconnection: close\r\n\r\n"
-    );
-    stream.write_all(head.as_bytes())?;
-    // what is too large is refused before it is there
-    drop(stream.write_all(body.as_bytes()));
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    let broken = || std::io::Error::other(format!("half an answer: {text}"));
-    let (head, body) = text.split_once("\r\n\r\n").ok_or_else(broken)?;
-    let mut lines = head.lines();
-    let status = lines
-        .next()
-        .and_then(|line| line.split(' ').nth(1))
-        .and_then(|status| status.parse().ok())
-        .ok_or_else(broken)?;
-    let headers: BTreeMap<String, String> = lines
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
-        .collect();
-    if headers.get("content-length").is_some_and(|length| length.parse() != Ok(body.len())) {
-        return Err(broken());
-    }
-    let body = serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned()));
-    Ok(Answer { status, headers, body })
+    let bearer = key.map(|key| format!("Bearer {key}"));
+    let headers = bearer.as_deref().map(|bearer| ("authorization", bearer));
+    support::send(address, method, target, headers.as_slice(), body)
+}
+
+/// The answer to one that has a good key, which is as the document says.
+fn ask(daemon: &Daemon, method: &str, target: &str, body: &str) -> Answer {
+    let answer = send(daemon.address(), method, target, Some(KEY), body).expect("an answer");
+    let document = send(daemon.address(), "GET", "/v1/openapi.json", Some(KEY), "").expect("the document").body;
+    conforms(&document, method, target, &answer);
+    answer
+}
+
+fn get(daemon: &Daemon, target: &str) -> Value {
+    let answer = ask(daemon, "GET", target, "");
+    assert_eq!(answer.status, 200, "{target}: {}", answer.body);
+    answer.body
+}
+
+fn post(daemon: &Daemon, target: &str, body: &str) -> Answer {
+    ask(daemon, "POST", target, body)
+}
+
+/// What a sync is doing.
+fn sync_of(daemon: &Daemon, id: &str) -> Value {
+    let syncs = get(daemon, "/v1/syncs");
+    syncs["syncs"].as_array().expect("syncs").iter().find(|sync| sync["id"] == id).expect("the sync").clone()
 }
 
 /// An answer is one that the document names, and as its schema says.
@@ -177,15 +92,6 @@ fn conforms(document: &Value, method: &str, target: &str, answer: &Answer) {
     assert_eq!(answer.headers["content-type"], "application/json");
 }
 
-/// Waits until something holds.
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(30), "never: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 fn numbered(ids: impl IntoIterator<Item = usize>) -> Reply {
     let items: Vec<Value> = ids.into_iter().map(|id| json!({ "id": id, "name": format!("n{id}") })).collect();
     Reply::json(&json!({ "items": items }))
@@ -202,35 +108,35 @@ const ACME: &str = "  acme: { provider: api }\n";
 fn nobody_is_answered_without_a_key_that_is_good_for_it() {
     let api = Api::start(|_| numbered(0..3));
     let project = project(&api.url(), ACME, &[("items", MANUAL)]);
-    let daemon = Daemon::start(&project);
-    let ask = |method: &str, target: &str, key: Option<&str>| {
-        send(daemon.address, method, target, key, "").expect("an answer")
+    let daemon = listen(&project);
+    let with = |method: &str, target: &str, key: Option<&str>| {
+        send(daemon.address(), method, target, key, "").expect("an answer")
     };
-    assert_eq!((ask("GET", "/healthz", None).status, ask("GET", "/readyz", None).status), (200, 200));
+    assert_eq!((with("GET", "/healthz", None).status, with("GET", "/readyz", None).status), (200, 200));
     for target in ["/v1/syncs", "/v1/records/api/items", "/v1/openapi.json", "/v1/nothing"] {
-        let none = ask("GET", target, None);
+        let none = with("GET", target, None);
         assert_eq!(
             (none.status, none.headers["www-authenticate"].as_str()),
             (401, "Bearer realm=\"headwater\""),
             "{target}"
         );
-        let wrong = ask("GET", target, Some("app-0123456789abcdef0123456780"));
+        let wrong = with("GET", target, Some("app-0123456789abcdef0123456780"));
         assert_eq!((wrong.status, &wrong.body["error"]["code"]), (401, &json!("unauthorized")));
         assert!(wrong.headers["www-authenticate"].contains("invalid_token"));
     }
     // with the scope `records` alone
-    assert_eq!(ask("GET", "/v1/records/api/items", Some(READER)).status, 200);
+    assert_eq!(with("GET", "/v1/records/api/items", Some(READER)).status, 200);
     for (method, target, scope) in
         [("GET", "/v1/syncs", "syncs"), ("GET", "/v1/runs", "syncs"), ("POST", "/v1/syncs/acme/items/run", "control")]
     {
-        let lacks = ask(method, target, Some(READER));
+        let lacks = with(method, target, Some(READER));
         assert_eq!((lacks.status, &lacks.body["error"]["code"]), (403, &json!("forbidden")), "{target}");
         assert!(lacks.body["error"]["message"].as_str().expect("text").contains(&format!("`{scope}`")));
         assert!(lacks.headers["www-authenticate"].contains(&format!("scope=\"{scope}\"")));
     }
-    assert_eq!(ask("GET", "/v1/openapi.json", Some(READER)).status, 200);
-    assert_eq!(daemon.ask("GET", "/v1/nothing", "").status, 404);
-    assert_eq!(daemon.ask("GET", "/v1/syncs/acme/items/run", "").status, 405);
+    assert_eq!(with("GET", "/v1/openapi.json", Some(READER)).status, 200);
+    assert_eq!(ask(&daemon, "GET", "/v1/nothing", "").status, 404);
+    assert_eq!(ask(&daemon, "GET", "/v1/syncs/acme/items/run", "").status, 405);
     let said = daemon.stop();
     assert!(!said.contains(KEY) && !said.contains(READER) && api.requests().is_empty(), "{said}");
 }
@@ -264,11 +170,11 @@ fn a_daemon_that_others_could_ask_needs_keys_that_are_there() {
     assert_eq!(refused.code, 2, "{}", refused.stderr);
     assert!(refused.stderr.contains("can be reached from other machines"), "{}", refused.stderr);
     // on this machine it says how it is, and nothing else
-    let daemon = Daemon::start(&project);
-    let ask = |target: &str| send(daemon.address, "GET", target, Some(KEY), "").expect("an answer");
+    let daemon = listen(&project);
+    let ask = |target: &str| send(daemon.address(), "GET", target, Some(KEY), "").expect("an answer");
     assert_eq!((ask("/healthz").status, ask("/v1/records/api/items").status), (200, 401));
     assert_eq!(ask("/v1/syncs").body["error"]["code"], "no_keys");
-    drop(daemon.stop());
+    daemon.stop();
 }
 
 #[test]
@@ -285,18 +191,18 @@ fn records_come_in_pages_and_by_what_is_wanted_of_them() {
         "  acme: { provider: api }\n  other: { provider: api, syncs: { items: { variants: { red: {} } } } }\n";
     let words = format!("{MANUAL}\ndeletes: {{ absence: {{}} }}");
     let project = project(&api.url(), connections, &[("items", &words)]);
-    let daemon = Daemon::start(&project);
+    let daemon = listen(&project);
     // what will be there has no rows yet
-    let empty = daemon.get("/v1/records/api/items");
+    let empty = get(&daemon, "/v1/records/api/items");
     assert_eq!((ids(&empty), &empty["more"]), (vec![], &json!(false)));
-    let unknown = daemon.ask("GET", "/v1/records/api/itens", "");
+    let unknown = ask(&daemon, "GET", "/v1/records/api/itens", "");
     assert_eq!((unknown.status, &unknown.body["error"]["code"]), (404, &json!("unknown_table")));
     let run = |sync: &str| {
-        let before = daemon.sync(sync)["last_run"]["run_id"].clone();
+        let before = sync_of(&daemon, sync)["last_run"]["run_id"].clone();
         let name = sync.split('@').next().expect("a name");
-        assert_eq!(daemon.post(&format!("/v1/syncs/{name}/run"), "").status, 202);
+        assert_eq!(post(&daemon, &format!("/v1/syncs/{name}/run"), "").status, 202);
         until("it has run", || {
-            let now = daemon.sync(sync);
+            let now = sync_of(&daemon, sync);
             now["state"] == "idle" && now["last_run"]["run_id"] != before && now["last_run"]["state"] == "completed"
         });
     };
@@ -305,7 +211,7 @@ fn records_come_in_pages_and_by_what_is_wanted_of_them() {
     // from where nothing was yet, in pages that are short
     let (mut after, mut all) = (empty["next"].as_str().expect("a cursor").to_owned(), Vec::new());
     loop {
-        let page = daemon.get(&format!("/v1/records/api/items?after={after}&limit=7"));
+        let page = get(&daemon, &format!("/v1/records/api/items?after={after}&limit=7"));
         all.extend(page["records"].as_array().expect("records").clone());
         after = page["next"].as_str().expect("a cursor").to_owned();
         if page["more"] == false {
@@ -315,12 +221,12 @@ fn records_come_in_pages_and_by_what_is_wanted_of_them() {
     assert_eq!(all.len(), 20);
     assert!(all.is_sorted_by_key(|row| row["_change"].as_i64()), "{all:?}");
     assert!(all.iter().all(|row| row["_last_action"] == "ADDED"));
-    let nothing = daemon.get(&format!("/v1/records/api/items?after={after}"));
+    let nothing = get(&daemon, &format!("/v1/records/api/items?after={after}"));
     assert_eq!((ids(&nothing), nothing["next"].as_str()), (vec![], Some(after.as_str())));
     let between = all[19]["_last_modified_at"].as_str().expect("a time").to_owned();
     round.store(1, Ordering::SeqCst);
     run("acme/items");
-    let of = |query: &str| ids(&daemon.get(&format!("/v1/records/api/items?{query}")));
+    let of = |query: &str| ids(&get(&daemon, &format!("/v1/records/api/items?{query}")));
     assert_eq!(of(&format!("after={after}")), [0, 1, 2, 9]);
     assert_eq!(of(&format!("after={after}&action=updated")), [0, 1, 2]);
     assert_eq!(of(&format!("after={after}&action=deleted")), [9]);
@@ -333,8 +239,8 @@ fn records_come_in_pages_and_by_what_is_wanted_of_them() {
     assert_eq!(of("ids=3,9,77,x&connection=acme"), [3, 9]);
     assert_eq!(of("ids=%5B4%2C%225%22%5D&connection=acme"), [4, 5]);
     // of what is not wanted nothing is looked at again
-    let none = daemon.get("/v1/records/api/items?variant=blue");
-    assert_eq!(none["next"], daemon.get("/v1/records/api/items")["next"]);
+    let none = get(&daemon, "/v1/records/api/items?variant=blue");
+    assert_eq!(none["next"], get(&daemon, "/v1/records/api/items")["next"]);
     // a number alone goes on too
     let last = all[18]["_change"].as_i64().expect("a number");
     assert_eq!(of(&format!("after={last}")).len(), 5);
@@ -348,18 +254,18 @@ fn records_come_in_pages_and_by_what_is_wanted_of_them() {
         "ids=%5B%5B1,2%5D%5D",
         "sort=id",
     ] {
-        let denied = daemon.ask("GET", &format!("/v1/records/api/items?{wrong}"), "");
+        let denied = ask(&daemon, "GET", &format!("/v1/records/api/items?{wrong}"), "");
         assert_eq!((denied.status, &denied.body["error"]["code"]), (400, &json!("bad_request")), "{wrong}");
         assert!(denied.body["error"]["hint"].is_string(), "{wrong}: {}", denied.body);
     }
-    assert_eq!(daemon.ask("GET", "/v1/records/api/items?after=999999", "").status, 410);
+    assert_eq!(ask(&daemon, "GET", "/v1/records/api/items?after=999999", "").status, 410);
     // a purge is in no feed: who has a copy is told to begin again
-    let purged = daemon.post("/v1/syncs/acme/items/reset", "{\"purge\": true}");
+    let purged = post(&daemon, "/v1/syncs/acme/items/reset", "{\"purge\": true}");
     assert_eq!((purged.status, &purged.body["removed"][0]), (200, &json!({ "table": "api.items", "rows": 10 })));
-    let ended = daemon.ask("GET", &format!("/v1/records/api/items?after={after}"), "");
+    let ended = ask(&daemon, "GET", &format!("/v1/records/api/items?after={after}"), "");
     assert_eq!((ended.status, &ended.body["error"]["code"]), (410, &json!("feed_ended")));
     assert_eq!(of("limit=100").len(), 10);
-    drop(daemon.stop());
+    daemon.stop();
 }
 
 #[test]
@@ -379,34 +285,34 @@ fn syncs_are_steered_and_told_of() {
         "request: { get: /items }\npagination: { cursor: { from: $.next, query: cursor } }\nschedule: every day";
     let connections = "  acme: { provider: api }\n  beta: { provider: api, syncs: { items: { schedule: manual } } }\n";
     let project = project(&api.url(), connections, &[("items", words)]);
-    let daemon = Daemon::start(&project);
-    until("its first run", || daemon.sync("acme/items")["last_run"]["state"] == "completed");
-    let sync = daemon.sync("acme/items");
+    let daemon = listen(&project);
+    until("its first run", || sync_of(&daemon, "acme/items")["last_run"]["state"] == "completed");
+    let sync = sync_of(&daemon, "acme/items");
     assert_eq!(
         (&sync["rows"], &sync["paused"], &sync["table"]),
         (&json!(3), &json!(false), &json!("api.items")),
         "{sync}"
     );
     assert!(sync["next_run_at"].is_string());
-    let never = daemon.sync("beta/items");
+    let never = sync_of(&daemon, "beta/items");
     assert_eq!((&never["last_run"], &never["next_run_at"], &never["rows"]), (&Value::Null, &Value::Null, &json!(0)));
-    assert_eq!(daemon.get("/v1/syncs?connection=beta")["syncs"].as_array().expect("syncs").len(), 1);
+    assert_eq!(get(&daemon, "/v1/syncs?connection=beta")["syncs"].as_array().expect("syncs").len(), 1);
     // paused: in the database, so that everybody knows
-    assert_eq!(daemon.post("/v1/syncs/acme/items/pause", "{}").body["syncs"], json!(["acme/items"]));
-    let paused = daemon.sync("acme/items");
+    assert_eq!(post(&daemon, "/v1/syncs/acme/items/pause", "{}").body["syncs"], json!(["acme/items"]));
+    let paused = sync_of(&daemon, "acme/items");
     assert_eq!((&paused["paused"], &paused["next_run_at"]), (&json!(true), &Value::Null));
-    assert_eq!(daemon.post("/v1/syncs/acme/items/resume", "").status, 202);
-    assert_eq!(daemon.sync("acme/items")["paused"], false);
+    assert_eq!(post(&daemon, "/v1/syncs/acme/items/resume", "").status, 202);
+    assert_eq!(sync_of(&daemon, "acme/items")["paused"], false);
     // run, cancelled between two commits; not to be reset meanwhile
     slow.store(1, Ordering::SeqCst);
-    assert_eq!(daemon.post("/v1/syncs/acme/items/run", "{\"full\": true}").status, 202);
-    until("it runs", || daemon.sync("acme/items")["state"] == "running");
-    let running = daemon.post("/v1/syncs/acme/items/reset", "");
+    assert_eq!(post(&daemon, "/v1/syncs/acme/items/run", "{\"full\": true}").status, 202);
+    until("it runs", || sync_of(&daemon, "acme/items")["state"] == "running");
+    let running = post(&daemon, "/v1/syncs/acme/items/reset", "");
     assert_eq!((running.status, &running.body["error"]["code"]), (409, &json!("running")));
-    assert_eq!(daemon.post("/v1/syncs/acme/items/cancel", "").status, 202);
-    until("it is stopped", || daemon.sync("acme/items")["state"] == "idle");
-    assert_eq!(daemon.sync("acme/items")["last_run"]["state"], "paused");
-    let runs = daemon.get("/v1/runs?connection=acme&sync=items&limit=10");
+    assert_eq!(post(&daemon, "/v1/syncs/acme/items/cancel", "").status, 202);
+    until("it is stopped", || sync_of(&daemon, "acme/items")["state"] == "idle");
+    assert_eq!(sync_of(&daemon, "acme/items")["last_run"]["state"], "paused");
+    let runs = get(&daemon, "/v1/runs?connection=acme&sync=items&limit=10");
     let states: Vec<_> = runs["runs"].as_array().expect("runs").iter().map(|run| run["state"].clone()).collect();
     assert_eq!(states, ["paused", "completed"]);
     let first = &runs["runs"][1];
@@ -414,29 +320,29 @@ fn syncs_are_steered_and_told_of() {
         (&first["change_from"], &first["change_to"], &first["of"]["id"]),
         (&json!(1), &json!(3), &json!("acme/items"))
     );
-    assert_eq!(daemon.get("/v1/runs?limit=1")["runs"].as_array().expect("runs").len(), 1);
-    let reset = daemon.post("/v1/syncs/acme/items/reset", "");
+    assert_eq!(get(&daemon, "/v1/runs?limit=1")["runs"].as_array().expect("runs").len(), 1);
+    let reset = post(&daemon, "/v1/syncs/acme/items/reset", "");
     assert_eq!((reset.status, &reset.body), (200, &json!({ "syncs": ["acme/items"], "removed": [] })));
-    let connections = daemon.get("/v1/connections");
+    let connections = get(&daemon, "/v1/connections");
     assert_eq!(connections["connections"][0]["connection"], "acme");
     assert_eq!(connections["connections"][1]["state"], "ok");
     // what is asked for in a wrong way
-    let wrong = daemon.post("/v1/syncs/acme/itens/run", "");
+    let wrong = post(&daemon, "/v1/syncs/acme/itens/run", "");
     assert_eq!((wrong.status, &wrong.body["error"]["hint"]), (404, &json!("did you mean `acme/items`?")));
-    assert_eq!(daemon.post("/v1/syncs/acme/items@red/run", "").status, 404);
+    assert_eq!(post(&daemon, "/v1/syncs/acme/items@red/run", "").status, 404);
     for body in ["{\"fulll\": true}", "[]", "{", "{\"full\": 1}"] {
-        assert_eq!(daemon.post("/v1/syncs/acme/items/run", body).status, 400, "{body}");
+        assert_eq!(post(&daemon, "/v1/syncs/acme/items/run", body).status, 400, "{body}");
     }
-    assert_eq!(daemon.post("/v1/syncs/acme/items/run", &" ".repeat(2 << 20)).status, 413);
-    drop(daemon.stop());
+    assert_eq!(post(&daemon, "/v1/syncs/acme/items/run", &" ".repeat(2 << 20)).status, 413);
+    daemon.stop();
 }
 
 #[test]
 fn one_key_cannot_ask_without_end() {
     let api = Api::start(|_| numbered(0..3));
     let project = project(&api.url(), ACME, &[("items", MANUAL)]);
-    let daemon = Daemon::start(&project);
-    let ask = |key| send(daemon.address, "GET", "/v1/openapi.json", Some(key), "").expect("an answer");
+    let daemon = listen(&project);
+    let ask = |key| send(daemon.address(), "GET", "/v1/openapi.json", Some(key), "").expect("an answer");
     let refused = (0..2000).map(|_| ask(READER)).find(|answer| answer.status != 200).expect("an end");
     assert_eq!((refused.status, &refused.body["error"]["code"]), (429, &json!("too_many_requests")));
     assert_eq!(refused.headers["retry-after"], "1");
@@ -444,7 +350,7 @@ fn one_key_cannot_ask_without_end() {
     assert_eq!(ask(KEY).status, 200);
     std::thread::sleep(Duration::from_millis(1100));
     assert_eq!(ask(READER).status, 200);
-    drop(daemon.stop());
+    daemon.stop();
 }
 
 #[test]
@@ -454,17 +360,17 @@ fn somebody_else_has_the_database() {
         numbered(0..3)
     });
     let project = project(&api.url(), ACME, &[("items", MANUAL)]);
-    let daemon = Daemon::start(&project);
+    let daemon = listen(&project);
     let mut run = project.spawn(&["run"]);
     until("it runs", || api.requests().len() == 1);
-    let busy = daemon.ask("GET", "/v1/records/api/items", "");
+    let busy = ask(&daemon, "GET", "/v1/records/api/items", "");
     assert_eq!((busy.status, &busy.body["error"]["code"]), (503, &json!("database_busy")));
     assert_eq!(busy.headers["retry-after"], "1");
-    assert_eq!(daemon.post("/v1/syncs/acme/items/pause", "").status, 503);
+    assert_eq!(post(&daemon, "/v1/syncs/acme/items/pause", "").status, 503);
     assert!(run.wait().expect("it ends").success());
-    until("its turn", || daemon.ask("GET", "/v1/records/api/items", "").status == 200);
-    assert_eq!(ids(&daemon.get("/v1/records/api/items")), [0, 1, 2]);
-    drop(daemon.stop());
+    until("its turn", || ask(&daemon, "GET", "/v1/records/api/items", "").status == 200);
+    assert_eq!(ids(&get(&daemon, "/v1/records/api/items")), [0, 1, 2]);
+    daemon.stop();
 }
 
 /// An application that keeps a copy, and knows nothing but the API.
@@ -527,15 +433,15 @@ fn who_reads_only_the_api_has_what_the_table_has_whatever_happens() {
                  deletes: { absence: {} }";
     let project = project(&api.url(), ACME, &[("items", words)]);
     let mut copy = Copy::default();
-    let mut daemon = Daemon::start(&project);
+    let mut daemon = listen(&project);
     for life in 0..6_u64 {
         let end = Instant::now() + Duration::from_millis(1200 + life * 170);
         while Instant::now() < end {
-            copy.read(daemon.address);
+            copy.read(daemon.address());
             std::thread::sleep(Duration::from_millis(20));
         }
         if life == 3 {
-            let purged = || daemon.post("/v1/syncs/acme/items/reset", "{\"purge\": true}").status;
+            let purged = || post(&daemon, "/v1/syncs/acme/items/reset", "{\"purge\": true}").status;
             let began = Instant::now();
             while purged() != 200 {
                 assert!(began.elapsed() < Duration::from_secs(20), "it is idle now and then");
@@ -544,20 +450,20 @@ fn who_reads_only_the_api_has_what_the_table_has_whatever_happens() {
         }
         // in the middle of a run; every other time without a word
         until("it runs", || {
-            let syncs = send(daemon.address, "GET", "/v1/syncs", Some(KEY), "");
+            let syncs = send(daemon.address(), "GET", "/v1/syncs", Some(KEY), "");
             syncs.is_ok_and(|syncs| syncs.body["syncs"][0]["state"] == "running")
         });
         let code = daemon.signal(if life % 2 == 0 { "-KILL" } else { "-TERM" });
         assert_eq!(code, (life % 2 != 0).then_some(0));
-        daemon = Daemon::start(&project);
+        daemon = listen(&project);
     }
     let began = Instant::now();
-    while daemon.post("/v1/syncs/acme/items/pause", "").status != 202 {
+    while post(&daemon, "/v1/syncs/acme/items/pause", "").status != 202 {
         assert!(began.elapsed() < Duration::from_secs(20), "it can be paused");
     }
-    until("it is idle", || daemon.sync("acme/items")["state"] == "idle");
-    while copy.read(daemon.address) {}
-    drop(daemon.stop());
+    until("it is idle", || sync_of(&daemon, "acme/items")["state"] == "idle");
+    while copy.read(daemon.address()) {}
+    daemon.stop();
     let mut table = BTreeMap::new();
     for row in project.query("select * from api.items where _deleted_at is null") {
         table.insert(row["id"].as_i64().expect("an id"), Value::Object(row));
@@ -594,7 +500,7 @@ fn the_page_of_the_api_is_true() {
     let sync = "sync: orders\nmodel: Order\nrequest: { get: /orders }\nresponse: { records: \"$.items[*]\" }\n";
     project.write("integrations/shop/syncs/orders.yaml", sync);
     project.run();
-    let daemon = Daemon::start(&project);
+    let daemon = listen(&project);
     let mut answers = Vec::new();
     for line in blocks("sh").iter().flat_map(|block| block.lines()) {
         let words: Vec<&str> = line.split('\'').collect();
@@ -602,7 +508,7 @@ fn the_page_of_the_api_is_true() {
         let method = if line.contains("-X POST") { "POST" } else { "GET" };
         let body = words.get(3).copied().unwrap_or_default();
         let key = if line.contains("$APP_KEY") { KEY } else { OPERATOR };
-        let answer = send(daemon.address, method, target, Some(key), body).expect("an answer");
+        let answer = send(daemon.address(), method, target, Some(key), body).expect("an answer");
         assert!([200, 202].contains(&answer.status), "{line}: {}", answer.body);
         answers.push(answer.body);
     }
@@ -611,9 +517,9 @@ fn the_page_of_the_api_is_true() {
     let shown: Value = serde_json::from_str(&blocks("json")[0]).expect("JSON");
     assert_eq!((names(&shown), names(&shown["records"][0])), (names(&answers[0]), names(&answers[0]["records"][0])));
     assert_eq!(answers[0]["more"], true);
-    let wrong = send(daemon.address, "GET", "/v1/records/shop/order", Some(KEY), "").expect("an answer");
+    let wrong = send(daemon.address(), "GET", "/v1/records/shop/order", Some(KEY), "").expect("an answer");
     assert_eq!(wrong.body, serde_json::from_str::<Value>(&blocks("json")[1]).expect("JSON"));
-    drop(daemon.stop());
+    daemon.stop();
 }
 
 #[test]
@@ -622,20 +528,20 @@ fn who_only_reads_makes_no_new_copy() {
     let project = project(&api.url(), ACME, &[("items", MANUAL)]);
     let file = std::fs::read_to_string(project.path().join("headwater.yaml")).expect("a file");
     project.write("headwater.yaml", format!("publish: {{ path: copy.duckdb }}\n{file}"));
-    let daemon = Daemon::start(&project);
+    let daemon = listen(&project);
     let copied = || std::fs::metadata(project.path().join("copy.duckdb")).and_then(|facts| facts.modified()).ok();
-    assert_eq!(daemon.post("/v1/syncs/acme/items/run", "").status, 202);
-    until("it has run", || daemon.sync("acme/items")["last_run"]["state"] == "completed");
+    assert_eq!(post(&daemon, "/v1/syncs/acme/items/run", "").status, 202);
+    until("it has run", || sync_of(&daemon, "acme/items")["last_run"]["state"] == "completed");
     until("it is published", || copied().is_some());
     // the daemon lets go of the database now and then
     std::thread::sleep(Duration::from_millis(1500));
     let before = copied();
     for _ in 0..3 {
-        assert_eq!(ids(&daemon.get("/v1/records/api/items")), [0, 1, 2]);
+        assert_eq!(ids(&get(&daemon, "/v1/records/api/items")), [0, 1, 2]);
         std::thread::sleep(Duration::from_millis(1200));
     }
     assert_eq!(copied(), before, "nothing was written");
-    assert_eq!(daemon.post("/v1/syncs/acme/items/pause", "").status, 202);
+    assert_eq!(post(&daemon, "/v1/syncs/acme/items/pause", "").status, 202);
     until("what was written is published", || copied() != before);
-    drop(daemon.stop());
+    daemon.stop();
 }

@@ -1,6 +1,5 @@
 //! What applications are told: a real daemon, and a receiver that looks at every signature.
 
-use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use ring::hmac;
 use serde_json::{Value, json};
 
-use crate::support::{Api, Project, Reply, Request};
+use crate::support::{Api, Daemon, Project, Reply, Request, until};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const HOOK_PATH: &str = "/hooks/T0K3N-in-the-path";
@@ -18,43 +17,6 @@ const HOOK_PATH: &str = "/hooks/T0K3N-in-the-path";
 const ITEM: &str =
     "model: Item\ntable: items\nkey: [id]\ncolumns: { id: { path: $.id, type: bigint }, name: $.name }\n";
 const SEEN: &str = "model: Seen\ntable: seen\nkey: [id]\ncolumns: { id: { path: $.id, type: bigint } }\n";
-
-/// A daemon, which is killed if a test fails.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // it may be gone
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-impl Daemon {
-    fn start(project: &Project) -> Self {
-        let log = std::fs::File::create(project.path().join("serve.log")).expect("a file");
-        let mut command = project.command(&["serve"]);
-        Self(command.env("HOOK_SECRET", SECRET).stderr(log).spawn().expect("the program runs"))
-    }
-
-    fn stop(mut self) {
-        let asked = std::process::Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status();
-        assert!(asked.expect("kill runs").success());
-        assert_eq!(self.0.wait().expect("it ends").code(), Some(0));
-    }
-}
-
-fn log(project: &Project) -> String {
-    std::fs::read_to_string(project.path().join("serve.log")).expect("a log")
-}
-
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(30), "never: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
 
 /// Runs beside the daemon, as soon as that lets go of the database.
 fn run(project: &Project) {
@@ -147,7 +109,7 @@ fn changes_are_told_once_per_run_and_model_and_failures_too() {
         ("nothing", "request: { get: /nothing }\nschedule: every day"),
     ];
     let project = project(&api, &receiver, "", &syncs);
-    let daemon = Daemon::start(&project);
+    let daemon = Daemon::start(&project, &[("HOOK_SECRET", SECRET)]);
     until("three are told", || receiver.requests().len() == 3);
     let mut all = told(&receiver);
     all.sort_by_key(brief);
@@ -179,10 +141,10 @@ fn changes_are_told_once_per_run_and_model_and_failures_too() {
     assert_eq!(receiver.requests().len(), 4, "{:?}", told(&receiver));
     let list = project.headwater(&["notifications", "--json"]).json();
     assert!(list.len() == 4 && list.iter().all(|line| line["state"] == "delivered"), "{list:?}");
-    daemon.stop();
+    let said = daemon.stop();
     // neither the secret nor the URL, whose path can be one, is anywhere
     let shown = [
-        log(&project),
+        said,
         project.headwater(&["notifications"]).stdout,
         format!("{:?}", project.rows("select * from headwater.outbox")),
         format!("{:?}", project.rows("select * from headwater.deliveries")),
@@ -204,16 +166,16 @@ fn what_was_not_taken_is_sent_again_in_its_order() {
     api.becomes(|_| items(3));
     project.run();
     assert!(receiver.requests().is_empty());
-    let daemon = Daemon::start(&project);
+    let daemon = Daemon::start(&project, &[("HOOK_SECRET", SECRET)]);
     until("both arrive", || receiver.requests().len() == 3);
-    daemon.stop();
+    let said = daemon.stop();
     let requests = receiver.requests();
     let id = |at: usize| requests[at].header("webhook-id").expect("an id").to_owned();
     assert!(id(0) == id(1) && id(1) != id(2));
     assert_eq!(requests[0].body, requests[1].body);
     let briefs: Vec<String> = told(&receiver).iter().map(brief).collect();
     assert_eq!(briefs[1..], ["sync.changed items Item 2 0 0", "sync.changed items Item 1 0 0"]);
-    assert!(log(&project).contains("it answered 500; it is tried again"), "{}", log(&project));
+    assert!(said.contains("it answered 500; it is tried again"), "{said}");
     let states =
         project.column("select concat_ws(' ', state, attempts, last_status) from headwater.deliveries order by id");
     assert_eq!(states, ["delivered 2 200", "delivered 1 200"]);
@@ -237,12 +199,12 @@ fn a_daemon_that_is_killed_before_it_was_heard_tells_it_again() {
     });
     let words = "request: { get: /items }\nschedule: every day";
     let project = project(&api, &receiver, "", &[("items", words)]);
-    let daemon = Daemon::start(&project);
+    let daemon = Daemon::start(&project, &[("HOOK_SECRET", SECRET)]);
     until("it is sent", || receiver.requests().len() == 1);
     // SIGKILL
     drop(daemon);
     receiver.becomes(ok);
-    let daemon = Daemon::start(&project);
+    let daemon = Daemon::start(&project, &[("HOOK_SECRET", SECRET)]);
     until("it is sent again", || receiver.requests().len() == 2);
     daemon.stop();
     let requests = receiver.requests();
@@ -281,7 +243,7 @@ fn what_a_killed_run_has_committed_is_told() {
     killed.kill().expect("it runs");
     killed.wait().expect("it ends");
     goes_on.store(true, Ordering::SeqCst);
-    let daemon = Daemon::start(&project);
+    let daemon = Daemon::start(&project, &[("HOOK_SECRET", SECRET)]);
     until("it is told", || receiver.requests().len() == 1);
     // and the rest by the run that goes on
     run(&project);
@@ -301,13 +263,13 @@ fn an_endpoint_that_is_gone_is_left_alone_until_somebody_resumes_it() {
     let receiver = Api::start(|_| Reply::status(410, ""));
     let words = "request: { get: /items }\nschedule: every day";
     let project = project(&api, &receiver, "", &[("items", words)]);
-    let daemon = Daemon::start(&project);
+    let daemon = Daemon::start(&project, &[("HOOK_SECRET", SECRET)]);
     until("it is sent", || receiver.requests().len() == 1);
     api.becomes(|_| items(2));
     run(&project);
     std::thread::sleep(Duration::from_secs(4));
     assert_eq!(receiver.requests().len(), 1, "it is gone");
-    assert!(log(&project).contains("it answered 410 Gone; nothing is sent there until"), "{}", log(&project));
+    assert!(daemon.said().contains("it answered 410 Gone; nothing is sent there until"), "{}", daemon.said());
     let list = project.headwater(&["notifications"]).stdout;
     assert!(list.contains("is paused: it answered 410 Gone"), "{list}");
     receiver.becomes(ok);
@@ -355,7 +317,7 @@ fn an_endpoint_that_asks_for_time_gets_it() {
     });
     let project = project(&api, &receiver, "", &[("items", "request: { get: /items }")]);
     project.run();
-    let daemon = Daemon::start(&project);
+    let daemon = Daemon::start(&project, &[("HOOK_SECRET", SECRET)]);
     until("it is sent again", || sent.lock().expect("unpoisoned").len() == 2);
     daemon.stop();
     let times = sent.lock().expect("unpoisoned");

@@ -1,15 +1,12 @@
 //! The daemon: a real process that runs syncs when they are due.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
-use std::process::Child;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{Api, Project, Reply, Request};
+use crate::support::{Api, Daemon, Project, Reply, Request, until};
 
 const MODEL: &str = "model: Item\ntable: items\nkey: [id]\ncolumns: { id: { path: $.id, type: bigint } }\n";
 
@@ -28,39 +25,6 @@ fn project(url: &str, connections: &str, syncs: &[(&str, &str)]) -> Project {
 
 fn one(_: &Request) -> Reply {
     Reply::json(&json!({ "items": [{ "id": 1 }] }))
-}
-
-/// A daemon, which is killed if a test fails.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // it may be gone
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-impl Daemon {
-    fn start(project: &Project) -> Self {
-        Self(project.spawn(&["serve"]))
-    }
-
-    /// Asks it to stop; gives its exit code.
-    fn stop(mut self) -> Option<i32> {
-        let asked = std::process::Command::new("kill").arg("-TERM").arg(self.0.id().to_string()).status();
-        assert!(asked.expect("kill runs").success());
-        self.0.wait().expect("it ends").code()
-    }
-}
-
-/// Waits until something holds.
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(30), "never: {what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 fn runs(project: &Project, sync: &str) -> Vec<Value> {
@@ -87,10 +51,10 @@ fn syncs_run_when_they_are_due_and_one_never_twice_at_once() {
         ("yearly", "request: { get: /yearly }\nschedule: { cron: \"0 0 29 2 *\" }"),
     ];
     let project = project(&api.url(), "  acme: { provider: api }\n", &syncs);
-    let daemon = Daemon::start(&project);
+    let daemon = Daemon::start(&project, &[]);
     let asked = |path: &str| api.requests().iter().filter(|request| request.path == path).count();
     until("several runs", || asked("/slow") >= 3 && asked("/fast") >= 4);
-    assert_eq!(daemon.stop(), Some(0));
+    daemon.stop();
     assert_eq!(MOST.load(Ordering::SeqCst), 1, "a run is over before the next one of its sync");
     assert_eq!((asked("/daily"), asked("/manual"), asked("/yearly")), (1, 0, 0));
     // what it began has a row, and none was left behind
@@ -107,7 +71,7 @@ fn others_use_the_database_between_runs_and_what_they_pause_is_left_alone() {
         "  acme: { provider: api }\n",
         &[("items", "request: { get: /items }\nschedule: every 2s")],
     );
-    let daemon = Daemon::start(&project);
+    let daemon = Daemon::start(&project, &[]);
     until("a run", || !api.requests().is_empty());
     let paused = project.headwater(&["pause", "acme/items"]);
     assert_eq!((paused.code, paused.stdout.as_str()), (0, "paused acme/items\n"), "{}", paused.stderr);
@@ -123,7 +87,7 @@ fn others_use_the_database_between_runs_and_what_they_pause_is_left_alone() {
     assert_eq!(api.requests().len(), asked + 1);
     assert_eq!(project.headwater(&["resume", "acme"]).code, 0);
     until("it goes on", || api.requests().len() > asked + 2);
-    assert_eq!(daemon.stop(), Some(0));
+    daemon.stop();
     assert_eq!(project.headwater(&["pause", "acme/itens"]).code, 2);
 }
 
@@ -138,12 +102,12 @@ fn a_daemon_that_is_stopped_lets_runs_commit_and_the_next_goes_on_there() {
     let words =
         "request: { get: /items }\nschedule: every day\npagination: { cursor: { from: $.next, query: cursor } }";
     let project = project(&api.url(), "  acme: { provider: api }\n", &[("items", words)]);
-    let daemon = Daemon::start(&project);
+    let daemon = Daemon::start(&project, &[]);
     until("some pages", || api.requests().len() > 5);
-    assert_eq!(daemon.stop(), Some(0));
+    daemon.stop();
     assert_eq!(runs(&project, "items"), ["paused"]);
     // the next one goes on there at once, though a day has not passed; so it does after a kill
-    let daemon = Daemon::start(&project);
+    let daemon = Daemon::start(&project, &[]);
     let pages = api.requests().len();
     until("some pages more", || api.requests().len() > pages + 5);
     drop(daemon);
@@ -220,12 +184,12 @@ fn a_database_that_somebody_works_on_is_waited_for() {
     let mut run = project.spawn(&["run", "acme/long"]);
     until("it runs", || api.requests().len() == 1);
     assert_eq!(project.headwater(&["serve", "--once"]).code, 5, "with --once somebody else will come back");
-    let daemon = Daemon::start(&project);
+    let daemon = Daemon::start(&project, &[]);
     std::thread::sleep(Duration::from_secs(1));
     assert_eq!(api.requests().len(), 1, "nothing runs beside it");
     assert!(run.wait().expect("it ends").success());
     until("its turn", || api.requests().len() > 2);
-    assert_eq!(daemon.stop(), Some(0));
+    daemon.stop();
 }
 
 #[test]
@@ -233,7 +197,7 @@ fn a_reader_gets_the_file_while_commits_follow_each_other() {
     let api = Api::start(one);
     let connections: String = (0..60).map(|at| format!("  c{at}: {{ provider: api }}\n")).collect();
     let project = project(&api.url(), &connections, &[("items", "request: { get: /items }\nschedule: every 1s")]);
-    let daemon = Daemon::start(&project);
+    let daemon = Daemon::start(&project, &[]);
     until("it is busy", || api.requests().len() > 60);
     for _ in 0..3 {
         let began = Instant::now();
@@ -242,7 +206,7 @@ fn a_reader_gets_the_file_while_commits_follow_each_other() {
         // on a busy machine; without a pause between commits it is half a minute and more
         assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     }
-    assert_eq!(daemon.stop(), Some(0));
+    daemon.stop();
 }
 
 #[test]
@@ -253,23 +217,15 @@ fn numbers_are_told_and_it_says_that_it_is_well() {
         "  acme: { provider: api }\n  other: { provider: api }\n",
         &[("items", "request: { get: /items }\nschedule: every day"), ("manual", "request: { get: /manual }")],
     );
-    let mut daemon = Daemon(project.spawn_piped(&["serve", "--listen", "127.0.0.1:0"]));
-    let mut lines = BufReader::new(daemon.0.stderr.take().expect("piped")).lines();
-    let url =
-        lines.find_map(|line| Some(line.expect("text").strip_prefix("answers at ")?.to_owned())).expect("an address");
-    let get = |path: &str| {
-        let mut stream = TcpStream::connect(url.trim_start_matches("http://")).expect("it listens");
-        write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").expect("sent");
-        let mut text = String::new();
-        stream.read_to_string(&mut text).expect("an answer");
-        text
-    };
-    assert!(get("/healthz").starts_with("HTTP/1.1 200"));
-    assert!(get("/readyz").ends_with("ok\n"));
+    let daemon = Daemon::listen(&project, &[]);
+    let get = |path: &str| daemon.send("GET", path, &[], "");
+    assert_eq!(get("/healthz").status, 200);
+    assert_eq!(get("/readyz").body, "ok\n");
+    let metrics = || get("/metrics").body.as_str().expect("a text").to_owned();
     until("both ran", || {
-        get("/metrics").contains(r#"headwater_runs_total{provider="api",sync="items",state="completed"} 2"#)
+        metrics().contains(r#"headwater_runs_total{provider="api",sync="items",state="completed"} 2"#)
     });
-    let metrics = get("/metrics");
+    let metrics = metrics();
     for line in [
         r#"headwater_requests_total{provider="api",sync="items"} 2"#,
         r#"headwater_rows_total{provider="api",sync="items",action="added"} 2"#,
@@ -280,8 +236,32 @@ fn numbers_are_told_and_it_says_that_it_is_well() {
     ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
-    assert!(get("/nothing").starts_with("HTTP/1.1 404"));
-    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(get("/nothing").status, 404);
+    daemon.stop();
     let taken = project.headwater(&["serve", "--listen", "256.0.0.1:1"]);
     assert_eq!(taken.code, 2, "{}", taken.stderr);
+}
+
+#[test]
+fn a_connection_that_gets_its_secret_while_the_daemon_runs_works_from_then_on() {
+    let api = Api::start(|request| match request.header("x-api-key") {
+        Some("the-r1ght-key") => one(request),
+        _ => Reply::status(401, "{}"),
+    });
+    let words = [("items", "request: { get: /items }\nschedule: every 1s")];
+    let project = project(&api.url(), "  acme: { provider: api }\n", &words);
+    let auth = "auth: { key: { api_key: { header: X-Api-Key } } }\nverify: { get: /items }\n";
+    project.write(
+        "providers/api.yaml",
+        format!("provider: api\nbase_url: {}\nretry: {{ attempts: 1 }}\n{auth}", api.url()),
+    );
+    let key = ("HEADWATER_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=");
+    let daemon = Daemon::start(&project, &[key]);
+    until("a run that has no secret", || daemon.said().contains("acme/items: failed"));
+    let secret = ("HEADWATER_CREDENTIAL_API_KEY", "the-r1ght-key");
+    let connected = project.headwater_with(&["connect", "acme"], &[key, secret]);
+    assert_eq!(connected.code, 0, "{}", connected.stderr);
+    until("a run that has it", || daemon.said().contains("acme/items: completed"));
+    let said = daemon.stop();
+    assert!(!said.contains("the-r1ght-key"), "{said}");
 }

@@ -139,13 +139,13 @@ impl Host {
     pub(super) fn client(&self, plan: &SyncPlan) -> (Result<Client, Arc<crate::remote::Error>>, Clock) {
         let HostOptions { credential_store, clock, .. } = &self.options;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        (clients.client(plan, credential_store, clock), Arc::clone(clock))
+        (clients.client(plan, credential_store, clock).map_err(Arc::new), Arc::clone(clock))
     }
 
     /// Waits for the tokens that are being made: nobody may be left with half of one.
     pub(super) async fn settled(&self) {
         let made: Vec<Client> =
-            self.clients.lock().unwrap_or_else(PoisonError::into_inner).made.values().flatten().cloned().collect();
+            self.clients.lock().unwrap_or_else(PoisonError::into_inner).made.values().cloned().collect();
         for client in made {
             client.settled().await;
         }
@@ -253,9 +253,9 @@ impl Session {
     }
 }
 
-/// One client for each connection, or why there is none.
+/// One client for each connection that has one.
 struct Clients {
-    made: HashMap<String, Result<Client, Arc<crate::remote::Error>>>,
+    made: HashMap<String, Client>,
     sockets: Sockets,
     /// what the one connection gets in with where nothing is sent
     access: Option<Access>,
@@ -275,13 +275,16 @@ impl Clients {
         plan: &SyncPlan,
         store: &CredentialStore,
         clock: &Clock,
-    ) -> Result<Client, Arc<crate::remote::Error>> {
+    ) -> Result<Client, crate::remote::Error> {
         let Self { made, sockets, access } = self;
-        let mut make = || {
-            let access = access.clone().map_or_else(|| Access::of(&plan.connection, store, Arc::clone(clock)), Ok)?;
-            Client::sharing(Arc::clone(&plan.connection), access, sockets)
-        };
-        made.entry(plan.id.connection.clone()).or_insert_with(|| make().map_err(Arc::new)).clone()
+        if let Some(client) = made.get(&plan.id.connection) {
+            return Ok(client.clone());
+        }
+        // a secret that lacks today may be there at the next run
+        let access = access.clone().map_or_else(|| Access::of(&plan.connection, store, Arc::clone(clock)), Ok)?;
+        let client = Client::sharing(Arc::clone(&plan.connection), access, sockets)?;
+        made.insert(plan.id.connection.clone(), client.clone());
+        Ok(client)
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the tests stand on: a scripted API on a loopback port, a project in a temporary folder, the real program.
 
 mod api;
+mod daemon;
 mod engine;
 mod marks;
 mod oauth;
@@ -9,6 +10,7 @@ mod project;
 mod tls;
 
 pub use api::{Api, Reply, Request};
+pub use daemon::{Answer, Daemon, send, until};
 pub use engine::Run;
 pub use marks::{Written, mark};
 pub use oauth::{CLIENT_SECRET, OAuth};
