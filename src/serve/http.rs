@@ -10,10 +10,10 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::access::Keys;
-use super::{Command, Door, Metrics, SlotStatus, Webhooks, api, webhook};
+use super::{Command, Door, Metrics, SlotStatus, Webhooks, api, scheduler, webhook};
 use crate::plan::{Plan, limits};
 
 /// What answers are made of.
@@ -80,11 +80,7 @@ async fn metrics(State(listening): State<Arc<Listening>>) -> Result<impl IntoRes
 impl Listening {
     /// How the syncs are, if the scheduler says so in time.
     pub(super) async fn status(&self) -> Option<Vec<SlotStatus>> {
-        let (reply, answer) = oneshot::channel();
-        let asked = async {
-            self.commands.send(Command::Status(reply)).await.ok()?;
-            answer.await.ok()
-        };
+        let asked = scheduler::ask(&self.commands, Command::Status);
         tokio::time::timeout(limits::READY_WAIT_MAX, asked).await.ok().flatten()
     }
 }

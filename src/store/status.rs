@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use duckdb::{Connection, Row};
+use serde::Serialize;
 
 use super::error::Error;
 use super::layout::own;
@@ -38,7 +39,7 @@ pub struct SyncStatus {
 }
 
 /// One run of a sync.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunSummary {
     /// names the run
     pub run_id: String,
