@@ -24,6 +24,7 @@ mod api;
 mod auth_kinds;
 mod bad_input;
 mod budgets;
+mod calls;
 mod children;
 mod cli;
 mod columns_from;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::output::{Failure, count, json_line};
 use super::{Done, progress, project, run};
@@ -64,6 +64,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         let metrics = Metrics::default();
         let watcher = metrics.watching(watcher);
         let hint = || Some("set it before the daemon starts, or take `secret` away".to_owned());
+        let watching = Arc::clone(&watcher);
         let notifier = Notifier::new(&plan.notify, Arc::clone(&door), Arc::clone(&watcher));
         let notifier = notifier.map_err(|why| Failure::user(why, hint()))?;
         let webhooks = Webhooks::new(&syncs, Arc::clone(&door), Arc::clone(&watcher));
@@ -76,7 +77,16 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
             Some(address) => {
                 let inbox = tokio::spawn(Inbox::new(Arc::clone(&webhooks), commands.clone(), stopped.clone()).run());
                 let plan = Arc::new(plan);
-                let listening = Listening { plan, door: Arc::clone(&door), commands, metrics, keys, webhooks };
+                let listening = Listening {
+                    plan,
+                    door: Arc::clone(&door),
+                    commands,
+                    watcher: watching,
+                    metrics,
+                    keys,
+                    webhooks,
+                    calls: Arc::new(Semaphore::new(limits::API_ACTIONS_AT_ONCE)),
+                };
                 let told = |address| anstream::eprintln!("answers at http://{address}");
                 let mut answering = tokio::spawn(serve::listen(address, listening, told, stopped.clone()));
                 let mut running = std::pin::pin!(scheduler);

@@ -229,6 +229,14 @@ pub const API_RUNS: usize = 50;
 pub const API_RUNS_MAX: usize = 1_000;
 /// Bytes of the body of a request to the daemon.
 pub const API_BODY_BYTES_MAX: usize = 1 << 20;
+/// Actions that are called over the API at once, those whose caller has gone included.
+pub const API_ACTIONS_AT_ONCE: usize = 16;
+/// Bytes of the key by which a caller says that a call is the same once more.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// How long a query over the API may take: no commit is made meanwhile.
+pub const API_QUERY_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Rows that one request prunes at most.
+pub const API_PRUNED_MAX: usize = 100_000;
 /// Bytes of the body of a delivery of events. (GitHub sends 25 MB at most, and nothing of what is larger.)
 pub const WEBHOOK_BODY_BYTES_MAX: usize = 25 << 20;
 /// Events of one delivery.

@@ -10,10 +10,10 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::access::Keys;
-use super::{Command, Door, Metrics, SlotStatus, Webhooks, api, scheduler, webhook};
+use super::{Command, Door, Metrics, SlotStatus, Watcher, Webhooks, api, scheduler, webhook};
 use crate::plan::{Plan, limits};
 
 /// What answers are made of.
@@ -24,12 +24,16 @@ pub struct Listening {
     pub door: Arc<Door>,
     /// the scheduler
     pub commands: mpsc::Sender<Command>,
+    /// who watches
+    pub watcher: Watcher,
     /// what is counted
     pub metrics: Metrics,
     /// who may ask the API
     pub keys: Keys,
     /// events that APIs send
     pub webhooks: Arc<Webhooks>,
+    /// places for actions that are called
+    pub calls: Arc<Semaphore>,
 }
 
 /// Answers on `address` until it is to stop; `told` gets the address, whose port is the one that was found where it was 0.

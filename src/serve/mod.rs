@@ -1,6 +1,7 @@
 //! The daemon: runs syncs when they are due, and answers applications meanwhile.
 
 mod access;
+mod actions;
 mod answer;
 mod api;
 mod control;
@@ -9,6 +10,7 @@ mod http;
 mod metrics;
 mod notify;
 mod openapi;
+mod query;
 mod records;
 mod scheduler;
 mod webhook;
