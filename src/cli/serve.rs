@@ -60,9 +60,11 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         let (stop, stopped) = watch::channel(false);
         tokio::task::spawn(run::stop_on_signal(stop));
         let (commands, commanded) = mpsc::channel(limits::COMMANDS_WAITING);
-        let door = Door::new(Host::new(host, None), Arc::clone(&watcher));
         let metrics = Metrics::default();
         let watcher = metrics.watching(watcher);
+        let told = Arc::clone(&watcher);
+        let host = HostOptions { observer: Arc::new(move |sync, event| told(None, sync, event)), ..host };
+        let door = Door::new(Host::new(host, None), Arc::clone(&watcher));
         let hint = || Some("set it before the daemon starts, or take `secret` away".to_owned());
         let notifier = Notifier::new(&plan.notify, Arc::clone(&door), Arc::clone(&watcher));
         let notifier = notifier.map_err(|why| Failure::user(why, hint()))?;
@@ -153,7 +155,7 @@ fn watcher(json: bool, clock: Clock) -> Watcher {
     Arc::new(move |run_id, sync, event| {
         let at = clock();
         if json {
-            let mut value = progress::wire(sync, &event);
+            let Some(mut value) = progress::wire(sync, &event) else { return };
             if let Value::Object(map) = &mut value {
                 map.shift_insert(0, "at".to_owned(), json!(at.to_rfc3339_opts(SecondsFormat::Millis, true)));
                 if let Some(run_id) = run_id {
@@ -182,7 +184,11 @@ fn line(sync: Option<&SyncId>, event: &Event) -> Option<String> {
         Event::NotPublished { why } => format!("{name}: the copy was not made: {why}"),
         Event::NotTold { endpoint, why } => format!("{endpoint}: {why}"),
         Event::Finished(report) => format!("{name}: {}", outcome(report)),
-        Event::Started { .. } | Event::Committed { .. } | Event::Page { .. } => return None,
+        Event::Started { .. }
+        | Event::Committed { .. }
+        | Event::Page { .. }
+        | Event::Token { .. }
+        | Event::Request(_) => return None,
     })
 }
 

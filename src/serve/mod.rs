@@ -11,6 +11,7 @@ mod notify;
 mod openapi;
 mod records;
 mod scheduler;
+mod scrape;
 mod webhook;
 
 use std::sync::Arc;
