@@ -51,7 +51,14 @@ impl Bars {
 pub(super) fn observer(style: Style, syncs: &[Arc<SyncPlan>]) -> (Observer, Bars) {
     match style {
         Style::Bars => bars(syncs),
-        Style::Lines => (Arc::new(|sync, event| lines(sync, &event)), Bars { all: None }),
+        Style::Lines => {
+            let show = |sync: Option<&SyncId>, event: Event| {
+                if let Some(line) = line(sync, &event) {
+                    anstream::eprintln!("{line}");
+                }
+            };
+            (Arc::new(show), Bars { all: None })
+        }
         Style::Quiet => (Arc::new(|_, _| {}), Bars { all: None }),
         Style::Json => {
             let print = |sync: Option<&SyncId>, event: Event| {
@@ -118,26 +125,27 @@ fn bars(syncs: &[Arc<SyncPlan>]) -> (Observer, Bars) {
 }
 
 /// A wait, for people.
-pub(super) fn short(wait: Duration) -> String {
+fn short(wait: Duration) -> String {
     humantime::format_duration(Duration::from_millis(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))).to_string()
 }
 
-fn lines(sync: Option<&SyncId>, event: &Event) {
+/// An event as a line; none where it is not worth one.
+pub(super) fn line(sync: Option<&SyncId>, event: &Event) -> Option<String> {
     let name = sync.map_or_else(|| "headwater".to_owned(), ToString::to_string);
-    match event {
-        Event::Started { resumed: true, .. } => anstream::eprintln!("{name}: going on where it stopped"),
-        Event::Started { restarted: Some(why), .. } => anstream::eprintln!("{name}: starting over: {why}"),
-        Event::Started { .. } => anstream::eprintln!("{name}: started"),
-        Event::Waiting { reason, wait } => anstream::eprintln!("{name}: waiting {}: {reason}", short(*wait)),
-        Event::Committed { rows } => anstream::eprintln!("{name}: {} rows committed", count(*rows)),
-        Event::Locked { holder } => anstream::eprintln!("{name}: {holder}"),
-        Event::Webhook { connection, problem } => anstream::eprintln!("{connection}: {problem}"),
-        Event::NotPublished { why } => anstream::eprintln!("{name}: the copy was not made: {why}"),
-        Event::NotTold { endpoint, why } => anstream::eprintln!("{endpoint}: {why}"),
-        Event::Finished(report) => anstream::eprintln!("{name}: {}", report.state),
+    Some(match event {
+        Event::Started { resumed: true, .. } => format!("{name}: going on where it stopped"),
+        Event::Started { restarted: Some(why), .. } => format!("{name}: starting over: {why}"),
+        Event::Started { .. } => format!("{name}: started"),
+        Event::Waiting { reason, wait } => format!("{name}: waiting {}: {reason}", short(*wait)),
+        Event::Committed { rows } => format!("{name}: {} rows committed", count(*rows)),
+        Event::Locked { holder } => format!("{name}: {holder}"),
+        Event::Webhook { connection, problem } => format!("{connection}: {problem}"),
+        Event::NotPublished { why } => format!("{name}: the copy was not made: {why}"),
+        Event::NotTold { endpoint, why } => format!("{endpoint}: {why}"),
+        Event::Finished(report) => format!("{name}: {}", report.state),
         // the run that has no token says why
-        Event::Page { .. } | Event::Token { .. } | Event::Request(_) => {}
-    }
+        Event::Page { .. } | Event::Token { .. } | Event::Request(_) => return None,
+    })
 }
 
 /// An event as `--json` shows it; none of a request, of which the log has more.

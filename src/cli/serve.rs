@@ -72,30 +72,37 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         let options =
             serve::Options { watcher, metrics: metrics.clone(), publish, once: arguments.once, stop: stopped.clone() };
         let scheduler = Scheduler::new(&syncs, Arc::clone(&door), options).run(commanded);
-        let scheduler = telling(scheduler, notifier, Arc::clone(&door), arguments.once);
-        let Some(address) = arguments.listen else { return Ok(run::code_of(&scheduler.await?)) };
-        let inbox = tokio::spawn(Inbox::new(Arc::clone(&webhooks), commands.clone(), stopped.clone()).run());
-        let listening = Listening { plan: Arc::new(plan), door: Arc::clone(&door), commands, metrics, keys, webhooks };
-        let stopped_too = stopped.clone();
-        let told = |address| anstream::eprintln!("answers at http://{address}");
-        let mut answering = tokio::spawn(serve::listen(address, listening, told, stopped));
-        let mut running = std::pin::pin!(scheduler);
-        let code = tokio::select! {
-            ended = &mut running => run::code_of(&ended?),
-            // it answers until it is stopped, unless it cannot
-            answered = &mut answering => {
-                if let Ok(Err(error)) = answered {
-                    return Err(Failure::user(format!("{address} cannot be listened on: {error}"), None));
+        let scheduler = telling(scheduler, notifier, arguments.once);
+        let ended = match arguments.listen {
+            None => scheduler.await.map_err(Failure::from),
+            Some(address) => {
+                let inbox = tokio::spawn(Inbox::new(Arc::clone(&webhooks), commands.clone(), stopped.clone()).run());
+                let plan = Arc::new(plan);
+                let listening = Listening { plan, door: Arc::clone(&door), commands, metrics, keys, webhooks };
+                let told = |address| anstream::eprintln!("answers at http://{address}");
+                let mut answering = tokio::spawn(serve::listen(address, listening, told, stopped.clone()));
+                let mut running = std::pin::pin!(scheduler);
+                let ended = tokio::select! {
+                    ended = &mut running => ended.map_err(Failure::from),
+                    // it answers until it is stopped, unless it cannot
+                    answered = &mut answering => match answered {
+                        Ok(Err(error)) => {
+                            Err(Failure::user(format!("{address} cannot be listened on: {error}"), None))
+                        }
+                        _ => running.await.map_err(Failure::from),
+                    }
+                };
+                // who still has the database ends too; a scheduler that has ended by itself stops nobody
+                if *stopped.borrow() {
+                    drop(inbox.await);
                 }
-                run::code_of(&running.await?)
+                ended
             }
         };
-        // who still has the database ends too; a scheduler that has ended by itself stops nobody
-        if *stopped_too.borrow() {
-            drop(inbox.await);
-        }
-        door.close().await?;
-        Ok(code)
+        let closed = door.close().await;
+        let reports = ended?;
+        closed?;
+        Ok(run::code_of(&reports))
     })
 }
 
@@ -119,25 +126,19 @@ fn keys(plan: &Plan, listen: Option<SocketAddr>) -> Result<Keys, Failure> {
 async fn telling(
     scheduler: impl Future<Output = Result<Vec<SyncReport>, engine::Error>>,
     notifier: Notifier,
-    door: Arc<Door>,
     once: bool,
 ) -> Result<Vec<SyncReport>, engine::Error> {
     let (over, is_over) = watch::channel(false);
-    let ended = if once {
+    if once {
         let ended = scheduler.await;
         notifier.run(true, is_over).await;
-        ended
-    } else {
-        let sending = tokio::spawn(notifier.run(false, is_over));
-        let ended = scheduler.await;
-        over.send_replace(true);
-        sending.await.map_err(|error| engine::Error::Bug(error.to_string()))?;
-        ended
-    };
-    let closed = door.close().await;
-    let reports = ended?;
-    closed?;
-    Ok(reports)
+        return ended;
+    }
+    let sending = tokio::spawn(notifier.run(false, is_over));
+    let ended = scheduler.await;
+    over.send_replace(true);
+    sending.await.map_err(|error| engine::Error::Bug(error.to_string()))?;
+    ended
 }
 
 /// `3 syncs, of which 2 run by themselves`
@@ -173,23 +174,13 @@ fn watcher(json: bool, clock: Clock) -> Watcher {
     })
 }
 
+/// What is worth a line for as long as it serves.
 fn line(sync: Option<&SyncId>, event: &Event) -> Option<String> {
-    let name = sync.map_or_else(|| "headwater".to_owned(), ToString::to_string);
-    Some(match event {
-        Event::Started { resumed: true, .. } => format!("{name}: going on where it stopped"),
-        Event::Started { restarted: Some(why), .. } => format!("{name}: starting over: {why}"),
-        Event::Waiting { reason, wait } => format!("{name}: waiting {}: {reason}", progress::short(*wait)),
-        Event::Locked { holder } => format!("{name}: {holder}"),
-        Event::Webhook { connection, problem } => format!("{connection}: {problem}"),
-        Event::NotPublished { why } => format!("{name}: the copy was not made: {why}"),
-        Event::NotTold { endpoint, why } => format!("{endpoint}: {why}"),
-        Event::Finished(report) => format!("{name}: {}", outcome(report)),
-        Event::Started { .. }
-        | Event::Committed { .. }
-        | Event::Page { .. }
-        | Event::Token { .. }
-        | Event::Request(_) => return None,
-    })
+    match (sync, event) {
+        (_, Event::Started { resumed: false, restarted: None } | Event::Committed { .. }) => None,
+        (Some(sync), Event::Finished(report)) => Some(format!("{sync}: {}", outcome(report))),
+        _ => progress::line(sync, event),
+    }
 }
 
 /// `completed: 120 records, 3 added, 1 updated`

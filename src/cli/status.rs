@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
@@ -6,7 +7,7 @@ use serde_json::json;
 use super::output::{DIM, count, json_line, moment, print_error, table};
 use super::{Done, project};
 use crate::engine;
-use crate::plan::SyncPlan;
+use crate::plan::{SyncId, SyncPlan};
 use crate::scan::{due, spread};
 use crate::store::{ReadStore, RunState, Scheduled, SyncStatus};
 
@@ -26,9 +27,11 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         Err(error) => return Err(error.into()),
     };
     let (mut rows, now) = (Vec::new(), engine::system_clock()());
+    let statuses: HashMap<&SyncId, &SyncStatus> = known.iter().map(|status| (&status.id, status)).collect();
+    let scheduled: HashMap<&SyncId, &Scheduled> = scheduled.iter().map(|known| (&known.id, known)).collect();
     for sync in &plan.syncs {
-        let status = known.iter().find(|status| status.id == sync.id);
-        let next = next(sync, scheduled.iter().find(|known| known.id == sync.id), now);
+        let status = statuses.get(&sync.id).copied();
+        let next = next(sync, scheduled.get(&sync.id).copied(), now);
         if arguments.json {
             json_line(&wire(&sync.id.to_string(), status, next))?;
         } else {

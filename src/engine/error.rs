@@ -361,6 +361,11 @@ impl From<DraftError> for Error {
 }
 
 impl Error {
+    /// Whether another process has the database, so that it may be had later.
+    pub fn is_taken(&self) -> bool {
+        matches!(self, Self::Store(store::Error::Busy { .. } | store::Error::Locked { .. }))
+    }
+
     /// Who can do something about it.
     pub fn kind(&self) -> ErrorKind {
         match self {

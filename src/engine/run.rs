@@ -1,5 +1,6 @@
 //! A run: the chosen syncs, a few at once, one writer for all.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use tokio::task::JoinSet;
 use super::host::{Host, HostOptions, Offline, RunOptions, run_id, waiting};
 use super::report::{Report, SyncReport};
 use super::{Error, Observer};
-use crate::plan::{Budget, LevelPlan, LevelSource, SyncId, SyncPlan};
+use crate::plan::{Budget, LevelSource, SyncId, SyncPlan};
 use crate::scan::Wish;
 
 /// How to run.
@@ -108,17 +109,24 @@ impl Queued {
 /// The syncs of a run in their order, each with those that it waits for.
 fn queue(syncs: &[Arc<SyncPlan>]) -> Vec<Queued> {
     let ends: Vec<watch::Sender<()>> = syncs.iter().map(|_| watch::Sender::new(())).collect();
-    let parents = |plan: &SyncPlan| {
-        let parents = syncs.iter().zip(&ends).filter(|(other, _)| goes_over(plan, &other.id));
-        parents.map(|(_, end)| end.subscribe()).collect::<Vec<_>>()
-    };
-    let all: Vec<_> = syncs.iter().map(|plan| parents(plan)).collect();
+    let waits = |parents: Vec<usize>| parents.into_iter().map(|at| ends[at].subscribe()).collect();
+    let all: Vec<Vec<_>> = parents(syncs).into_iter().map(waits).collect();
     all.into_iter().zip(ends).map(|(parents, end)| Queued { parents, end }).collect()
 }
 
-/// Whether a sync fans out over the rows of another one.
-pub fn goes_over(plan: &SyncPlan, other: &SyncId) -> bool {
-    let levels = plan.partitions.iter().flat_map(|partitions| &partitions.levels);
-    let is = |level: &LevelPlan| matches!(&level.from, LevelSource::Rows { sync, .. } if *sync == other.sync);
-    plan.id.connection == other.connection && levels.into_iter().any(is)
+/// For each of `syncs` the places of those over whose rows it fans out.
+pub fn parents(syncs: &[Arc<SyncPlan>]) -> Vec<Vec<usize>> {
+    let mut places: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+    for (at, SyncId { connection, sync, .. }) in syncs.iter().map(|sync| &sync.id).enumerate() {
+        places.entry((connection, sync)).or_default().push(at);
+    }
+    let of = |plan: &Arc<SyncPlan>| {
+        let levels = plan.partitions.iter().flat_map(|partitions| &partitions.levels);
+        let named = levels.filter_map(|level| match &level.from {
+            LevelSource::Rows { sync, .. } => places.get(&(plan.id.connection.as_str(), sync.as_str())),
+            _ => None,
+        });
+        named.flatten().copied().collect()
+    };
+    syncs.iter().map(of).collect()
 }

@@ -66,9 +66,7 @@ impl From<Error> for Denied {
             Error::Store(store::Error::UnknownTable { .. }) => (StatusCode::NOT_FOUND, "unknown_table", None),
             Error::Store(store::Error::FeedEnded { .. }) => (StatusCode::GONE, "feed_ended", None),
             Error::Store(store::Error::SharedTable { .. }) => (StatusCode::CONFLICT, "shared_table", None),
-            Error::Store(store::Error::Busy { .. } | store::Error::Locked { .. }) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "database_busy", Some(1))
-            }
+            error if error.is_taken() => (StatusCode::SERVICE_UNAVAILABLE, "database_busy", Some(1)),
             error if error.kind() == ErrorKind::User => (StatusCode::BAD_REQUEST, "bad_request", None),
             _ => (StatusCode::INTERNAL_SERVER_ERROR, "internal", None),
         };

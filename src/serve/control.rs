@@ -1,5 +1,6 @@
 //! How syncs, runs and connections are; and what is done with syncs.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::body::Bytes;
@@ -14,11 +15,11 @@ use tokio::sync::oneshot;
 use super::answer::{Answer, Denied, ok, written};
 use super::http::Listening;
 use super::records::{Parameters, each, number};
+use super::scheduler::ask;
 use super::{Command, Refused, SlotState, SlotStatus};
-use crate::diagnostic::suggest;
 use crate::plan::{SyncId, limits};
 use crate::remote::{CredentialStore, Health, HealthState};
-use crate::store::{PastRun, RunSummary, RunsOf, SyncStatus};
+use crate::store::{PastRun, RunsOf, SyncStatus};
 
 /// `GET /v1/syncs`
 pub(super) async fn syncs(State(listening): State<Arc<Listening>>, Query(parameters): Parameters) -> Answer {
@@ -29,8 +30,9 @@ pub(super) async fn syncs(State(listening): State<Arc<Listening>>, Query(paramet
     })?;
     let slots = asked(&listening, Command::Status).await?;
     let known = listening.door.session().await?.call(crate::store::Store::status).await?;
+    let known: HashMap<&SyncId, &SyncStatus> = known.iter().map(|known| (&known.id, known)).collect();
     let wanted = slots.iter().filter(|slot| of.as_ref().is_none_or(|of| *of == slot.id.connection));
-    let sync = |slot: &SlotStatus| sync(slot, known.iter().find(|known| known.id == slot.id));
+    let sync = |slot: &SlotStatus| sync(slot, known.get(&slot.id).copied());
     ok(&json!({ "syncs": wanted.map(sync).collect::<Vec<_>>() }))
 }
 
@@ -45,7 +47,7 @@ fn sync(slot: &SlotStatus, known: Option<&SyncStatus>) -> Value {
     value["state"] = json!(state);
     value["paused"] = json!(paused);
     value["next_run_at"] = json!(due_at);
-    value["last_run"] = known.and_then(|known| known.last_run.as_ref()).map_or(Value::Null, run);
+    value["last_run"] = known.and_then(|known| known.last_run.as_ref()).map_or(Value::Null, |run| json!(run));
     value["table"] = json!(known.and_then(|known| known.table.as_ref()));
     value["watermark"] = json!(known.and_then(|known| known.watermark.as_ref()));
     value["last_completed_at"] = json!(known.and_then(|known| known.last_completed_at));
@@ -64,14 +66,6 @@ fn named(id: &SyncId) -> Value {
     json!({ "id": id.to_string(), "connection": connection, "provider": provider, "sync": sync, "variant": variant })
 }
 
-fn run(run: &RunSummary) -> Value {
-    json!({
-        "run_id": run.run_id, "state": run.state, "started_at": run.started_at, "ended_at": run.ended_at, "pages": run.pages,
-        "records": run.records, "added": run.added, "updated": run.updated, "deleted": run.deleted, "unchanged": run.unchanged,
-        "quarantined": run.quarantined, "error_code": run.error_code, "error": run.error,
-    })
-}
-
 /// `GET /v1/runs`
 pub(super) async fn runs(State(listening): State<Arc<Listening>>, Query(parameters): Parameters) -> Answer {
     let mut of = RunsOf { limit: limits::API_RUNS, ..RunsOf::default() };
@@ -86,7 +80,7 @@ pub(super) async fn runs(State(listening): State<Arc<Listening>>, Query(paramete
     })?;
     let known = listening.door.session().await?.call(move |store| store.runs(&of)).await?;
     let run = |past: &PastRun| {
-        let mut value = run(&past.run);
+        let mut value = json!(past.run);
         value["change_from"] = json!(past.change_from);
         value["change_to"] = json!(past.change_to);
         value["of"] = named(&past.id);
@@ -197,30 +191,27 @@ async fn steer(
 
 /// The sync of a connection: all its variants, or with `@variant` that one.
 fn chosen(listening: &Listening, (connection, sync): &(String, String)) -> Result<Vec<SyncId>, Denied> {
-    let (name, variant) = match sync.split_once('@') {
-        Some((name, variant)) => (name, Some(variant)),
-        None => (sync.as_str(), None),
+    let selector = format!("{connection}/{sync}");
+    let hint = match listening.plan.select(std::slice::from_ref(&selector)) {
+        Ok(syncs) => {
+            // a selector may name a provider too
+            let ids = syncs.iter().map(|sync| &sync.id).filter(|id| id.connection == *connection);
+            let ids: Vec<SyncId> = ids.cloned().collect();
+            if !ids.is_empty() {
+                return Ok(ids);
+            }
+            None
+        }
+        Err(unknown) => unknown.hint,
     };
-    let all = || listening.plan.syncs.iter().map(|sync| &sync.id);
-    let is_meant = |id: &&SyncId| {
-        id.connection == *connection && id.sync == name && variant.is_none_or(|variant| variant == id.variant)
-    };
-    let ids: Vec<_> = all().filter(is_meant).cloned().collect();
-    if ids.is_empty() {
-        let wanted = format!("{connection}/{sync}");
-        let known: Vec<_> = all().map(ToString::to_string).collect();
-        let denied = Denied::new(StatusCode::NOT_FOUND, "unknown_sync", format!("there is no sync `{wanted}`"));
-        return Err(Denied { hint: suggest(&wanted, known.iter().map(String::as_str)), ..denied });
-    }
-    Ok(ids)
+    let denied = Denied::new(StatusCode::NOT_FOUND, "unknown_sync", format!("there is no sync `{selector}`"));
+    Err(Denied { hint, ..denied })
 }
 
 /// Asks the scheduler.
 async fn asked<T>(listening: &Listening, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Denied> {
     let gone = || Denied::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the daemon is stopping").later(5);
-    let (reply, answer) = oneshot::channel();
-    listening.commands.send(command(reply)).await.map_err(|_| gone())?;
-    answer.await.map_err(|_| gone())
+    ask(&listening.commands, command).await.ok_or_else(gone)
 }
 
 /// The JSON body of a request; nothing is an empty object.

@@ -8,10 +8,10 @@ use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::access::Keys;
-use super::{Command, Door, Metrics, SlotStatus, Webhooks, api, scrape, webhook};
+use super::{Command, Door, Metrics, SlotStatus, Webhooks, api, scheduler, scrape, webhook};
 use crate::plan::{Plan, limits};
 
 /// What answers are made of.
@@ -73,11 +73,7 @@ async fn ready(State(listening): State<Arc<Listening>>) -> (StatusCode, &'static
 impl Listening {
     /// How the syncs are, if the scheduler says so in time.
     pub(super) async fn status(&self) -> Option<Vec<SlotStatus>> {
-        let (reply, answer) = oneshot::channel();
-        let asked = async {
-            self.commands.send(Command::Status(reply)).await.ok()?;
-            answer.await.ok()
-        };
+        let asked = scheduler::ask(&self.commands, Command::Status);
         tokio::time::timeout(limits::READY_WAIT_MAX, asked).await.ok().flatten()
     }
 }

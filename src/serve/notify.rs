@@ -16,7 +16,7 @@ use crate::engine::{Error, Event, Outlet, Receipt};
 use crate::plan::{NotifyPlan, limits};
 use crate::scan::retry::Failure;
 use crate::scan::{Fate, fate};
-use crate::store::{self, Delivery, DeliveryEnd, DeliveryState, EndpointState};
+use crate::store::{Delivery, DeliveryEnd, DeliveryState, EndpointState};
 
 /// Who is told, and how.
 pub struct Notifier {
@@ -85,7 +85,7 @@ impl Sender {
                             continue;
                         }
                     }
-                    Err(error) if is_taken(&error) => {}
+                    Err(error) if error.is_taken() => {}
                     Err(error) => {
                         self.report(error.to_string());
                         // the next change of the database may have helped
@@ -132,7 +132,7 @@ impl Sender {
         }
         // what has arrived is not to arrive again because somebody else has taken the database meanwhile
         let mut noted = self.note(&ends, &state).await;
-        while noted.as_ref().is_err_and(is_taken) && !self.is_stopped() {
+        while noted.as_ref().is_err_and(Error::is_taken) && !self.is_stopped() {
             tokio::time::sleep(limits::BUSY_WAIT).await;
             noted = self.note(&ends, &state).await;
         }
@@ -201,11 +201,6 @@ impl Sender {
     fn is_stopped(&self) -> bool {
         *self.stop.borrow()
     }
-}
-
-/// Whether another process has the database.
-fn is_taken(error: &Error) -> bool {
-    matches!(error, Error::Store(store::Error::Busy { .. } | store::Error::Locked { .. }))
 }
 
 /// How long an endpoint asks to be left alone.

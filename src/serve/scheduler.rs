@@ -7,12 +7,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 
 use super::{Door, Metrics, Watcher};
-use crate::engine::{Error, Event, Host, RunOptions, Session, SyncReport, goes_over, run_id};
+use crate::engine::{Error, Event, Host, RunOptions, Session, SyncReport, parents, run_id};
 use crate::plan::{Budget, SyncId, SyncPlan, limits};
 use crate::scan::{Runs, Wish, due, spread};
 use crate::store::{self, Forgotten, Reset};
@@ -43,6 +43,16 @@ pub enum Command {
     Cancel(Vec<SyncId>, oneshot::Sender<Result<(), Refused>>),
     /// let them forget where they are, and with `true` their rows; not while one of them runs
     Reset(Vec<SyncId>, bool, oneshot::Sender<Result<Forgotten, Refused>>),
+}
+
+/// Asks the scheduler; nothing where it has ended.
+pub(super) async fn ask<T>(
+    commands: &mpsc::Sender<Command>,
+    command: impl FnOnce(oneshot::Sender<T>) -> Command,
+) -> Option<T> {
+    let (reply, answer) = oneshot::channel();
+    commands.send(command(reply)).await.ok()?;
+    answer.await.ok()
 }
 
 /// Why the scheduler does not do something.
@@ -131,13 +141,9 @@ impl Scheduler {
     pub fn new(syncs: &[Arc<SyncPlan>], door: Arc<Door>, options: Options) -> Self {
         let host = Arc::clone(door.host());
         let since = host.now();
-        let parents = |plan: &SyncPlan| {
-            let all = syncs.iter().enumerate();
-            all.filter(|(_, other)| goes_over(plan, &other.id)).map(|(at, _)| at).collect()
-        };
-        let slot = |plan: &Arc<SyncPlan>| Slot {
+        let slot = |(plan, parents): (&Arc<SyncPlan>, Vec<usize>)| Slot {
             plan: Arc::clone(plan),
-            parents: parents(plan),
+            parents,
             runs: Runs::default(),
             spread: spread(&plan.id),
             paused: false,
@@ -145,7 +151,7 @@ impl Scheduler {
             due: None,
             running: None,
         };
-        let slots: Vec<Slot> = syncs.iter().map(slot).collect();
+        let slots: Vec<Slot> = syncs.iter().zip(parents(syncs)).map(slot).collect();
         let by_id = slots.iter().enumerate().map(|(at, slot)| (slot.plan.id.clone(), at)).collect();
         Self {
             options,
@@ -255,14 +261,11 @@ impl Scheduler {
     async fn look(&mut self) -> Result<bool, Error> {
         let session = match self.door.session().await {
             Ok(session) => session,
-            Err(Error::Store(error @ (store::Error::Busy { .. } | store::Error::Locked { .. }))) => {
-                if self.options.once {
-                    return Err(error.into());
-                }
+            Err(error) if error.is_taken() && !self.options.once => {
                 if self.blocked_until.is_none() {
                     (self.options.watcher)(None, None, Event::Locked { holder: error.to_string() });
                 }
-                self.blocked_until = Some(self.host.now() + TimeDelta::from_std(limits::BUSY_WAIT).unwrap_or_default());
+                self.blocked_until = Some(self.host.now() + limits::BUSY_WAIT);
                 return Ok(false);
             }
             Err(error) => return Err(error),

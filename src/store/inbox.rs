@@ -7,7 +7,7 @@ use duckdb::{Connection, OptionalExt, params};
 
 use super::error::Error;
 use super::layout::own;
-use super::ledger::stamp;
+use super::ledger::{moment, stamp};
 use super::writer::Store;
 use crate::plan::limits;
 
@@ -201,10 +201,7 @@ fn backlog(db: &Connection) -> Result<Vec<Backlog>, Error> {
         "SELECT connection, epoch_us(arg_min(due_at, id)) FROM {} WHERE state = 'waiting' GROUP BY connection",
         own("inbox")
     );
-    let row = |row: &duckdb::Row<'_>| {
-        let due: Option<i64> = row.get(1)?;
-        Ok(Backlog { connection: row.get(0)?, due_at: due.and_then(DateTime::from_timestamp_micros) })
-    };
+    let row = |row: &duckdb::Row<'_>| Ok(Backlog { connection: row.get(0)?, due_at: moment(row, 1)? });
     let read = || -> duckdb::Result<Vec<Backlog>> { db.prepare(&select)?.query_map([], row)?.collect() };
     read().map_err(Error::database("look into the inbox"))
 }
@@ -222,17 +219,16 @@ fn waiting(db: &Connection, connection: &str, whole: bool) -> Result<Vec<InboxEv
         count = limits::INBOX_EVENTS_AT_ONCE,
         bytes = limits::INBOX_BYTES_AT_ONCE,
     );
-    let moment = |micros: Option<i64>| micros.and_then(DateTime::<Utc>::from_timestamp_micros);
     let row = |row: &duckdb::Row<'_>| {
         Ok(InboxEvent {
             number: row.get(0)?,
-            received_at: moment(row.get(1)?).unwrap_or_default(),
+            received_at: moment(row, 1)?.unwrap_or_default(),
             kind: row.get(2)?,
             request: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
             body: row.get(4)?,
             event: row.get(5)?,
             attempts: row.get(6)?,
-            due_at: moment(row.get(7)?),
+            due_at: moment(row, 7)?,
         })
     };
     let read = || -> duckdb::Result<Vec<InboxEvent>> { db.prepare(&select)?.query_map([connection], row)?.collect() };

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use duckdb::{Connection, params, params_from_iter};
+use duckdb::{Connection, Row, RowIndex, params, params_from_iter};
 
 use super::error::Error;
 use super::layout::own;
@@ -113,6 +113,22 @@ impl Counts {
 
 /// The where clause that names one sync; its parameters are the fields of [`SyncId`] in their order.
 pub const OF_SYNC: &str = "connection = ? AND provider = ? AND sync = ? AND variant = ?";
+
+/// The sync whose connection, provider, name and variant stand in these columns.
+pub fn sync_of<I: RowIndex>(row: &Row<'_>, [connection, provider, sync, variant]: [I; 4]) -> duckdb::Result<SyncId> {
+    Ok(SyncId {
+        connection: row.get(connection)?,
+        provider: row.get(provider)?,
+        sync: row.get(sync)?,
+        variant: row.get(variant)?,
+    })
+}
+
+/// A time that was selected with `epoch_us`.
+pub fn moment(row: &Row<'_>, column: impl RowIndex) -> duckdb::Result<Option<DateTime<Utc>>> {
+    let micros: Option<i64> = row.get(column)?;
+    Ok(micros.and_then(DateTime::from_timestamp_micros))
+}
 
 /// A moment as a parameter for `CAST(? AS TIMESTAMPTZ)`, which needs no ICU.
 pub fn stamp(at: DateTime<Utc>) -> String {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::Error;
 use super::layout::own;
-use super::ledger::{OF_SYNC, RunEnd, RunRecord, RunState, big, stamp};
+use super::ledger::{OF_SYNC, RunEnd, RunRecord, RunState, big, moment, stamp, sync_of};
 use super::merge::spanned;
 use super::writer::Store;
 use crate::plan::{NotifyPlan, SyncId, limits};
@@ -318,7 +318,7 @@ fn tell_changes(
         own("outbox")
     );
     let untold = |row: &Row<'_>| {
-        let id = SyncId { connection: row.get(1)?, provider: row.get(2)?, sync: row.get(3)?, variant: row.get(4)? };
+        let id = sync_of(row, [1, 2, 3, 4])?;
         let names = ["added", "updated", "deleted", "change_from", "change_to"];
         let mut counts = names.map(|name| (name, 0));
         for (at, (_, count)) in counts.iter_mut().enumerate() {
@@ -416,13 +416,9 @@ fn numbered(db: &Connection) -> Result<(i64, String), Error> {
     db.query_row(&select, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed())
 }
 
-fn moment(micros: Option<i64>) -> Option<DateTime<Utc>> {
-    DateTime::<Utc>::from_timestamp_micros(micros?)
-}
-
 fn due(db: &Connection, endpoint: &str, now: DateTime<Utc>, count: usize) -> Result<Due, Error> {
     let endpoint_row = |row: &Row<'_>| {
-        let (failing, wait) = (moment(row.get(1)?), moment(row.get(2)?));
+        let (failing, wait) = (moment(row, 1)?, moment(row, 2)?);
         Ok(EndpointState { paused: row.get(0)?, failing_since: failing, wait_until: wait })
     };
     let select = format!(
@@ -462,7 +458,7 @@ fn due(db: &Connection, endpoint: &str, now: DateTime<Utc>, count: usize) -> Res
         .and_then(|mut statement| statement.query_map([endpoint, &at], delivery)?.collect())
         .map_err(failed())?;
     let first = format!("{pending} SELECT epoch_us(min(next_at)) FROM waits");
-    due.next_at = moment(db.query_row(&first, [endpoint, &at], |row| row.get(0)).map_err(failed())?);
+    due.next_at = db.query_row(&first, [endpoint, &at], |row| moment(row, 0)).map_err(failed())?;
     Ok(due)
 }
 
@@ -533,17 +529,17 @@ pub(super) fn listed(db: &Connection, waiting: bool, count: usize) -> Result<Vec
         own("outbox")
     );
     let row = |row: &Row<'_>| {
-        let id = SyncId { connection: row.get(2)?, provider: row.get(3)?, sync: row.get(4)?, variant: row.get(5)? };
+        let id = sync_of(row, [2, 3, 4, 5])?;
         Ok(Notification {
             event_id: row.get(0)?,
             kind: row.get(1)?,
             id,
             model: row.get(6)?,
-            created_at: moment(row.get(7)?).unwrap_or_default(),
+            created_at: moment(row, 7)?.unwrap_or_default(),
             endpoint: row.get(8)?,
             state: row.get(9)?,
             attempts: row.get(10)?,
-            next_at: moment(row.get(11)?),
+            next_at: moment(row, 11)?,
             last_status: row.get(12)?,
             last_error: row.get(13)?,
         })

@@ -10,7 +10,7 @@ use duckdb::{Connection, OptionalExt, params};
 
 use super::error::Error;
 use super::layout::{self, own};
-use super::ledger::stamp;
+use super::ledger::{stamp, sync_of};
 use super::sql::{CATALOG, Table, ident, joined, literal};
 use super::stage;
 use crate::plan::SyncId;
@@ -100,9 +100,7 @@ pub fn known_syncs(db: &Connection) -> Result<Vec<SyncId>, Error> {
     let select = format!("SELECT * FROM ({}) ORDER BY connection, sync, variant, provider", tables.join(" UNION "));
     let read = || -> duckdb::Result<Vec<SyncId>> {
         let mut statement = db.prepare(&select)?;
-        let row = |row: &duckdb::Row<'_>| {
-            Ok(SyncId { connection: row.get(0)?, provider: row.get(1)?, sync: row.get(2)?, variant: row.get(3)? })
-        };
+        let row = |row: &duckdb::Row<'_>| sync_of(row, [0, 1, 2, 3]);
         statement.query_map([], row)?.collect()
     };
     read().map_err(Error::database("read the syncs"))
@@ -222,7 +220,7 @@ fn check_shared(db: &Connection) -> Result<(), Error> {
     let read = || -> duckdb::Result<Vec<String>> {
         let mut statement = db.prepare(&select)?;
         let row = |row: &duckdb::Row<'_>| {
-            let id = SyncId { connection: row.get(0)?, provider: row.get(1)?, sync: row.get(2)?, variant: row.get(3)? };
+            let id = sync_of(row, [0, 1, 2, 3])?;
             Ok(id.to_string())
         };
         statement.query_map([&table.schema, &table.name], row)?.collect()
@@ -326,7 +324,7 @@ fn remembered(db: &Connection, reset: &Reset) -> Result<Vec<Remembered>, Error> 
         let mut statement = db.prepare(&select)?;
         let row = |row: &duckdb::Row<'_>| {
             Ok(Remembered {
-                id: SyncId { connection: row.get(0)?, provider: row.get(1)?, sync: row.get(2)?, variant: row.get(3)? },
+                id: sync_of(row, [0, 1, 2, 3])?,
                 parts: row.get(4)?,
                 watermark: row.get(5)?,
                 scanning: row.get(6)?,

@@ -5,7 +5,7 @@ use duckdb::{Connection, params};
 
 use super::error::Error;
 use super::layout::own;
-use super::ledger::{OF_SYNC, RUN_STOPPED, stamp};
+use super::ledger::{OF_SYNC, RUN_STOPPED, moment, stamp, sync_of};
 use crate::plan::SyncId;
 use crate::scan::Runs;
 
@@ -40,13 +40,12 @@ pub fn known(db: &Connection) -> Result<Vec<Scheduled>, Error> {
         runs = own("runs"),
         paused = own("paused"),
     );
-    let moment = |micros: Option<i64>| micros.and_then(DateTime::<Utc>::from_timestamp_micros);
     let row = |row: &duckdb::Row<'_>| {
         Ok(Scheduled {
-            id: SyncId { connection: row.get(0)?, provider: row.get(1)?, sync: row.get(2)?, variant: row.get(3)? },
+            id: sync_of(row, [0, 1, 2, 3])?,
             runs: Runs {
-                began_at: moment(row.get(4)?),
-                ended_at: moment(row.get(5)?),
+                began_at: moment(row, 4)?,
+                ended_at: moment(row, 5)?,
                 failures: row.get(6)?,
                 stopped: row.get(8)?,
                 parked_until: None,

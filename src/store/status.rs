@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use duckdb::{Connection, Row};
+use serde::Serialize;
 
 use super::error::Error;
 use super::layout::own;
+use super::ledger::{moment, sync_of};
 use super::sql::{Table, joined};
 use crate::plan::SyncId;
 
@@ -38,7 +40,7 @@ pub struct SyncStatus {
 }
 
 /// One run of a sync.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RunSummary {
     /// names the run
     pub run_id: String,
@@ -130,12 +132,7 @@ pub fn runs(db: &Connection, of: &RunsOf) -> Result<Vec<PastRun>, Error> {
         own("runs")
     );
     let row = |row: &Row<'_>| {
-        let id = SyncId {
-            connection: row.get("connection")?,
-            provider: row.get("provider")?,
-            sync: row.get("sync")?,
-            variant: row.get("variant")?,
-        };
+        let id = sync_of(row, ["connection", "provider", "sync", "variant"])?;
         let run = read_run(row)?;
         let (change_from, change_to) = (row.get("change_from")?, row.get("change_to")?);
         Ok(run.map(|run| PastRun { id, run, change_from, change_to }))
@@ -182,12 +179,7 @@ fn read_status(row: &Row<'_>) -> duckdb::Result<(SyncStatus, Option<Table>)> {
     let (schema, name): (Option<String>, Option<String>) = (row.get("table_schema")?, row.get("table_name")?);
     let table = schema.zip(name).map(|(schema, name)| Table { schema, name });
     let status = SyncStatus {
-        id: SyncId {
-            connection: row.get("connection")?,
-            provider: row.get("provider")?,
-            sync: row.get("sync")?,
-            variant: row.get("variant")?,
-        },
+        id: sync_of(row, ["connection", "provider", "sync", "variant"])?,
         last_run: read_run(row)?,
         table: table.as_ref().map(Table::plain),
         state: row.get("progress")?,
@@ -219,11 +211,6 @@ fn read_run(row: &Row<'_>) -> duckdb::Result<Option<RunSummary>> {
         error_code: row.get("error_code")?,
         error: row.get("error")?,
     }))
-}
-
-fn moment(row: &Row<'_>, column: &str) -> duckdb::Result<Option<DateTime<Utc>>> {
-    let micros: Option<i64> = row.get(column)?;
-    Ok(micros.and_then(DateTime::from_timestamp_micros))
 }
 
 /// Living and deleted rows by connection and variant.

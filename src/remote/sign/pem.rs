@@ -1,7 +1,5 @@
 //! Private keys as people give them: PEM (RFC 7468), as it looks after its way through an environment variable.
 
-use std::borrow::Cow;
-
 use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;
 use base64::engine::DecodePaddingMode;
@@ -39,7 +37,7 @@ impl PrivateKey {
     /// # Errors
     /// What the text is instead of a private key that can be used. The key is never quoted.
     pub fn from_pem(text: &str) -> Result<Self, String> {
-        let text = text.trim().trim_matches(['"', '\'']).trim();
+        let text = unquoted(text);
         if text.is_empty() {
             return Err("the private key is empty".to_owned());
         }
@@ -47,14 +45,7 @@ impl PrivateKey {
             return Err("the private key is a JSON document; give the PEM text in it, often its member `private_key`"
                 .to_owned());
         }
-        let mut text = Cow::Borrowed(text);
-        if !text.contains(BEGIN)
-            && let Some(inner) = decoded(&text).and_then(|bytes| String::from_utf8(bytes).ok())
-            && inner.contains(BEGIN)
-        {
-            text = Cow::Owned(inner);
-        }
-        let text = text.replace("\\r", "").replace("\\n", "\n");
+        let text = unpacked(text);
         let mut found = Vec::new();
         for section in text.split(BEGIN).skip(1) {
             let Some((label, body)) = section.split_once("-----") else { continue };
@@ -159,15 +150,7 @@ impl PublicKey {
     /// # Errors
     /// What the text is instead. It is never quoted: it may be a private key.
     pub fn from_pem(text: &str) -> Result<Self, String> {
-        let text = text.trim().trim_matches(['"', '\'']).trim();
-        let mut text = Cow::Borrowed(text);
-        if !text.contains(BEGIN)
-            && let Some(inner) = decoded(&text).and_then(|bytes| String::from_utf8(bytes).ok())
-            && inner.contains(BEGIN)
-        {
-            text = Cow::Owned(inner);
-        }
-        let text = text.replace("\\r", "").replace("\\n", "\n");
+        let text = unpacked(unquoted(text));
         for section in text.split(BEGIN).skip(1) {
             let Some((label, body)) = section.split_once("-----") else { continue };
             let is_bare = match label.trim() {
@@ -263,6 +246,18 @@ fn instead(found: &[String]) -> String {
         "PEM of something else: it has no `-----BEGIN PRIVATE KEY-----`"
     };
     format!("what is given as private key is {what}")
+}
+
+/// What a variable holds, without the quotes that somebody left around it.
+fn unquoted(text: &str) -> &str {
+    text.trim().trim_matches(['"', '\'']).trim()
+}
+
+/// A PEM text with line breaks of its own: out of base64, and where they are written as `\n`.
+fn unpacked(text: &str) -> String {
+    let inner = if text.contains(BEGIN) { None } else { decoded(text).and_then(|bytes| String::from_utf8(bytes).ok()) };
+    let inner = inner.filter(|inner| inner.contains(BEGIN));
+    inner.as_deref().unwrap_or(text).replace("\\r", "").replace("\\n", "\n")
 }
 
 fn decoded(text: &str) -> Option<Vec<u8>> {

@@ -3,13 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use tokio::sync::{mpsc, oneshot, watch};
+use chrono::{DateTime, Utc};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use super::Webhooks;
 use crate::engine::{Arrival, Error, ErrorKind, Event, Observer, Session, waits_for_runs};
 use crate::plan::{SyncId, SyncPlan, WebhookAction, limits};
+use crate::serve::scheduler::ask;
 use crate::serve::{Command, SlotState, SlotStatus};
 use crate::store::{self, InboxEvent, Settled};
 
@@ -88,14 +89,14 @@ impl Inbox {
                         }
                         next
                     }
-                    Err(_) => Some(now + TimeDelta::from_std(limits::BUSY_WAIT).unwrap_or_default()),
+                    Err(_) => Some(now + limits::BUSY_WAIT),
                 };
             }
             if !started.is_empty() {
                 started = work.ended(started).await;
             }
             // runs are asked after as long as somebody waits for them
-            let soon = (!started.is_empty()).then(|| now + TimeDelta::from_std(limits::BUSY_WAIT).unwrap_or_default());
+            let soon = (!started.is_empty()).then(|| now + limits::BUSY_WAIT);
             let until = look_at.into_iter().chain(soon).min();
             let wait = until.map(|at| (at - work.now()).to_std().unwrap_or_default());
             tokio::select! {
@@ -140,7 +141,7 @@ impl Work {
                 store.reopen_inbox()?;
             }
             if prune {
-                store.prune_inbox(now - TimeDelta::from_std(limits::INBOX_KEPT).unwrap_or_default())?;
+                store.prune_inbox(now - limits::INBOX_KEPT)?;
             }
             store.backlog()
         });
@@ -176,9 +177,8 @@ impl Work {
     }
 
     async fn status(&self) -> Option<HashMap<SyncId, SlotStatus>> {
-        let (reply, answer) = oneshot::channel();
-        self.commands.send(Command::Status(reply)).await.ok()?;
-        Some(answer.await.ok()?.into_iter().map(|slot| (slot.id.clone(), slot)).collect())
+        let slots = ask(&self.commands, Command::Status).await?;
+        Some(slots.into_iter().map(|slot| (slot.id.clone(), slot)).collect())
     }
 
     /// Works off what waits for a connection.
@@ -192,7 +192,7 @@ impl Work {
     }
 
     fn later(&self) -> DateTime<Utc> {
-        self.now() + TimeDelta::from_std(limits::BUSY_WAIT).unwrap_or_default()
+        self.now() + limits::BUSY_WAIT
     }
 
     async fn work_off(&self, end: &mut LaneEnd) -> Result<(), Error> {
@@ -245,7 +245,7 @@ impl Work {
         let may_pass = matches!(error.kind(), ErrorKind::Remote | ErrorKind::Store | ErrorKind::Bug);
         if may_pass && event.attempts + 1 < limits::INBOX_ATTEMPTS {
             let wait = limits::INBOX_RETRY_WAIT.saturating_mul(1 << event.attempts.min(16));
-            return Settled::Again { due_at: self.now() + TimeDelta::from_std(wait).unwrap_or_default(), error: text };
+            return Settled::Again { due_at: self.now() + wait, error: text };
         }
         self.webhooks.tell_event(connection, event.number, error);
         Settled::Failed { error: text }
@@ -291,22 +291,14 @@ impl Work {
                         to_run.push(sync.id.clone());
                     }
                     if is_wanted {
-                        self.run(&sync.id).await;
+                        // many times are one; a scheduler that does not answer has ended
+                        drop(ask(&self.commands, |reply| Command::Run(vec![sync.id.clone()], false, reply)).await);
                     }
                 }
                 action => session.take_in(sync, action, &arrival, self.observer(&sync.id.connection)).await?,
             }
         }
         Ok(if to_run.is_empty() { Handled::Settled(Settled::Done) } else { Handled::Started(to_run) })
-    }
-
-    /// Wants a sync to run: many times are one.
-    async fn run(&self, id: &SyncId) {
-        let (reply, answer) = oneshot::channel();
-        if self.commands.send(Command::Run(vec![id.clone()], false, reply)).await.is_ok() {
-            // a scheduler that does not answer has ended
-            drop(answer.await);
-        }
     }
 
     fn observer(&self, connection: &str) -> Observer {

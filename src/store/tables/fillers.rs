@@ -4,7 +4,7 @@ use duckdb::{Connection, params};
 
 use super::super::error::Error;
 use super::super::layout::{filled, own};
-use super::super::ledger::OF_SYNC;
+use super::super::ledger::{OF_SYNC, sync_of};
 use crate::plan::{ModelPlan, SyncId};
 
 /// The syncs that have filled the table of `model`, or the table that the model had before it got another name.
@@ -23,9 +23,8 @@ pub fn fillers(db: &Connection, model: &ModelPlan) -> Result<Vec<SyncId>, Error>
     );
     let read = || -> duckdb::Result<Vec<SyncId>> {
         let mut statement = db.prepare(&select)?;
-        let rows = statement.query_map([&model.schema, &model.table, &model.schema, &model.name], |row| {
-            Ok(SyncId { connection: row.get(0)?, provider: row.get(1)?, sync: row.get(2)?, variant: row.get(3)? })
-        })?;
+        let rows = statement
+            .query_map([&model.schema, &model.table, &model.schema, &model.name], |row| sync_of(row, [0, 1, 2, 3]))?;
         rows.collect()
     };
     read().map_err(Error::database("look for the syncs that fill the table"))
