@@ -48,6 +48,7 @@ mod key;
 mod kill;
 mod language;
 mod leaks;
+mod metrics;
 mod model;
 mod newest_first;
 mod notify;

@@ -60,9 +60,11 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         let (stop, stopped) = watch::channel(false);
         tokio::task::spawn(run::stop_on_signal(stop));
         let (commands, commanded) = mpsc::channel(limits::COMMANDS_WAITING);
-        let door = Door::new(Host::new(host, None), Arc::clone(&watcher));
         let metrics = Metrics::default();
         let watcher = metrics.watching(watcher);
+        let told = Arc::clone(&watcher);
+        let host = HostOptions { observer: Arc::new(move |sync, event| told(None, sync, event)), ..host };
+        let door = Door::new(Host::new(host, None), Arc::clone(&watcher));
         let hint = || Some("set it before the daemon starts, or take `secret` away".to_owned());
         let watching = Arc::clone(&watcher);
         let notifier = Notifier::new(&plan.notify, Arc::clone(&door), Arc::clone(&watcher));
@@ -164,7 +166,7 @@ fn watcher(json: bool, clock: Clock) -> Watcher {
     Arc::new(move |run_id, sync, event| {
         let at = clock();
         if json {
-            let mut value = progress::wire(sync, &event);
+            let Some(mut value) = progress::wire(sync, &event) else { return };
             if let Value::Object(map) = &mut value {
                 map.shift_insert(0, "at".to_owned(), json!(at.to_rfc3339_opts(SecondsFormat::Millis, true)));
                 if let Some(run_id) = run_id {

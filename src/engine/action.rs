@@ -13,7 +13,7 @@ use serde_json::Value as Json;
 
 use super::answer::{Reader, Rows, Share, answer_value, says_error};
 use super::facts::Tail;
-use super::fetch::{Fetched, Fetcher};
+use super::fetch::{Fetched, Fetcher, Noted};
 use super::host::{Host, Session, run_id, waiting};
 use super::lane::unexplained;
 use super::render::{self, Variables};
@@ -122,7 +122,8 @@ pub async fn call(plan: &ActionPlan, call: Call, place: CallPlace, observer: Obs
         None => None,
     };
     let (client, clock) = host.client(&asked);
-    let fetcher = Fetcher::new(Arc::clone(&asked), observer, clock, false).of_action(plan.idempotency_key.is_some());
+    let fetcher =
+        Fetcher::new(Arc::clone(&asked), observer, clock, Noted::default()).of_action(plan.idempotency_key.is_some());
     let mut asking = Asking { plan, asked, fetcher, idempotency_key: call.idempotency_key, done: None };
     let told = match client {
         Ok(client) => asking.ask(client, variables, call.cursor, at).await,

@@ -11,7 +11,7 @@ use minijinja::value::Serde;
 
 use super::answer::{Reader, Rows, Share, says_error};
 use super::commit::changed_column;
-use super::fetch::{Fetched, Fetcher};
+use super::fetch::{Fetched, Fetcher, Noted};
 use super::host::{Session, run_id};
 use super::lane::unexplained;
 use super::render::Variables;
@@ -154,7 +154,7 @@ impl Session {
         let rows = Rows::Models(vec![Share { records: Vec::new(), mapper: mapper.clone() }]);
         let reader = Arc::new(Reader::of(Arc::clone(&asked), list, rows, client?, variables));
         let request = Draft::new(&plan.connection.base_url, &reader.list.request, &reader.shared)?.finish(None);
-        let fetcher = Fetcher::new(asked, observer, clock, false);
+        let fetcher = Fetcher::new(asked, observer, clock, Noted::default());
         let (response, accepted) = match fetcher.fetch(&reader, &request, (&[404, 410], false), None).await? {
             Fetched::Answer { response, accepted } => (response, accepted),
             // it was deleted meanwhile: another event tells

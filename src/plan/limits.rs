@@ -327,3 +327,14 @@ pub const DUCKDB_MEMORY: &str = "160MB";
 pub const SEEN_KEYS_DELETED_AT_ONCE: usize = 1_000_000;
 /// Keys that the end of a scan compares at once with the table; their join fits into `DUCKDB_MEMORY`.
 pub const ABSENCE_KEYS_AT_ONCE: u64 = 1_000_000;
+
+/// How long a request stays in the log.
+pub const REQUESTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Requests that stay in the log.
+pub const REQUESTS_KEPT_ROWS: i64 = 1_000_000;
+/// Requests of a run that wait for its next commit to be logged; of more, the last.
+pub const REQUESTS_LOGGED_AT_ONCE: usize = 10_000;
+/// Headers of a request or an answer that are logged.
+pub const HEADERS_LOGGED_MAX: usize = 40;
+/// Bytes of the value of a header that are logged.
+pub const HEADER_CHARS_LOGGED_MAX: usize = 300;

@@ -13,6 +13,7 @@ mod openapi;
 mod query;
 mod records;
 mod scheduler;
+mod scrape;
 mod webhook;
 
 use std::sync::Arc;

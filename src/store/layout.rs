@@ -72,9 +72,11 @@ const TABLES: [OwnTable; 17] = [
     },
     OwnTable {
         name: "requests",
-        comment: "Optional log of the requests made. Secrets in url are masked.",
+        comment: "Optional log of the requests made, kept for some days. Secrets are masked. waited_ms: what it waited for before \
+                  it was sent: the budget of the connection, a token, the time after a failed attempt.",
         columns: "run_id VARCHAR, requested_at TIMESTAMPTZ, method VARCHAR, url VARCHAR, status INTEGER, duration_ms BIGINT, bytes BIGINT, \
-                  attempt INTEGER, error VARCHAR",
+                  attempt INTEGER, error VARCHAR, connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, \
+                  waited_ms BIGINT, request_headers JSON, response_headers JSON",
     },
     OwnTable {
         name: "quarantine",
