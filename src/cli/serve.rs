@@ -10,7 +10,7 @@ use super::output::{Failure, count, json_line};
 use super::{Done, progress, project, run};
 use crate::engine::{self, Clock, Event, Host, HostOptions, SyncReport};
 use crate::plan::{Plan, Schedule, SyncId, limits};
-use crate::serve::{self, Door, Inbox, Keys, Listening, Metrics, Notifier, Scheduler, Watcher, Webhooks};
+use crate::serve::{self, Door, Inbox, Keys, Listening, Metrics, Notifier, Progress, Scheduler, Watcher, Webhooks};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -52,6 +52,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         anstream::eprintln!("{}", told(syncs.len(), scheduled));
     }
     let (log_requests, at_once) = (arguments.log_requests, arguments.at_once);
+    let progress = Progress::new(Arc::clone(&clock));
     let host = HostOptions { log_requests, at_once, ..HostOptions::of(&plan, clock) };
     let publish = plan.publish.as_ref().map(|publish| publish.every.unwrap_or(limits::PUBLISH_WAIT_MAX));
     let keys = keys(&plan, arguments.listen)?;
@@ -62,7 +63,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         let (commands, commanded) = mpsc::channel(limits::COMMANDS_WAITING);
         let door = Door::new(Host::new(host, None), Arc::clone(&watcher));
         let metrics = Metrics::default();
-        let watcher = metrics.watching(watcher);
+        let watcher = progress.watching(metrics.watching(watcher));
         let hint = || Some("set it before the daemon starts, or take `secret` away".to_owned());
         let notifier = Notifier::new(&plan.notify, Arc::clone(&door), Arc::clone(&watcher));
         let notifier = notifier.map_err(|why| Failure::user(why, hint()))?;
@@ -76,7 +77,8 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
             Some(address) => {
                 let inbox = tokio::spawn(Inbox::new(Arc::clone(&webhooks), commands.clone(), stopped.clone()).run());
                 let plan = Arc::new(plan);
-                let listening = Listening { plan, door: Arc::clone(&door), commands, metrics, keys, webhooks };
+                let door = Arc::clone(&door);
+                let listening = Listening { plan, door, commands, metrics, keys, webhooks, progress };
                 let told = |address| anstream::eprintln!("answers at http://{address}");
                 let mut answering = tokio::spawn(serve::listen(address, listening, told, stopped.clone()));
                 let mut running = std::pin::pin!(scheduler);

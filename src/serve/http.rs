@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use super::access::Keys;
-use super::{Command, Door, Metrics, SlotStatus, Webhooks, api, scheduler, webhook};
+use super::{Command, Door, Metrics, Progress, SlotStatus, Webhooks, api, page, scheduler, webhook};
 use crate::plan::{Plan, limits};
 
 /// What answers are made of.
@@ -30,6 +30,8 @@ pub struct Listening {
     pub keys: Keys,
     /// events that APIs send
     pub webhooks: Arc<Webhooks>,
+    /// what runs have done so far
+    pub progress: Progress,
 }
 
 /// Answers on `address` until it is to stop; `told` gets the address, whose port is the one that was found where it was 0.
@@ -48,18 +50,20 @@ pub async fn listen(
         // who could stop it has gone: so it ends
         drop(stop.wait_for(|stop| *stop).await);
     };
-    axum::serve(listener, router(Arc::new(listening))).with_graceful_shutdown(stopped).await
+    axum::serve(listener, router(Arc::new(listening))?).with_graceful_shutdown(stopped).await
 }
 
-fn router(listening: Arc<Listening>) -> Router {
-    Router::new()
+fn router(listening: Arc<Listening>) -> std::io::Result<Router> {
+    let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .merge(api::routes(&listening))
         .merge(webhook::routes())
+        .merge(page::routes(&listening)?)
         .layer(DefaultBodyLimit::max(limits::API_BODY_BYTES_MAX))
-        .with_state(listening)
+        .with_state(listening);
+    Ok(router)
 }
 
 /// Whether syncs run when they are due: the scheduler answers.

@@ -9,6 +9,7 @@ mod http;
 mod metrics;
 mod notify;
 mod openapi;
+mod page;
 mod records;
 mod scheduler;
 mod webhook;
@@ -20,6 +21,7 @@ pub use door::Door;
 pub use http::{Listening, listen};
 pub use metrics::Metrics;
 pub use notify::Notifier;
+pub use page::Progress;
 pub use scheduler::{Command, Options, Refused, Scheduler, SlotState, SlotStatus};
 pub use webhook::{Inbox, Webhooks};
 
