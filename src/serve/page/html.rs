@@ -15,7 +15,7 @@ use crate::serve::answer::Denied;
 pub(super) type Shown = Result<Response, Problem>;
 
 /// No template says `safe`: what is HTML stands in the templates.
-const TEMPLATES: [(&str, &str); 7] = [
+const TEMPLATES: [(&str, &str); 12] = [
     ("frame.html", include_str!("templates/frame.html")),
     ("parts.html", include_str!("templates/parts.html")),
     ("login.html", include_str!("templates/login.html")),
@@ -23,6 +23,11 @@ const TEMPLATES: [(&str, &str); 7] = [
     ("overview.html", include_str!("templates/overview.html")),
     ("sync.html", include_str!("templates/sync.html")),
     ("reset.html", include_str!("templates/reset.html")),
+    ("connections.html", include_str!("templates/connections.html")),
+    ("tables.html", include_str!("templates/tables.html")),
+    ("records.html", include_str!("templates/records.html")),
+    ("logs.html", include_str!("templates/logs.html")),
+    ("run.html", include_str!("templates/run.html")),
 ];
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {

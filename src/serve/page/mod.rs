@@ -12,11 +12,14 @@
 
 mod assets;
 mod chart;
+mod connections;
 mod facts;
 mod html;
 mod login;
+mod logs;
 mod overview;
 mod progress;
+mod records;
 mod routes;
 mod session;
 mod steer;
