@@ -54,6 +54,7 @@ mod newest_first;
 mod notify;
 mod offline;
 mod outputs;
+mod page;
 mod pages;
 mod paths;
 mod positions;

@@ -10,6 +10,7 @@ mod http;
 mod metrics;
 mod notify;
 mod openapi;
+mod page;
 mod query;
 mod records;
 mod scheduler;
@@ -23,6 +24,7 @@ pub use door::Door;
 pub use http::{Listening, listen};
 pub use metrics::Metrics;
 pub use notify::Notifier;
+pub use page::Progress;
 pub use scheduler::{Command, Options, Refused, Scheduler, SlotState, SlotStatus};
 pub use webhook::{Inbox, Webhooks};
 
