@@ -70,6 +70,7 @@ mod schemas;
 mod security;
 mod serve;
 mod shop;
+mod soak;
 mod templates;
 mod tidy;
 mod tls;
