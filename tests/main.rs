@@ -68,6 +68,7 @@ mod schemas;
 mod security;
 mod serve;
 mod shop;
+mod telemetry;
 mod templates;
 mod tidy;
 mod tls;

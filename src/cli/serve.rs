@@ -3,11 +3,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{SecondsFormat, Utc};
-use serde_json::{Value, json};
 use tokio::sync::{mpsc, watch};
 
 use super::output::{Failure, count, json_line};
-use super::{Done, progress, project, run};
+use super::{Done, log, progress, project, run, traces};
 use crate::engine::{self, Clock, Event, Host, HostOptions, SyncReport};
 use crate::plan::{Plan, Schedule, SyncId, limits};
 use crate::serve::{self, Door, Inbox, Keys, Listening, Metrics, Notifier, Scheduler, Watcher, Webhooks};
@@ -52,7 +51,9 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         anstream::eprintln!("{}", told(syncs.len(), scheduled));
     }
     let (log_requests, at_once) = (arguments.log_requests, arguments.at_once);
-    let host = HostOptions { log_requests, at_once, ..HostOptions::of(&plan, clock) };
+    let traced = traces::settings()?;
+    let tell_requests = traced.is_some();
+    let host = HostOptions { log_requests, tell_requests, at_once, ..HostOptions::of(&plan, Arc::clone(&clock)) };
     let publish = plan.publish.as_ref().map(|publish| publish.every.unwrap_or(limits::PUBLISH_WAIT_MAX));
     let keys = keys(&plan, arguments.listen)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -61,6 +62,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         tokio::task::spawn(run::stop_on_signal(stop));
         let (commands, commanded) = mpsc::channel(limits::COMMANDS_WAITING);
         let metrics = Metrics::default();
+        let (watcher, traces) = traces::watching(traced.as_ref(), watcher, clock)?;
         let watcher = metrics.watching(watcher);
         let told = Arc::clone(&watcher);
         let host = HostOptions { observer: Arc::new(move |sync, event| told(None, sync, event)), ..host };
@@ -100,6 +102,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
             }
         };
         let closed = door.close().await;
+        traces.flush().await;
         let reports = ended?;
         closed?;
         Ok(run::code_of(&reports))
@@ -156,18 +159,8 @@ fn watcher(json: bool, clock: Clock) -> Watcher {
     Arc::new(move |run_id, sync, event| {
         let at = clock();
         if json {
-            let Some(mut value) = progress::wire(sync, &event) else { return };
-            if let Value::Object(map) = &mut value {
-                map.shift_insert(0, "at".to_owned(), json!(at.to_rfc3339_opts(SecondsFormat::Millis, true)));
-                if let Some(run_id) = run_id {
-                    map.shift_insert(1, "run_id".to_owned(), json!(run_id));
-                }
-                if let Event::Finished(report) = &event {
-                    map.insert("report".to_owned(), json!(report));
-                }
-            }
             // a reader that has gone does not end the syncs
-            drop(json_line(&value));
+            drop(log::record(at, run_id, sync, &event).map(|line| json_line(&line)));
         } else if let Some(line) = line(sync, &event) {
             anstream::eprintln!("{}  {line}", at.with_timezone(&Utc).to_rfc3339_opts(SecondsFormat::Secs, true));
         }
