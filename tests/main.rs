@@ -71,6 +71,7 @@ mod security;
 mod serve;
 mod shop;
 mod soak;
+mod telemetry;
 mod templates;
 mod tidy;
 mod tls;
