@@ -3,13 +3,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{SecondsFormat, Utc};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::output::{Failure, count, json_line};
 use super::{Done, log, progress, project, run, traces};
 use crate::engine::{self, Clock, Event, Host, HostOptions, SyncReport};
-use crate::plan::{Plan, Schedule, SyncId, limits};
-use crate::serve::{self, Door, Inbox, Keys, Listening, Metrics, Notifier, Scheduler, Watcher, Webhooks};
+use crate::plan::{Plan, Schedule, SyncId, SyncPlan, limits};
+use crate::serve::{self, Door, Inbox, Keys, Listening, Metrics, Notifier, Progress, Scheduler, Watcher, Webhooks};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -45,15 +45,12 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     let plan = project::plan(folder)?;
     let syncs = plan.select(&arguments.selectors)?;
     let clock = engine::system_clock();
-    let scheduled = syncs.iter().filter(|sync| sync.schedule != Schedule::Manual).count();
     let watcher = watcher(arguments.json, Arc::clone(&clock));
     if !arguments.json && !arguments.once {
-        anstream::eprintln!("{}", told(syncs.len(), scheduled));
+        anstream::eprintln!("{}", told(&syncs));
     }
-    let (log_requests, at_once) = (arguments.log_requests, arguments.at_once);
     let traced = traces::settings()?;
-    let tell_requests = traced.is_some();
-    let host = HostOptions { log_requests, tell_requests, at_once, ..HostOptions::of(&plan, Arc::clone(&clock)) };
+    let progress = Progress::new(Arc::clone(&clock));
     let publish = plan.publish.as_ref().map(|publish| publish.every.unwrap_or(limits::PUBLISH_WAIT_MAX));
     let keys = keys(&plan, arguments.listen)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -62,12 +59,12 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         tokio::task::spawn(run::stop_on_signal(stop));
         let (commands, commanded) = mpsc::channel(limits::COMMANDS_WAITING);
         let metrics = Metrics::default();
-        let (watcher, traces) = traces::watching(traced.as_ref(), watcher, clock)?;
-        let watcher = metrics.watching(watcher);
-        let told = Arc::clone(&watcher);
-        let host = HostOptions { observer: Arc::new(move |sync, event| told(None, sync, event)), ..host };
+        let (watcher, traces) = traces::watching(traced.as_ref(), watcher, Arc::clone(&clock))?;
+        let watcher = progress.watching(metrics.watching(watcher));
+        let host = host(&plan, arguments, (clock, traced.is_some()), Arc::clone(&watcher));
         let door = Door::new(Host::new(host, None), Arc::clone(&watcher));
         let hint = || Some("set it before the daemon starts, or take `secret` away".to_owned());
+        let watching = Arc::clone(&watcher);
         let notifier = Notifier::new(&plan.notify, Arc::clone(&door), Arc::clone(&watcher));
         let notifier = notifier.map_err(|why| Failure::user(why, hint()))?;
         let webhooks = Webhooks::new(&syncs, Arc::clone(&door), Arc::clone(&watcher));
@@ -80,7 +77,17 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
             Some(address) => {
                 let inbox = tokio::spawn(Inbox::new(Arc::clone(&webhooks), commands.clone(), stopped.clone()).run());
                 let plan = Arc::new(plan);
-                let listening = Listening { plan, door: Arc::clone(&door), commands, metrics, keys, webhooks };
+                let listening = Listening {
+                    plan,
+                    door: Arc::clone(&door),
+                    commands,
+                    watcher: watching,
+                    metrics,
+                    keys,
+                    webhooks,
+                    progress,
+                    calls: Arc::new(Semaphore::new(limits::API_ACTIONS_AT_ONCE)),
+                };
                 let told = |address| anstream::eprintln!("answers at http://{address}");
                 let mut answering = tokio::spawn(serve::listen(address, listening, told, stopped.clone()));
                 let mut running = std::pin::pin!(scheduler);
@@ -107,6 +114,13 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         closed?;
         Ok(run::code_of(&reports))
     })
+}
+
+/// Where the runs happen; what is no single run's is told like all else.
+fn host(plan: &Plan, arguments: &Arguments, (clock, tell_requests): (Clock, bool), watcher: Watcher) -> HostOptions {
+    let (log_requests, at_once) = (arguments.log_requests, arguments.at_once);
+    let observer = Arc::new(move |sync: Option<&SyncId>, event| watcher(None, sync, event));
+    HostOptions { log_requests, tell_requests, at_once, observer, ..HostOptions::of(plan, clock) }
 }
 
 /// Who may ask over HTTP. Where others than this machine could, somebody must have a key.
@@ -145,7 +159,9 @@ async fn telling(
 }
 
 /// `3 syncs, of which 2 run by themselves`
-fn told(syncs: usize, scheduled: usize) -> String {
+fn told(all: &[Arc<SyncPlan>]) -> String {
+    let scheduled = all.iter().filter(|sync| sync.schedule != Schedule::Manual).count();
+    let syncs = all.len();
     let syncs = if syncs == 1 { "1 sync".to_owned() } else { format!("{} syncs", count(syncs as u64)) };
     match scheduled {
         0 => format!("{syncs}, of which none runs by itself: give them a `schedule`"),

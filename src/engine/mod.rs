@@ -32,7 +32,7 @@ mod webhook;
 mod writer;
 
 pub use crate::remote::{Delivery, Keys};
-pub use action::{Answer, Call, CallOptions, Saved, Source, call};
+pub use action::{Answer, Call, CallPlace, Saved, Source, call};
 pub use clock::{Clock, system_clock};
 pub use connect::{learn, verify};
 pub use delivery::{Received, Reception, Refusal};
@@ -42,7 +42,7 @@ pub use host::{Host, HostOptions, Offline, RunOptions, Session, run_id};
 pub use preview::{Preview, PreviewRequest, preview};
 pub use remap::{Amend, AmendReport, RemapReport, RetryReport, remap, retry};
 pub use report::{Failed, Report, SyncReport};
-pub use run::{Options, parents, rehearse, run};
+pub use run::{Options, parents, rehearse, run, run_as};
 pub use webhook::{Arrival, waits_for_runs};
 
 pub use crate::remote::{Outlet, Receipt};

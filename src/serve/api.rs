@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 use super::access::{Key, Keys};
 use super::answer::{Answer, Denied, ok};
 use super::http::Listening;
-use super::{control, openapi, records};
+use super::{actions, control, openapi, query, records};
 use crate::plan::{ApiScope, limits};
 
 /// One way to ask.
@@ -30,7 +30,7 @@ pub(super) struct Route {
 pub(super) fn all() -> Vec<Route> {
     let get_of = |path, scope, answers| Route { path, method: "get", scope, answers };
     let steer = |path, answers| Route { path, method: "post", scope: Some(ApiScope::Control), answers };
-    let (reads, sees) = (Some(ApiScope::Records), Some(ApiScope::Syncs));
+    let (reads, sees, calls) = (Some(ApiScope::Records), Some(ApiScope::Syncs), Some(ApiScope::Actions));
     vec![
         get_of("/v1/openapi.json", None, get(|| async { ok(&openapi::document()) })),
         get_of("/v1/records/{provider}/{table}", reads, get(records::records)),
@@ -42,6 +42,11 @@ pub(super) fn all() -> Vec<Route> {
         steer("/v1/syncs/{connection}/{sync}/resume", post(control::resume)),
         steer("/v1/syncs/{connection}/{sync}/cancel", post(control::cancel)),
         steer("/v1/syncs/{connection}/{sync}/reset", post(control::reset)),
+        get_of("/v1/actions", calls, get(actions::actions)),
+        Route { path: "/v1/actions/{connection}/{action}", method: "post", scope: calls, answers: post(actions::call) },
+        Route { path: "/v1/query", method: "post", scope: Some(ApiScope::Query), answers: post(query::query) },
+        get_of("/v1/records/{provider}/{table}/counts", reads, get(records::counts)),
+        steer("/v1/records/{provider}/{table}/prune", post(records::prune)),
     ]
 }
 

@@ -92,6 +92,11 @@ pub(super) async fn runs(State(listening): State<Arc<Listening>>, Query(paramete
 /// `GET /v1/connections`
 pub(super) async fn connections(State(listening): State<Arc<Listening>>, Query(parameters): Parameters) -> Answer {
     each(&parameters, &[], |_, _| Ok(()))?;
+    ok(&json!({ "connections": health(&listening).await? }))
+}
+
+/// How the connections are.
+pub(super) async fn health(listening: &Listening) -> Result<Vec<Value>, Denied> {
     let (plan, now) = (Arc::clone(&listening.plan), listening.door.host().now());
     // the credential store is a file
     let looked = tokio::task::spawn_blocking(move || {
@@ -106,11 +111,10 @@ pub(super) async fn connections(State(listening): State<Arc<Listening>>, Query(p
                 "connected_at": entry.map(|entry| entry.connected_at),
             })
         };
-        Ok::<_, String>(plan.connections.iter().map(one).collect::<Vec<_>>())
+        Ok::<_, String>(plan.connections.iter().map(one).collect())
     });
     let internal = |message: String| Denied::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message);
-    let looked = looked.await.map_err(|error| internal(error.to_string()))?.map_err(internal)?;
-    ok(&json!({ "connections": looked }))
+    looked.await.map_err(|error| internal(error.to_string()))?.map_err(internal)
 }
 
 fn word(state: HealthState) -> &'static str {
@@ -123,7 +127,8 @@ fn word(state: HealthState) -> &'static str {
     }
 }
 
-type Body = Result<Bytes, BytesRejection>;
+/// The body of a request.
+pub(super) type Body = Result<Bytes, BytesRejection>;
 type SyncPath = Path<(String, String)>;
 
 #[derive(Deserialize, Default)]
@@ -215,7 +220,7 @@ async fn asked<T>(listening: &Listening, command: impl FnOnce(oneshot::Sender<T>
 }
 
 /// The JSON body of a request; nothing is an empty object.
-fn read<T: DeserializeOwned + Default>(body: Body) -> Result<T, Denied> {
+pub(super) fn read<T: DeserializeOwned + Default>(body: Body) -> Result<T, Denied> {
     let body = body.map_err(|rejection| {
         let denied = Denied::new(rejection.status(), "bad_body", rejection.body_text());
         denied.hint(format!("a body has at most {} bytes", limits::API_BODY_BYTES_MAX))

@@ -1,6 +1,7 @@
 //! The daemon: runs syncs when they are due, and answers applications meanwhile.
 
 mod access;
+mod actions;
 mod answer;
 mod api;
 mod control;
@@ -9,6 +10,8 @@ mod http;
 mod metrics;
 mod notify;
 mod openapi;
+mod page;
+mod query;
 mod records;
 mod scheduler;
 mod scrape;
@@ -21,6 +24,7 @@ pub use door::Door;
 pub use http::{Listening, listen};
 pub use metrics::Metrics;
 pub use notify::Notifier;
+pub use page::Progress;
 pub use scheduler::{Command, Options, Refused, Scheduler, SlotState, SlotStatus};
 pub use webhook::{Inbox, Webhooks};
 

@@ -23,7 +23,7 @@ struct OwnTable {
     columns: &'static str,
 }
 
-const TABLES: [OwnTable; 16] = [
+const TABLES: [OwnTable; 17] = [
     OwnTable {
         name: "meta",
         comment: "One row: the version of this layout, and the last change number given out.",
@@ -129,6 +129,11 @@ const TABLES: [OwnTable; 16] = [
         name: "paused",
         comment: "Syncs that do not run by themselves until somebody resumes them.",
         columns: "connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, paused_at TIMESTAMPTZ",
+    },
+    OwnTable {
+        name: "pruned",
+        comment: "From which tables deleted rows were pruned, of which connections and variants, and the highest change number of these.",
+        columns: "table_schema VARCHAR, table_name VARCHAR, connection VARCHAR, variant VARCHAR, up_to BIGINT",
     },
     OwnTable {
         name: "models",

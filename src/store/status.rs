@@ -7,9 +7,11 @@ use duckdb::{Connection, Row};
 use serde::Serialize;
 
 use super::error::Error;
+use super::feed;
 use super::layout::own;
-use super::ledger::{moment, sync_of};
+use super::ledger::{moment, stamp, sync_of};
 use super::sql::{Table, joined};
+use super::writer::Store;
 use crate::plan::SyncId;
 
 /// How one sync is.
@@ -99,6 +101,12 @@ pub struct RunsOf {
     pub sync: Option<String>,
     /// of this variant
     pub variant: Option<String>,
+    /// of this name
+    pub run_id: Option<String>,
+    /// that are in this state
+    pub state: Option<String>,
+    /// that began before this
+    pub before: Option<DateTime<Utc>>,
     /// so many at most
     pub limit: usize,
 }
@@ -121,28 +129,37 @@ pub struct PastRun {
 /// # Errors
 /// The database cannot be read.
 pub fn runs(db: &Connection, of: &RunsOf) -> Result<Vec<PastRun>, Error> {
-    let RunsOf { connection, sync, variant, limit } = of;
-    let given = [("connection", connection), ("sync", sync), ("variant", variant)];
-    let given = || given.iter().filter_map(|(name, value)| value.as_ref().map(|value| (*name, value)));
-    let conditions =
-        joined(std::iter::once("true".to_owned()).chain(given().map(|(name, _)| format!("{name} = ?"))), " AND ");
+    let RunsOf { connection, sync, variant, run_id, state, before, limit } = of;
+    let before = before.map(stamp);
+    let given = [
+        ("connection = ?", connection),
+        ("sync = ?", sync),
+        ("variant = ?", variant),
+        ("run_id = ?", run_id),
+        ("state = ?", state),
+        ("started_at < CAST(? AS TIMESTAMPTZ)", &before),
+    ];
+    let given = || given.iter().filter_map(|(condition, value)| value.as_ref().map(|value| (*condition, value)));
+    let conditions = joined(std::iter::once("true").chain(given().map(|(condition, _)| condition)), " AND ");
     let select = format!(
         "SELECT *, epoch_us(started_at) AS started, epoch_us(ended_at) AS ended FROM {} WHERE {conditions} \
          ORDER BY started_at DESC, rowid DESC LIMIT {limit}",
         own("runs")
     );
-    let row = |row: &Row<'_>| {
-        let id = sync_of(row, ["connection", "provider", "sync", "variant"])?;
-        let run = read_run(row)?;
-        let (change_from, change_to) = (row.get("change_from")?, row.get("change_to")?);
-        Ok(run.map(|run| PastRun { id, run, change_from, change_to }))
-    };
     let read = || -> duckdb::Result<Vec<Option<PastRun>>> {
         let values = duckdb::params_from_iter(given().map(|(_, value)| value));
-        db.prepare(&select)?.query_map(values, row)?.collect()
+        db.prepare(&select)?.query_map(values, read_past)?.collect()
     };
     let runs = read().map_err(Error::database("read the runs"))?;
     Ok(runs.into_iter().flatten().collect())
+}
+
+/// A row of `headwater.runs` with `started` and `ended` in microseconds.
+pub(super) fn read_past(row: &Row<'_>) -> duckdb::Result<Option<PastRun>> {
+    let id = sync_of(row, ["connection", "provider", "sync", "variant"])?;
+    let run = read_run(row)?;
+    let (change_from, change_to) = (row.get("change_from")?, row.get("change_to")?);
+    Ok(run.map(|run| PastRun { id, run, change_from, change_to }))
 }
 
 /// Every sync with the table it fills; its rows are not counted yet.
@@ -211,6 +228,35 @@ fn read_run(row: &Row<'_>) -> duckdb::Result<Option<RunSummary>> {
         error_code: row.get("error_code")?,
         error: row.get("error")?,
     }))
+}
+
+/// Rows of a connection and variant in a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RowCount {
+    /// the connection
+    pub connection: String,
+    /// the variant; empty without one
+    pub variant: String,
+    /// rows that live
+    pub rows: u64,
+    /// rows that are deleted
+    pub deleted: u64,
+}
+
+impl Store {
+    /// How many rows a table (`schema.table`) has of each connection and variant, by their names.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTable`], or the database cannot be read.
+    pub fn counts(&mut self, table: &str) -> Result<Vec<RowCount>, Error> {
+        let db = self.attached()?;
+        let table = feed::find(db, table)?;
+        let counted = count_rows(db, &table).map_err(Error::database("count the rows"))?;
+        let one = |((connection, variant), (rows, deleted))| RowCount { connection, variant, rows, deleted };
+        let mut all: Vec<RowCount> = counted.into_iter().map(one).collect();
+        all.sort_by(|a, b| (&a.connection, &a.variant).cmp(&(&b.connection, &b.variant)));
+        Ok(all)
+    }
 }
 
 /// Living and deleted rows by connection and variant.
