@@ -137,6 +137,14 @@ fn a_run_is_a_trace_of_its_requests_waits_and_commits() {
         assert!(of_all.iter().all(|key| line[key].is_string()), "{line}");
         assert_eq!((&line["run_id"], &line["sync"]), (&run, &json!("acme/items")));
     }
+    // a run by hand is one too, under its own name
+    let before = collector.requests().len();
+    assert_eq!(project.headwater_with(&["run"], &environment).code, 0);
+    let by_hand = ExportTraceServiceRequest::decode(collector.requests()[before].bytes.as_slice()).expect("OTLP");
+    let spans = by_hand.resource_spans.into_iter().flat_map(|part| part.scope_spans).flat_map(|scope| scope.spans);
+    let root = spans.into_iter().find(|span| span.parent_span_id.is_empty()).expect("the run");
+    let last = project.column("select run_id from headwater.runs order by started_at desc limit 1").remove(0);
+    assert_eq!(attributes(&root.attributes)["headwater.run_id"], last);
     // neither the secret of the API nor that of the collector is in what was sent, or told
     for request in collector.requests() {
         assert!(!request.body.contains(SECRET) && !request.body.contains("for-the-collector"));

@@ -49,11 +49,8 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     if !arguments.json && !arguments.once {
         anstream::eprintln!("{}", told(&syncs));
     }
-    let (log_requests, at_once) = (arguments.log_requests, arguments.at_once);
-    let progress = Progress::new(Arc::clone(&clock));
     let traced = traces::settings()?;
-    let tell_requests = traced.is_some();
-    let host = HostOptions { log_requests, tell_requests, at_once, ..HostOptions::of(&plan, Arc::clone(&clock)) };
+    let progress = Progress::new(Arc::clone(&clock));
     let publish = plan.publish.as_ref().map(|publish| publish.every.unwrap_or(limits::PUBLISH_WAIT_MAX));
     let keys = keys(&plan, arguments.listen)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -62,10 +59,9 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         tokio::task::spawn(run::stop_on_signal(stop));
         let (commands, commanded) = mpsc::channel(limits::COMMANDS_WAITING);
         let metrics = Metrics::default();
-        let (watcher, traces) = traces::watching(traced.as_ref(), watcher, clock)?;
+        let (watcher, traces) = traces::watching(traced.as_ref(), watcher, Arc::clone(&clock))?;
         let watcher = progress.watching(metrics.watching(watcher));
-        let told = Arc::clone(&watcher);
-        let host = HostOptions { observer: Arc::new(move |sync, event| told(None, sync, event)), ..host };
+        let host = host(&plan, arguments, (clock, traced.is_some()), Arc::clone(&watcher));
         let door = Door::new(Host::new(host, None), Arc::clone(&watcher));
         let watching = Arc::clone(&watcher);
         let notifier = notifier(&plan, &door, &watcher)?;
@@ -124,6 +120,13 @@ fn notifier(plan: &Plan, door: &Arc<Door>, watcher: &Watcher) -> Result<Notifier
     let hint = || Some("set it before the daemon starts, or take `secret` away".to_owned());
     let notifier = Notifier::new(&plan.notify, Arc::clone(door), Arc::clone(watcher));
     notifier.map_err(|why| Failure::user(why, hint()))
+}
+
+/// Where the runs happen; what is no single run's is told like all else.
+fn host(plan: &Plan, arguments: &Arguments, (clock, tell_requests): (Clock, bool), watcher: Watcher) -> HostOptions {
+    let (log_requests, at_once) = (arguments.log_requests, arguments.at_once);
+    let observer = Arc::new(move |sync: Option<&SyncId>, event| watcher(None, sync, event));
+    HostOptions { log_requests, tell_requests, at_once, observer, ..HostOptions::of(plan, clock) }
 }
 
 /// Who may ask over HTTP. Where others than this machine could, somebody must have a key.

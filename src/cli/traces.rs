@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::output::Failure;
-use crate::engine::{Clock, Event};
+use crate::engine::{Clock, Event, Observer};
 use crate::serve::Watcher;
 use crate::telemetry::{Settings, Traces};
 
@@ -24,6 +24,17 @@ pub(super) fn watching(settings: Option<&Settings>, next: Watcher, clock: Clock)
         next(run_id, sync, event);
     });
     Ok((watcher, ending))
+}
+
+/// The same for the observer of one run.
+pub(super) fn observing(
+    settings: Option<&Settings>,
+    next: Observer,
+    clock: Clock,
+    run_id: String,
+) -> Result<(Observer, Ending), Failure> {
+    let (watcher, ending) = watching(settings, Arc::new(move |_, sync, event| next(sync, event)), clock)?;
+    Ok((Arc::new(move |sync, event| watcher(Some(&run_id), sync, event)), ending))
 }
 
 /// What the environment says.
