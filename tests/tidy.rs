@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("engine", &["store", "remote", "record", "scan", "plan", "spec", "diagnostic"]),
     ("offline", &["engine", "store", "remote", "scan", "files", "plan"]),
     ("demo", &[]),
-    ("serve", &["engine", "store", "remote", "scan", "plan", "diagnostic"]),
+    ("serve", &["engine", "store", "remote", "scan", "files", "plan", "diagnostic"]),
     (
         "cli",
         &[

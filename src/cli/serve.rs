@@ -10,7 +10,7 @@ use super::output::{Failure, count, json_line};
 use super::{Done, progress, project, run};
 use crate::engine::{self, Clock, Event, Host, HostOptions, SyncReport};
 use crate::plan::{Plan, Schedule, SyncId, limits};
-use crate::serve::{self, Door, Inbox, Keys, Listening, Metrics, Notifier, Scheduler, Watcher, Webhooks};
+use crate::serve::{self, Door, Inbox, Keys, Listening, Metrics, Notifier, Plans, Scheduler, Watcher, Webhooks};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -43,7 +43,7 @@ fn at_once(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
-    let plan = project::plan(folder)?;
+    let (plan, sources) = project::plan_and_sources(folder)?;
     let syncs = plan.select(&arguments.selectors)?;
     let clock = engine::system_clock();
     let scheduled = syncs.iter().filter(|sync| sync.schedule != Schedule::Manual).count();
@@ -75,8 +75,9 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
             None => scheduler.await.map_err(Failure::from),
             Some(address) => {
                 let inbox = tokio::spawn(Inbox::new(Arc::clone(&webhooks), commands.clone(), stopped.clone()).run());
-                let plan = Arc::new(plan);
-                let listening = Listening { plan, door: Arc::clone(&door), commands, metrics, keys, webhooks };
+                let selectors = arguments.selectors.clone();
+                let plans = Plans::new(plan, sources, selectors, commands.clone(), Arc::clone(&webhooks))?;
+                let listening = Listening { plans, door: Arc::clone(&door), commands, metrics, keys, webhooks };
                 let told = |address| anstream::eprintln!("answers at http://{address}");
                 let mut answering = tokio::spawn(serve::listen(address, listening, told, stopped.clone()));
                 let mut running = std::pin::pin!(scheduler);

@@ -229,6 +229,8 @@ pub const API_RUNS: usize = 50;
 pub const API_RUNS_MAX: usize = 1_000;
 /// Bytes of the body of a request to the daemon.
 pub const API_BODY_BYTES_MAX: usize = 1 << 20;
+/// Variants of a sync of a connection that the API makes.
+pub const API_VARIANTS_MAX: usize = 100;
 /// Bytes of the body of a delivery of events. (GitHub sends 25 MB at most, and nothing of what is larger.)
 pub const WEBHOOK_BODY_BYTES_MAX: usize = 25 << 20;
 /// Events of one delivery.

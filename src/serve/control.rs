@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -19,7 +20,7 @@ use super::scheduler::ask;
 use super::{Command, Refused, SlotState, SlotStatus};
 use crate::plan::{SyncId, limits};
 use crate::remote::{CredentialStore, Health, HealthState};
-use crate::store::{PastRun, RunsOf, SyncStatus};
+use crate::store::{Forgotten, PastRun, RunsOf, SyncStatus};
 
 /// `GET /v1/syncs`
 pub(super) async fn syncs(State(listening): State<Arc<Listening>>, Query(parameters): Parameters) -> Answer {
@@ -92,7 +93,7 @@ pub(super) async fn runs(State(listening): State<Arc<Listening>>, Query(paramete
 /// `GET /v1/connections`
 pub(super) async fn connections(State(listening): State<Arc<Listening>>, Query(parameters): Parameters) -> Answer {
     each(&parameters, &[], |_, _| Ok(()))?;
-    let (plan, now) = (Arc::clone(&listening.plan), listening.door.host().now());
+    let (plan, now) = (listening.plan(), listening.door.host().now());
     // the credential store is a file
     let looked = tokio::task::spawn_blocking(move || {
         let store = CredentialStore::of_project(&plan.folder);
@@ -123,7 +124,7 @@ fn word(state: HealthState) -> &'static str {
     }
 }
 
-type Body = Result<Bytes, BytesRejection>;
+pub(super) type Body = Result<Bytes, BytesRejection>;
 type SyncPath = Path<(String, String)>;
 
 #[derive(Deserialize, Default)]
@@ -172,9 +173,14 @@ pub(super) async fn reset(State(listening): State<Arc<Listening>>, Path(path): S
     let ids = chosen(&listening, &path)?;
     let names: Vec<_> = ids.iter().map(ToString::to_string).collect();
     let forgotten = asked(&listening, |reply| Command::Reset(ids, purge, reply)).await??;
+    Ok(forgotten_of(&names, &forgotten))
+}
+
+/// What went.
+pub(super) fn forgotten_of(names: &[String], forgotten: &Forgotten) -> Response {
     let removed: Vec<_> =
         forgotten.removed.iter().map(|(table, rows)| json!({ "table": table, "rows": rows })).collect();
-    ok(&json!({ "syncs": names, "removed": removed }))
+    written(StatusCode::OK, json!({ "syncs": names, "removed": removed }).to_string())
 }
 
 /// Does something with the syncs that a path names; the answer is that it is under way.
@@ -192,7 +198,7 @@ async fn steer(
 /// The sync of a connection: all its variants, or with `@variant` that one.
 fn chosen(listening: &Listening, (connection, sync): &(String, String)) -> Result<Vec<SyncId>, Denied> {
     let selector = format!("{connection}/{sync}");
-    let hint = match listening.plan.select(std::slice::from_ref(&selector)) {
+    let hint = match listening.plan().select(std::slice::from_ref(&selector)) {
         Ok(syncs) => {
             // a selector may name a provider too
             let ids = syncs.iter().map(|sync| &sync.id).filter(|id| id.connection == *connection);
@@ -210,12 +216,11 @@ fn chosen(listening: &Listening, (connection, sync): &(String, String)) -> Resul
 
 /// Asks the scheduler.
 async fn asked<T>(listening: &Listening, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Denied> {
-    let gone = || Denied::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the daemon is stopping").later(5);
-    ask(&listening.commands, command).await.ok_or_else(gone)
+    ask(&listening.commands, command).await.ok_or_else(Denied::stopping)
 }
 
 /// The JSON body of a request; nothing is an empty object.
-fn read<T: DeserializeOwned + Default>(body: Body) -> Result<T, Denied> {
+pub(super) fn read<T: DeserializeOwned + Default>(body: Body) -> Result<T, Denied> {
     let body = body.map_err(|rejection| {
         let denied = Denied::new(rejection.status(), "bad_body", rejection.body_text());
         denied.hint(format!("a body has at most {} bytes", limits::API_BODY_BYTES_MAX))

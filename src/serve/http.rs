@@ -13,13 +13,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 
 use super::access::Keys;
-use super::{Command, Door, Metrics, SlotStatus, Webhooks, api, scheduler, webhook};
+use super::{Command, Door, Metrics, Plans, SlotStatus, Webhooks, api, scheduler, webhook};
 use crate::plan::{Plan, limits};
 
 /// What answers are made of.
 pub struct Listening {
     /// the project
-    pub plan: Arc<Plan>,
+    pub plans: Arc<Plans>,
     /// the database
     pub door: Arc<Door>,
     /// the scheduler
@@ -78,6 +78,11 @@ async fn metrics(State(listening): State<Arc<Listening>>) -> Result<impl IntoRes
 }
 
 impl Listening {
+    /// The project as it stands.
+    pub(super) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plans.standing().plan)
+    }
+
     /// How the syncs are, if the scheduler says so in time.
     pub(super) async fn status(&self) -> Option<Vec<SlotStatus>> {
         let asked = scheduler::ask(&self.commands, Command::Status);

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::inputs;
 use crate::plan::limits;
 
 /// The document.
@@ -15,7 +16,7 @@ pub(super) fn document() -> Value {
             "license": { "name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0" },
         },
         "security": [{ "key": [] }],
-        "paths": paths(),
+        "paths": both(&paths(), &inputs::paths()),
         "components": {
             "securitySchemes": {
                 "key": {
@@ -23,13 +24,18 @@ pub(super) fn document() -> Value {
                     "description": "A key of `api` in headwater.yaml. What it may do, its `scopes` there say.",
                 },
             },
-            "schemas": schemas(),
+            "schemas": both(&schemas(), &inputs::schemas()),
         },
     })
 }
 
+/// A part of a path.
+pub(super) fn at(name: &str, description: &str) -> Value {
+    let schema = json!({ "type": "string" });
+    json!({ "name": name, "in": "path", "required": true, "description": description, "schema": schema })
+}
+
 fn paths() -> Value {
-    let at = |name: &str, description: &str| json!({ "name": name, "in": "path", "required": true, "description": description, "schema": { "type": "string" } });
     let sync = [
         at("connection", "Name of the connection."),
         at("sync", "Name of the sync: all its variants; `name@variant` for one."),
@@ -117,12 +123,12 @@ fn number(name: &str, description: &str, default: usize, max: usize) -> Value {
     json!({ "name": name, "in": "query", "description": description, "schema": schema })
 }
 
-fn of(schema: &str) -> Value {
+pub(super) fn of(schema: &str) -> Value {
     json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{schema}") } } })
 }
 
 /// The answer that is hoped for, and those that any way may have.
-fn responses((status, description, schema): (&str, &str, &str)) -> Value {
+pub(super) fn responses((status, description, schema): (&str, &str, &str)) -> Value {
     let mut all = Map::new();
     all.insert(status.to_owned(), json!({ "description": description, "content": of(schema) }));
     let others = [
@@ -131,7 +137,7 @@ fn responses((status, description, schema): (&str, &str, &str)) -> Value {
         ("403", "The key has not the scope."),
         ("404", "There is no such thing."),
         ("405", "It is not asked for in this way."),
-        ("409", "Not now: `running`, `shared_table`."),
+        ("409", "Not now: `running`, `shared_table`, `in_file`, `too_many`."),
         ("410", "`feed_ended`: begin again without `after`."),
         ("413", "The body is too large."),
         ("429", "Too many requests with this key; `Retry-After` says how long to wait."),
@@ -146,7 +152,7 @@ fn responses((status, description, schema): (&str, &str, &str)) -> Value {
 }
 
 /// An object that has all of these and nothing else.
-fn object(properties: &Value) -> Value {
+pub(super) fn object(properties: &Value) -> Value {
     let required: Vec<String> = properties.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
     json!({ "type": "object", "required": required, "additionalProperties": false, "properties": properties })
 }
@@ -217,7 +223,7 @@ fn schemas() -> Value {
     })
 }
 
-fn body(properties: &Value) -> Value {
+pub(super) fn body(properties: &Value) -> Value {
     json!({ "type": "object", "additionalProperties": false, "properties": properties })
 }
 

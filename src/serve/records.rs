@@ -49,7 +49,8 @@ fn answer(page: &FeedPage) -> Response {
 
 /// Whether some sync will make the table.
 fn is_planned(listening: &Listening, schema: &str, table: &str) -> bool {
-    let mut tables = listening.plan.syncs.iter().flat_map(|sync| sync.models()).flat_map(ModelPlan::tables);
+    let plan = listening.plan();
+    let mut tables = plan.syncs.iter().flat_map(|sync| sync.models()).flat_map(ModelPlan::tables);
     tables.any(|model| model.schema.eq_ignore_ascii_case(schema) && model.table.eq_ignore_ascii_case(table))
 }
 
