@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::output::{Failure, count, json_line};
 use super::{Done, progress, project, run};
@@ -60,10 +60,13 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         let (stop, stopped) = watch::channel(false);
         tokio::task::spawn(run::stop_on_signal(stop));
         let (commands, commanded) = mpsc::channel(limits::COMMANDS_WAITING);
-        let door = Door::new(Host::new(host, None), Arc::clone(&watcher));
         let metrics = Metrics::default();
         let watcher = metrics.watching(watcher);
+        let told = Arc::clone(&watcher);
+        let host = HostOptions { observer: Arc::new(move |sync, event| told(None, sync, event)), ..host };
+        let door = Door::new(Host::new(host, None), Arc::clone(&watcher));
         let hint = || Some("set it before the daemon starts, or take `secret` away".to_owned());
+        let watching = Arc::clone(&watcher);
         let notifier = Notifier::new(&plan.notify, Arc::clone(&door), Arc::clone(&watcher));
         let notifier = notifier.map_err(|why| Failure::user(why, hint()))?;
         let webhooks = Webhooks::new(&syncs, Arc::clone(&door), Arc::clone(&watcher));
@@ -77,7 +80,16 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
                 let inbox = tokio::spawn(Inbox::new(Arc::clone(&webhooks), commands.clone(), stopped.clone()).run());
                 let selectors = arguments.selectors.clone();
                 let plans = Plans::new(plan, sources, selectors, commands.clone(), Arc::clone(&webhooks))?;
-                let listening = Listening { plans, door: Arc::clone(&door), commands, metrics, keys, webhooks };
+                let listening = Listening {
+                    plans,
+                    door: Arc::clone(&door),
+                    commands,
+                    watcher: watching,
+                    metrics,
+                    keys,
+                    webhooks,
+                    calls: Arc::new(Semaphore::new(limits::API_ACTIONS_AT_ONCE)),
+                };
                 let told = |address| anstream::eprintln!("answers at http://{address}");
                 let mut answering = tokio::spawn(serve::listen(address, listening, told, stopped.clone()));
                 let mut running = std::pin::pin!(scheduler);
@@ -155,7 +167,7 @@ fn watcher(json: bool, clock: Clock) -> Watcher {
     Arc::new(move |run_id, sync, event| {
         let at = clock();
         if json {
-            let mut value = progress::wire(sync, &event);
+            let Some(mut value) = progress::wire(sync, &event) else { return };
             if let Value::Object(map) = &mut value {
                 map.shift_insert(0, "at".to_owned(), json!(at.to_rfc3339_opts(SecondsFormat::Millis, true)));
                 if let Some(run_id) = run_id {

@@ -1,6 +1,6 @@
 //! The passes: files → documents → drafts → a plan, with every mistake of every file on the way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -97,6 +97,16 @@ pub(super) struct Documents {
 }
 
 impl Documents {
+    /// The provider that is named at `place`, or a mistake.
+    fn provider(&self, sink: &mut Sink, place: &Place<'_>, name: &str) -> Option<&Typed<ProviderSpec>> {
+        let found = self.providers.get(name);
+        if found.is_none() {
+            let hint = self.suggest_provider(name).unwrap_or_else(|| format!("write providers/{name}.yaml"));
+            sink.error("E020", place, format!("there is no provider `{name}`"), Some(hint));
+        }
+        found
+    }
+
     /// The likely fix for a provider that is not there.
     fn suggest_provider(&self, wrong: &str) -> Option<String> {
         suggest(wrong, self.providers.keys().chain(&self.catalogue).map(String::as_str).collect::<BTreeSet<_>>())
@@ -418,22 +428,14 @@ fn assemble(
     variants::of_nobody(sink, overlay, connections);
     if connections.is_empty() {
         let hint = "name an account under `connections:`".to_owned();
-        sink.warning(
-            "W085",
-            &place.key("database"),
-            "the project has no connections, so there is nothing to sync",
-            Some(hint),
-        );
+        let message = "the project has no connections, so there is nothing to sync";
+        sink.warning("W085", &place.key("database"), message, Some(hint));
     }
     for (name, spec) in connections {
         let place = place.key("connections").key(name);
         words::key_name(sink, &place, name, true);
         words::allow(sink, &place, &spec.allow);
-        let Some(provider_document) = documents.providers.get(&spec.provider) else {
-            let hint = documents
-                .suggest_provider(&spec.provider)
-                .unwrap_or_else(|| format!("write providers/{}.yaml", spec.provider));
-            sink.error("E020", &place.key("provider"), format!("there is no provider `{}`", spec.provider), Some(hint));
+        let Some(provider_document) = documents.provider(sink, &place.key("provider"), &spec.provider) else {
             continue;
         };
         let whole = !Place::top(&provider_document.document).is_broken();
@@ -456,7 +458,14 @@ fn assemble(
         action.meet(&plans);
         Arc::new(action)
     });
-    let actions = actions.collect();
+    let actions: Vec<Arc<ActionPlan>> = actions.collect();
+    let saved: HashSet<&SyncId> =
+        actions.iter().filter(|action| action.save.is_some()).flat_map(|action| &action.fillers).collect();
+    for plan in &mut plans {
+        if saved.contains(&plan.id) {
+            Arc::make_mut(plan).saved = true;
+        }
+    }
     let publish = publish.as_ref().and_then(|spec| publish_plan(sink, &place.key("publish"), spec, folder));
     if publish.as_ref().is_some_and(|plan| plan.path == resolve(folder, database)) {
         let hint = "give the copy a path of its own".to_owned();
@@ -656,6 +665,7 @@ fn instance(
         walk,
         details,
         on_webhook,
+        saved: false,
         budget,
         input,
         fingerprint: xxh3_64(identity.to_string().as_bytes()),

@@ -124,6 +124,7 @@ fn word(state: HealthState) -> &'static str {
     }
 }
 
+/// The body of a request.
 pub(super) type Body = Result<Bytes, BytesRejection>;
 type SyncPath = Path<(String, String)>;
 
