@@ -547,3 +547,34 @@ fn events_reach_a_variant_that_was_made_while_the_daemon_ran() {
     assert_eq!(event(), 404);
     daemon.stop();
 }
+
+#[test]
+fn what_cannot_be_written_does_not_hold() {
+    let api = Api::start(answer);
+    let project = project(&api, ACME);
+    let daemon = listen(&project);
+    assert_eq!(put(&daemon, "acme/items/variants/v", &json!({ "input": { "list": "v" } })).status, 200);
+    let (before, shown) = (file(&project), input(&daemon, "acme/items"));
+    // no file can be made where a folder is
+    let in_the_way = project.path().join(".headwater.api.yaml.new");
+    std::fs::create_dir(&in_the_way).expect("a folder");
+    for refused in [
+        put(&daemon, "acme/items/input", &json!({ "list": "b" })),
+        put(&daemon, "acme/items/variants/w", &json!({})),
+        delete(&daemon, "acme/items/variants/v"),
+    ] {
+        assert_eq!((refused.status, &refused.body["error"]["code"]), (500, &json!("internal")));
+        assert!(refused.body["error"]["message"].as_str().expect("text").contains("cannot be written"));
+    }
+    assert_eq!((file(&project), input(&daemon, "acme/items")), (before, shown));
+    // all its variants
+    run(&daemon, "acme/items");
+    until("the variant has run", || sync_of(&daemon, "acme/items@v")["last_run"]["state"] == "completed");
+    let mut asked = asked(&api);
+    asked.sort();
+    assert_eq!(asked, ["/lists/a?size=10", "/lists/v?size=10"]);
+    assert_eq!(post(&daemon, "/v1/syncs/acme/items@w/run", "").status, 404);
+    std::fs::remove_dir(in_the_way).expect("it is empty");
+    assert_eq!(delete(&daemon, "acme/items/variants/v").status, 200);
+    daemon.stop();
+}
