@@ -9,8 +9,10 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::output::{Failure, count, json_line};
 use super::{Done, progress, project, run};
 use crate::engine::{self, Clock, Event, Host, HostOptions, SyncReport};
-use crate::plan::{Plan, Schedule, SyncId, limits};
-use crate::serve::{self, Door, Inbox, Keys, Listening, Metrics, Notifier, Plans, Scheduler, Watcher, Webhooks};
+use crate::plan::{Plan, Schedule, SyncId, SyncPlan, limits};
+use crate::serve::{
+    self, Door, Inbox, Keys, Listening, Metrics, Notifier, Plans, Progress, Scheduler, Watcher, Webhooks,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -46,12 +48,12 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     let (plan, sources) = project::plan_and_sources(folder)?;
     let syncs = plan.select(&arguments.selectors)?;
     let clock = engine::system_clock();
-    let scheduled = syncs.iter().filter(|sync| sync.schedule != Schedule::Manual).count();
     let watcher = watcher(arguments.json, Arc::clone(&clock));
     if !arguments.json && !arguments.once {
-        anstream::eprintln!("{}", told(syncs.len(), scheduled));
+        anstream::eprintln!("{}", told(&syncs));
     }
     let (log_requests, at_once) = (arguments.log_requests, arguments.at_once);
+    let progress = Progress::new(Arc::clone(&clock));
     let host = HostOptions { log_requests, at_once, ..HostOptions::of(&plan, clock) };
     let publish = plan.publish.as_ref().map(|publish| publish.every.unwrap_or(limits::PUBLISH_WAIT_MAX));
     let keys = keys(&plan, arguments.listen)?;
@@ -61,7 +63,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         tokio::task::spawn(run::stop_on_signal(stop));
         let (commands, commanded) = mpsc::channel(limits::COMMANDS_WAITING);
         let metrics = Metrics::default();
-        let watcher = metrics.watching(watcher);
+        let watcher = progress.watching(metrics.watching(watcher));
         let told = Arc::clone(&watcher);
         let host = HostOptions { observer: Arc::new(move |sync, event| told(None, sync, event)), ..host };
         let door = Door::new(Host::new(host, None), Arc::clone(&watcher));
@@ -88,6 +90,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
                     metrics,
                     keys,
                     webhooks,
+                    progress,
                     calls: Arc::new(Semaphore::new(limits::API_ACTIONS_AT_ONCE)),
                 };
                 let told = |address| anstream::eprintln!("answers at http://{address}");
@@ -153,7 +156,9 @@ async fn telling(
 }
 
 /// `3 syncs, of which 2 run by themselves`
-fn told(syncs: usize, scheduled: usize) -> String {
+fn told(all: &[Arc<SyncPlan>]) -> String {
+    let scheduled = all.iter().filter(|sync| sync.schedule != Schedule::Manual).count();
+    let syncs = all.len();
     let syncs = if syncs == 1 { "1 sync".to_owned() } else { format!("{} syncs", count(syncs as u64)) };
     match scheduled {
         0 => format!("{syncs}, of which none runs by itself: give them a `schedule`"),

@@ -273,6 +273,34 @@ pub const INBOX_RETRY_WAIT: Duration = Duration::from_secs(2);
 pub const INBOX_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Bytes of the error that is kept with an event.
 pub const INBOX_ERROR_BYTES_MAX: usize = 2_000;
+/// How long somebody stays logged in to the page.
+pub const PAGE_SESSION_LASTS: chrono::TimeDelta = chrono::TimeDelta::hours(12);
+/// Sessions of the page; the oldest makes room for the next.
+pub const PAGE_SESSIONS_MAX: usize = 1_000;
+/// Wrong keys in a second, on average, behind which none is looked at for a while.
+pub const PAGE_GUESSES_PER_SECOND: u32 = 1;
+/// Wrong keys that may come at once.
+pub const PAGE_GUESSES_BURST: u32 = 10;
+/// Pages that are made at once; others wait.
+pub const PAGE_AT_ONCE: usize = 8;
+/// Syncs on one page.
+pub const PAGE_SYNCS: usize = 200;
+/// Runs of a sync that are drawn.
+pub const PAGE_RUNS_DRAWN: usize = 30;
+/// Runs that are listed.
+pub const PAGE_RUNS_LISTED: usize = 100;
+/// Requests of a run that are listed.
+pub const PAGE_REQUESTS_LISTED: usize = 500;
+/// Records of a table on one page.
+pub const PAGE_RECORDS: usize = 50;
+/// Bytes of the records on one page: the one that goes beyond is the last.
+pub const PAGE_RECORDS_BYTES: usize = 1 << 20;
+/// Characters of a value of a record; more of it is shown when somebody asks.
+pub const PAGE_VALUE_CHARS: usize = 80;
+/// Records of the quarantine that are listed.
+pub const PAGE_QUARANTINE: usize = 20;
+/// Characters of each of them.
+pub const PAGE_QUARANTINE_CHARS: usize = 8_000;
 /// How long the scheduler may take to say how it is.
 pub const READY_WAIT_MAX: Duration = Duration::from_secs(5);
 /// Commands that wait for the scheduler.

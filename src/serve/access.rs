@@ -13,7 +13,9 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::plan::{ApiKeyPlan, ApiScope, limits};
 use crate::remote::{MissingCredential, secret};
 
-type Limiter = RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<<MonotonicClock as Clock>::Instant>>;
+/// Bounds how often something happens.
+pub(super) type Limiter =
+    RateLimiter<NotKeyed, InMemoryState, MonotonicClock, NoOpMiddleware<<MonotonicClock as Clock>::Instant>>;
 
 /// The keys of the API. They are kept as digests under a key that this process has made up, and compared in constant time.
 #[derive(Default)]
@@ -91,7 +93,11 @@ impl Keys {
             }
             let under = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new()).map_err(|_| KeyError::Random)?;
             let tag = hmac::sign(&under, exposed.as_bytes());
-            keys.push(Key { digest: (under, tag), scopes: scopes.clone(), limiter: limiter() });
+            keys.push(Key {
+                digest: (under, tag),
+                scopes: scopes.clone(),
+                limiter: limiter(limits::API_REQUESTS_PER_SECOND, limits::API_REQUESTS_BURST),
+            });
             known.push((name.clone(), text));
         }
         Ok(Self { keys })
@@ -129,9 +135,10 @@ impl Key {
     }
 }
 
-fn limiter() -> Limiter {
+/// So many in a second on average, and so many at once.
+pub(super) fn limiter(per_second: u32, burst: u32) -> Limiter {
     let of = |number: u32| std::num::NonZeroU32::new(number).unwrap_or(std::num::NonZeroU32::MIN);
-    let quota = Quota::per_second(of(limits::API_REQUESTS_PER_SECOND)).allow_burst(of(limits::API_REQUESTS_BURST));
+    let quota = Quota::per_second(of(per_second)).allow_burst(of(burst));
     RateLimiter::direct_with_clock(quota, MonotonicClock)
 }
 

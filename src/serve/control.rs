@@ -93,6 +93,11 @@ pub(super) async fn runs(State(listening): State<Arc<Listening>>, Query(paramete
 /// `GET /v1/connections`
 pub(super) async fn connections(State(listening): State<Arc<Listening>>, Query(parameters): Parameters) -> Answer {
     each(&parameters, &[], |_, _| Ok(()))?;
+    ok(&json!({ "connections": health(&listening).await? }))
+}
+
+/// How the connections are.
+pub(super) async fn health(listening: &Listening) -> Result<Vec<Value>, Denied> {
     let (plan, now) = (listening.plan(), listening.door.host().now());
     // the credential store is a file
     let looked = tokio::task::spawn_blocking(move || {
@@ -107,11 +112,10 @@ pub(super) async fn connections(State(listening): State<Arc<Listening>>, Query(p
                 "connected_at": entry.map(|entry| entry.connected_at),
             })
         };
-        Ok::<_, String>(plan.connections.iter().map(one).collect::<Vec<_>>())
+        Ok::<_, String>(plan.connections.iter().map(one).collect())
     });
     let internal = |message: String| Denied::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", message);
-    let looked = looked.await.map_err(|error| internal(error.to_string()))?.map_err(internal)?;
-    ok(&json!({ "connections": looked }))
+    looked.await.map_err(|error| internal(error.to_string()))?.map_err(internal)
 }
 
 fn word(state: HealthState) -> &'static str {

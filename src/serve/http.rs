@@ -11,7 +11,9 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::access::Keys;
-use super::{Command, Door, Metrics, Plans, SlotStatus, Watcher, Webhooks, api, scheduler, scrape, webhook};
+use super::{
+    Command, Door, Metrics, Plans, Progress, SlotStatus, Watcher, Webhooks, api, page, scheduler, scrape, webhook,
+};
 use crate::plan::{Plan, limits};
 
 /// What answers are made of.
@@ -32,6 +34,8 @@ pub struct Listening {
     pub webhooks: Arc<Webhooks>,
     /// places for actions that are called
     pub calls: Arc<Semaphore>,
+    /// what runs have done so far
+    pub progress: Progress,
 }
 
 /// Answers on `address` until it is to stop; `told` gets the address, whose port is the one that was found where it was 0.
@@ -52,18 +56,20 @@ pub async fn listen(
         // who could stop it has gone: so it ends
         drop(stop.wait_for(|stop| *stop).await);
     };
-    axum::serve(listener, router(Arc::new(listening), is_local)).with_graceful_shutdown(stopped).await
+    axum::serve(listener, router(Arc::new(listening), is_local)?).with_graceful_shutdown(stopped).await
 }
 
-fn router(listening: Arc<Listening>, is_local: bool) -> Router {
-    Router::new()
+fn router(listening: Arc<Listening>, is_local: bool) -> std::io::Result<Router> {
+    let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
         .merge(scrape::routes(is_local))
         .merge(api::routes(&listening))
         .merge(webhook::routes())
+        .merge(page::routes(&listening)?)
         .layer(DefaultBodyLimit::max(limits::API_BODY_BYTES_MAX))
-        .with_state(listening)
+        .with_state(listening);
+    Ok(router)
 }
 
 /// Whether syncs run when they are due: the scheduler answers.

@@ -100,14 +100,14 @@ pub(super) async fn prune(
 }
 
 /// Whether some sync will make the table.
-fn is_planned(listening: &Listening, schema: &str, table: &str) -> bool {
+pub(super) fn is_planned(listening: &Listening, schema: &str, table: &str) -> bool {
     let plan = listening.plan();
     let mut tables = plan.syncs.iter().flat_map(|sync| sync.models()).flat_map(ModelPlan::tables);
     tables.any(|model| model.schema.eq_ignore_ascii_case(schema) && model.table.eq_ignore_ascii_case(table))
 }
 
 /// `5161.65f3a2b1c0d00`: the change number, and the generation of the table.
-fn cursor(Place { change, generation }: &Place) -> String {
+pub(super) fn cursor(Place { change, generation }: &Place) -> String {
     match generation {
         Some(generation) => format!("{change}.{generation:x}"),
         None => change.to_string(),
@@ -123,7 +123,8 @@ fn place(text: &str) -> Option<Place> {
     Some(Place { change, generation })
 }
 
-fn wanted(table: String, parameters: &[(String, String)]) -> Result<Wanted, Denied> {
+/// What the parameters ask for.
+pub(super) fn wanted(table: String, parameters: &[(String, String)]) -> Result<Wanted, Denied> {
     let mut wanted = Wanted {
         table,
         after: Place { change: 0, generation: None },

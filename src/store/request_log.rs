@@ -1,12 +1,13 @@
 //! The request log: what was asked and what came, for as long as somebody may want to know.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use duckdb::{Connection, params};
+use duckdb::{Connection, Row, params, params_from_iter};
 use serde_json::{Value, json};
 
 use super::error::Error;
 use super::layout::own;
-use super::ledger::stamp;
+use super::ledger::{moment, stamp, sync_of};
+use super::sql::joined;
 use super::writer::Store;
 use crate::plan::{SyncId, limits};
 
@@ -37,7 +38,39 @@ pub struct RequestRecord {
     pub response_headers: Vec<(String, String)>,
 }
 
+/// Which requests are meant; of those, the last ones.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RequestsOf {
+    /// of this run
+    pub run_id: Option<String>,
+    /// of this connection
+    pub connection: Option<String>,
+    /// of syncs of this name
+    pub sync: Option<String>,
+    /// so many at most
+    pub limit: usize,
+}
+
+/// One request of the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PastRequest {
+    /// of which run
+    pub run_id: String,
+    /// of which sync
+    pub id: SyncId,
+    /// the request
+    pub request: RequestRecord,
+}
+
 impl Store {
+    /// The last requests of the log, the latest first.
+    ///
+    /// # Errors
+    /// The file cannot be had or read.
+    pub fn requests(&mut self, of: &RequestsOf) -> Result<Vec<PastRequest>, Error> {
+        past(self.attached()?, of)
+    }
+
     /// Adds requests of a run of a sync to the log, and takes out what is old.
     ///
     /// # Errors
@@ -100,6 +133,53 @@ fn as_json(request: &RequestRecord) -> Value {
         "request_headers": headers(request_headers),
         "response_headers": headers(response_headers),
     })
+}
+
+fn past(db: &Connection, of: &RequestsOf) -> Result<Vec<PastRequest>, Error> {
+    let RequestsOf { run_id, connection, sync, limit } = of;
+    let given = [("run_id", run_id), ("connection", connection), ("sync", sync)];
+    let given = || given.iter().filter_map(|(column, value)| Some((column, value.as_ref()?)));
+    let conditions = given().map(|(column, _)| format!("{column} = ?"));
+    let conditions = joined(std::iter::once("true".to_owned()).chain(conditions), " AND ");
+    let select = format!(
+        "SELECT *, epoch_us(requested_at) AS sent_at FROM {} WHERE {conditions} ORDER BY requested_at DESC, rowid DESC LIMIT {limit}",
+        own("requests")
+    );
+    let read = || -> duckdb::Result<Vec<PastRequest>> {
+        let values = params_from_iter(given().map(|(_, value)| value));
+        db.prepare(&select)?.query_map(values, read_past)?.collect()
+    };
+    read().map_err(Error::database("read the log of the requests"))
+}
+
+fn read_past(row: &Row<'_>) -> duckdb::Result<PastRequest> {
+    let request = RequestRecord {
+        at: moment(row, "sent_at")?.unwrap_or_default(),
+        method: row.get("method")?,
+        url: row.get("url")?,
+        status: row.get("status")?,
+        duration_ms: row.get("duration_ms")?,
+        bytes: row.get("bytes")?,
+        attempt: row.get("attempt")?,
+        error: row.get("error")?,
+        waited_ms: row.get("waited_ms")?,
+        request_headers: pairs(row.get("request_headers")?),
+        response_headers: pairs(row.get("response_headers")?),
+    };
+    let id = sync_of(row, ["connection", "provider", "sync", "variant"])?;
+    Ok(PastRequest { run_id: row.get("run_id")?, id, request })
+}
+
+/// What [`headers`] has written.
+fn pairs(text: Option<String>) -> Vec<(String, String)> {
+    let all: serde_json::Map<String, Value> =
+        text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let of = |(name, value): (String, Value)| match value {
+        Value::Array(values) => values.iter().map(|value| (name.clone(), text(value))).collect(),
+        one => vec![(name, text(&one))],
+    };
+    all.into_iter().flat_map(of).collect()
 }
 
 /// Values of one name are a list.

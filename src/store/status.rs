@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::error::Error;
 use super::feed;
 use super::layout::own;
-use super::ledger::{moment, sync_of};
+use super::ledger::{moment, stamp, sync_of};
 use super::sql::{Table, joined};
 use super::writer::Store;
 use crate::plan::SyncId;
@@ -101,6 +101,12 @@ pub struct RunsOf {
     pub sync: Option<String>,
     /// of this variant
     pub variant: Option<String>,
+    /// of this name
+    pub run_id: Option<String>,
+    /// that are in this state
+    pub state: Option<String>,
+    /// that began before this
+    pub before: Option<DateTime<Utc>>,
     /// so many at most
     pub limit: usize,
 }
@@ -123,28 +129,37 @@ pub struct PastRun {
 /// # Errors
 /// The database cannot be read.
 pub fn runs(db: &Connection, of: &RunsOf) -> Result<Vec<PastRun>, Error> {
-    let RunsOf { connection, sync, variant, limit } = of;
-    let given = [("connection", connection), ("sync", sync), ("variant", variant)];
-    let given = || given.iter().filter_map(|(name, value)| value.as_ref().map(|value| (*name, value)));
-    let conditions =
-        joined(std::iter::once("true".to_owned()).chain(given().map(|(name, _)| format!("{name} = ?"))), " AND ");
+    let RunsOf { connection, sync, variant, run_id, state, before, limit } = of;
+    let before = before.map(stamp);
+    let given = [
+        ("connection = ?", connection),
+        ("sync = ?", sync),
+        ("variant = ?", variant),
+        ("run_id = ?", run_id),
+        ("state = ?", state),
+        ("started_at < CAST(? AS TIMESTAMPTZ)", &before),
+    ];
+    let given = || given.iter().filter_map(|(condition, value)| value.as_ref().map(|value| (*condition, value)));
+    let conditions = joined(std::iter::once("true").chain(given().map(|(condition, _)| condition)), " AND ");
     let select = format!(
         "SELECT *, epoch_us(started_at) AS started, epoch_us(ended_at) AS ended FROM {} WHERE {conditions} \
          ORDER BY started_at DESC, rowid DESC LIMIT {limit}",
         own("runs")
     );
-    let row = |row: &Row<'_>| {
-        let id = sync_of(row, ["connection", "provider", "sync", "variant"])?;
-        let run = read_run(row)?;
-        let (change_from, change_to) = (row.get("change_from")?, row.get("change_to")?);
-        Ok(run.map(|run| PastRun { id, run, change_from, change_to }))
-    };
     let read = || -> duckdb::Result<Vec<Option<PastRun>>> {
         let values = duckdb::params_from_iter(given().map(|(_, value)| value));
-        db.prepare(&select)?.query_map(values, row)?.collect()
+        db.prepare(&select)?.query_map(values, read_past)?.collect()
     };
     let runs = read().map_err(Error::database("read the runs"))?;
     Ok(runs.into_iter().flatten().collect())
+}
+
+/// A row of `headwater.runs` with `started` and `ended` in microseconds.
+pub(super) fn read_past(row: &Row<'_>) -> duckdb::Result<Option<PastRun>> {
+    let id = sync_of(row, ["connection", "provider", "sync", "variant"])?;
+    let run = read_run(row)?;
+    let (change_from, change_to) = (row.get("change_from")?, row.get("change_to")?);
+    Ok(run.map(|run| PastRun { id, run, change_from, change_to }))
 }
 
 /// Every sync with the table it fills; its rows are not counted yet.

@@ -8,6 +8,7 @@ mod journal;
 mod law;
 mod layout;
 mod ledger;
+mod look;
 mod merge;
 mod outbox;
 mod quarantine;
