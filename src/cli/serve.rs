@@ -80,8 +80,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
             None => scheduler.await.map_err(Failure::from),
             Some(address) => {
                 let inbox = tokio::spawn(Inbox::new(Arc::clone(&webhooks), commands.clone(), stopped.clone()).run());
-                let selectors = arguments.selectors.clone();
-                let plans = Plans::new(plan, sources, selectors, commands.clone(), Arc::clone(&webhooks))?;
+                let plans = Plans::new(plan, sources, &arguments.selectors, commands.clone(), Arc::clone(&webhooks))?;
                 let listening = Listening {
                     plans,
                     door: Arc::clone(&door),

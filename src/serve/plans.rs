@@ -61,11 +61,11 @@ impl Plans {
     pub fn new(
         plan: Plan,
         mut sources: Sources,
-        selectors: Vec<String>,
+        selectors: &[String],
         commands: mpsc::Sender<Command>,
         webhooks: Arc<Webhooks>,
     ) -> Result<Arc<Self>, files::Error> {
-        let folder = plan.folder.clone();
+        let (folder, selectors) = (plan.folder.clone(), selectors.to_vec());
         let overlay = Overlay::taken_out(&mut sources.files)?;
         let standing = RwLock::new(Arc::new(Standing { plan: Arc::new(plan), overlay }));
         Ok(Arc::new(Self { folder, sources, selectors, standing, changing: Mutex::default(), commands, webhooks }))
