@@ -43,6 +43,7 @@ mod history;
 mod hostile;
 mod incremental;
 mod inheritance;
+mod inputs;
 mod job;
 mod key;
 mod kill;

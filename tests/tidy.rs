@@ -17,7 +17,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("offline", &["engine", "store", "remote", "scan", "files", "plan"]),
     ("telemetry", &["engine", "store", "remote", "plan"]),
     ("demo", &[]),
-    ("serve", &["engine", "store", "remote", "scan", "plan", "diagnostic"]),
+    ("serve", &["engine", "store", "remote", "scan", "files", "plan", "diagnostic"]),
     (
         "cli",
         &[

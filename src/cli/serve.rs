@@ -9,7 +9,9 @@ use super::output::{Failure, count, json_line};
 use super::{Done, log, progress, project, run, traces};
 use crate::engine::{self, Clock, Event, Host, HostOptions, SyncReport};
 use crate::plan::{Plan, Schedule, SyncId, SyncPlan, limits};
-use crate::serve::{self, Door, Inbox, Keys, Listening, Metrics, Notifier, Progress, Scheduler, Watcher, Webhooks};
+use crate::serve::{
+    self, Door, Inbox, Keys, Listening, Metrics, Notifier, Plans, Progress, Scheduler, Watcher, Webhooks,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -42,7 +44,7 @@ fn at_once(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
-    let plan = project::plan(folder)?;
+    let (plan, sources) = project::plan_and_sources(folder)?;
     let syncs = plan.select(&arguments.selectors)?;
     let clock = engine::system_clock();
     let watcher = watcher(arguments.json, Arc::clone(&clock));
@@ -73,10 +75,11 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         let ended = match arguments.listen {
             None => scheduler.await.map_err(Failure::from),
             Some(address) => {
-                let (plan, door) = (Arc::new(plan), Arc::clone(&door));
+                let door = Arc::clone(&door);
+                let plans = Plans::new(plan, sources, &arguments.selectors, commands.clone(), Arc::clone(&webhooks))?;
                 let calls = Arc::new(Semaphore::new(limits::API_ACTIONS_AT_ONCE));
                 let listening =
-                    Listening { plan, door, commands, watcher: watching, metrics, keys, webhooks, progress, calls };
+                    Listening { plans, door, commands, watcher: watching, metrics, keys, webhooks, progress, calls };
                 answering(address, listening, scheduler, stopped).await
             }
         };

@@ -229,6 +229,8 @@ pub const API_RUNS: usize = 50;
 pub const API_RUNS_MAX: usize = 1_000;
 /// Bytes of the body of a request to the daemon.
 pub const API_BODY_BYTES_MAX: usize = 1 << 20;
+/// Variants of a sync of a connection that the API makes.
+pub const API_VARIANTS_MAX: usize = 100;
 /// Actions that are called over the API at once, those whose caller has gone included.
 pub const API_ACTIONS_AT_ONCE: usize = 16;
 /// Bytes of the key by which a caller says that a call is the same once more.
