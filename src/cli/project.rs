@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::output::Failure;
 use crate::diagnostic::{Diagnostic, Severity, Source};
 use crate::files;
-use crate::plan::{Compiled, Input, Known, KnownConnection, NOT_YET, Plan, compile, limits};
+use crate::plan::{Compiled, Input, Known, KnownConnection, NOT_YET, Plan, ShownFile, compile, limits};
 use crate::remote::{CredentialStore, Entry};
 use crate::spec::schema::Kind;
 
@@ -52,10 +52,16 @@ pub(super) fn plan_to_show(folder: &Path) -> Result<Plan, Failure> {
 
 /// The plan of the project in `folder`; mistakes are printed and end the command.
 pub(super) fn plan(folder: &Path) -> Result<Plan, Failure> {
-    let compiled = compiled(folder)?;
+    Ok(plan_and_files(folder)?.0)
+}
+
+/// The same, and the files that it is made of as they may be shown.
+pub(super) fn plan_and_files(folder: &Path) -> Result<(Plan, Vec<ShownFile>), Failure> {
+    let mut compiled = compiled(folder)?;
+    let files = std::mem::take(&mut compiled.files);
     match compiled.plan {
-        Some(plan) if errors(&compiled.diagnostics).is_empty() => Ok(plan),
-        _ => refuse(&compiled),
+        Some(plan) if errors(&compiled.diagnostics).is_empty() => Ok((plan, files)),
+        _ => refuse(&compiled).map(|plan| (plan, files)),
     }
 }
 

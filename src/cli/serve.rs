@@ -43,7 +43,7 @@ fn at_once(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
-    let plan = project::plan(folder)?;
+    let (plan, files) = project::plan_and_files(folder)?;
     let syncs = plan.select(&arguments.selectors)?;
     let clock = engine::system_clock();
     let scheduled = syncs.iter().filter(|sync| sync.schedule != Schedule::Manual).count();
@@ -78,7 +78,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
                 let inbox = tokio::spawn(Inbox::new(Arc::clone(&webhooks), commands.clone(), stopped.clone()).run());
                 let plan = Arc::new(plan);
                 let door = Arc::clone(&door);
-                let listening = Listening { plan, door, commands, metrics, keys, webhooks, progress };
+                let listening = Listening { plan, door, commands, metrics, keys, webhooks, progress, files };
                 let told = |address| anstream::eprintln!("answers at http://{address}");
                 let mut answering = tokio::spawn(serve::listen(address, listening, told, stopped.clone()));
                 let mut running = std::pin::pin!(scheduler);

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::access::Keys;
 use super::{Command, Door, Metrics, Progress, SlotStatus, Webhooks, api, page, scheduler, webhook};
-use crate::plan::{Plan, limits};
+use crate::plan::{Plan, ShownFile, limits};
 
 /// What answers are made of.
 pub struct Listening {
@@ -32,6 +32,8 @@ pub struct Listening {
     pub webhooks: Arc<Webhooks>,
     /// what runs have done so far
     pub progress: Progress,
+    /// what the project is made of
+    pub files: Vec<ShownFile>,
 }
 
 /// Answers on `address` until it is to stop; `told` gets the address, whose port is the one that was found where it was 0.
