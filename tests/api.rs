@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 
 use crate::support::{self, Answer, Api, Daemon, Project, Reply, Request, until};
 
-const KEY: &str = "app-0123456789abcdef0123456789";
+pub const KEY: &str = "app-0123456789abcdef0123456789";
 const OPERATOR: &str = "operator-0123456789abcdef0123";
 const READER: &str = "reader-0123456789abcdef012345";
-const KEYS: &str = "api:\n  keys:\n    app: { key: \"${APP_KEY}\", scopes: [records, syncs, control] }\n    reader: { key: \"${READER_KEY}\", scopes: [records] }\n";
+const KEYS: &str = "api:\n  keys:\n    app: { key: \"${APP_KEY}\", scopes: [records, syncs, control, actions, query] }\n    reader: { key: \"${READER_KEY}\", scopes: [records] }\n";
 const MODEL: &str = "model: Item\ntable: items\nkey: [id]\ncolumns:\n  id: { path: $.id, type: bigint }\n  name: { path: $.name, type: varchar }\n";
 
 /// A project of one provider with these connections and syncs, and the keys.
-fn project(url: &str, connections: &str, syncs: &[(&str, &str)]) -> Project {
+pub fn project(url: &str, connections: &str, syncs: &[(&str, &str)]) -> Project {
     let project = Project::empty();
     project.write("headwater.yaml", format!("database: test.duckdb\nconnections:\n{connections}{KEYS}"));
     project.write("providers/api.yaml", format!("provider: api\nbase_url: {url}\nretry: {{ attempts: 1 }}\n"));
@@ -30,7 +30,7 @@ fn project(url: &str, connections: &str, syncs: &[(&str, &str)]) -> Project {
 }
 
 /// A daemon that answers.
-fn listen(project: &Project) -> Daemon {
+pub fn listen(project: &Project) -> Daemon {
     Daemon::listen(project, &[("APP_KEY", KEY), ("READER_KEY", READER), ("OPERATOR_KEY", OPERATOR)])
 }
 
@@ -42,25 +42,25 @@ fn send(address: SocketAddr, method: &str, target: &str, key: Option<&str>, body
 }
 
 /// The answer to one that has a good key, which is as the document says.
-fn ask(daemon: &Daemon, method: &str, target: &str, body: &str) -> Answer {
+pub fn ask(daemon: &Daemon, method: &str, target: &str, body: &str) -> Answer {
     let answer = send(daemon.address(), method, target, Some(KEY), body).expect("an answer");
     let document = send(daemon.address(), "GET", "/v1/openapi.json", Some(KEY), "").expect("the document").body;
     conforms(&document, method, target, &answer);
     answer
 }
 
-fn get(daemon: &Daemon, target: &str) -> Value {
+pub fn get(daemon: &Daemon, target: &str) -> Value {
     let answer = ask(daemon, "GET", target, "");
     assert_eq!(answer.status, 200, "{target}: {}", answer.body);
     answer.body
 }
 
-fn post(daemon: &Daemon, target: &str, body: &str) -> Answer {
+pub fn post(daemon: &Daemon, target: &str, body: &str) -> Answer {
     ask(daemon, "POST", target, body)
 }
 
 /// What a sync is doing.
-fn sync_of(daemon: &Daemon, id: &str) -> Value {
+pub fn sync_of(daemon: &Daemon, id: &str) -> Value {
     let syncs = get(daemon, "/v1/syncs");
     syncs["syncs"].as_array().expect("syncs").iter().find(|sync| sync["id"] == id).expect("the sync").clone()
 }
@@ -92,12 +92,12 @@ fn conforms(document: &Value, method: &str, target: &str, answer: &Answer) {
     assert_eq!(answer.headers["content-type"], "application/json");
 }
 
-fn numbered(ids: impl IntoIterator<Item = usize>) -> Reply {
+pub fn numbered(ids: impl IntoIterator<Item = usize>) -> Reply {
     let items: Vec<Value> = ids.into_iter().map(|id| json!({ "id": id, "name": format!("n{id}") })).collect();
     Reply::json(&json!({ "items": items }))
 }
 
-fn ids(page: &Value) -> Vec<i64> {
+pub fn ids(page: &Value) -> Vec<i64> {
     page["records"].as_array().expect("records").iter().map(|row| row["id"].as_i64().expect("an id")).collect()
 }
 
@@ -499,6 +499,9 @@ fn the_page_of_the_api_is_true() {
     project.write("integrations/shop/models/Order.yaml", model);
     let sync = "sync: orders\nmodel: Order\nrequest: { get: /orders }\nresponse: { records: \"$.items[*]\" }\n";
     project.write("integrations/shop/syncs/orders.yaml", sync);
+    let cancel = "action: cancel_order\ninput: { type: object, required: [id], properties: { id: { type: integer } } }\n\
+                  request: { delete: \"/orders/{{ input.id }}\" }\n";
+    project.write("integrations/shop/actions/cancel_order.yaml", cancel);
     project.run();
     let daemon = listen(&project);
     let mut answers = Vec::new();
@@ -514,11 +517,13 @@ fn the_page_of_the_api_is_true() {
     }
     assert!(answers.len() > 9, "{}", answers.len());
     let names = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
-    let shown: Value = serde_json::from_str(&blocks("json")[0]).expect("JSON");
+    let json = |at: usize| serde_json::from_str::<Value>(&blocks("json")[at]).expect("JSON");
+    let shown = json(0);
     assert_eq!((names(&shown), names(&shown["records"][0])), (names(&answers[0]), names(&answers[0]["records"][0])));
     assert_eq!(answers[0]["more"], true);
+    assert_eq!(answers.last(), Some(&json(1)));
     let wrong = send(daemon.address(), "GET", "/v1/records/shop/order", Some(KEY), "").expect("an answer");
-    assert_eq!(wrong.body, serde_json::from_str::<Value>(&blocks("json")[1]).expect("JSON"));
+    assert_eq!(wrong.body, json(2));
     daemon.stop();
 }
 

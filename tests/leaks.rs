@@ -373,6 +373,28 @@ fn a_server_that_repeats_every_secret_has_none_shown_kept_or_sent_elsewhere() {
         place.say(arguments, &[], None);
     }
     assert!(place.elsewhere.requests().len() > 2, "it was asked");
+    // the log has the headers of every kind, and what proves who asks is a mask in it
+    let logged =
+        place.project.rows("select distinct connection, request_headers, response_headers from headwater.requests");
+    let of = |connection: &str, part: &str| {
+        logged.iter().any(|row| row["connection"] == connection && row.to_string().contains(part))
+    };
+    for (connection, part) in [
+        ("header", r#""x-key":"***""#),
+        ("cookie", r#""cookie":"***""#),
+        ("bearer", r#""authorization":"***""#),
+        ("words", r#""x-signed":"***""#),
+        ("files", r#""x-api-key":"***""#),
+        ("aws", r#""authorization":"***""#),
+        ("consent", r#""authorization":"***""#),
+        ("basic", r#""x-request-id":"***""#),
+    ] {
+        assert!(of(connection, part), "{connection} {part}: {logged:#?}");
+    }
+    // a certificate that is none asks nobody
+    let unlogged: Vec<_> = KINDS.iter().map(|(kind, ..)| *kind).filter(|kind| !of(kind, "user-agent")).collect();
+    assert_eq!(unlogged, ["tls"]);
+    assert!(!logged.iter().any(|row| row.to_string().contains("set-cookie")), "{logged:#?}");
     place.ends(500);
 }
 

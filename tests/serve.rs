@@ -236,7 +236,6 @@ fn numbers_are_told_and_it_says_that_it_is_well() {
     ] {
         assert!(metrics.contains(line), "{line}: {metrics}");
     }
-    assert_eq!(get("/nothing").status, 404);
     daemon.stop();
     let taken = project.headwater(&["serve", "--listen", "256.0.0.1:1"]);
     assert_eq!(taken.code, 2, "{}", taken.stderr);
@@ -264,4 +263,36 @@ fn a_connection_that_gets_its_secret_while_the_daemon_runs_works_from_then_on() 
     until("a run that has it", || daemon.said().contains("acme/items: completed"));
     let said = daemon.stop();
     assert!(!said.contains("the-r1ght-key"), "{said}");
+}
+
+#[test]
+fn the_request_log_says_what_was_asked_how_often_and_what_it_waited_for() {
+    let api = Api::start(|request| match request.param("cursor") {
+        None => Reply::json(&json!({ "items": [{ "id": 1 }], "next": "2" })).with("x-ratelimit-remaining", "7"),
+        Some(_) => Reply::status(503, "{}").with("retry-after", "1").with("x-internal", "nobody's business"),
+    });
+    let words = "request: { get: /items, headers: { Accept: application/json } }\nschedule: every day\n\
+                 pagination: { cursor: { from: $.next, query: cursor } }";
+    let project = project(&api.url(), "  acme: { provider: api }\n  other: { provider: api }\n", &[("items", words)]);
+    project.write("providers/api.yaml", format!("provider: api\nbase_url: {}\nretry: {{ attempts: 2 }}\n", api.url()));
+    let once = project.headwater(&["serve", "--once", "--log-requests"]);
+    assert_eq!(once.code, 3, "{}", once.stderr);
+    let log = project.rows("select * from headwater.requests where connection = 'acme' order by requested_at");
+    let column = |name: &str| log.iter().map(|row| row[name].clone()).collect::<Vec<_>>();
+    assert_eq!(column("status"), [200, 503, 503]);
+    assert_eq!(column("attempt"), [1, 1, 2]);
+    assert_eq!(column("sync"), ["items", "items", "items"]);
+    assert_eq!(column("bytes"), [31, 2, 2]);
+    let waited: Vec<i64> = column("waited_ms").iter().map(|wait| wait.as_i64().expect("a number")).collect();
+    assert!(waited[0] < 900 && waited[1] < 900 && waited[2] >= 900, "{waited:?}");
+    let headers: Vec<String> = column("response_headers").iter().map(Value::to_string).collect();
+    assert!(headers[0].contains("x-ratelimit-remaining") && headers[1].contains("retry-after"), "{headers:?}");
+    assert!(!headers[2].contains("x-internal"), "{headers:?}");
+    let sent = column("request_headers")[0].to_string();
+    assert!(sent.contains("accept") && sent.contains("user-agent"), "{sent}");
+    // each run has its own
+    let runs = project.column(
+        "select count(distinct r.run_id) from headwater.requests r join headwater.runs using (run_id, connection)",
+    );
+    assert_eq!(runs, [2]);
 }

@@ -8,7 +8,7 @@ use super::progress::{self, Style};
 use super::query::cell;
 use super::{Done, given, project};
 use crate::diagnostic::suggest;
-use crate::engine::{self, Answer, Call, CallOptions, Error, HostOptions, Saved, Source, system_clock};
+use crate::engine::{self, Answer, Call, CallPlace, Error, Host, HostOptions, Saved, Source, system_clock};
 use crate::plan::{ActionPlan, Plan, limits};
 
 #[derive(Debug, clap::Args)]
@@ -28,6 +28,9 @@ pub(super) struct Arguments {
     /// Whose rows are meant, where several variants of a sync fill the table.
     #[arg(long, value_name = "NAME")]
     variant: Option<String>,
+    /// The same for each try of one call: the API does it once. For actions with an `idempotency_key`.
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
     /// The answer as one JSON object; an error too, as `{"error": …}`.
     #[arg(long)]
     json: bool,
@@ -43,10 +46,11 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     let (observer, _bars) = progress::observer(style, &[]);
     // the copy is made by runs
     let host = HostOptions { publish: None, ..HostOptions::of(&plan, system_clock()) };
-    let options = CallOptions { host, observer, offline: None };
-    let call = Call { input, cursor, variant: arguments.variant.clone() };
+    let place = CallPlace::Host(Host::new(host, None));
+    let (variant, idempotency_key) = (arguments.variant.clone(), arguments.idempotency_key.clone());
+    let call = Call { input, cursor, variant, idempotency_key };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    match runtime.block_on(engine::call(&action, call, options)) {
+    match runtime.block_on(engine::call(&action, call, place, observer)) {
         Ok(answer) if arguments.json => json_line(&answer)?,
         Ok(answer) => print(&answer),
         Err(error) if arguments.json => {

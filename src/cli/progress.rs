@@ -60,7 +60,14 @@ pub(super) fn observer(style: Style, syncs: &[Arc<SyncPlan>]) -> (Observer, Bars
             (Arc::new(show), Bars { all: None })
         }
         Style::Quiet => (Arc::new(|_, _| {}), Bars { all: None }),
-        Style::Json => (Arc::new(|sync, event| anstream::println!("{}", wire(sync, &event))), Bars { all: None }),
+        Style::Json => {
+            let print = |sync: Option<&SyncId>, event: Event| {
+                if let Some(value) = wire(sync, &event) {
+                    anstream::println!("{value}");
+                }
+            };
+            (Arc::new(print), Bars { all: None })
+        }
     }
 }
 
@@ -96,6 +103,8 @@ fn bars(syncs: &[Arc<SyncPlan>]) -> (Observer, Bars) {
             | Event::Locked { .. }
             | Event::NotPublished { .. }
             | Event::NotTold { .. }
+            | Event::Token { .. }
+            | Event::Request(_)
             | Event::Webhook { .. } => {}
             Event::Page { records, total } => {
                 bar.inc(records);
@@ -134,13 +143,15 @@ pub(super) fn line(sync: Option<&SyncId>, event: &Event) -> Option<String> {
         Event::NotPublished { why } => format!("{name}: the copy was not made: {why}"),
         Event::NotTold { endpoint, why } => format!("{endpoint}: {why}"),
         Event::Finished(report) => format!("{name}: {}", report.state),
-        Event::Page { .. } => return None,
+        // the run that has no token says why
+        Event::Page { .. } | Event::Token { .. } | Event::Request(_) => return None,
     })
 }
 
-/// An event as `--json` shows it.
-pub(super) fn wire(sync: Option<&SyncId>, event: &Event) -> Value {
+/// An event as `--json` shows it; none of a request, of which the log has more.
+pub(super) fn wire(sync: Option<&SyncId>, event: &Event) -> Option<Value> {
     let mut value = match event {
+        Event::Request(_) => return None,
         Event::Started { resumed, restarted } => {
             json!({ "event": "started", "resumed": resumed, "restarted": restarted })
         }
@@ -148,6 +159,10 @@ pub(super) fn wire(sync: Option<&SyncId>, event: &Event) -> Value {
         Event::Waiting { reason, wait } => json!({ "event": "waiting", "reason": reason, "wait_ms": wait.as_millis() }),
         Event::Committed { rows } => json!({ "event": "committed", "rows": rows }),
         Event::Locked { holder } => json!({ "event": "locked", "holder": holder }),
+        Event::Token { connection, provider, outcome, why } => {
+            let outcome = outcome.as_str();
+            json!({ "event": "token", "connection": connection, "provider": provider, "outcome": outcome, "why": why })
+        }
         Event::Webhook { connection, problem } => {
             json!({ "event": "webhook", "connection": connection, "problem": problem })
         }
@@ -158,5 +173,5 @@ pub(super) fn wire(sync: Option<&SyncId>, event: &Event) -> Value {
     if let (Some(sync), Value::Object(map)) = (sync, &mut value) {
         map.insert("sync".into(), sync.to_string().into());
     }
-    value
+    Some(value)
 }

@@ -78,6 +78,7 @@ fn run_plan(
             host: HostOptions {
                 log_requests: arguments.log_requests,
                 group_age_max: arguments.commit_every.max(Duration::from_millis(1)),
+                observer: Arc::clone(&observer),
                 ..HostOptions::of(plan, engine::system_clock())
             },
             wish: Wish { full: arguments.full, accept_deletes: arguments.accept_deletes },

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use chrono::{SecondsFormat, Utc};
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::output::{Failure, count, json_line};
 use super::{Done, progress, project, run};
 use crate::engine::{self, Clock, Event, Host, HostOptions, SyncReport};
-use crate::plan::{Plan, Schedule, SyncId, limits};
+use crate::plan::{Plan, Schedule, SyncId, SyncPlan, limits};
 use crate::serve::{self, Door, Inbox, Keys, Listening, Metrics, Notifier, Progress, Scheduler, Watcher, Webhooks};
 
 #[derive(Debug, clap::Args)]
@@ -46,10 +46,9 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     let (plan, files) = project::plan_and_files(folder)?;
     let syncs = plan.select(&arguments.selectors)?;
     let clock = engine::system_clock();
-    let scheduled = syncs.iter().filter(|sync| sync.schedule != Schedule::Manual).count();
     let watcher = watcher(arguments.json, Arc::clone(&clock));
     if !arguments.json && !arguments.once {
-        anstream::eprintln!("{}", told(syncs.len(), scheduled));
+        anstream::eprintln!("{}", told(&syncs));
     }
     let (log_requests, at_once) = (arguments.log_requests, arguments.at_once);
     let progress = Progress::new(Arc::clone(&clock));
@@ -61,10 +60,13 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         let (stop, stopped) = watch::channel(false);
         tokio::task::spawn(run::stop_on_signal(stop));
         let (commands, commanded) = mpsc::channel(limits::COMMANDS_WAITING);
-        let door = Door::new(Host::new(host, None), Arc::clone(&watcher));
         let metrics = Metrics::default();
         let watcher = progress.watching(metrics.watching(watcher));
+        let told = Arc::clone(&watcher);
+        let host = HostOptions { observer: Arc::new(move |sync, event| told(None, sync, event)), ..host };
+        let door = Door::new(Host::new(host, None), Arc::clone(&watcher));
         let hint = || Some("set it before the daemon starts, or take `secret` away".to_owned());
+        let watching = Arc::clone(&watcher);
         let notifier = Notifier::new(&plan.notify, Arc::clone(&door), Arc::clone(&watcher));
         let notifier = notifier.map_err(|why| Failure::user(why, hint()))?;
         let webhooks = Webhooks::new(&syncs, Arc::clone(&door), Arc::clone(&watcher));
@@ -77,8 +79,18 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
             Some(address) => {
                 let inbox = tokio::spawn(Inbox::new(Arc::clone(&webhooks), commands.clone(), stopped.clone()).run());
                 let plan = Arc::new(plan);
-                let door = Arc::clone(&door);
-                let listening = Listening { plan, door, commands, metrics, keys, webhooks, progress, files };
+                let listening = Listening {
+                    plan,
+                    door: Arc::clone(&door),
+                    commands,
+                    watcher: watching,
+                    metrics,
+                    keys,
+                    webhooks,
+                    progress,
+                    files,
+                    calls: Arc::new(Semaphore::new(limits::API_ACTIONS_AT_ONCE)),
+                };
                 let told = |address| anstream::eprintln!("answers at http://{address}");
                 let mut answering = tokio::spawn(serve::listen(address, listening, told, stopped.clone()));
                 let mut running = std::pin::pin!(scheduler);
@@ -142,7 +154,9 @@ async fn telling(
 }
 
 /// `3 syncs, of which 2 run by themselves`
-fn told(syncs: usize, scheduled: usize) -> String {
+fn told(all: &[Arc<SyncPlan>]) -> String {
+    let scheduled = all.iter().filter(|sync| sync.schedule != Schedule::Manual).count();
+    let syncs = all.len();
     let syncs = if syncs == 1 { "1 sync".to_owned() } else { format!("{} syncs", count(syncs as u64)) };
     match scheduled {
         0 => format!("{syncs}, of which none runs by itself: give them a `schedule`"),
@@ -156,7 +170,7 @@ fn watcher(json: bool, clock: Clock) -> Watcher {
     Arc::new(move |run_id, sync, event| {
         let at = clock();
         if json {
-            let mut value = progress::wire(sync, &event);
+            let Some(mut value) = progress::wire(sync, &event) else { return };
             if let Value::Object(map) = &mut value {
                 map.shift_insert(0, "at".to_owned(), json!(at.to_rfc3339_opts(SecondsFormat::Millis, true)));
                 if let Some(run_id) = run_id {

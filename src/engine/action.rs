@@ -4,7 +4,6 @@
 //! unless it is safe to repeat. The database is taken before anything is sent, so that what was done can be saved.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -14,8 +13,8 @@ use serde_json::Value as Json;
 
 use super::answer::{Reader, Rows, Share, answer_value, says_error};
 use super::facts::Tail;
-use super::fetch::{Fetched, Fetcher};
-use super::host::{Host, HostOptions, Offline, Session, run_id, waiting};
+use super::fetch::{Fetched, Fetcher, Noted};
+use super::host::{Host, Session, run_id, waiting};
 use super::lane::unexplained;
 use super::render::{self, Variables};
 use super::{Error, Observer};
@@ -26,7 +25,7 @@ use crate::plan::{
 use crate::record::{Batch, MapError, Mapper};
 use crate::remote::{self, Client, Draft, HeaderValue, Request, Response};
 use crate::scan::{PageFacts, Position, ScanState, Step};
-use crate::store::{self, Filled, Group, ReadStore};
+use crate::store::{self, Filled, Group, Lookup, Newest, ReadStore};
 
 /// What an action is called with.
 #[derive(Debug, Clone)]
@@ -37,16 +36,16 @@ pub struct Call {
     pub cursor: Option<Json>,
     /// whose rows are asked or written, where several variants of a sync fill the table
     pub variant: Option<String>,
+    /// what tells the API that it is the same call once more, in place of what the action's `idempotency_key` says
+    pub idempotency_key: Option<String>,
 }
 
 /// Where an action is called.
-pub struct CallOptions {
-    /// where; its database is for actions that read or write a table
-    pub host: HostOptions,
-    /// who watches
-    pub observer: Observer,
-    /// in place of the network
-    pub offline: Option<Offline>,
+pub enum CallPlace {
+    /// a process of its own: the database is taken for the call if the action needs it, and let go of
+    Host(Arc<Host>),
+    /// beside runs, through the database that they have
+    Session(Arc<Session>),
 }
 
 /// What an action answers.
@@ -93,30 +92,39 @@ pub struct Saved {
     pub change_to: Option<i64>,
 }
 
-/// Calls an action.
+/// Calls an action; `observer` watches.
 ///
 /// # Errors
 /// As a sync's; [`Error::AfterDone`] where something was changed at the API before it failed.
-pub async fn call(plan: &ActionPlan, call: Call, options: CallOptions) -> Result<Answer, Error> {
-    let CallOptions { host, observer, offline } = options;
-    let host = Host::new(host, offline);
+pub async fn call(plan: &ActionPlan, call: Call, place: CallPlace, observer: Observer) -> Result<Answer, Error> {
+    let host = match &place {
+        CallPlace::Host(host) => Arc::clone(host),
+        CallPlace::Session(session) => Arc::clone(&session.host),
+    };
+    check_key(plan, call.idempotency_key.as_deref())?;
     let at = host.now();
     let saver = whose(plan, call.variant.as_deref())?;
     let asked = Arc::new(as_sync(plan, call.input));
     let variables = Variables::new(&asked, at);
     if let Some(first) = plan.synced_first.as_ref().filter(|_| call.cursor.is_none()) {
-        let found = of_table(first, plan, (call.variant, &variables), (host.database(), waiting(&observer))).await?;
+        let found = match lookup(first, plan, call.variant, &variables)? {
+            Some(lookup) => find(lookup, &place, &observer).await?,
+            None => Vec::new(),
+        };
         if !found.is_empty() {
             return Ok(Answer { records: found, source: Source::Table, next_cursor: None, requests: 0, saved: None });
         }
     }
     let saving = match &plan.save {
-        Some(model) => Some(Saving::begin(model, saver, host.open(waiting(&observer)).await?, at).await?),
+        Some(model) => {
+            Some(Saving::begin((model, plan.age_column), saver, Held::of(&place, &observer).await?, at).await?)
+        }
         None => None,
     };
     let (client, clock) = host.client(&asked);
-    let fetcher = Fetcher::new(Arc::clone(&asked), observer, clock, false).of_action(plan.idempotency_key.is_some());
-    let mut asking = Asking { plan, asked, fetcher, done: None };
+    let fetcher =
+        Fetcher::new(Arc::clone(&asked), observer, clock, Noted::default()).of_action(plan.idempotency_key.is_some());
+    let mut asking = Asking { plan, asked, fetcher, idempotency_key: call.idempotency_key, done: None };
     let told = match client {
         Ok(client) => asking.ask(client, variables, call.cursor, at).await,
         Err(error) => Err(error.into()),
@@ -132,13 +140,58 @@ pub async fn call(plan: &ActionPlan, call: Call, options: CallOptions) -> Result
             // whoever has begun lets go of the file
             if let Some(saving) = saving {
                 // nothing was asked of it that could fail
-                drop(saving.session.close().await);
+                drop(saving.held.release().await);
             }
             Err(error)
         }
     };
     let (told, saved) = ended.map_err(|error| asking.after_done(error))?;
     Ok(Answer { records: told.records, source: Source::Api, next_cursor: told.next_cursor, requests, saved })
+}
+
+/// Whether the API takes a key of the caller's.
+fn check_key(plan: &ActionPlan, key: Option<&str>) -> Result<(), Error> {
+    let Some(key) = key else { return Ok(()) };
+    let wrong = |problem: String, hint: &str| Err(Error::Call { problem, hint: hint.to_owned() });
+    if plan.idempotency_key.is_none() {
+        let hint = "leave it out; the action says with `idempotency_key` which header takes it";
+        return wrong("the API of this action takes no idempotency key".to_owned(), hint);
+    }
+    let max = limits::IDEMPOTENCY_KEY_BYTES_MAX;
+    if key.is_empty() || key.len() > max || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return wrong(format!("the idempotency key is not 1 to {max} visible characters"), "a UUID is one");
+    }
+    Ok(())
+}
+
+/// The database of a call.
+enum Held {
+    Own(Session),
+    Shared(Arc<Session>),
+}
+
+impl Held {
+    async fn of(place: &CallPlace, observer: &Observer) -> Result<Self, Error> {
+        Ok(match place {
+            CallPlace::Host(host) => Self::Own(host.open(waiting(observer)).await?),
+            CallPlace::Session(session) => Self::Shared(Arc::clone(session)),
+        })
+    }
+
+    fn session(&self) -> &Session {
+        match self {
+            Self::Own(session) => session,
+            Self::Shared(session) => session,
+        }
+    }
+
+    /// Lets go of it. The file is whole, and free for others, when that has ended.
+    async fn release(self) -> Result<(), Error> {
+        match self {
+            Self::Own(session) => session.close().await.map(drop),
+            Self::Shared(_) => Ok(()),
+        }
+    }
 }
 
 /// The sync whose rows are written: that of the variant, where several fill the table.
@@ -194,36 +247,44 @@ fn as_sync(plan: &ActionPlan, input: Json) -> SyncPlan {
     SyncPlan { errors, input, ..SyncPlan::of_list(id_of(plan), Arc::new(connection), model, list) }
 }
 
-/// The records that the table has; empty where it has none, or more than an answer holds.
-async fn of_table(
+/// What is looked for in the table before the API is asked; none where a value that it must have is not there.
+fn lookup(
     first: &SyncedFirst,
     plan: &ActionPlan,
-    (variant, variables): (Option<String>, &Variables),
-    (database, waiting): (&Path, store::WaitObserver),
-) -> Result<Vec<Json>, Error> {
+    variant: Option<String>,
+    variables: &Variables,
+) -> Result<Option<Lookup>, Error> {
     let mut wanted = Vec::with_capacity(first.filter.len());
     let shared = variables.value();
     for (column, value) in &first.filter {
         match remote::render(value, &shared, "synced_first.where")? {
-            Some(Json::Null) | None => return Ok(Vec::new()),
+            Some(Json::Null) | None => return Ok(None),
             Some(value) => wanted.push((column.clone(), value)),
         }
     }
     let columns = match &plan.output {
-        ActionOutput::Record => return Ok(Vec::new()),
+        ActionOutput::Record => return Ok(None),
         ActionOutput::Columns(columns) => columns,
         ActionOutput::Model(model) => &model.columns,
     };
-    let columns: Vec<String> = columns.iter().map(|column| column.name.clone()).collect();
-    let (model, connection, database) = (Arc::clone(&first.model), plan.connection.name.clone(), database.to_owned());
-    let looked = tokio::task::spawn_blocking(move || {
-        let store = match ReadStore::open(&database, waiting) {
-            Err(store::Error::Missing { .. }) => return Ok(Vec::new()),
-            opened => opened?,
-        };
-        store.find(&model, (&connection, variant.as_deref()), &columns, &wanted, limits::ACTION_ROWS_MAX)
-    });
-    let rows = looked.await.map_err(|error| Error::Bug(error.to_string()))??;
+    let columns = columns.iter().map(|column| column.name.clone()).collect();
+    let (model, connection) = (Arc::clone(&first.model), plan.connection.name.clone());
+    Ok(Some(Lookup { model, connection, variant, columns, wanted, rows_max: limits::ACTION_ROWS_MAX }))
+}
+
+/// The records that the table has; empty where it has none, or more than an answer holds.
+async fn find(lookup: Lookup, place: &CallPlace, observer: &Observer) -> Result<Vec<Json>, Error> {
+    let rows = match place {
+        CallPlace::Session(session) => session.call(move |store| store.find(&lookup)).await?,
+        CallPlace::Host(host) => {
+            let (database, waiting) = (host.database().to_owned(), waiting(observer));
+            let looked = tokio::task::spawn_blocking(move || match ReadStore::open(&database, waiting) {
+                Err(store::Error::Missing { .. }) => Ok(Vec::new()),
+                opened => opened?.find(&lookup),
+            });
+            looked.await.map_err(|error| Error::Bug(error.to_string()))??
+        }
+    };
     Ok(rows.into_iter().map(Json::Object).collect())
 }
 
@@ -232,6 +293,7 @@ struct Asking<'p> {
     plan: &'p ActionPlan,
     asked: Arc<SyncPlan>,
     fetcher: Fetcher,
+    idempotency_key: Option<String>,
     /// the last request that has changed something, masked
     done: Option<String>,
 }
@@ -318,11 +380,12 @@ impl Asking<'_> {
         let Some(key) = self.plan.idempotency_key.as_ref().filter(|_| !request.method.is_read()) else {
             return Ok(());
         };
-        let given = match &key.value {
-            Some(value) => value
+        let given = match (&self.idempotency_key, &key.value) {
+            (Some(given), _) => Some(given.clone()),
+            (None, Some(value)) => value
                 .render(&reader.shared)
                 .map_err(|TemplateError(error)| reader.template("idempotency_key.value", &error))?,
-            None => None,
+            (None, None) => None,
         };
         // APIs take one key for one request
         let value = match given {
@@ -439,39 +502,46 @@ impl Reader {
 /// The table is ready to take the records of an action.
 struct Saving {
     model: Arc<ModelPlan>,
+    newest: Option<Newest>,
     id: SyncId,
     run_id: String,
-    session: Session,
+    held: Held,
 }
 
 impl Saving {
     /// Brings the table in line with the model.
-    async fn begin(model: &Arc<ModelPlan>, id: SyncId, session: Session, at: DateTime<Utc>) -> Result<Self, Error> {
+    async fn begin(
+        (model, age_column): (&Arc<ModelPlan>, Option<usize>),
+        id: SyncId,
+        held: Held,
+        at: DateTime<Utc>,
+    ) -> Result<Self, Error> {
         let (tables, run_id) = (model.tables().cloned().collect::<Vec<_>>(), run_id(at));
         let of = run_id.clone();
-        session.call(move |store| store.prepare(&tables, false, &of, at)).await?;
-        Ok(Self { model: Arc::clone(model), id, run_id, session })
+        held.session().call(move |store| store.prepare(&tables, false, &of, at)).await?;
+        // a row that was deleted has come back: the API has just told it
+        let newest = age_column.map(|column| Newest { column, of_events: false });
+        Ok(Self { model: Arc::clone(model), newest, id, run_id, held })
     }
 
     /// Writes the records.
     async fn end(self, mut told: Told, at: DateTime<Utc>) -> Result<(Told, Option<Saved>), Error> {
-        let Self { model, id, run_id, session } = self;
+        let Self { model, newest, id, run_id, held } = self;
         let Some(batch) = told.batch.take() else {
-            session.close().await?;
+            held.release().await?;
             return Ok((told, None));
         };
         let table = format!("{}.{}", model.schema, model.table);
-        let group = Group::of(id, run_id, vec![Filled { model, batches: vec![batch], newest: None }], at);
-        let committed = session.call(move |store| {
+        let group = Group::of(id, run_id, vec![Filled { model, batches: vec![batch], newest }], at);
+        let committed = held.session().call(move |store| {
             let committed = store.commit(group)?;
             store.tell_rest(at)?;
             Ok(committed)
         });
         let committed = committed.await;
-        // the file is whole, and free for others, when that has ended
-        let closed = session.close().await;
+        let released = held.release().await;
         let committed = committed?;
-        closed?;
+        released?;
         let saved = Saved {
             table,
             added: committed.added,

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::SyncReport;
 use crate::plan::SyncId;
+use crate::remote::TokenOutcome;
+use crate::store::RequestRecord;
 
 /// Something that happened in a sync.
 #[derive(Debug, Clone)]
@@ -23,6 +25,8 @@ pub enum Event {
         /// of how many, if the API says
         total: Option<u64>,
     },
+    /// a request is over, whatever came of it
+    Request(Arc<RequestRecord>),
     /// a request is tried again after a wait
     Waiting {
         /// why, in words
@@ -39,6 +43,17 @@ pub enum Event {
     Locked {
         /// what is waited for, and who has it
         holder: String,
+    },
+    /// a token was made, or could not be
+    Token {
+        /// for which connection
+        connection: String,
+        /// of which provider
+        provider: String,
+        /// how that ended
+        outcome: TokenOutcome,
+        /// why there is none
+        why: Option<String>,
     },
     /// something is wrong with what an API has sent by itself
     Webhook {

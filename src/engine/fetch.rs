@@ -1,8 +1,9 @@
 //! One request until it succeeds or has failed for good.
 
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -11,7 +12,7 @@ use super::answer::Reader;
 use super::rules::{Rules, Ruling};
 use super::stream::{Broken, Outlet};
 use super::{Clock, Error, Event, Observer};
-use crate::plan::SyncPlan;
+use crate::plan::{SyncPlan, limits};
 use crate::remote::{self, Answered, Body, Client, Request, Response};
 use crate::scan::PageFacts;
 use crate::scan::retry::{Attempt, Decision, Failure, GiveUpReason, after, decide};
@@ -72,12 +73,32 @@ pub(super) struct Fetcher {
     observer: Observer,
     clock: Clock,
     requests: AtomicU64,
-    log: Option<Mutex<Vec<RequestRecord>>>,
+    noted: Noted,
+    log: Mutex<VecDeque<RequestRecord>>,
     repeats: Repeats,
     /// details that were found
     details_found: AtomicU64,
     /// records that have none and count as deleted
     details_gone: AtomicU64,
+}
+
+/// What becomes of requests when they are over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Noted {
+    /// they are kept in the log
+    pub kept: bool,
+    /// whoever watches is told
+    pub told: bool,
+}
+
+/// One attempt.
+struct Tried {
+    /// 1 is the first
+    number: u32,
+    /// since when it was to be sent
+    since: DateTime<Utc>,
+    /// when it left; never where it could not
+    left: OnceLock<DateTime<Utc>>,
 }
 
 /// Which requests may be sent again though the API may have got them.
@@ -92,15 +113,15 @@ enum Repeats {
 }
 
 impl Fetcher {
-    pub(super) fn new(plan: Arc<SyncPlan>, observer: Observer, clock: Clock, keeps_log: bool) -> Self {
-        let log = keeps_log.then(|| Mutex::new(Vec::new()));
+    pub(super) fn new(plan: Arc<SyncPlan>, observer: Observer, clock: Clock, noted: Noted) -> Self {
         let zero = || AtomicU64::new(0);
         Self {
             plan,
             observer,
             clock,
             requests: zero(),
-            log,
+            noted,
+            log: Mutex::default(),
             repeats: Repeats::Reads,
             details_found: zero(),
             details_gone: zero(),
@@ -139,8 +160,7 @@ impl Fetcher {
 
     /// Takes what was logged since the last time.
     pub(super) fn take_log(&self) -> Vec<RequestRecord> {
-        let log = self.log.as_ref().map(|log| log.lock().unwrap_or_else(PoisonError::into_inner));
-        log.map(|mut log| std::mem::take(&mut *log)).unwrap_or_default()
+        std::mem::take(&mut *self.log.lock().unwrap_or_else(PoisonError::into_inner)).into()
     }
 
     /// Sends a request, waits and sends it again as the plan allows. `missing` are the statuses that say that there is nothing at the place that
@@ -155,15 +175,15 @@ impl Fetcher {
     ) -> Result<Fetched, Error> {
         let client = &reader.client;
         let mut rules = Rules::new(reader, request);
-        let mut number = 1;
+        let (mut number, mut since) = (1, (self.clock)());
         loop {
-            let at = (self.clock)();
-            let (mut sent, mut open) = match self.send(client, request, outlet.is_some()).await {
+            let tried = Tried { number, since, left: OnceLock::new() };
+            let (mut sent, mut open) = match self.send(client, request, outlet.is_some(), &tried.left).await {
                 Ok(Answered { response, body }) => (Ok(response), body),
                 Err(error) => (Err(error), None),
             };
             if open.is_none() {
-                self.note(client, request, (at, number), &sent, None);
+                self.note(client, request, &tried, &sent, None);
             }
             let mut next = match &sent {
                 Ok(response) => {
@@ -183,10 +203,11 @@ impl Fetcher {
                         Err(Broken::Wire(error)) => (next, sent) = (failure(&error), Err(error)),
                     }
                 }
-                self.note(client, request, (at, number), &sent, Some(&*body));
+                self.note(client, request, &tried, &sent, Some(&*body));
             }
             // its place is for the next request
             drop(open);
+            since = (self.clock)();
             let (failure, wanted) = match next {
                 Next::Answered { accepted } => return Ok(Fetched::Answer { response: sent?, accepted }),
                 Next::Done(fetched) => return Ok(fetched),
@@ -298,37 +319,53 @@ impl Fetcher {
         client: &'c Client,
         request: &'c Request,
         streams: bool,
+        left: &OnceLock<DateTime<Utc>>,
     ) -> Result<Answered<'c>, remote::Error> {
-        let sent = match streams {
-            true => client.open(request).await,
-            false => client.send(request).await.map(|response| Answered { response, body: None }),
-        };
+        let sent = client.ask(request, streams, left).await;
         self.requests.fetch_add(1, Ordering::Relaxed);
         sent
     }
 
-    /// Keeps what came of an attempt, if that is wanted.
+    /// Keeps what came of an attempt, and tells it, if that is wanted.
     fn note(
         &self,
         client: &Client,
         request: &Request,
-        (at, attempt): (DateTime<Utc>, u32),
+        tried: &Tried,
         sent: &Result<Response, remote::Error>,
         body: Option<&Body<'_>>,
     ) {
-        let Some(log) = &self.log else { return };
+        if self.noted == Noted::default() {
+            return;
+        }
+        let Tried { number, since, left } = tried;
+        let at = left.get().copied().unwrap_or(*since);
+        let millis = |from: DateTime<Utc>, to: DateTime<Utc>| (to - from).num_milliseconds().try_into().unwrap_or(0);
         let whole = sent.as_ref().map_or(0, |response| response.body.len() as u64);
         let record = RequestRecord {
             at,
             method: request.method.as_str().to_owned(),
             url: client.masked(request).split_once(' ').map(|(_, url)| url.to_owned()).unwrap_or_default(),
             status: sent.as_ref().ok().map(|response| response.status),
-            duration_ms: ((self.clock)() - at).num_milliseconds().try_into().unwrap_or(0),
+            duration_ms: millis(at, (self.clock)()),
             bytes: body.map_or(whole, Body::read),
-            attempt,
+            attempt: *number,
             error: sent.as_ref().err().map(ToString::to_string),
+            waited_ms: millis(*since, at),
+            request_headers: client.logged_headers(request),
+            response_headers: sent.as_ref().map(|response| client.logged_answer(response)).unwrap_or_default(),
         };
-        log.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+        let record = Arc::new(record);
+        if self.noted.told {
+            (self.observer)(Some(&self.plan.id), Event::Request(Arc::clone(&record)));
+        }
+        if self.noted.kept {
+            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            if log.len() >= limits::REQUESTS_LOGGED_AT_ONCE {
+                log.pop_front();
+            }
+            log.push_back(Arc::unwrap_or_clone(record));
+        }
     }
 }
 

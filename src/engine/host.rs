@@ -10,12 +10,13 @@ use std::time::{Duration, SystemTime};
 use chrono::{DateTime, Utc};
 use tokio::sync::{Semaphore, watch};
 
+use super::fetch::Noted;
 use super::meter::Meter;
 use super::sync::Task;
 use super::writer::Writer;
 use super::{Clock, Error, Event, Observer, SyncReport};
 use crate::plan::{Budget, ConnectionPlan, NotifyPlan, Plan, PublishPlan, SyncPlan, limits};
-use crate::remote::{Access, Client, CredentialStore, Keys, Script, Sockets};
+use crate::remote::{Access, Client, CredentialStore, Keys, Script, Sockets, TokenObserver};
 use crate::scan::Wish;
 use crate::store::{self, Store, WaitObserver};
 
@@ -29,14 +30,18 @@ pub struct HostOptions {
     pub publish: Option<PublishPlan>,
     /// who is told what happens
     pub notify: Arc<[NotifyPlan]>,
-    /// keep method, URL (masked), status and duration of each request in `headwater.requests`
+    /// keep each request in `headwater.requests`, with its secrets masked
     pub log_requests: bool,
+    /// tell whoever watches of each request
+    pub tell_requests: bool,
     /// what tells the time
     pub clock: Clock,
     /// the oldest a fetched page may get before it is committed
     pub group_age_max: Duration,
     /// how many syncs run at once, one or more
     pub at_once: usize,
+    /// who watches what is no single run's
+    pub observer: Observer,
 }
 
 impl HostOptions {
@@ -48,9 +53,11 @@ impl HostOptions {
             publish: None,
             notify: Arc::default(),
             log_requests: false,
+            tell_requests: false,
             clock,
             group_age_max: limits::GROUP_AGE_MAX,
             at_once: limits::SYNCS_AT_ONCE,
+            observer: Arc::new(|_, _| {}),
         }
     }
 
@@ -137,9 +144,8 @@ impl Host {
 
     /// The way to the API of a connection, and what tells the time.
     pub(super) fn client(&self, plan: &SyncPlan) -> (Result<Client, Arc<crate::remote::Error>>, Clock) {
-        let HostOptions { credential_store, clock, .. } = &self.options;
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        (clients.client(plan, credential_store, clock).map_err(Arc::new), Arc::clone(clock))
+        (clients.client(plan, &self.options).map_err(Arc::new), Arc::clone(&self.options.clock))
     }
 
     /// Waits for the tokens that are being made: nobody may be left with half of one.
@@ -183,7 +189,7 @@ impl Session {
     /// A run of a sync; it begins when it is awaited, and when fewer than [`HostOptions::at_once`] others run.
     pub fn run(&self, plan: &Arc<SyncPlan>, wanted: RunOptions) -> impl Future<Output = SyncReport> + Send + use<> {
         let RunOptions { run_id, started_at, wish, allow_destructive, budget, observer, stop } = wanted;
-        let HostOptions { log_requests, group_age_max, .. } = &self.host.options;
+        let HostOptions { log_requests, tell_requests, group_age_max, .. } = &self.host.options;
         let (client, clock) = self.host.client(plan);
         let task = Task {
             plan: Arc::clone(plan),
@@ -194,7 +200,7 @@ impl Session {
             wish,
             allow_destructive,
             meter: Meter::new(plan.budget, budget),
-            log_requests: *log_requests,
+            noted: Noted { kept: *log_requests, told: *tell_requests },
             observer,
             clock,
             stop,
@@ -270,18 +276,15 @@ impl Clients {
         Self { made: HashMap::new(), sockets, access }
     }
 
-    fn client(
-        &mut self,
-        plan: &SyncPlan,
-        store: &CredentialStore,
-        clock: &Clock,
-    ) -> Result<Client, crate::remote::Error> {
+    fn client(&mut self, plan: &SyncPlan, options: &HostOptions) -> Result<Client, crate::remote::Error> {
         let Self { made, sockets, access } = self;
         if let Some(client) = made.get(&plan.id.connection) {
             return Ok(client.clone());
         }
+        let HostOptions { credential_store, clock, observer, .. } = options;
         // a secret that lacks today may be there at the next run
-        let access = access.clone().map_or_else(|| Access::of(&plan.connection, store, Arc::clone(clock)), Ok)?;
+        let read = || Access::of(&plan.connection, credential_store, Arc::clone(clock));
+        let access = access.clone().map_or_else(read, Ok)?.telling(of_tokens(observer));
         let client = Client::sharing(Arc::clone(&plan.connection), access, sockets)?;
         made.insert(plan.id.connection.clone(), client.clone());
         Ok(client)
@@ -292,6 +295,15 @@ impl Clients {
 pub(super) fn waiting(observer: &Observer) -> WaitObserver {
     let observer = Arc::clone(observer);
     Box::new(move |holder| observer(None, Event::Locked { holder: holder.to_owned() }))
+}
+
+/// Tells whoever watches of tokens.
+fn of_tokens(observer: &Observer) -> TokenObserver {
+    let observer = Arc::clone(observer);
+    Arc::new(move |connection, outcome, why| {
+        let (connection, provider) = (connection.name.clone(), connection.provider.clone());
+        observer(None, Event::Token { connection, provider, outcome, why: why.map(str::to_owned) });
+    })
 }
 
 /// The name of a run: sorts by time and is unique on one machine.

@@ -509,7 +509,12 @@ mod tests {
         let origin = Origin {
             plan: Arc::clone(&plan),
             client: Err(Arc::new(remote::Error::Credentials { connection: "acme".to_owned(), missing: Vec::new() })),
-            fetcher: Arc::new(Fetcher::new(plan, Arc::new(|_, _| {}), system_clock(), false)),
+            fetcher: Arc::new(Fetcher::new(
+                plan,
+                Arc::new(|_, _| {}),
+                system_clock(),
+                super::super::fetch::Noted::default(),
+            )),
             rows: RowsOf::File(PathBuf::new()),
             at: DateTime::UNIX_EPOCH,
             gate: None,

@@ -32,7 +32,7 @@ mod webhook;
 mod writer;
 
 pub use crate::remote::{Delivery, Keys};
-pub use action::{Answer, Call, CallOptions, Saved, Source, call};
+pub use action::{Answer, Call, CallPlace, Saved, Source, call};
 pub use clock::{Clock, system_clock};
 pub use connect::{learn, verify};
 pub use delivery::{Received, Reception, Refusal};

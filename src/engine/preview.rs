@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use super::answer::{Mapped, PageRows, Reader};
 use super::clock::system_clock;
 use super::detail::{Bare, Completing};
-use super::fetch::{Fetched, Fetcher};
+use super::fetch::{Fetched, Fetcher, Noted};
 use super::items::{Items, Origin, RowsOf};
 use super::lane::{Partition, reader, unexplained};
 use super::render;
@@ -64,7 +64,7 @@ pub async fn preview(
     let access = Access::of(&plan.connection, store, Arc::clone(&clock))?;
     let client = Client::new(Arc::clone(&plan.connection), access)?;
     let at = clock();
-    let fetcher = Arc::new(Fetcher::new(Arc::clone(plan), Arc::clone(observer), clock, false));
+    let fetcher = Arc::new(Fetcher::new(Arc::clone(plan), Arc::clone(observer), clock, Noted::default()));
     let partition = match plan.partitions {
         None => Partition::whole(),
         Some(_) => {

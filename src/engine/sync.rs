@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::commit::Commits;
-use super::fetch::Fetcher;
+use super::fetch::{Fetcher, Noted};
 use super::lane::{Ended, Lanes};
 use super::meter::Meter;
 use super::render::Variables;
@@ -41,7 +41,7 @@ pub(super) struct Task {
     pub(super) started_at: DateTime<Utc>,
     pub(super) wish: Wish,
     pub(super) allow_destructive: bool,
-    pub(super) log_requests: bool,
+    pub(super) noted: Noted,
     pub(super) observer: Observer,
     pub(super) clock: Clock,
     pub(super) meter: Meter,
@@ -151,7 +151,7 @@ impl Task {
             Arc::clone(&self.plan),
             Arc::clone(&self.observer),
             Arc::clone(&self.clock),
-            self.log_requests,
+            self.noted,
         ));
         let (messages, queue) = mpsc::channel(limits::PAGES_IN_FLIGHT);
         let lanes = Lanes::new(Arc::clone(self), Arc::clone(&fetcher), messages);
@@ -221,11 +221,11 @@ impl Task {
     }
 
     pub(super) async fn keep_log(&self, fetcher: &Fetcher) -> Result<(), Error> {
-        let (log, run_id) = (fetcher.take_log(), self.run_id.clone());
+        let (log, record, now) = (fetcher.take_log(), self.record(), (self.clock)());
         if log.is_empty() {
             return Ok(());
         }
-        self.writer.call(move |store| store.log_requests(&run_id, &log)).await
+        self.writer.call(move |store| store.log_requests((&record.run_id, &record.id), &log, now)).await
     }
 
     fn record(&self) -> RunRecord {

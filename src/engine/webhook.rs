@@ -11,14 +11,13 @@ use minijinja::value::Serde;
 
 use super::answer::{Reader, Rows, Share, says_error};
 use super::commit::changed_column;
-use super::fetch::{Fetched, Fetcher};
+use super::fetch::{Fetched, Fetcher, Noted};
 use super::host::{Session, run_id};
 use super::lane::unexplained;
 use super::render::Variables;
 use super::{Error, Observer};
 use crate::plan::{
-    ColumnType, ListPlan, MarkKind, ModelPlan, OnWebhook, PagePlan, Path, RequestPlan, ResponsePlan, SyncPlan,
-    Template, WebhookAction,
+    ListPlan, ModelPlan, OnWebhook, PagePlan, Path, RequestPlan, ResponsePlan, SyncPlan, Template, WebhookAction,
 };
 use crate::record::{Batch, KeyReader, Mapper, parse, select};
 use crate::remote::Draft;
@@ -34,17 +33,13 @@ pub struct Arrival {
     pub variables: Vec<(&'static str, Value)>,
 }
 
-/// What says that the table has something newer than what comes: where events fill it too, what a list has told may be older than what they
-/// have brought meanwhile.
+/// What says that the table has something newer than what comes: where events or actions fill it too, what a list has told may be older than
+/// what they have brought meanwhile.
 pub(super) fn newest(plan: &SyncPlan, model: &ModelPlan, of_events: bool) -> Option<Newest> {
     let writes = |on: &OnWebhook| matches!(on.then, WebhookAction::Upsert(_) | WebhookAction::Fetch(_));
-    let field = plan.incremental.as_ref().map(|incremental| &incremental.field);
-    let field = field.filter(|_| plan.on_webhook.iter().any(writes));
-    let column = field.and_then(|field| model.column_of(field))?;
-    // digits in a text would be compared as text
-    let is_text = matches!(model.columns[column].column_type, ColumnType::Varchar);
-    let by_text = plan.incremental.as_ref().is_some_and(|incremental| incremental.kind == MarkKind::Text);
-    (by_text || !is_text).then_some(Newest { column, of_events })
+    let is_filled_twice = plan.saved || plan.on_webhook.iter().any(writes);
+    let column = plan.age_column(model).filter(|_| is_filled_twice)?;
+    Some(Newest { column, of_events })
 }
 
 /// Whether an event is done only behind the end of a run that began before it came.
@@ -159,7 +154,7 @@ impl Session {
         let rows = Rows::Models(vec![Share { records: Vec::new(), mapper: mapper.clone() }]);
         let reader = Arc::new(Reader::of(Arc::clone(&asked), list, rows, client?, variables));
         let request = Draft::new(&plan.connection.base_url, &reader.list.request, &reader.shared)?.finish(None);
-        let fetcher = Fetcher::new(asked, observer, clock, false);
+        let fetcher = Fetcher::new(asked, observer, clock, Noted::default());
         let (response, accepted) = match fetcher.fetch(&reader, &request, (&[404, 410], false), None).await? {
             Fetched::Answer { response, accepted } => (response, accepted),
             // it was deleted meanwhile: another event tells

@@ -12,7 +12,7 @@ use tokio::sync::{Semaphore, watch};
 use super::diff::{Line, Sign};
 use super::exchange::Exchange;
 use super::expect;
-use crate::engine::{self, Answer, Call, CallOptions, Clock, Error, HostOptions, Offline, Options, Report};
+use crate::engine::{self, Answer, Call, CallPlace, Clock, Error, Host, HostOptions, Offline, Options, Report};
 use crate::files;
 use crate::plan::{ActionPlan, Budget, ExchangePlan, GivenBody, SyncPlan, TestPlan, TestRunPlan, TestWork, limits};
 use crate::remote::{Access, Credentials, Script};
@@ -126,10 +126,10 @@ async fn one(
             ended.map(|report| Came::Report(syncs.clone(), report))
         }
         TestWork::Call { action, input, cursor } => {
-            let call = Call { input: input.clone(), cursor: cursor.clone(), variant: None };
+            let call = Call { input: input.clone(), cursor: cursor.clone(), variant: None, idempotency_key: None };
             let Options { host, observer, .. } = options;
-            let options = CallOptions { host, observer, offline: Some(offline(test, &script)) };
-            Ok(Came::Answer(Arc::clone(action), engine::call(action, call, options).await))
+            let place = CallPlace::Host(Host::new(host, Some(offline(test, &script))));
+            Ok(Came::Answer(Arc::clone(action), engine::call(action, call, place, observer).await))
         }
     };
     let now = script.now();

@@ -64,6 +64,7 @@ impl ActionDraft {
             save,
             synced_first,
             fillers: Vec::new(),
+            age_column: None,
         }
     }
 }

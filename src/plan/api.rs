@@ -24,6 +24,8 @@ pub(super) fn keys(sink: &mut Sink, place: &Place<'_>, spec: &ApiSpec) -> Vec<Ap
             ApiScopeSpec::Records => ApiScope::Records,
             ApiScopeSpec::Syncs => ApiScope::Syncs,
             ApiScopeSpec::Control => ApiScope::Control,
+            ApiScopeSpec::Actions => ApiScope::Actions,
+            ApiScopeSpec::Query => ApiScope::Query,
         };
         Some(ApiKeyPlan { name: name.clone(), key: source, scopes: scopes.iter().map(scope).collect() })
     });

@@ -1,6 +1,6 @@
 //! The passes: files → documents → drafts → a plan, with every mistake of every file on the way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -454,7 +454,14 @@ fn assemble(
         action.meet(&plans);
         Arc::new(action)
     });
-    let actions = actions.collect();
+    let actions: Vec<Arc<ActionPlan>> = actions.collect();
+    let saved: HashSet<&SyncId> =
+        actions.iter().filter(|action| action.save.is_some()).flat_map(|action| &action.fillers).collect();
+    for plan in &mut plans {
+        if saved.contains(&plan.id) {
+            Arc::make_mut(plan).saved = true;
+        }
+    }
     let publish = publish.as_ref().and_then(|spec| publish_plan(sink, &place.key("publish"), spec, folder));
     if publish.as_ref().is_some_and(|plan| plan.path == resolve(folder, database)) {
         let hint = "give the copy a path of its own".to_owned();
@@ -747,6 +754,7 @@ fn instance(
         walk,
         details,
         on_webhook,
+        saved: false,
         budget,
         input,
         fingerprint: xxh3_64(identity.to_string().as_bytes()),

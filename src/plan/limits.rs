@@ -229,6 +229,14 @@ pub const API_RUNS: usize = 50;
 pub const API_RUNS_MAX: usize = 1_000;
 /// Bytes of the body of a request to the daemon.
 pub const API_BODY_BYTES_MAX: usize = 1 << 20;
+/// Actions that are called over the API at once, those whose caller has gone included.
+pub const API_ACTIONS_AT_ONCE: usize = 16;
+/// Bytes of the key by which a caller says that a call is the same once more.
+pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+/// How long a query over the API may take: no commit is made meanwhile.
+pub const API_QUERY_WAIT_MAX: Duration = Duration::from_secs(10);
+/// Rows that one request prunes at most.
+pub const API_PRUNED_MAX: usize = 100_000;
 /// Bytes of the body of a delivery of events. (GitHub sends 25 MB at most, and nothing of what is larger.)
 pub const WEBHOOK_BODY_BYTES_MAX: usize = 25 << 20;
 /// Events of one delivery.
@@ -349,3 +357,14 @@ pub const DUCKDB_MEMORY: &str = "160MB";
 pub const SEEN_KEYS_DELETED_AT_ONCE: usize = 1_000_000;
 /// Keys that the end of a scan compares at once with the table; their join fits into `DUCKDB_MEMORY`.
 pub const ABSENCE_KEYS_AT_ONCE: u64 = 1_000_000;
+
+/// How long a request stays in the log.
+pub const REQUESTS_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// Requests that stay in the log.
+pub const REQUESTS_KEPT_ROWS: i64 = 1_000_000;
+/// Requests of a run that wait for its next commit to be logged; of more, the last.
+pub const REQUESTS_LOGGED_AT_ONCE: usize = 10_000;
+/// Headers of a request or an answer that are logged.
+pub const HEADERS_LOGGED_MAX: usize = 40;
+/// Bytes of the value of a header that are logged.
+pub const HEADER_CHARS_LOGGED_MAX: usize = 300;

@@ -14,6 +14,31 @@ use crate::plan::{ConnectionPlan, CredentialSource};
 /// Tells the time.
 pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
 
+/// Takes what came of making a token for a connection: how it ended, and why there is none.
+pub type TokenObserver = Arc<dyn Fn(&ConnectionPlan, TokenOutcome, Option<&str>) + Send + Sync>;
+
+/// How making a token ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenOutcome {
+    /// there is one
+    Refreshed,
+    /// there is none, and another time there may be
+    Failed,
+    /// there is none before a person connects again
+    NeedsReconnect,
+}
+
+impl TokenOutcome {
+    /// For machines.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refreshed => "refreshed",
+            Self::Failed => "failed",
+            Self::NeedsReconnect => "needs_reconnect",
+        }
+    }
+}
+
 /// What a connection needs to get in.
 #[derive(Clone)]
 pub struct Access {
@@ -22,6 +47,8 @@ pub struct Access {
     /// a token that is there from the beginning, and is kept nowhere
     pub(super) held: Option<BTreeMap<String, SecretString>>,
     pub(super) clock: Clock,
+    /// who is told of tokens that are made
+    pub(super) told: Option<TokenObserver>,
 }
 
 /// What the credential store keeps of a connection.
@@ -73,7 +100,7 @@ impl Access {
             None => Credentials::resolve(connection, &BTreeMap::new())?,
         };
         let kept = found.map(|(entry, secrets)| Kept { store: store.clone(), entry, token: secrets.token });
-        Ok(Self { credentials, kept, held: None, clock })
+        Ok(Self { credentials, kept, held: None, clock, told: None })
     }
 
     /// With the secrets that a person has just given, and nothing that was kept.
@@ -82,17 +109,23 @@ impl Access {
     /// Secrets that are not in the environment, or that nobody gave.
     pub fn connecting(connection: &ConnectionPlan, secrets: &Secrets, clock: Clock) -> Result<Self, Error> {
         let credentials = Credentials::resolve(connection, &secrets.credentials)?;
-        Ok(Self { credentials, kept: None, held: None, clock })
+        Ok(Self { credentials, kept: None, held: None, clock, told: None })
     }
 
     /// With secrets that are at hand, for tests and the demo.
     pub fn with(credentials: Credentials, clock: Clock) -> Self {
-        Self { credentials, kept: None, held: None, clock }
+        Self { credentials, kept: None, held: None, clock, told: None }
     }
 
     /// The same with the token that a way in would make, by the names of credentials: it has no end, and is kept nowhere.
     #[must_use]
     pub fn holding(self, token: BTreeMap<String, SecretString>) -> Self {
         Self { held: (!token.is_empty()).then_some(token), ..self }
+    }
+
+    /// The same, and somebody is told of each token that is made.
+    #[must_use]
+    pub fn telling(self, told: TokenObserver) -> Self {
+        Self { told: Some(told), ..self }
     }
 }

@@ -1,7 +1,7 @@
 //! Sends requests and reads answers, within every bound: one attempt each, nothing of what an answer means.
 
 use std::borrow::Cow;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -80,7 +80,7 @@ impl Client {
     /// # Errors
     /// See [`Error`]; `is_temporary` says whether another attempt makes sense.
     pub async fn send(&self, request: &Request) -> Result<Response, Error> {
-        Ok(self.ask(request, false).await?.response)
+        Ok(self.ask(request, false, &OnceLock::new()).await?.response)
     }
 
     /// The same, and the body of a success is still open: its time counts from one piece to the next, and it may have up to
@@ -89,10 +89,19 @@ impl Client {
     /// # Errors
     /// As [`Client::send`].
     pub async fn open<'c>(&'c self, request: &'c Request) -> Result<Answered<'c>, Error> {
-        self.ask(request, true).await
+        self.ask(request, true, &OnceLock::new()).await
     }
 
-    async fn ask<'c>(&'c self, request: &'c Request, streams: bool) -> Result<Answered<'c>, Error> {
+    /// The one or the other; `left` gets the moment at which it leaves: before that it has waited.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn ask<'c>(
+        &'c self,
+        request: &'c Request,
+        streams: bool,
+        left: &OnceLock<DateTime<Utc>>,
+    ) -> Result<Answered<'c>, Error> {
         let mut place = self.0.rate.enter().await;
         // a connection without a token takes nothing of its budget
         self.0.identity.session().ready().await?;
@@ -102,6 +111,7 @@ impl Client {
             // the wait may have been longer than a token or a signature is good for
             let keys = self.0.identity.session().ready().await?;
             let outgoing = self.0.identity.fill_in(request, &url, &keys)?;
+            left.get_or_init(|| self.0.identity.session().now());
             let answer = self.reach(request, &url, &outgoing, streams).await?;
             if let Some(target) = redirect_target(&answer, &url) {
                 url = self.follow(request, &url, &outgoing, target)?;

@@ -15,6 +15,7 @@ mod connecting;
 mod credentials;
 mod draft;
 mod error;
+mod headers;
 mod health;
 mod network;
 mod outgoing;
@@ -30,7 +31,7 @@ mod spelling;
 mod transport;
 mod verify;
 
-pub use access::{Access, Clock};
+pub use access::{Access, Clock, TokenObserver, TokenOutcome};
 pub use body::Body;
 pub use client::{Answered, Client};
 pub use connecting::{Authorization, Connecting, Device, NewToken};

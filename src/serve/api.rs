@@ -4,15 +4,16 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, get, post};
 use tokio::sync::Semaphore;
 
+use super::access::{Key, Keys};
 use super::answer::{Answer, Denied, ok};
 use super::http::Listening;
-use super::{control, openapi, records};
+use super::{actions, control, openapi, query, records};
 use crate::plan::{ApiScope, limits};
 
 /// One way to ask.
@@ -29,7 +30,7 @@ pub(super) struct Route {
 pub(super) fn all() -> Vec<Route> {
     let get_of = |path, scope, answers| Route { path, method: "get", scope, answers };
     let steer = |path, answers| Route { path, method: "post", scope: Some(ApiScope::Control), answers };
-    let (reads, sees) = (Some(ApiScope::Records), Some(ApiScope::Syncs));
+    let (reads, sees, calls) = (Some(ApiScope::Records), Some(ApiScope::Syncs), Some(ApiScope::Actions));
     vec![
         get_of("/v1/openapi.json", None, get(|| async { ok(&openapi::document()) })),
         get_of("/v1/records/{provider}/{table}", reads, get(records::records)),
@@ -41,6 +42,11 @@ pub(super) fn all() -> Vec<Route> {
         steer("/v1/syncs/{connection}/{sync}/resume", post(control::resume)),
         steer("/v1/syncs/{connection}/{sync}/cancel", post(control::cancel)),
         steer("/v1/syncs/{connection}/{sync}/reset", post(control::reset)),
+        get_of("/v1/actions", calls, get(actions::actions)),
+        Route { path: "/v1/actions/{connection}/{action}", method: "post", scope: calls, answers: post(actions::call) },
+        Route { path: "/v1/query", method: "post", scope: Some(ApiScope::Query), answers: post(query::query) },
+        get_of("/v1/records/{provider}/{table}/counts", reads, get(records::counts)),
+        steer("/v1/records/{provider}/{table}/prune", post(records::prune)),
     ]
 }
 
@@ -71,19 +77,7 @@ struct Admitted(Vec<ApiScope>);
 
 /// Lets a request in that has a key, if its key has not asked too often and there is room.
 async fn admit(State(Admission { listening, places }): State<Admission>, mut request: Request, next: Next) -> Answer {
-    let keys = &listening.keys;
-    if keys.is_empty() {
-        let hint = "give it `api: { keys: { app: { key: \"${APP_KEY}\", scopes: [records] } } }` in headwater.yaml";
-        return Err(Denied::new(StatusCode::UNAUTHORIZED, "no_keys", "the project has no keys for this API").hint(hint));
-    }
-    let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-    let token = given.and_then(bearer);
-    let Some(key) = token.and_then(|token| keys.find(token)) else { return Err(Denied::unknown(given.is_some())) };
-    if let Err(seconds) = key.count() {
-        let message = format!("more than {} requests a second with this key", limits::API_REQUESTS_PER_SECOND);
-        let denied = Denied::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
-        return Err(denied.hint("wait as long as `Retry-After` says, or ask for larger pages").later(seconds));
-    }
+    let key = key(&listening.keys, request.headers())?;
     let Ok(_held) = places.try_acquire() else {
         let message = format!("{} requests are being answered", limits::API_REQUESTS_AT_ONCE);
         return Err(Denied::new(StatusCode::SERVICE_UNAVAILABLE, "busy", message).hint("try it again").later(1));
@@ -93,6 +87,23 @@ async fn admit(State(Admission { listening, places }): State<Admission>, mut req
         let message = format!("no answer within {} seconds", limits::API_WAIT_MAX.as_secs());
         Denied::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message).later(1)
     })
+}
+
+/// The key that a request comes with, which has not asked too often.
+pub(super) fn key<'k>(keys: &'k Keys, headers: &HeaderMap) -> Result<&'k Key, Denied> {
+    if keys.is_empty() {
+        let hint = "give it `api: { keys: { app: { key: \"${APP_KEY}\", scopes: [records] } } }` in headwater.yaml";
+        return Err(Denied::new(StatusCode::UNAUTHORIZED, "no_keys", "the project has no keys for this API").hint(hint));
+    }
+    let given = headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+    let token = given.and_then(bearer);
+    let Some(key) = token.and_then(|token| keys.find(token)) else { return Err(Denied::unknown(given.is_some())) };
+    if let Err(seconds) = key.count() {
+        let message = format!("more than {} requests a second with this key", limits::API_REQUESTS_PER_SECOND);
+        let denied = Denied::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", message);
+        return Err(denied.hint("wait as long as `Retry-After` says, or ask for larger pages").later(seconds));
+    }
+    Ok(key)
 }
 
 /// The token of `Authorization: Bearer <token>` (RFC 6750).

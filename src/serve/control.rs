@@ -127,7 +127,8 @@ fn word(state: HealthState) -> &'static str {
     }
 }
 
-type Body = Result<Bytes, BytesRejection>;
+/// The body of a request.
+pub(super) type Body = Result<Bytes, BytesRejection>;
 type SyncPath = Path<(String, String)>;
 
 #[derive(Deserialize, Default)]
@@ -219,7 +220,7 @@ async fn asked<T>(listening: &Listening, command: impl FnOnce(oneshot::Sender<T>
 }
 
 /// The JSON body of a request; nothing is an empty object.
-fn read<T: DeserializeOwned + Default>(body: Body) -> Result<T, Denied> {
+pub(super) fn read<T: DeserializeOwned + Default>(body: Body) -> Result<T, Denied> {
     let body = body.map_err(|rejection| {
         let denied = Denied::new(rejection.status(), "bad_body", rejection.body_text());
         denied.hint(format!("a body has at most {} bytes", limits::API_BODY_BYTES_MAX))

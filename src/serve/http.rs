@@ -6,14 +6,12 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::access::Keys;
-use super::{Command, Door, Metrics, Progress, SlotStatus, Webhooks, api, page, scheduler, webhook};
+use super::{Command, Door, Metrics, Progress, SlotStatus, Watcher, Webhooks, api, page, scheduler, scrape, webhook};
 use crate::plan::{Plan, ShownFile, limits};
 
 /// What answers are made of.
@@ -24,12 +22,16 @@ pub struct Listening {
     pub door: Arc<Door>,
     /// the scheduler
     pub commands: mpsc::Sender<Command>,
+    /// who watches
+    pub watcher: Watcher,
     /// what is counted
     pub metrics: Metrics,
     /// who may ask the API
     pub keys: Keys,
     /// events that APIs send
     pub webhooks: Arc<Webhooks>,
+    /// places for actions that are called
+    pub calls: Arc<Semaphore>,
     /// what runs have done so far
     pub progress: Progress,
     /// what the project is made of
@@ -47,19 +49,21 @@ pub async fn listen(
     mut stop: watch::Receiver<bool>,
 ) -> std::io::Result<()> {
     let listener = TcpListener::bind(address).await?;
-    told(listener.local_addr()?);
+    let address = listener.local_addr()?;
+    told(address);
+    let is_local = address.ip().is_loopback();
     let stopped = async move {
         // who could stop it has gone: so it ends
         drop(stop.wait_for(|stop| *stop).await);
     };
-    axum::serve(listener, router(Arc::new(listening))?).with_graceful_shutdown(stopped).await
+    axum::serve(listener, router(Arc::new(listening), is_local)?).with_graceful_shutdown(stopped).await
 }
 
-fn router(listening: Arc<Listening>) -> std::io::Result<Router> {
+fn router(listening: Arc<Listening>, is_local: bool) -> std::io::Result<Router> {
     let router = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+        .merge(scrape::routes(is_local))
         .merge(api::routes(&listening))
         .merge(webhook::routes())
         .merge(page::routes(&listening)?)
@@ -74,13 +78,6 @@ async fn ready(State(listening): State<Arc<Listening>>) -> (StatusCode, &'static
         Some(_) => (StatusCode::OK, "ok\n"),
         None => (StatusCode::SERVICE_UNAVAILABLE, "the scheduler does not answer\n"),
     }
-}
-
-async fn metrics(State(listening): State<Arc<Listening>>) -> Result<impl IntoResponse, StatusCode> {
-    let syncs = listening.status().await.ok_or(StatusCode::SERVICE_UNAVAILABLE)?;
-    let now = listening.door.host().now();
-    let text = listening.metrics.text(&syncs, now).map_err(|_| StatusCode::INTERNAL_SERVER_ERROR)?;
-    Ok(([(CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text))
 }
 
 impl Listening {

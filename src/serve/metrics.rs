@@ -17,6 +17,7 @@ use prometheus_client::registry::{Registry, Unit};
 use super::{SlotState, SlotStatus, Watcher};
 use crate::engine::{Event, SyncReport};
 use crate::plan::SyncId;
+use crate::store::Queues;
 
 /// Upper bounds of durations, in seconds.
 const SECONDS: [f64; 11] = [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 86_400.0];
@@ -42,6 +43,12 @@ struct OfRows {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfToken {
+    provider: String,
+    outcome: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfState {
     state: &'static str,
 }
@@ -59,6 +66,9 @@ pub struct Metrics {
     lags: Histogram,
     syncs: Family<OfState, Gauge>,
     behind: Gauge<f64, AtomicU64>,
+    tokens: Family<OfToken, Counter>,
+    events: Family<OfState, Gauge>,
+    deliveries: Family<OfState, Gauge>,
     registry: Arc<Registry>,
 }
 
@@ -77,6 +87,9 @@ impl Default for Metrics {
             lags: histogram(),
             syncs: Family::default(),
             behind: Gauge::default(),
+            tokens: Family::default(),
+            events: Family::default(),
+            deliveries: Family::default(),
             registry: Arc::default(),
         };
         registry.register("runs", "Runs that have ended, by how", metrics.runs.clone());
@@ -105,6 +118,13 @@ impl Default for Metrics {
             seconds(),
             metrics.behind.clone(),
         );
+        registry.register("token_refreshes", "Tokens made, or tried to make, by outcome", metrics.tokens.clone());
+        registry.register("inbox_events", "Events from APIs that are there, by state", metrics.events.clone());
+        registry.register(
+            "deliveries",
+            "Notifications to applications that are there, by state",
+            metrics.deliveries.clone(),
+        );
         metrics.registry = Arc::new(registry);
         metrics
     }
@@ -115,8 +135,15 @@ impl Metrics {
     pub fn watching(&self, next: Watcher) -> Watcher {
         let metrics = self.clone();
         Arc::new(move |run_id, sync, event| {
-            if let (Some(id), Event::Waiting { wait, .. }) = (sync, &event) {
-                metrics.waited.get_or_create(&of(id)).inc_by(wait.as_secs_f64());
+            match (sync, &event) {
+                (Some(id), Event::Waiting { wait, .. }) => {
+                    metrics.waited.get_or_create(&of(id)).inc_by(wait.as_secs_f64());
+                }
+                (_, Event::Token { provider, outcome, .. }) => {
+                    let of = OfToken { provider: provider.clone(), outcome: outcome.as_str() };
+                    metrics.tokens.get_or_create(&of).inc();
+                }
+                _ => {}
             }
             next(run_id, sync, event);
         })
@@ -144,15 +171,28 @@ impl Metrics {
         }
     }
 
-    /// All of them as text, with how the syncs are at `now`.
+    /// All of them as text, with how the syncs are at `now` and what waits.
     ///
     /// # Errors
     /// None in practice: it is written into memory.
-    pub fn text(&self, syncs: &[SlotStatus], now: chrono::DateTime<chrono::Utc>) -> Result<String, std::fmt::Error> {
-        let count = |state: &'static str, is: &dyn Fn(&SlotStatus) -> bool| {
-            let number = syncs.iter().filter(|sync| is(sync)).count();
-            self.syncs.get_or_create(&OfState { state }).set(i64::try_from(number).unwrap_or(i64::MAX));
+    pub fn text(
+        &self,
+        syncs: &[SlotStatus],
+        queues: &Queues,
+        now: chrono::DateTime<chrono::Utc>,
+    ) -> Result<String, std::fmt::Error> {
+        let set = |family: &Family<OfState, Gauge>, state: &'static str, number: u64| {
+            family.get_or_create(&OfState { state }).set(i64::try_from(number).unwrap_or(i64::MAX));
         };
+        let count = |state: &'static str, is: &dyn Fn(&SlotStatus) -> bool| {
+            set(&self.syncs, state, syncs.iter().filter(|sync| is(sync)).count() as u64);
+        };
+        let Queues { events_waiting, events_started, events_failed, deliveries_pending, deliveries_failed } = *queues;
+        set(&self.events, "waiting", events_waiting);
+        set(&self.events, "started", events_started);
+        set(&self.events, "failed", events_failed);
+        set(&self.deliveries, "pending", deliveries_pending);
+        set(&self.deliveries, "failed", deliveries_failed);
         count("running", &|sync| sync.state == SlotState::Running);
         count("waiting", &|sync| sync.state == SlotState::Waiting);
         count("paused", &|sync| sync.state == SlotState::Idle && sync.paused);

@@ -1,6 +1,7 @@
 //! The daemon: runs syncs when they are due, and answers applications meanwhile.
 
 mod access;
+mod actions;
 mod answer;
 mod api;
 mod control;
@@ -10,8 +11,10 @@ mod metrics;
 mod notify;
 mod openapi;
 mod page;
+mod query;
 mod records;
 mod scheduler;
+mod scrape;
 mod webhook;
 
 use std::sync::Arc;

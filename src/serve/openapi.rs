@@ -23,13 +23,22 @@ pub(super) fn document() -> Value {
                     "description": "A key of `api` in headwater.yaml. What it may do, its `scopes` there say.",
                 },
             },
-            "schemas": schemas(),
+            "schemas": both(&schemas(), &schemas_of_calls()),
         },
     })
 }
 
 fn paths() -> Value {
-    let at = |name: &str, description: &str| json!({ "name": name, "in": "path", "required": true, "description": description, "schema": { "type": "string" } });
+    let all = [paths_of_syncs(), paths_of_records(), paths_of_calls()];
+    all.iter().fold(json!({}), |all, some| both(&all, some))
+}
+
+/// A part of a path.
+fn at(name: &str, description: &str) -> Value {
+    json!({ "name": name, "in": "path", "required": true, "description": description, "schema": { "type": "string" } })
+}
+
+fn paths_of_syncs() -> Value {
     let sync = [
         at("connection", "Name of the connection."),
         at("sync", "Name of the sync: all its variants; `name@variant` for one."),
@@ -47,16 +56,6 @@ fn paths() -> Value {
             "operationId": "getOpenapi", "summary": "This document.", "description": "Any key.",
             "responses": responses(("200", "This document.", "Document")),
         } },
-        "/v1/records/{provider}/{table}": {
-            "parameters": [at("provider", "Schema of the table: the provider's name."), at("table", "Name of the table.")],
-            "get": {
-                "operationId": "listRecords", "summary": "Rows that changed, each in its latest state, in the order of their changes.",
-                "description": "Scope: `records`. Keep `next` of each answer, and give it as `after` of the next request, for ever. `more` says whether \
-                                to ask again at once. 410 says that the copy has to be made anew.",
-                "parameters": feed(),
-                "responses": responses(("200", "A page; it may be empty.", "Records")),
-            },
-        },
         "/v1/syncs": { "get": {
             "operationId": "listSyncs", "summary": "How each sync is.", "description": "Scope: `syncs`.",
             "parameters": [text("connection", "Those of this connection.")],
@@ -83,6 +82,68 @@ fn paths() -> Value {
             "resetSync", "Let it forget where it is, and with `purge` its rows. Not while it runs.", "ResetBody",
             ("200", "It has forgotten.", "Forgotten"),
         ),
+    })
+}
+
+fn paths_of_records() -> Value {
+    let table = [at("provider", "Schema of the table: the provider's name."), at("table", "Name of the table.")];
+    json!({
+        "/v1/records/{provider}/{table}": {
+            "parameters": table,
+            "get": {
+                "operationId": "listRecords", "summary": "Rows that changed, each in its latest state, in the order of their changes.",
+                "description": "Scope: `records`. Keep `next` of each answer, and give it as `after` of the next request, for ever. `more` says whether \
+                                to ask again at once. 410 says that the copy has to be made anew.",
+                "parameters": feed(),
+                "responses": responses(("200", "A page; it may be empty.", "Records")),
+            },
+        },
+        "/v1/records/{provider}/{table}/counts": {
+            "parameters": table,
+            "get": {
+                "operationId": "countRecords", "summary": "How many rows a table has.", "description": "Scope: `records`.",
+                "parameters": [text("connection", "Those of this connection."), text("variant", "Those of this variant.")],
+                "responses": responses(("200", "The numbers.", "Counts")),
+            },
+        },
+        "/v1/records/{provider}/{table}/prune": {
+            "parameters": table,
+            "post": {
+                "operationId": "pruneRecords", "summary": "Take deleted rows out of a table, up to a place that all readers have passed.",
+                "description": "Scope: `control`. A reader whose place lies before what has gone gets 410.",
+                "requestBody": { "required": true, "content": of("PruneBody") },
+                "responses": responses(("200", "They have gone.", "Pruned")),
+            },
+        },
+    })
+}
+
+fn paths_of_calls() -> Value {
+    json!({
+        "/v1/actions": { "get": {
+            "operationId": "listActions", "summary": "The actions that can be called.", "description": "Scope: `actions`.",
+            "parameters": [text("connection", "Those of this connection.")],
+            "responses": responses(("200", "The actions.", "Actions")),
+        } },
+        "/v1/actions/{connection}/{action}": {
+            "parameters": [at("connection", "Name of the connection."), at("action", "Name of the action.")],
+            "post": {
+                "operationId": "callAction", "summary": "Call an action: something is asked of the API, or done there.",
+                "description": "Scope: `actions`. What was begun is done to its end, and saved, though the caller has gone.",
+                "parameters": [{
+                    "name": "Idempotency-Key", "in": "header", "schema": { "type": "string", "maxLength": limits::IDEMPOTENCY_KEY_BYTES_MAX },
+                    "description": "The same for each try of one call: the API does it once. For actions with `takes_idempotency_key`.",
+                }],
+                "requestBody": { "required": false, "content": of("CallBody") },
+                "responses": responses(("200", "What the action answers.", "Called")),
+            },
+        },
+        "/v1/query": { "post": {
+            "operationId": "query", "summary": "Ask the database in SQL: one statement that only reads.",
+            "description": "Scope: `query`. Commits wait while it is answered.",
+            "requestBody": { "required": true, "content": of("QueryBody") },
+            "responses": responses(("200", "The rows.", "Rows")),
+        } },
     })
 }
 
@@ -136,7 +197,8 @@ fn responses((status, description, schema): (&str, &str, &str)) -> Value {
         ("413", "The body is too large."),
         ("429", "Too many requests with this key; `Retry-After` says how long to wait."),
         ("500", "A mistake in headwater, or of the machine."),
-        ("503", "Not now: `database_busy`, `busy`, `stopping`; `Retry-After` says how long to wait."),
+        ("502", "The API behind an action has refused it, or has not answered."),
+        ("503", "Not now: `database_busy`, `busy`, `stopping`, `rate_limited`; `Retry-After` says how long to wait."),
         ("504", "It took too long."),
     ];
     for (status, description) in others {
@@ -214,6 +276,62 @@ fn schemas() -> Value {
         "Error": object(&json!({ "error": object(&json!({
             "code": { "type": "string", "description": "It does not change." }, "message": string, "hint": maybe,
         })) })),
+    })
+}
+
+fn schemas_of_calls() -> Value {
+    let (string, count, flag) =
+        (json!({ "type": "string" }), json!({ "type": "integer", "minimum": 0 }), json!({ "type": "boolean" }));
+    let (maybe, change) = (json!({ "type": ["string", "null"] }), json!({ "type": ["integer", "null"] }));
+    json!({
+        "Counts": object(&json!({
+            "rows": count, "deleted": count,
+            "counts": { "type": "array", "items": object(&json!({
+                "connection": string, "variant": string, "rows": count, "deleted": count,
+            })) },
+        })),
+        "Pruned": object(&json!({ "rows": count, "more": flag })),
+        "Actions": list("actions", &object(&json!({
+            "connection": string, "provider": string, "action": string, "description": maybe, "paged": flag, "takes_idempotency_key": flag,
+            "input": { "description": "JSON Schema of `input`; null where it takes anything." },
+        }))),
+        "Called": called(&string, &count, &change),
+        "Rows": object(&json!({
+            "columns": { "type": "array", "items": object(&json!({ "name": string, "type": string })) },
+            "rows": { "type": "array", "items": { "type": "array" } },
+            "more": { "type": "boolean", "description": "There are more rows than `limit`, or than an answer holds." },
+        })),
+        "PruneBody": {
+            "type": "object", "required": ["up_to"], "additionalProperties": false,
+            "properties": { "up_to": { "type": "string", "description": "`next` up to which all readers have read." }, "connection": string, "variant": string },
+        },
+        "CallBody": body(&json!({
+            "input": { "type": "object", "description": "What the action's `input` asks for." },
+            "cursor": { "description": "The page: `next_cursor` of the call before." },
+            "variant": { "type": "string", "description": "Whose rows are meant, where several variants of a sync fill the table." },
+        })),
+        "QueryBody": {
+            "type": "object", "required": ["sql"], "additionalProperties": false,
+            "properties": {
+                "sql": string,
+                "limit": { "type": "integer", "minimum": 1, "maximum": limits::API_RECORDS_MAX, "default": limits::API_RECORDS },
+            },
+        },
+    })
+}
+
+/// What an action answers: [`crate::engine::Answer`].
+fn called(string: &Value, count: &Value, change: &Value) -> Value {
+    let saved = json!({
+        "table": string, "added": count, "updated": count, "unchanged": count, "change_from": change, "change_to": change,
+    });
+    json!({
+        "type": "object", "required": ["records", "source", "requests"], "additionalProperties": false,
+        "properties": {
+            "records": { "type": "array" }, "source": { "enum": ["api", "table"] }, "requests": count,
+            "next_cursor": { "description": "What to give as `cursor` for the next page." },
+            "saved": object(&saved),
+        },
     })
 }
 

@@ -6,14 +6,16 @@ use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
-use super::answer::{Answer, Denied, written};
+use super::answer::{Answer, Denied, ok, written};
+use super::control::{Body, read};
 use super::http::Listening;
 use crate::diagnostic::suggest;
 use crate::engine::Error;
 use crate::plan::{ModelPlan, limits};
-use crate::store::{self, FeedPage, Place, Wanted};
+use crate::store::{self, FeedPage, Place, Prune, Pruned, RowCount, Wanted};
 
 /// What the query of a request says, in its order.
 pub(super) type Parameters = Query<Vec<(String, String)>>;
@@ -45,6 +47,56 @@ fn answer(page: &FeedPage) -> Response {
     let FeedPage { rows, next, more } = page;
     let (rows, next) = (rows.join(","), cursor(next));
     written(StatusCode::OK, format!(r#"{{"records":[{rows}],"next":"{next}","more":{more}}}"#))
+}
+
+/// `GET /v1/records/{provider}/{table}/counts`
+pub(super) async fn counts(
+    State(listening): State<Arc<Listening>>,
+    Path((provider, table)): Path<(String, String)>,
+    Query(parameters): Parameters,
+) -> Answer {
+    let (mut connection, mut variant) = (None, None);
+    each(&parameters, &["connection", "variant"], |name, value| {
+        let which = if name == "connection" { &mut connection } else { &mut variant };
+        *which = Some(value.to_owned());
+        Ok(())
+    })?;
+    let name = format!("{provider}.{table}");
+    let session = listening.door.session().await?;
+    let counted = match session.call(move |store| store.counts(&name)).await {
+        Err(Error::Store(store::Error::UnknownTable { .. })) if is_planned(&listening, &provider, &table) => Vec::new(),
+        counted => counted?,
+    };
+    let is_wanted = |wanted: &Option<String>, own: &String| wanted.as_ref().is_none_or(|wanted| wanted == own);
+    let wanted = |count: &&RowCount| is_wanted(&connection, &count.connection) && is_wanted(&variant, &count.variant);
+    let counted: Vec<&RowCount> = counted.iter().filter(wanted).collect();
+    let sum = |of: fn(&RowCount) -> u64| counted.iter().map(|count| of(count)).sum::<u64>();
+    ok(&json!({ "rows": sum(|count| count.rows), "deleted": sum(|count| count.deleted), "counts": counted }))
+}
+
+/// What is pruned.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, default)]
+struct Pruning {
+    up_to: String,
+    connection: Option<String>,
+    variant: Option<String>,
+}
+
+/// `POST /v1/records/{provider}/{table}/prune`
+pub(super) async fn prune(
+    State(listening): State<Arc<Listening>>,
+    Path((provider, table)): Path<(String, String)>,
+    body: Body,
+) -> Answer {
+    let Pruning { up_to, connection, variant } = read(body)?;
+    let hint = "give the `next` up to which all your readers have read";
+    let up_to = place(&up_to).ok_or_else(|| Denied::bad("`up_to` is no place in the feed", hint))?.change;
+    let (table, rows_max) = (format!("{provider}.{table}"), limits::API_PRUNED_MAX);
+    let session = listening.door.session().await?;
+    let prune = Prune { table, up_to, connection, variant, rows_max };
+    let Pruned { rows, more } = session.call(move |store| store.prune(&prune)).await?;
+    ok(&json!({ "rows": rows, "more": more }))
 }
 
 /// Whether some sync will make the table.

@@ -62,8 +62,12 @@ pub enum ApiScopeSpec {
     Records,
     /// See how syncs, runs and connections are.
     Syncs,
-    /// Run, pause, resume, cancel and reset syncs.
+    /// Run, pause, resume, cancel and reset syncs; prune tables.
     Control,
+    /// Call actions.
+    Actions,
+    /// Read all that the database has, in SQL.
+    Query,
 }
 
 /// Who is told what happened.

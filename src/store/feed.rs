@@ -13,7 +13,7 @@ use super::error::Error;
 use super::layout::own;
 use super::ledger::{self, stamp};
 use super::sql::{Table, ident, joined, list};
-use super::{catalog, query};
+use super::{catalog, prune, query};
 
 /// Changes of a table by which rows or values go without a change in the feed.
 const LOSSES: [&str; 5] = ["table_created", "column_removed", "column_retyped", "key_changed", "rows_purged"];
@@ -146,7 +146,12 @@ pub fn page(db: &Connection, wanted: &Wanted) -> Result<FeedPage, Error> {
         return ended("rows have gone from it without a deletion, or it was made anew");
     }
     if after > last {
-        return ended("the database has not given out that number: it is an older copy, or a new one");
+        return Err(not_given_out(&table));
+    }
+    let pruned_to = prune::pruned_to(db, &table, wanted.connection.as_deref(), wanted.variant.as_deref())
+        .map_err(Error::database("look at what was pruned"))?;
+    if after > 0 && after < pruned_to {
+        return ended("deleted rows behind that place were pruned before they were read");
     }
     let (conditions, values) = conditions(db, &table, wanted)?;
     let (mut rows, mut bytes, mut seen, mut more) = (Vec::new(), 0, after, false);
@@ -165,6 +170,12 @@ pub fn page(db: &Connection, wanted: &Wanted) -> Result<FeedPage, Error> {
     // of what is not wanted nothing is left behind either
     let change = if more { seen } else { last };
     Ok(FeedPage { rows, next: Place { change, generation: Some(generation) }, more })
+}
+
+/// The error of a number that nobody was given.
+pub fn not_given_out(table: &Table) -> Error {
+    let reason = "the database has not given out that number: it is an older copy, or a new one";
+    Error::FeedEnded { table: table.plain(), reason }
 }
 
 /// What becomes another number when rows or values of the table go without a change in the feed.

@@ -23,7 +23,7 @@ struct OwnTable {
     columns: &'static str,
 }
 
-const TABLES: [OwnTable; 16] = [
+const TABLES: [OwnTable; 17] = [
     OwnTable {
         name: "meta",
         comment: "One row: the version of this layout, and the last change number given out.",
@@ -72,9 +72,11 @@ const TABLES: [OwnTable; 16] = [
     },
     OwnTable {
         name: "requests",
-        comment: "Optional log of the requests made. Secrets in url are masked.",
+        comment: "Optional log of the requests made, kept for some days. Secrets are masked. waited_ms: what it waited for before \
+                  it was sent: the budget of the connection, a token, the time after a failed attempt.",
         columns: "run_id VARCHAR, requested_at TIMESTAMPTZ, method VARCHAR, url VARCHAR, status INTEGER, duration_ms BIGINT, bytes BIGINT, \
-                  attempt INTEGER, error VARCHAR",
+                  attempt INTEGER, error VARCHAR, connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, \
+                  waited_ms BIGINT, request_headers JSON, response_headers JSON",
     },
     OwnTable {
         name: "quarantine",
@@ -127,6 +129,11 @@ const TABLES: [OwnTable; 16] = [
         name: "paused",
         comment: "Syncs that do not run by themselves until somebody resumes them.",
         columns: "connection VARCHAR, provider VARCHAR, sync VARCHAR, variant VARCHAR, paused_at TIMESTAMPTZ",
+    },
+    OwnTable {
+        name: "pruned",
+        comment: "From which tables deleted rows were pruned, of which connections and variants, and the highest change number of these.",
+        columns: "table_schema VARCHAR, table_name VARCHAR, connection VARCHAR, variant VARCHAR, up_to BIGINT",
     },
     OwnTable {
         name: "models",

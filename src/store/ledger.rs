@@ -1,4 +1,4 @@
-//! What headwater remembers about its own work: runs, checkpoints, partitions, the change counter, the request log.
+//! What headwater remembers about its own work: runs, checkpoints, partitions, the change counter.
 //! Each function is one or two statements inside the caller's transaction.
 
 use std::collections::HashMap;
@@ -66,27 +66,6 @@ pub struct RunEnd {
     pub requests: u64,
     /// stable code and message of what stopped it
     pub error: Option<(String, String)>,
-}
-
-/// One request of the optional log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestRecord {
-    /// when it was sent
-    pub at: DateTime<Utc>,
-    /// GET, POST, …
-    pub method: String,
-    /// with its secrets masked
-    pub url: String,
-    /// HTTP status; none when there was no answer
-    pub status: Option<u16>,
-    /// until the body was there
-    pub duration_ms: u64,
-    /// of the body, decompressed
-    pub bytes: u64,
-    /// 1 is the first
-    pub attempt: u32,
-    /// what failed
-    pub error: Option<String>,
 }
 
 /// What one commit did, for the counters of its run.
@@ -431,18 +410,5 @@ pub fn change_counter(db: &Connection) -> Result<i64, Error> {
 pub fn set_change_counter(db: &Connection, last: i64) -> Result<(), Error> {
     db.execute(&format!("UPDATE {} SET change_counter = ?", own("meta")), [last])
         .map_err(Error::database("write the change counter"))?;
-    Ok(())
-}
-
-/// Adds to the request log.
-pub fn log_requests(db: &Connection, run_id: &str, requests: &[RequestRecord]) -> Result<(), Error> {
-    let insert = format!("INSERT INTO {} VALUES (?, CAST(? AS TIMESTAMPTZ), ?, ?, ?, ?, ?, ?, ?)", own("requests"));
-    let failed = || Error::database("log the requests");
-    let mut statement = db.prepare(&insert).map_err(failed())?;
-    for RequestRecord { at, method, url, status, duration_ms, bytes, attempt, error } in requests {
-        statement
-            .execute(params![run_id, stamp(*at), method, url, status, big(*duration_ms), big(*bytes), attempt, error])
-            .map_err(failed())?;
-    }
     Ok(())
 }

@@ -143,20 +143,24 @@ impl Store {
         if self.told.is_empty() {
             return Ok(());
         }
-        self.tell_rest(now)
+        self.tell_changes(Untold::All, now)
     }
 
-    /// Tells the changes that are committed and of which no run will tell, because they were not made by one or it was killed.
+    /// Tells the changes that are committed and of which no run will tell that is under way.
     ///
     /// # Errors
     /// The file cannot be had or written.
     pub fn tell_rest(&mut self, now: DateTime<Utc>) -> Result<(), Error> {
+        self.tell_changes(Untold::OfNoRun, now)
+    }
+
+    fn tell_changes(&mut self, which: Untold<'_>, now: DateTime<Utc>) -> Result<(), Error> {
         let endpoints = Arc::clone(&self.told);
         if endpoints.is_empty() {
             return Ok(());
         }
         self.transaction("note what is told", |db| {
-            tell_changes(db, &endpoints, None, now)?;
+            tell_changes(db, &endpoints, which, now)?;
             prune(db, now)
         })
     }
@@ -262,7 +266,7 @@ pub(super) fn tell_run(db: &Connection, endpoints: &[NotifyPlan], run: &RunRecor
     if endpoints.is_empty() {
         return Ok(());
     }
-    tell_changes(db, endpoints, Some(run), end.ended_at)?;
+    tell_changes(db, endpoints, Untold::Of(run), end.ended_at)?;
     let Some((code, message)) = end.error.as_ref().filter(|_| end.state == RunState::Failed) else { return Ok(()) };
     let message: String = message.chars().take(limits::NOTIFY_MESSAGE_CHARS_MAX).collect();
     let what = || [("code", json!(code)), ("message", json!(message))];
@@ -288,8 +292,19 @@ fn is_known_to_need_reconnect(db: &Connection, connection: &str) -> Result<bool,
     db.query_row(&select, [connection, connection], |row| row.get(0)).map_err(failed())
 }
 
-/// Changes that are committed and not told.
-struct Untold {
+/// Which changes that are committed and not told.
+#[derive(Clone, Copy)]
+enum Untold<'a> {
+    /// all: no run is under way
+    All,
+    /// those that a run under way will not tell
+    OfNoRun,
+    /// those of one run
+    Of(&'a RunRecord),
+}
+
+/// Changes that are to be told.
+struct Changes {
     rowid: i64,
     id: SyncId,
     run_id: String,
@@ -297,40 +312,41 @@ struct Untold {
     counts: [(&'static str, i64); 5],
 }
 
-/// Tells the changes that were counted: those of one run, or all.
-fn tell_changes(
-    db: &Connection,
-    endpoints: &[NotifyPlan],
-    run: Option<&RunRecord>,
-    now: DateTime<Utc>,
-) -> Result<(), Error> {
+/// Tells the changes that were counted.
+fn tell_changes(db: &Connection, endpoints: &[NotifyPlan], which: Untold<'_>, now: DateTime<Utc>) -> Result<(), Error> {
     if !endpoints.iter().any(|endpoint| endpoint.changed) {
         return Ok(());
     }
-    let of_run = run.map(|run| {
-        let SyncId { connection, provider, sync, variant } = &run.id;
-        (format!(" AND run_id = ? AND {OF_SYNC}"), vec![&run.run_id, connection, provider, sync, variant])
-    });
-    let (of_run, values) = of_run.unwrap_or_default();
+    let (condition, values) = match which {
+        Untold::All => (String::new(), Vec::new()),
+        Untold::OfNoRun => {
+            let who = "run_id, connection, provider, sync, variant";
+            (format!(" AND ({who}) NOT IN (SELECT ({who}) FROM {} WHERE ended_at IS NULL)", own("runs")), Vec::new())
+        }
+        Untold::Of(run) => {
+            let SyncId { connection, provider, sync, variant } = &run.id;
+            (format!(" AND run_id = ? AND {OF_SYNC}"), vec![&run.run_id, connection, provider, sync, variant])
+        }
+    };
     let select = format!(
         "SELECT rowid, connection, provider, sync, variant, run_id, model, added, updated, deleted, change_from, change_to \
-         FROM {} WHERE id IS NULL{of_run} ORDER BY change_to, rowid",
+         FROM {} WHERE id IS NULL{condition} ORDER BY change_to, rowid",
         own("outbox")
     );
-    let untold = |row: &Row<'_>| {
+    let changes = |row: &Row<'_>| {
         let id = sync_of(row, [1, 2, 3, 4])?;
         let names = ["added", "updated", "deleted", "change_from", "change_to"];
         let mut counts = names.map(|name| (name, 0));
         for (at, (_, count)) in counts.iter_mut().enumerate() {
             *count = row.get(7 + at)?;
         }
-        Ok(Untold { rowid: row.get(0)?, id, run_id: row.get(5)?, model: row.get(6)?, counts })
+        Ok(Changes { rowid: row.get(0)?, id, run_id: row.get(5)?, model: row.get(6)?, counts })
     };
-    let all: Vec<Untold> = db
+    let all: Vec<Changes> = db
         .prepare(&select)
-        .and_then(|mut statement| statement.query_map(params_from_iter(values), untold)?.collect())
+        .and_then(|mut statement| statement.query_map(params_from_iter(values), changes)?.collect())
         .map_err(failed())?;
-    for Untold { rowid, id, run_id, model, counts } in all {
+    for Changes { rowid, id, run_id, model, counts } in all {
         let event = Event { kind: "changed", id: &id, run_id: &run_id, model: Some(&model) };
         let (number, event_id) = numbered(db)?;
         let payload = event.payload(&counts.map(|(name, count)| (name, json!(count))), now);

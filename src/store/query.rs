@@ -1,13 +1,17 @@
 //! Statements written by people: one at a time, reading only, their rows streamed.
 
 use std::ops::ControlFlow;
+use std::sync::mpsc;
+use std::time::Duration;
 
 use arrow::array::Array;
 use duckdb::{Connection, Params};
 use serde_json::Value;
 
 use super::error::Error;
+use super::sql::CATALOG;
 use super::values::{Kind, kind_of, value};
+use super::writer::Store;
 
 /// A column of a result.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +58,42 @@ const TABLE_FUNCTIONS: [&str; 32] = [
     "unnest",
     "generate_subscripts",
 ];
+
+impl Store {
+    /// The rows of one statement that only reads, until `each` breaks; gives the columns. Nothing else is done with the database meanwhile.
+    ///
+    /// # Errors
+    /// [`Error::NotARead`] when it is anything else, [`Error::Query`] when DuckDB refuses it or it takes longer than `wait_max`.
+    pub fn query(
+        &mut self,
+        sql: &str,
+        wait_max: Duration,
+        each: impl FnMut(&[ResultColumn], Vec<Value>) -> ControlFlow<()>,
+    ) -> Result<Vec<ResultColumn>, Error> {
+        let db = self.attached()?;
+        check(db, sql)?;
+        // tables go by `schema.table`
+        db.execute_batch(&format!("USE {CATALOG}; BEGIN TRANSACTION READ ONLY"))
+            .map_err(Error::database("begin to read"))?;
+        let (interrupt, (ended, is_ended)) = (db.interrupt_handle(), mpsc::sync_channel::<()>(0));
+        let watch = std::thread::spawn(move || {
+            let is_late = is_ended.recv_timeout(wait_max) == Err(mpsc::RecvTimeoutError::Timeout);
+            if is_late {
+                interrupt.interrupt();
+            }
+            is_late
+        });
+        let read = stream(db, sql, [], each);
+        drop(ended);
+        let is_late = watch.join().unwrap_or(false);
+        // what is used cannot be let go of
+        let closed = db.execute_batch("ROLLBACK; USE memory").map_err(Error::database("end reading"));
+        if is_late && read.is_err() {
+            return Err(Error::Query { message: format!("it was stopped after {} seconds", wait_max.as_secs()) });
+        }
+        closed.and(read)
+    }
+}
 
 /// Refuses what is not one statement that only reads, by DuckDB's own parse of it.
 ///

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
 
+use duckdb::Connection;
 use serde_json::{Map, Value};
 
 use super::catalog;
@@ -16,7 +17,7 @@ use super::ledger;
 use super::outbox::{self, Notification};
 use super::query::{self, ResultColumn};
 use super::schedule::{self, Scheduled};
-use super::sql::{CATALOG, Table, ident, joined, list};
+use super::sql::{CATALOG, Table, ident, list};
 use super::status::{self, SyncStatus};
 use super::tables::{self, Planned};
 use crate::plan::{ModelPlan, SyncId, limits};
@@ -73,6 +74,11 @@ impl ReadStore {
         count: usize,
     ) -> Result<Option<Vec<ItemRow>>, Error> {
         items::rows(self.warehouse.connection(), model, id, after, count)
+    }
+
+    /// DuckDB.
+    pub(super) fn connection(&self) -> &Connection {
+        self.warehouse.connection()
     }
 
     /// What a run would do to the tables of `models`.
@@ -178,55 +184,6 @@ impl ReadStore {
             ControlFlow::Continue(())
         })?;
         Ok(rows)
-    }
-
-    /// The living rows of a model's table that have these values in these columns, each as an object of `columns`, in the order of the key;
-    /// none where the table is not there, lacks one of the columns, or has more than `rows_max` such rows. Of a row that several variants
-    /// have, the one that changed last.
-    ///
-    /// # Errors
-    /// The database cannot be read.
-    pub fn find(
-        &self,
-        model: &ModelPlan,
-        (connection, variant): (&str, Option<&str>),
-        columns: &[String],
-        wanted: &[(String, Value)],
-        rows_max: usize,
-    ) -> Result<Vec<Map<String, Value>>, Error> {
-        let (db, table) = (self.warehouse.connection(), tables::table_of(model));
-        let known = catalog::columns(db, &table).map_err(Error::database("look at a table"))?;
-        let type_of = |name: &str| known.iter().find(|(column, _)| column == name).map(|(_, of)| of.as_str());
-        let key = tables::key_names(model);
-        if columns.iter().chain(&key).any(|name| type_of(name).is_none()) {
-            return Ok(Vec::new());
-        }
-        let mut conditions = vec!["_deleted_at IS NULL".to_owned(), "_connection = ?".to_owned()];
-        let mut values = vec![connection.to_owned()];
-        if let Some(variant) = variant {
-            conditions.push("_variant = ?".to_owned());
-            values.push(variant.to_owned());
-        }
-        for (name, value) in wanted {
-            let Some(of) = type_of(name) else { return Ok(Vec::new()) };
-            conditions.push(format!("{} = TRY_CAST(? AS {of})", ident(name)));
-            values.push(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
-        }
-        let names = |names: &[String]| list(names.iter().map(|name| ident(name)));
-        let select = format!(
-            "SELECT {} FROM {table} WHERE {} QUALIFY row_number() OVER (PARTITION BY {key} ORDER BY _change DESC) = 1 \
-             ORDER BY {key} LIMIT {}",
-            names(columns),
-            joined(conditions, " AND "),
-            rows_max.saturating_add(1),
-            key = names(&key),
-        );
-        let mut rows = Vec::new();
-        query::stream(db, &select, duckdb::params_from_iter(values), |columns, values| {
-            rows.push(columns.iter().map(|column| column.name.clone()).zip(values).collect());
-            ControlFlow::Continue(())
-        })?;
-        Ok(if rows.len() > rows_max { Vec::new() } else { rows })
     }
 
     /// The rows of one statement that only reads, until `each` breaks; gives the columns. Tables go by `schema.table`.

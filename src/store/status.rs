@@ -7,9 +7,11 @@ use duckdb::{Connection, Row};
 use serde::Serialize;
 
 use super::error::Error;
+use super::feed;
 use super::layout::own;
 use super::ledger::{moment, stamp, sync_of};
 use super::sql::{Table, joined};
+use super::writer::Store;
 use crate::plan::SyncId;
 
 /// How one sync is.
@@ -226,6 +228,35 @@ fn read_run(row: &Row<'_>) -> duckdb::Result<Option<RunSummary>> {
         error_code: row.get("error_code")?,
         error: row.get("error")?,
     }))
+}
+
+/// Rows of a connection and variant in a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RowCount {
+    /// the connection
+    pub connection: String,
+    /// the variant; empty without one
+    pub variant: String,
+    /// rows that live
+    pub rows: u64,
+    /// rows that are deleted
+    pub deleted: u64,
+}
+
+impl Store {
+    /// How many rows a table (`schema.table`) has of each connection and variant, by their names.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTable`], or the database cannot be read.
+    pub fn counts(&mut self, table: &str) -> Result<Vec<RowCount>, Error> {
+        let db = self.attached()?;
+        let table = feed::find(db, table)?;
+        let counted = count_rows(db, &table).map_err(Error::database("count the rows"))?;
+        let one = |((connection, variant), (rows, deleted))| RowCount { connection, variant, rows, deleted };
+        let mut all: Vec<RowCount> = counted.into_iter().map(one).collect();
+        all.sort_by(|a, b| (&a.connection, &a.variant).cmp(&(&b.connection, &b.variant)));
+        Ok(all)
+    }
 }
 
 /// Living and deleted rows by connection and variant.

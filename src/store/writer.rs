@@ -18,7 +18,7 @@ use super::gone;
 use super::group::{Committed, Ends, Filled, Group, Walked};
 use super::items::{self, FoundNode, ItemRow, NodePartition, NodesOf};
 use super::layout;
-use super::ledger::{self, Counts, RequestRecord, RunEnd, RunRecord};
+use super::ledger::{self, Counts, RunEnd, RunRecord};
 use super::merge::spanned;
 use super::outbox::{self, ModelChanges};
 use super::reset::{self, Forgotten, Reset};
@@ -26,7 +26,7 @@ use super::schedule::{self, Scheduled};
 use super::seen::{self, Seen};
 use super::status::{self, PastRun, RunsOf, SyncStatus};
 use super::tables::{self, SchemaChange, table_of};
-use super::{children, history, merge, publish, quarantine, stage};
+use super::{children, history, merge, publish, quarantine, request_log, stage};
 use crate::plan::{ModelPlan, NotifyPlan, SyncId, limits};
 use crate::scan::Checkpoint;
 
@@ -379,6 +379,7 @@ impl Store {
         let told = Arc::clone(&self.told);
         self.transaction("note the end of the run", |db| {
             outbox::tell_run(db, &told, run, end)?;
+            request_log::prune(db, end.ended_at)?;
             ledger::end_run(db, &run.id, &run.run_id, end)
         })
     }
@@ -574,14 +575,6 @@ impl Store {
     /// [`Error::UnknownPartition`], [`Error::SharedTable`]; nothing is changed then.
     pub fn forget(&mut self, reset: &Reset, now: DateTime<Utc>) -> Result<Forgotten, Error> {
         self.transaction("forget", |db| reset::forget(db, reset, now))
-    }
-
-    /// Adds to the optional request log.
-    ///
-    /// # Errors
-    /// The file cannot be had or written.
-    pub fn log_requests(&mut self, run_id: &str, requests: &[RequestRecord]) -> Result<(), Error> {
-        self.transaction("log the requests", |db| ledger::log_requests(db, run_id, requests))
     }
 
     /// Puts a consistent copy of the database at `target`, replacing what is there in one step. The file is let go of afterwards.

@@ -320,6 +320,8 @@ impl World {
                 | Event::NotPublished { .. }
                 | Event::NotTold { .. }
                 | Event::Webhook { .. }
+                | Event::Token { .. }
+                | Event::Request(_)
                 | Event::Finished(_) => return,
             }
             if sim.is_disturbed() {

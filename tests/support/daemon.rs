@@ -72,6 +72,11 @@ impl Daemon {
         self.address.expect("it listens")
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// What it has said so far.
     pub fn said(&self) -> String {
         self.said.lock().expect("not poisoned").clone()

@@ -125,7 +125,17 @@ fn answer(said: &mut Said, request: &Request) -> Reply {
         }
         "me" if said.refuses => Reply::status(401, &json!({ "message": format!("you said {all}") }).to_string()),
         "me" => Reply::json(&json!({ "id": format!("acc-77 {plain}"), "name": "Ann" })),
-        list => data(said, request, list, &heard, &all),
+        list => {
+            let one = heard.first().cloned().unwrap_or_default();
+            let encoded: String = url::form_urlencoded::byte_serialize(one.as_bytes()).collect();
+            let sent = if one.bytes().all(|byte| byte.is_ascii_graphic()) { &one } else { &encoded };
+            // headers that a log would like to have
+            data(said, request, list, &heard, &all)
+                .with("x-request-id", sent)
+                .with("server", &spelled(way, sent))
+                .with("link", &format!("<https://example.com/?you={encoded}>; rel=\"next\""))
+                .with("set-cookie", &format!("sid={encoded}"))
+        }
     }
 }
 

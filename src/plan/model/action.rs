@@ -36,6 +36,8 @@ pub struct ActionPlan {
     pub synced_first: Option<SyncedFirst>,
     /// the syncs of the connection that fill the model which is saved, or else the one that is asked first
     pub fillers: Vec<SyncId>,
+    /// the column of the saved model that says which of two records is the newer one
+    pub age_column: Option<usize>,
 }
 
 impl ActionPlan {
@@ -57,6 +59,7 @@ impl ActionPlan {
         let Some(model) = self.save.as_ref().or(self.synced_first.as_ref().map(|first| &first.model)) else { return };
         let fill = |sync: &&&Arc<SyncPlan>| sync.models().any(|known| known.name == model.name);
         self.fillers = own.iter().filter(fill).map(|sync| sync.id.clone()).collect();
+        self.age_column = own.iter().find(fill).and_then(|sync| sync.age_column(model));
     }
 }
 

@@ -244,8 +244,12 @@ pub enum ApiScope {
     Records,
     /// see how syncs, runs and connections are
     Syncs,
-    /// run, pause, resume, cancel and reset syncs
+    /// run, pause, resume, cancel and reset syncs, prune tables
     Control,
+    /// call actions
+    Actions,
+    /// ask the database in SQL
+    Query,
 }
 
 impl ApiScope {
@@ -255,6 +259,8 @@ impl ApiScope {
             Self::Records => "records",
             Self::Syncs => "syncs",
             Self::Control => "control",
+            Self::Actions => "actions",
+            Self::Query => "query",
         }
     }
 }

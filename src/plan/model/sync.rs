@@ -3,8 +3,8 @@ use std::time::Duration;
 
 use crate::plan::request::request_names;
 use crate::plan::{
-    Calendar, ColumnPlan, ColumnSource, ConnectionPlan, DetailPlan, ErrorRule, JobPlan, ListPlan, ModelPlan, OnWebhook,
-    PartitionPlan, Path, Predicate, RequestPlan, Span, Template, WalkPlan, Zone,
+    Calendar, ColumnPlan, ColumnSource, ColumnType, ConnectionPlan, DetailPlan, ErrorRule, JobPlan, ListPlan,
+    ModelPlan, OnWebhook, PartitionPlan, Path, Predicate, RequestPlan, Span, Template, WalkPlan, Zone,
 };
 
 /// Who a sync is: the identity of its state.
@@ -67,6 +67,8 @@ pub struct SyncPlan {
     pub details: Vec<DetailPlan>,
     /// what is done with events
     pub on_webhook: Vec<OnWebhook>,
+    /// actions write records into its tables too
+    pub saved: bool,
     /// where a run stops
     pub budget: Budget,
     /// the sync's parameters for this connection
@@ -96,6 +98,7 @@ impl SyncPlan {
             walk: None,
             details: Vec::new(),
             on_webhook: Vec::new(),
+            saved: false,
             budget: Budget::default(),
             input: serde_json::Value::Null,
             fingerprint: 0,
@@ -158,6 +161,15 @@ impl SyncPlan {
         let incremental = self.incremental.as_ref()?;
         let is_field = matches!(&column.source, ColumnSource::Path(path) if path.text() == incremental.field.text());
         incremental.zone.filter(|_| is_field)
+    }
+
+    /// The position of the column of a model that says which of two records is the newer one, if there is one.
+    pub fn age_column(&self, model: &ModelPlan) -> Option<usize> {
+        let incremental = self.incremental.as_ref()?;
+        let column = model.column_of(&incremental.field)?;
+        // digits in a text would be compared as text
+        let is_text = matches!(model.columns[column].column_type, ColumnType::Varchar);
+        (incremental.kind == MarkKind::Text || !is_text).then_some(column)
     }
 
     /// The position of the column that holds the incremental field.

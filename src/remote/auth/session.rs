@@ -21,7 +21,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-use super::super::access::{Access, Clock, Kept};
+use super::super::access::{Access, Clock, Kept, TokenObserver, TokenOutcome};
 use super::super::credential_store::{CredentialStore, Entry, StoreError};
 use super::super::credentials::Credentials;
 use super::super::error::Error;
@@ -58,6 +58,7 @@ struct Inner {
     first: Redactor,
     kept: Option<(CredentialStore, Mutex<Known>)>,
     clock: Clock,
+    told: Option<TokenObserver>,
     routes: Arc<Routes>,
     /// held by who makes a token
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -103,7 +104,7 @@ impl Session {
     /// # Errors
     /// [`Error::Connection`] when the templates of `auth` yield nothing that can be sent.
     pub fn new(connection: Arc<ConnectionPlan>, access: Access, routes: Arc<Routes>) -> Result<Self, Error> {
-        let Access { credentials: given, kept, held, clock } = access;
+        let Access { credentials: given, kept, held, clock, told } = access;
         let variables = given.with_settings(&connection);
         let mut redactor = Redactor::new(given.values());
         if let AuthPlan::Made(made) = &connection.auth {
@@ -145,6 +146,7 @@ impl Session {
             first,
             kept,
             clock,
+            told,
             routes,
             turn: Arc::default(),
             refused: AtomicU64::new(0),
@@ -294,7 +296,7 @@ impl Session {
             let made = inner.make(&keys).await;
             inner.attempts.fetch_add(1, Ordering::SeqCst);
             *inner.failure.lock().unwrap_or_else(PoisonError::into_inner) = made.as_ref().err().cloned();
-            made.map_err(|unmade| inner.error(unmade))
+            made.map_err(|unmade| inner.failed(unmade))
         });
         let ended = task.await;
         ended.unwrap_or_else(|error| {
@@ -358,7 +360,9 @@ impl Inner {
         let MadeAuth::AuthorizationCode { client, token, .. } = plan.as_ref() else {
             let Made { token, expires_at, save, .. } = self.maker().make(plan).await?;
             self.keep_facts(save).await?;
-            return self.take(token, expires_at);
+            let keys = self.take(token, expires_at)?;
+            self.tell(TokenOutcome::Refreshed, None);
+            return Ok(keys);
         };
         let Some((store, known)) = &self.kept else {
             return Err(Fault::Revoked("nobody has agreed to it yet".to_owned()).into());
@@ -398,7 +402,9 @@ impl Inner {
                 let (token, expires_at) = (secrets.token.clone(), entry.expires_at);
                 let store = store.clone();
                 blocking(move || store.write(&name, &entry, &secrets)).await?;
-                self.take(token, expires_at)
+                let keys = self.take(token, expires_at)?;
+                self.tell(TokenOutcome::Refreshed, None);
+                Ok(keys)
             }
             Err(Fault::Revoked(reason)) => {
                 self.mark_revoked(reason.clone()).await?;
@@ -482,6 +488,23 @@ impl Inner {
 
     fn masked(&self, text: &str) -> String {
         self.keys.read().unwrap_or_else(PoisonError::into_inner).redactor.redact(text).into_owned()
+    }
+
+    fn tell(&self, outcome: TokenOutcome, why: Option<&str>) {
+        if let Some(told) = &self.told {
+            told(&self.connection, outcome, why);
+        }
+    }
+
+    /// Tells that there is no token; gives the error that says why.
+    fn failed(&self, unmade: Unmade) -> Error {
+        let error = self.error(unmade);
+        let outcome = match error {
+            Error::NeedsReconnect { .. } => TokenOutcome::NeedsReconnect,
+            _ => TokenOutcome::Failed,
+        };
+        self.tell(outcome, Some(&error.to_string()));
+        error
     }
 
     fn error(&self, unmade: Unmade) -> Error {

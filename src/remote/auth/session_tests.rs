@@ -80,7 +80,7 @@ fn given() -> Credentials {
 fn session(server: &Server, made: MadeAuth, kept: Option<Kept>, hand: &Hand) -> Session {
     let connection = ConnectionPlan { auth: AuthPlan::Made(Box::new(made)), ..sample::connection(&server.url) };
     let routes = client::routes(&connection, &given(), &mut Sockets::default()).expect("routes");
-    let access = Access { credentials: given(), kept, held: None, clock: hand.clock() };
+    let access = Access { credentials: given(), kept, held: None, clock: hand.clock(), told: None };
     Session::new(Arc::new(connection), access, Arc::new(routes)).expect("a session")
 }
 
@@ -417,8 +417,9 @@ async fn a_request_is_signed_when_its_wait_is_over() {
     let begun = std::time::Instant::now();
     // an hour goes by while the connection is held
     let clock: Clock = Arc::new(move || at(if begun.elapsed() < Duration::from_millis(100) { 0 } else { 3_600 }));
-    let client = Client::new(Arc::new(connection), Access { credentials: given(), kept: None, held: None, clock })
-        .expect("a client");
+    let client =
+        Client::new(Arc::new(connection), Access { credentials: given(), kept: None, held: None, clock, told: None })
+            .expect("a client");
     client.hold(Duration::from_millis(150));
     client.send(&sample::get(&server.url)).await.expect("an answer");
     assert_eq!(server.only().header("x-amz-date").as_deref(), Some("20231114T231320Z"));

@@ -91,7 +91,12 @@ impl Progress {
                 let Some(doing) = running.get_mut(id) else { return };
                 doing.rows += rows;
             }
-            Event::Locked { .. } | Event::Webhook { .. } | Event::NotPublished { .. } | Event::NotTold { .. } => {}
+            Event::Locked { .. }
+            | Event::Webhook { .. }
+            | Event::NotPublished { .. }
+            | Event::NotTold { .. }
+            | Event::Request(_)
+            | Event::Token { .. } => {}
         }
     }
 }

@@ -184,11 +184,18 @@ impl Work {
     /// Works off what waits for a connection.
     async fn lane(self: Arc<Self>, connection: String) -> LaneEnd {
         let mut end = LaneEnd { connection, wait_until: None, started: Vec::new() };
-        if let Err(error) = self.work_off(&mut end).await {
+        let worked = self.work_off(&mut end).await;
+        // what events have changed no run tells
+        if let Err(error) = worked.and(self.tell().await) {
             self.webhooks.tell(&end.connection, format!("the inbox cannot be worked off: {error}"));
             end.wait_until = Some(self.later());
         }
         end
+    }
+
+    async fn tell(&self) -> Result<(), Error> {
+        let now = self.now();
+        self.webhooks.door.session().await?.call(move |store| store.tell_rest(now)).await
     }
 
     fn later(&self) -> DateTime<Utc> {
@@ -226,9 +233,7 @@ impl Work {
                         end.wait_until = Some(self.later());
                         return Ok(());
                     }
-                    Err(Error::Store(error @ (store::Error::Busy { .. } | store::Error::Locked { .. }))) => {
-                        return Err(error.into());
-                    }
+                    Err(error) if error.is_taken() => return Err(error),
                     Err(error) => self.failed(&end.connection, &event, &error),
                 };
                 let (number, now) = (event.number, self.now());

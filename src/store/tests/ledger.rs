@@ -5,7 +5,7 @@ use serde_json::json;
 use super::support::{Bench, at, bad_batch, batch, customers, gone, live, mark, open};
 use crate::scan::checkpoint::{ScanState, Tortoise};
 use crate::scan::{Checkpoint, Feed, Mark, OpenWindow, Position, Range, Track, Windows};
-use crate::store::{Error, RequestRecord, Reset, RunEnd, RunState};
+use crate::store::{Error, Reset, RunEnd, RunState};
 
 #[test]
 fn a_run_counts_what_its_commits_did() {
@@ -175,27 +175,4 @@ fn a_checkpoint_that_cannot_be_used_is_never_begun_anew_in_silence() {
         bench.store.forget(&reset, at(2)).expect("forgotten");
         assert_eq!(bench.store.checkpoint(&bench.id).expect("read"), None);
     }
-}
-
-#[test]
-fn the_request_log_keeps_what_it_is_given() {
-    let mut bench = Bench::new(customers());
-    let request = |status, error: Option<&str>| RequestRecord {
-        at: at(1),
-        method: "GET".into(),
-        url: "https://api.example/x?key=***".into(),
-        status,
-        duration_ms: 12,
-        bytes: 34,
-        attempt: 2,
-        error: error.map(str::to_owned),
-    };
-    bench.store.log_requests("r1", &[request(Some(200), None), request(None, Some("timed out"))]).expect("logged");
-    assert_eq!(
-        bench.rows("SELECT run_id, method, url, status, duration_ms, bytes, attempt, error FROM headwater.requests"),
-        [
-            json!(["r1", "GET", "https://api.example/x?key=***", 200, 12, 34, 2, null]),
-            json!(["r1", "GET", "https://api.example/x?key=***", null, 12, 34, 2, "timed out"]),
-        ]
-    );
 }

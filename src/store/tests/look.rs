@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::support::{Bench, at, bad_batch, customers, id, sync_of};
+use crate::plan::SyncId;
 use crate::store::{PastRequest, RequestRecord, RequestsOf, RunsOf};
 
 fn request(minutes: i64, url: &str) -> RequestRecord {
@@ -15,6 +16,9 @@ fn request(minutes: i64, url: &str) -> RequestRecord {
         bytes: 34,
         attempt: 1,
         error: None,
+        waited_ms: 5,
+        request_headers: vec![("accept".into(), "*/*".into())],
+        response_headers: vec![("link".into(), "a".into()), ("link".into(), "b".into())],
     }
 }
 
@@ -23,16 +27,22 @@ fn requests_are_those_of_a_run_or_of_the_runs_of_a_sync_the_latest_first() {
     let mut bench = Bench::new(customers());
     bench.begin("r1", 0);
     bench.begin("r2", 1);
-    bench.store.log_requests("r1", &[request(0, "https://a/1"), request(1, "https://a/2")]).expect("logged");
-    bench.store.log_requests("r2", &[request(2, "https://a/3")]).expect("logged");
-    bench.store.log_requests("of nobody", &[request(3, "https://a/4")]).expect("logged");
+    let other = SyncId { sync: "orders".into(), ..id() };
+    let mut log = |run: &str, id: &SyncId, requests: &[RequestRecord]| {
+        bench.store.log_requests((run, id), requests, at(9)).expect("logged");
+    };
+    log("r1", &id(), &[request(0, "https://a/1"), request(1, "https://a/2")]);
+    log("r2", &id(), &[request(2, "https://a/3")]);
+    log("r2", &other, &[request(3, "https://a/4")]);
+    let last = bench.store.requests(&RequestsOf { limit: 1, ..RequestsOf::default() }).expect("read").remove(0);
+    assert_eq!((last.id, last.request), (other, request(3, "https://a/4")));
     let mut urls = |of: RequestsOf| -> Vec<String> {
         let found = bench.store.requests(&of).expect("read");
-        found.into_iter().map(|PastRequest { run_id, request }| format!("{run_id} {}", request.url)).collect()
+        found.into_iter().map(|PastRequest { run_id, request, .. }| format!("{run_id} {}", request.url)).collect()
     };
     let all = RequestsOf { limit: 10, ..RequestsOf::default() };
-    assert_eq!(urls(all.clone()), ["of nobody https://a/4", "r2 https://a/3", "r1 https://a/2", "r1 https://a/1"]);
-    assert_eq!(urls(RequestsOf { limit: 1, ..all.clone() }), ["of nobody https://a/4"]);
+    assert_eq!(urls(all.clone()), ["r2 https://a/4", "r2 https://a/3", "r1 https://a/2", "r1 https://a/1"]);
+    assert_eq!(urls(RequestsOf { limit: 1, ..all.clone() }), ["r2 https://a/4"]);
     assert_eq!(urls(RequestsOf { run_id: Some("r1".into()), ..all.clone() }), ["r1 https://a/2", "r1 https://a/1"]);
     let of_sync = RequestsOf { connection: Some(id().connection), sync: Some(id().sync), ..all.clone() };
     assert_eq!(urls(of_sync.clone()).len(), 3);

@@ -225,3 +225,29 @@ fn a_database_headwater_has_not_been_in_can_be_asked_too() {
     drop(store);
     assert_eq!(query(&path, "FROM t").expect("rows"), [json!([42])]);
 }
+
+#[test]
+fn a_question_beside_the_writer_changes_nothing_and_ends_in_time() {
+    let mut bench = filled();
+    let wait = std::time::Duration::from_millis(300);
+    let mut ask = |sql: &str| {
+        let mut rows = Vec::new();
+        let asked = bench.store.query(sql, wait, |_, row| {
+            rows.push(row);
+            ControlFlow::Continue(())
+        });
+        // the file can be let go of, whatever came of it
+        bench.store.release().expect("released");
+        asked.map(|_| rows)
+    };
+    assert_eq!(ask("select count(*) from shop.customers").expect("rows"), [[json!(5_000)]]);
+    let began = std::time::Instant::now();
+    let late = ask("select count(*) from range(100000000000) a, range(100) b").expect_err("too long");
+    assert!(late.to_string().contains("it was stopped after"), "{late}");
+    assert!(began.elapsed() < std::time::Duration::from_secs(20));
+    for wrong in ["select nextval('shop.numbers')", "insert into shop.customers select 1", "select * from missing"] {
+        ask(wrong).expect_err(wrong);
+    }
+    assert_eq!(ask("select count(*) from shop.customers").expect("rows"), [[json!(5_000)]]);
+    bench.commit(3, &[live(json!([4, "after"]))]);
+}
