@@ -52,6 +52,11 @@ pub fn project(url: &str) -> Project {
         "providers/api.yaml",
         format!("provider: api\nbase_url: {url}\nretry: {{ attempts: 1 }}\nheaders: {{ X-Api-Key: {WRITTEN} }}\nauth: {{ token: {{ bearer: {{ token: \"{{{{ credentials.token }}}}\" }} }} }}\n"),
     );
+    // a secret that stands in its file once more is not known by its place
+    let spare = format!(
+        "provider: spare\nbase_url: https://spare.example\nheaders: {{ X-Api-Key: {WRITTEN} }} # was {WRITTEN}\n"
+    );
+    project.write("providers/spare.yaml", spare);
     for name in ["items", "slow", "broken", "odd"] {
         let model = format!(
             "model: {name}\ntable: {name}\nkey: [id]\ncolumns:\n  id: {{ path: $.id, type: bigint }}\n  name: {{ path: $.name, type: varchar, description: \"{HOSTILE}\" }}\n"
@@ -282,7 +287,7 @@ fn what_apis_and_files_say_is_text_and_no_secret_is_shown() {
     });
     let files = guest.read("/files").replace("&#x2f;", "/");
     let files: Vec<&str> = files.split('"').filter(|text| text.starts_with("/files?name=")).collect();
-    assert_eq!(files.len(), 10, "{files:?}");
+    assert_eq!(files.len(), 11, "{files:?}");
     let runs = guest.read("/logs?connection=acme&sync=broken&state=failed").replace("&#x2f;", "/");
     let run = runs.split('"').find(|text| text.starts_with("/runs/")).expect("a run");
     let mut targets =
@@ -311,6 +316,8 @@ fn what_apis_and_files_say_is_text_and_no_secret_is_shown() {
     assert!(page.contains("${READER_KEY}") && page.contains("token: ••••"), "{page}");
     let page = guest.read("/files?name=providers/api.yaml");
     assert!(page.contains("X-Api-Key: ••••") && page.contains("{{ credentials.token }}"), "{page}");
+    let page = guest.read("/files?name=providers/spare.yaml");
+    assert!(page.contains("••••") && !page.contains("spare.example"), "{page}");
     let page = guest.read("/records/api/odd?action=added&connection=acme");
     assert!(page.contains("class=\"of\">#") && page.contains("<details>"), "{page}");
     assert!(guest.read("/records/api/odd?action=deleted").contains("No row is like that"));
