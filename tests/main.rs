@@ -23,6 +23,7 @@ mod action;
 mod api;
 mod auth_kinds;
 mod bad_input;
+mod browser;
 mod budgets;
 mod calls;
 mod children;

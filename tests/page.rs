@@ -9,6 +9,8 @@ const VIEWER: &str = "viewer-0123456789abcdef0123456";
 const READER: &str = "reader-0123456789abcdef0123456";
 /// A secret that stands in the project file itself.
 const LITERAL: &str = "a-literal-secret-of-the-project";
+/// One that stands in the file of the provider.
+const WRITTEN: &str = "a-key-in-the-provider-file";
 pub const ENVIRONMENT: [(&str, &str); 3] = [("PAGE_KEY", KEY), ("VIEWER_KEY", VIEWER), ("READER_KEY", READER)];
 
 const PROJECT: &str = "database: test.duckdb
@@ -29,9 +31,8 @@ pub fn answer(request: &Request) -> Reply {
     match request.path.as_str() {
         "/slow" => {
             std::thread::sleep(std::time::Duration::from_millis(400));
-            let at = request.number("cursor", 0);
-            let next = (at < 40).then(|| (at + 1).to_string());
-            Reply::json(&json!({ "items": [{ "id": at, "name": "slow" }], "next": next, "total": 41 }))
+            let at = request.number("page", 0);
+            Reply::json(&json!({ "items": [{ "id": at, "name": "slow" }], "total": 41 }))
         }
         "/broken" => Reply::status(500, &json!({ "error": HOSTILE }).to_string()),
         "/odd" => Reply::json(&json!({ "items": [
@@ -49,14 +50,23 @@ pub fn project(url: &str) -> Project {
     project.write("headwater.yaml", PROJECT);
     project.write(
         "providers/api.yaml",
-        format!("provider: api\nbase_url: {url}\nretry: {{ attempts: 1 }}\nauth: {{ token: {{ bearer: {{ token: \"{{{{ credentials.token }}}}\" }} }} }}\n"),
+        format!("provider: api\nbase_url: {url}\nretry: {{ attempts: 1 }}\nheaders: {{ X-Api-Key: {WRITTEN} }}\nauth: {{ token: {{ bearer: {{ token: \"{{{{ credentials.token }}}}\" }} }} }}\n"),
     );
+    // a secret that stands in its file once more is not known by its place
+    let spare = format!(
+        "provider: spare\nbase_url: https://spare.example\nheaders: {{ X-Api-Key: {WRITTEN} }} # was {WRITTEN}\n"
+    );
+    project.write("providers/spare.yaml", spare);
     for name in ["items", "slow", "broken", "odd"] {
         let model = format!(
             "model: {name}\ntable: {name}\nkey: [id]\ncolumns:\n  id: {{ path: $.id, type: bigint }}\n  name: {{ path: $.name, type: varchar, description: \"{HOSTILE}\" }}\n"
         );
         project.write(&format!("integrations/api/models/{name}.yaml"), model);
-        let paging = if name == "slow" { "pagination: { cursor: { from: $.next, query: cursor } }\n" } else { "" };
+        let paging = if name == "slow" {
+            "pagination: { page: { query: page, start: 0, size: 1, size_param: size, total: $.total } }\n"
+        } else {
+            ""
+        };
         let sync = format!(
             "sync: {name}\ndescription: \"{HOSTILE}\"\nmodel: {name}\nrequest: {{ get: /{name} }}\nresponse: {{ records: \"$.items[*]\" }}\n{paging}"
         );
@@ -275,10 +285,51 @@ fn what_apis_and_files_say_is_text_and_no_secret_is_shown() {
         let page = guest.read("/");
         page.matches("is-failed").count() >= 2 && page.matches("is-completed").count() >= 4
     });
-    for target in ["/", "/syncs/acme/odd", "/syncs/acme/broken", "/syncs/acme/items"] {
+    let files = guest.read("/files").replace("&#x2f;", "/");
+    let files: Vec<&str> = files.split('"').filter(|text| text.starts_with("/files?name=")).collect();
+    assert_eq!(files.len(), 11, "{files:?}");
+    let runs = guest.read("/logs?connection=acme&sync=broken&state=failed").replace("&#x2f;", "/");
+    let run = runs.split('"').find(|text| text.starts_with("/runs/")).expect("a run");
+    let mut targets =
+        vec!["/", "/syncs/acme/odd", "/syncs/acme/broken", "/syncs/acme/items", "/connections", "/records", run];
+    targets.extend([
+        "/records/api/odd",
+        "/records/api/odd?connection=acme&action=added&ids=1,2&after=",
+        "/logs",
+        "/files",
+    ]);
+    targets.extend([
+        "/records/api/slow",
+        "/records/api/broken",
+        "/?q=acme&only=failing",
+        "/syncs/acme/odd/reset",
+        "/login",
+    ]);
+    for target in targets.into_iter().chain(files) {
         let page = guest.read(target);
         assert!(!page.contains("<script>alert"), "{target}: {page}");
-        assert!(!page.contains(LITERAL) && !page.contains(READER), "{target}: {page}");
+        for secret in [LITERAL, READER, WRITTEN, KEY] {
+            assert!(!page.contains(secret), "{target}: {page}");
+        }
+    }
+    let page = guest.read("/files?name=headwater.yaml");
+    assert!(page.contains("${READER_KEY}") && page.contains("token: ••••"), "{page}");
+    let page = guest.read("/files?name=providers/api.yaml");
+    assert!(page.contains("X-Api-Key: ••••") && page.contains("{{ credentials.token }}"), "{page}");
+    let page = guest.read("/files?name=providers/spare.yaml");
+    assert!(page.contains("••••") && !page.contains("spare.example"), "{page}");
+    let page = guest.read("/records/api/odd?action=added&connection=acme");
+    assert!(page.contains("class=\"of\">#") && page.contains("<details>"), "{page}");
+    assert!(guest.read("/records/api/odd?action=deleted").contains("No row is like that"));
+    for (target, status) in [
+        ("/records/api/nothing", 404),
+        ("/records/api/odd?after=x", 400),
+        ("/records/api/odd?afer=1", 400),
+        ("/logs?before=yesterday", 400),
+        ("/runs/nothing", 404),
+        ("/files?name=..%2Fsecret", 404),
+    ] {
+        assert_eq!(guest.ask("GET", target, &[], "").status, status, "{target}");
     }
     let page = guest.read("/syncs/acme/odd");
     assert!(page.contains("&lt;script&gt;") && page.contains("missing_key"), "{page}");

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::output::Failure;
 use crate::diagnostic::{Diagnostic, Severity, Source};
 use crate::files;
-use crate::plan::{Compiled, Input, Known, KnownConnection, NOT_YET, Plan, compile, limits};
+use crate::plan::{Compiled, Input, Known, KnownConnection, NOT_YET, Plan, ShownFile, compile, limits};
 use crate::remote::{CredentialStore, Entry};
 use crate::serve::Sources;
 use crate::spec::schema::Kind;
@@ -58,16 +58,17 @@ pub(super) fn plan_to_show(folder: &Path) -> Result<Plan, Failure> {
 
 /// The plan of the project in `folder`; mistakes are printed and end the command.
 pub(super) fn plan(folder: &Path) -> Result<Plan, Failure> {
-    Ok(plan_and_sources(folder)?.0)
+    Ok(served(folder)?.0)
 }
 
-/// The same with what it is made from.
-pub(super) fn plan_and_sources(folder: &Path) -> Result<(Plan, Sources), Failure> {
+/// The same with what it is made from, and the files as they may be shown.
+pub(super) fn served(folder: &Path) -> Result<(Plan, Sources, Vec<ShownFile>), Failure> {
     let sources = Sources { files: files::read_project(folder)?, known: known(folder)? };
-    let compiled = compile(&sources.files, folder, &sources.known);
+    let mut compiled = compile(&sources.files, folder, &sources.known);
+    let shown = std::mem::take(&mut compiled.files);
     match compiled.plan {
-        Some(plan) if errors(&compiled.diagnostics).is_empty() => Ok((plan, sources)),
-        _ => refuse(&compiled).map(|plan| (plan, sources)),
+        Some(plan) if errors(&compiled.diagnostics).is_empty() => Ok((plan, sources, shown)),
+        _ => refuse(&compiled).map(|plan| (plan, sources, shown)),
     }
 }
 

@@ -44,7 +44,7 @@ fn at_once(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
-    let (plan, sources) = project::plan_and_sources(folder)?;
+    let (plan, sources, files) = project::served(folder)?;
     let syncs = plan.select(&arguments.selectors)?;
     let clock = engine::system_clock();
     let watcher = watcher(arguments.json, Arc::clone(&clock));
@@ -78,8 +78,9 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
                 let door = Arc::clone(&door);
                 let plans = Plans::new(plan, sources, &arguments.selectors, commands.clone(), Arc::clone(&webhooks))?;
                 let calls = Arc::new(Semaphore::new(limits::API_ACTIONS_AT_ONCE));
+                let watcher = watching;
                 let listening =
-                    Listening { plans, door, commands, watcher: watching, metrics, keys, webhooks, progress, calls };
+                    Listening { plans, files, door, commands, watcher, metrics, keys, webhooks, progress, calls };
                 answering(address, listening, scheduler, stopped).await
             }
         };

@@ -15,6 +15,7 @@ use super::api;
 use super::place::{Base, Document, Place, Sink};
 use super::provider::{self, ProviderDraft, ProviderWords};
 use super::read::read;
+use super::shown::ShownFile;
 use super::sync::{self, Beside, SyncDraft};
 use super::table::Filled;
 use super::variants::{self, Given, Over};
@@ -57,6 +58,8 @@ pub struct Compiled {
     pub diagnostics: Vec<Diagnostic>,
     /// what a connection is asked for, by provider; those of the catalogue only where they are used
     pub forms: BTreeMap<String, ProviderForm>,
+    /// the files that were read, as they may be shown; those of the catalogue only where they are used
+    pub files: Vec<ShownFile>,
 }
 
 /// What a connection of a provider is asked for beside its secrets.
@@ -147,7 +150,8 @@ pub fn compile(inputs: &[Input], folder: &std::path::Path, known: &Known) -> Com
         auth: spec.auth.iter().flat_map(|ways| ways.keys().cloned()).collect(),
     };
     let forms = documents.providers.iter().map(|(name, typed)| (name.clone(), form(&typed.spec))).collect();
-    Compiled { plan, tests, diagnostics: sink.into_sorted(), forms }
+    let files = documents.shown(&sink, &used);
+    Compiled { plan, tests, diagnostics: sink.into_sorted(), forms, files }
 }
 
 /// What does not depend on a connection, by provider and name; what has a mistake is not there.

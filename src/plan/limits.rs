@@ -273,6 +273,8 @@ pub const INBOX_RETRY_WAIT: Duration = Duration::from_secs(2);
 pub const INBOX_KEPT: Duration = Duration::from_secs(7 * 24 * 3_600);
 /// Bytes of the error that is kept with an event.
 pub const INBOX_ERROR_BYTES_MAX: usize = 2_000;
+/// Characters of a secret from which on it is looked for in a text.
+pub const SECRET_CHARS_MIN: usize = 4;
 /// How long somebody stays logged in to the page.
 pub const PAGE_SESSION_LASTS: chrono::TimeDelta = chrono::TimeDelta::hours(12);
 /// Sessions of the page; the oldest makes room for the next.

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::limits;
@@ -164,8 +165,25 @@ type Allowance = (String, Vec<Segment>, String);
 #[derive(Debug)]
 struct Hidden {
     source: Arc<Source>,
-    /// where they are; none = there are so many that nothing of the file is shown
+    /// where they are; none = there are so many, or one that cannot be found, that nothing of the file is shown
     positions: Option<Vec<Position>>,
+    /// what they are
+    texts: Vec<SecretString>,
+}
+
+impl Hidden {
+    /// What of the file may be shown. A secret that stands in it once more, as in a comment, is not known by its place.
+    fn shown(&self) -> Arc<Source> {
+        let Self { source, positions, texts } = self;
+        let masked = positions.as_ref().map(|positions| {
+            positions.iter().fold(source.text.clone(), |text, position| secret::without_value(&text, *position))
+        });
+        let is_known = |secret: &&SecretString| secret.expose_secret().chars().count() >= limits::SECRET_CHARS_MIN;
+        let secrets = || texts.iter().filter(is_known);
+        let is_whole = |text: &String| !secrets().any(|secret| text.contains(secret.expose_secret()));
+        let text = masked.filter(is_whole).unwrap_or_else(|| secret::without_anything(&source.text));
+        Arc::new(Source { text, ..Source::clone(source) })
+    }
 }
 
 /// Places that are looked for in one file: each costs one reading of it.
@@ -226,29 +244,30 @@ impl Sink {
     pub(super) fn hide(&mut self, place: &Place<'_>) {
         let source = &place.document.owner(&place.path).source;
         let file = Arc::as_ptr(source).addr();
-        let Hidden { positions, .. } = self
-            .hidden
-            .entry(file)
-            .or_insert_with(|| Hidden { source: Arc::clone(source), positions: Some(Vec::new()) });
+        let Hidden { positions, texts, .. } = self.hidden.entry(file).or_insert_with(|| Hidden {
+            source: Arc::clone(source),
+            positions: Some(Vec::new()),
+            texts: Vec::new(),
+        });
+        texts.extend(place.node().and_then(Value::as_str).map(|text| SecretString::from(text.trim())));
         if let Some(places) = positions {
-            if places.len() < located_at_most(source) {
-                places.extend(yaml::locate(&source.text, &place.path, Part::Value));
-            } else {
-                *positions = None;
+            let few = places.len() < located_at_most(source);
+            match few.then(|| yaml::locate(&source.text, &place.path, Part::Value)).flatten() {
+                Some(at) => places.push(at),
+                None => *positions = None,
             }
         }
     }
 
+    /// What of a file may be shown.
+    pub(super) fn shown(&self, source: &Arc<Source>) -> Arc<Source> {
+        self.hidden.get(&Arc::as_ptr(source).addr()).map_or_else(|| Arc::clone(source), Hidden::shown)
+    }
+
     fn hide_secrets(&mut self) {
-        for Hidden { source, positions } in std::mem::take(&mut self.hidden).into_values() {
-            let text = match positions {
-                Some(positions) => positions
-                    .into_iter()
-                    .fold(source.text.clone(), |text, position| secret::without_value(&text, position)),
-                None => secret::without_anything(&source.text),
-            };
-            let shown = Arc::new(Source { text, ..Source::clone(&source) });
-            for diagnostic in self.diagnostics.iter_mut().filter(|known| Arc::ptr_eq(&known.source, &source)) {
+        for hidden in std::mem::take(&mut self.hidden).into_values() {
+            let shown = hidden.shown();
+            for diagnostic in self.diagnostics.iter_mut().filter(|known| Arc::ptr_eq(&known.source, &hidden.source)) {
                 diagnostic.source = Arc::clone(&shown);
             }
         }

@@ -14,7 +14,7 @@ use super::access::Keys;
 use super::{
     Command, Door, Metrics, Plans, Progress, SlotStatus, Watcher, Webhooks, api, page, scheduler, scrape, webhook,
 };
-use crate::plan::{Plan, limits};
+use crate::plan::{Plan, ShownFile, limits};
 
 /// What answers are made of.
 pub struct Listening {
@@ -36,6 +36,8 @@ pub struct Listening {
     pub calls: Arc<Semaphore>,
     /// what runs have done so far
     pub progress: Progress,
+    /// what the project is made of
+    pub files: Vec<ShownFile>,
 }
 
 /// Answers on `address` until it is to stop; `told` gets the address, whose port is the one that was found where it was 0.

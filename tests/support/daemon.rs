@@ -22,6 +22,10 @@ pub struct Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let state = self.process.try_wait();
+            eprintln!("the daemon ({state:?}) said:\n{}", self.said());
+        }
         // it may be gone
         drop(self.process.kill());
         drop(self.process.wait());
@@ -133,8 +137,7 @@ pub fn send(
     stream.write_all(format!("{head}connection: close\r\n\r\n").as_bytes())?;
     // what is too large is refused before it is there
     drop(stream.write_all(body.as_bytes()));
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
+    let text = read(&mut stream)?;
     let broken = || std::io::Error::other(format!("half an answer: {text}"));
     let (head, body) = text.split_once("\r\n\r\n").ok_or_else(broken)?;
     let mut lines = head.lines();
@@ -149,6 +152,25 @@ pub fn send(
     }
     let body = serde_json::from_str(body).unwrap_or_else(|_| Value::String(body.to_owned()));
     Ok(Answer { status, headers, body })
+}
+
+/// Reads an answer to its end. Not everybody closes a connection that is said to be the last use of it.
+fn read(stream: &mut TcpStream) -> std::io::Result<String> {
+    let (mut bytes, mut piece, mut ends_at) = (Vec::new(), [0; 16 << 10], None);
+    loop {
+        let read = stream.read(&mut piece)?;
+        bytes.extend_from_slice(&piece[..read]);
+        if ends_at.is_none()
+            && let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n")
+        {
+            let head = String::from_utf8_lossy(&bytes[..at]).to_lowercase();
+            let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+            ends_at = Some(length.and_then(|length| length.trim().parse::<usize>().ok()).map(|length| at + 4 + length));
+        }
+        if read == 0 || ends_at.flatten().is_some_and(|end| bytes.len() >= end) {
+            return String::from_utf8(bytes).map_err(std::io::Error::other);
+        }
+    }
 }
 
 /// Waits until something holds.

@@ -8,6 +8,7 @@ mod oauth;
 mod parrot;
 mod project;
 mod tls;
+mod webdriver;
 
 pub use api::{Api, Reply, Request};
 pub use daemon::{Answer, Daemon, send, until};
@@ -17,3 +18,4 @@ pub use oauth::{CLIENT_SECRET, OAuth};
 pub use parrot::{LISTS, MOODS, Mood, Parrot};
 pub use project::{Output, Project};
 pub use tls::{Asks, Authority, Certified, TlsApi};
+pub use webdriver::{Browser, ENTER, TAB};

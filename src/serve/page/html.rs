@@ -15,7 +15,7 @@ use crate::serve::answer::Denied;
 pub(super) type Shown = Result<Response, Problem>;
 
 /// No template says `safe`: what is HTML stands in the templates.
-const TEMPLATES: [(&str, &str); 12] = [
+pub(super) const TEMPLATES: [(&str, &str); 14] = [
     ("frame.html", include_str!("templates/frame.html")),
     ("parts.html", include_str!("templates/parts.html")),
     ("login.html", include_str!("templates/login.html")),
@@ -28,6 +28,8 @@ const TEMPLATES: [(&str, &str); 12] = [
     ("records.html", include_str!("templates/records.html")),
     ("logs.html", include_str!("templates/logs.html")),
     ("run.html", include_str!("templates/run.html")),
+    ("files.html", include_str!("templates/files.html")),
+    ("file.html", include_str!("templates/file.html")),
 ];
 
 static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(|| {

@@ -97,7 +97,12 @@ fn changes(past: &PastRun) -> Option<Value> {
 
 fn request(past: &PastRequest, now: DateTime<Utc>) -> Value {
     let request = &past.request;
+    let lines = |headers: &[(String, String)]| {
+        headers.iter().map(|(name, value)| format!("{name}: {value}")).collect::<Vec<_>>().join("\n")
+    };
+    let headers = format!("{}\n\n{}", lines(&request.request_headers), lines(&request.response_headers));
     json!({
+        "sync": past.id.to_string(), "waited": format!("{} ms", count(request.waited_ms)), "headers": headers.trim(),
         "at": moment(request.at, now), "method": request.method, "url": request.url, "status": request.status,
         "took": format!("{} ms", count(request.duration_ms)), "bytes": count(request.bytes), "attempt": request.attempt,
         "error": request.error, "bad": request.status.is_none_or(|status| status >= 400),

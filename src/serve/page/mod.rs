@@ -14,6 +14,7 @@ mod assets;
 mod chart;
 mod connections;
 mod facts;
+mod files;
 mod html;
 mod login;
 mod logs;
@@ -25,6 +26,9 @@ mod session;
 mod steer;
 mod sync;
 mod words;
+
+#[cfg(test)]
+mod tests;
 
 pub use progress::Progress;
 pub(super) use routes::routes;

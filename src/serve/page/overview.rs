@@ -57,7 +57,7 @@ pub(super) async fn overview(State(state): State<Arc<Page>>, visitor: Visitor, Q
     let next = (first + rows.len() < meant.len()).then(|| to(first + limits::PAGE_SYNCS));
     let earlier = (first > 0).then(|| to(first.saturating_sub(limits::PAGE_SYNCS)));
     let told = json!({
-        "title": "Overview", "nav": "overview", "rows": rows, "summary": summary(&slots, &known), "q": given("q"), "only": only,
+        "title": "Overview", "nav": "overview", "rows": rows, "summary": summary(&slots, &known, given("q")), "q": given("q"), "only": only,
         "meant": count(meant.len() as u64), "next": next, "earlier": earlier, "lacks": false,
     });
     page("overview.html", Some(&visitor), &told)
@@ -136,16 +136,19 @@ pub(super) fn fresh(status: Option<&SyncStatus>, plan: Option<&SyncPlan>, now: D
     json!({ "at": moment(at, now), "age": span(age), "stale": stale, "every": every.map(span) })
 }
 
-fn summary(slots: &[SlotStatus], known: &Known) -> Value {
-    let number = |is: &dyn Fn(&SlotStatus) -> bool| count(slots.iter().filter(|slot| is(slot)).count() as u64);
+fn summary(slots: &[SlotStatus], known: &Known, q: &str) -> Value {
     let of = |slot: &SlotStatus| known.status.get(&slot.id);
+    let is_failing = |slot: &SlotStatus| of(slot).and_then(|known| known.last_run.as_ref()).is_some_and(failed);
+    let one = |word: &str, only: &str, is: &dyn Fn(&SlotStatus) -> bool| {
+        let number = count(slots.iter().filter(|slot| is(slot)).count() as u64);
+        json!({ "word": word, "only": only, "number": number, "at": asking("/", &[("q", q), ("only", only)]) })
+    };
     json!([
-        { "word": "all", "only": "", "number": number(&|_| true) },
-        { "word": "at work", "only": "running", "number": number(&|slot| slot.state != SlotState::Idle) },
-        { "word": "failing", "only": "failing",
-          "number": number(&|slot| of(slot).and_then(|known| known.last_run.as_ref()).is_some_and(failed)) },
-        { "word": "paused", "only": "paused", "number": number(&|slot| slot.paused) },
-        { "word": "with quarantine", "only": "quarantine", "number": number(&|slot| of(slot).is_some_and(|known| known.quarantined > 0)) },
+        one("all", "", &|_| true),
+        one("at work", "running", &|slot| slot.state != SlotState::Idle),
+        one("failing", "failing", &is_failing),
+        one("paused", "paused", &|slot| slot.paused),
+        one("with quarantine", "quarantine", &|slot| of(slot).is_some_and(|known| known.quarantined > 0)),
     ])
 }
 

@@ -44,10 +44,11 @@ pub(super) async fn tables(State(state): State<Arc<Page>>, visitor: Visitor) -> 
             }
         }
     }
-    let rows = tables.iter().map(|((schema, table), (model, syncs))| {
+    let rows = tables.values().map(|(model, syncs)| {
+        let ModelPlan { schema, table, description, columns, .. } = &**model;
         json!({
-            "name": format!("{schema}.{table}"), "at": address(&["records", schema, table]), "description": model.description,
-            "columns": model.columns.len(), "syncs": syncs.join(", "), "key": key_of(model).join(", "),
+            "name": format!("{schema}.{table}"), "at": address(&["records", schema, table]), "description": description,
+            "columns": columns.len(), "syncs": syncs.join(", "), "key": key_of(model).join(", "),
         })
     });
     let rows: Vec<_> = rows.collect();
@@ -88,7 +89,9 @@ pub(super) async fn records(
         let column = model.as_ref()?.columns.iter().find(|column| column.name == **name)?;
         column.description.clone()
     };
-    let heads: Vec<_> = columns.iter().map(|name| json!({ "name": name, "description": described(name) })).collect();
+    let is_number = |name: &&String| rows.iter().any(|row| row.get(*name).is_some_and(Value::is_number));
+    let head = |name: &&String| json!({ "name": name, "description": described(name), "number": is_number(name) });
+    let heads: Vec<_> = columns.iter().map(head).collect();
     let shown: Vec<_> = rows.iter().map(|row| shown(row, &key, &columns, now)).collect();
     let at = address(&["records", &provider, &table]);
     let value = |name: &str| given.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str());

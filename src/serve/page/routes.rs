@@ -14,7 +14,7 @@ use tokio::sync::{Semaphore, oneshot};
 use super::html::Shown;
 use super::session::{Sessions, Visitor, same_origin};
 use super::words::asking;
-use super::{assets, connections, login, logs, overview, records, steer, sync};
+use super::{assets, connections, files, login, logs, overview, records, steer, sync};
 use crate::plan::limits;
 use crate::serve::answer::Denied;
 use crate::serve::scheduler::ask;
@@ -56,14 +56,15 @@ pub(in crate::serve) fn routes(listening: &Arc<Listening>) -> std::io::Result<Ro
         .route("/connections", get(connections::connections))
         .route("/records", get(records::tables))
         .route("/records/{provider}/{table}", get(records::records))
+        .route("/files", get(files::files))
         .route("/logs", get(logs::logs))
         .route("/runs/{run_id}", get(logs::one))
-        .layer(from_fn_with_state(Arc::clone(&page), known));
+        .route_layer(from_fn_with_state(Arc::clone(&page), known));
     let router = Router::new()
         .route("/login", get(login::form).post(login::enter))
         .route("/assets/{digest}/{name}", get(assets::asset))
         .merge(known)
-        .layer(from_fn(headed))
+        .route_layer(from_fn(headed))
         .with_state(page);
     Ok(router)
 }

@@ -53,6 +53,7 @@ pub(super) async fn sync(
         "tables": plan.map(|plan| tables(plan, &id)),
         "checkpoint": checkpoint.as_ref().map(|checkpoint| facts::of_checkpoint(checkpoint, now)),
         "bars": chart::bars(drawn()), "drawn": drawn().map(|past| run(past, now)).collect::<Vec<_>>(),
+        "shown": quarantine.len(), "held": status.map_or(0, |status| status.quarantined),
         "quarantined": count(status.map_or(0, |status| status.quarantined)),
         "quarantine": quarantine.iter().map(|held| in_quarantine(held, &visitor, now)).collect::<Vec<_>>(),
         "logs": asking("/logs", &[("connection", &id.connection), ("sync", &id.sync), ("variant", &id.variant)]),
