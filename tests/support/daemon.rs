@@ -24,7 +24,10 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let state = self.process.try_wait();
-            eprintln!("the daemon ({state:?}) said:\n{}", self.said());
+            #[expect(clippy::print_stderr, reason = "the test has failed: this says why")]
+            {
+                eprintln!("the daemon ({state:?}) said:\n{}", self.said());
+            }
         }
         // it may be gone
         drop(self.process.kill());
