@@ -4,7 +4,7 @@
 # in that headwater has, at servers and libraries that others wrote. `./dev real` builds and calls it; docs/real-servers.md
 # says more.
 #
-#   tests/real/run.sh [stripe|github|auth|all]
+#   tests/real/run.sh [stripe|github|webhooks|auth|all]
 #
 # Environment: HEADWATER (the program), HEADWATER_CACHE (where the servers are installed, once).
 set -eu
@@ -139,6 +139,20 @@ test_github() {
     compare real.py github "$work/github" "$port"
 }
 
+test_webhooks() {
+    install "localstripe-$localstripe_version" fill_localstripe
+    find_node
+    install "emulate-$emulate_version" fill_emulate
+    port=$(python3 "$here/real.py" port)
+    localstripe_port=$port
+    start localstripe-webhooks "$port" "$cache/localstripe-$localstripe_version/bin/python" "$here/real.py" localstripe "$port"
+    port=$(python3 "$here/real.py" port)
+    start emulate-webhooks "$port" "$node" "$cache/emulate-$emulate_version/node_modules/emulate/dist/index.js" start \
+        --port "$port" --host 127.0.0.1 --service github --base-url "http://127.0.0.1:$port" \
+        --seed "$here/emulate/github.yaml"
+    compare webhooks.py "$work/webhooks" "$port" "$localstripe_port"
+}
+
 test_auth() {
     # a changed set is another one
     signatures=signatures-$(cksum <"$here/signatures.txt" | cut -d ' ' -f 1)
@@ -168,8 +182,8 @@ test_auth() {
 
 what=${1:-all}
 case $what in
-stripe | github | auth | all) ;;
-*) die "what is \`$what\`? One of stripe, github, auth and all" ;;
+stripe | github | webhooks | auth | all) ;;
+*) die "what is \`$what\`? One of stripe, github, webhooks, auth and all" ;;
 esac
 HEADWATER=${HEADWATER:-${CARGO_TARGET_DIR:-$here/../../target}/debug/headwater}
 [ -x "$HEADWATER" ] || die "there is no program at $HEADWATER; \`./dev real\` builds it"
@@ -187,5 +201,6 @@ trap 'exit 143' TERM
 begun=$(seconds)
 case $what in stripe | all) test_stripe ;; esac
 case $what in github | all) test_github ;; esac
+case $what in webhooks | all) test_webhooks ;; esac
 case $what in auth | all) test_auth ;; esac
 say "all of it is as it must be; $(($(seconds) - begun)) s"
