@@ -43,7 +43,13 @@ impl Daemon {
 
     /// One that answers on a port of its own.
     pub fn listen(project: &Project, environment: &[(&str, &str)]) -> Self {
-        let mut daemon = Self::spawn(project, &["serve", "--listen", "127.0.0.1:0"], environment);
+        Self::listen_with(project, &[], environment)
+    }
+
+    /// The same, with more arguments.
+    pub fn listen_with(project: &Project, more: &[&str], environment: &[(&str, &str)]) -> Self {
+        let arguments = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
+        let mut daemon = Self::spawn(project, &arguments, environment);
         until("it answers", || {
             let said = daemon.said();
             let address = said.lines().find_map(|line| line.strip_prefix("answers at http://"));
