@@ -159,7 +159,8 @@ fn only_a_key_lets_in_and_the_page_shows_what_it_is_good_for() {
     ] {
         let answer = guest.ask("GET", target, &[], "");
         assert_eq!(answer.status, status, "{target}: {}", text(&answer));
-        assert!(text(&answer).contains("<h1>"), "{}", text(&answer));
+        // it leads on
+        assert!(text(&answer).contains("<h1>") && text(&answer).contains("<nav"), "{}", text(&answer));
     }
     // a form of somebody who may not steer does nothing
     let refused = viewer.post("/syncs/acme/items/run", &format!("csrf={}", viewer.token()));

@@ -78,9 +78,8 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
             None => scheduler.await.map_err(Failure::from),
             Some(address) => {
                 let inbox = tokio::spawn(Inbox::new(Arc::clone(&webhooks), commands.clone(), stopped.clone()).run());
-                let plan = Arc::new(plan);
                 let listening = Listening {
-                    plan,
+                    plan: Arc::new(plan),
                     door: Arc::clone(&door),
                     commands,
                     watcher: watching,

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::html::Shown;
+use super::html::{Shown, framed};
 use super::session::{Sessions, Visitor, same_origin};
 use super::words::asking;
 use super::{assets, connections, files, login, logs, overview, records, steer, sync};
@@ -89,10 +89,10 @@ async fn known(State(page): State<Arc<Page>>, mut request: Request, next: Next) 
     let Some(visitor) = page.sessions.find(headers, is_page && is_read, page.listening.door.host().now())? else {
         return Ok(knock(&uri, is_page, is_read));
     };
-    request.extensions_mut().insert(visitor);
+    request.extensions_mut().insert(visitor.clone());
     let made = async {
         let _place = page.places.acquire().await;
-        next.run(request).await
+        framed(next.run(request).await, &visitor)
     };
     tokio::time::timeout(limits::API_WAIT_MAX, made).await.map_err(|_| {
         let message = format!("no page within {} seconds", limits::API_WAIT_MAX.as_secs());
