@@ -227,7 +227,7 @@ fn every_answer_keeps_the_browser_in_bounds() {
     let daemon = Daemon::listen(&project, &ENVIRONMENT);
     let guest = Guest::enter(&daemon, KEY);
     let page = guest.read("/");
-    for target in ["/", "/login", "/syncs/acme/items", "/syncs/acme/nothing", "/live", "/assets/0/none"] {
+    for target in ["/", "/login", "/syncs/acme/items", "/syncs/acme/nothing", "/live", "/assets/0/none", "/nothing"] {
         let headers = guest.ask("GET", target, &[], "").headers;
         let policy = &headers["content-security-policy"];
         for word in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"] {

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::html::{Shown, framed};
+use super::html::{Problem, Shown, framed};
 use super::session::{Sessions, Visitor, same_origin};
 use super::words::asking;
 use super::{assets, connections, files, login, logs, overview, records, steer, sync};
@@ -64,7 +64,8 @@ pub(in crate::serve) fn routes(listening: &Arc<Listening>) -> std::io::Result<Ro
         .route("/login", get(login::form).post(login::enter))
         .route("/assets/{digest}/{name}", get(assets::asset))
         .merge(known)
-        .route_layer(from_fn(headed))
+        .fallback(|| async { Problem::from(steer::no_page()) })
+        .layer(from_fn(headed))
         .with_state(page);
     Ok(router)
 }
