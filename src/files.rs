@@ -1,11 +1,15 @@
 //! The only reader of YAML files, a project's folders and the built-in catalogue, and of what tests have beside them.
 
+mod overlay;
+
 use std::collections::HashSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use include_dir::{Dir, include_dir};
+
+pub use overlay::{OVERLAY_FILE, Overlay, Owner};
 
 use crate::diagnostic::Source;
 use crate::plan::{Input, limits};
@@ -43,6 +47,15 @@ pub enum Error {
     /// the project file names a folder that is not there
     #[error("there is no folder `{0}`, which `{PROJECT_FILE}` names")]
     NoFolder(String),
+    /// what the API has set cannot be read
+    #[error("`{OVERLAY_FILE}`: {0}")]
+    Overlay(String),
+    /// what is to be set cannot be written down
+    #[error("this cannot be written into `{OVERLAY_FILE}`: {0}")]
+    Unsayable(String),
+    /// the same
+    #[error("`{OVERLAY_FILE}` would have more than {} KiB", limits::DOCUMENT_BYTES_MAX >> 10)]
+    OverlayTooLarge,
     /// more than a project can have
     #[error("more than {max} YAML files below {0}", max = limits::FILES_MAX)]
     TooMany(String),
@@ -54,7 +67,9 @@ impl Error {
         match self {
             Self::NoProject(_) => Some("`headwater init` makes a project here; `--project DIR` names another folder"),
             Self::NoFolder(_) => Some("folders are relative to the project file"),
-            Self::Unreadable { .. } | Self::Unwritable { .. } | Self::TooMany(_) => None,
+            Self::OverlayTooLarge => Some("set less, or take away what is not needed any more"),
+            Self::Overlay(_) => Some("`headwater check` shows what is wrong with the file"),
+            Self::Unreadable { .. } | Self::Unwritable { .. } | Self::Unsayable(_) | Self::TooMany(_) => None,
         }
     }
 }
@@ -69,6 +84,7 @@ pub fn read_project(folder: &Path) -> Result<Vec<Input>, Error> {
         (folders(folder, &project, "providers")?, folders(folder, &project, "integrations")?);
     let mut inputs =
         vec![Input { source: project, kind: Kind::Project, integration: None, builtin: false, stray: false }];
+    inputs.extend(overlay::overlay_input(folder)?);
     for root in providers {
         add(&mut inputs, folder, &root, Kind::Provider, None, false)?;
         for inner in subfolders(&root)? {

@@ -39,6 +39,8 @@ pub mod files;
 
 pub mod offline;
 
+pub mod telemetry;
+
 pub mod demo;
 
 pub mod serve;

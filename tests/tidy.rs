@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. Arrows point one way, so none may come back.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("diagnostic", &[]),
     ("spec", &["diagnostic"]),
     ("plan", &["spec", "diagnostic"]),
@@ -15,12 +15,14 @@ const ARROWS: [(&str, &[&str]); 13] = [
     ("store", &["plan", "scan", "record", "diagnostic"]),
     ("engine", &["store", "remote", "record", "scan", "plan", "spec", "diagnostic"]),
     ("offline", &["engine", "store", "remote", "scan", "files", "plan"]),
+    ("telemetry", &["engine", "store", "remote", "plan"]),
     ("demo", &[]),
-    ("serve", &["engine", "store", "remote", "scan", "plan", "diagnostic"]),
+    ("serve", &["engine", "store", "remote", "scan", "files", "plan", "diagnostic"]),
     (
         "cli",
         &[
             "serve",
+            "telemetry",
             "offline",
             "demo",
             "engine",

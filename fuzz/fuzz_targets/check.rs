@@ -18,7 +18,7 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use headwater::diagnostic::{Diagnostic, Severity, Source};
-use headwater::files::{PROJECT_FILE, catalogue};
+use headwater::files::{OVERLAY_FILE, PROJECT_FILE, catalogue};
 use headwater::plan::{Compiled, Input, Known, compile};
 use headwater::spec::schema::Kind;
 use headwater::spec::yaml;
@@ -96,6 +96,7 @@ fn kind_of_path(path: &str) -> Kind {
     let folders: Vec<&str> = path.split('/').collect();
     match folders.as_slice() {
         [PROJECT_FILE] => Kind::Project,
+        [OVERLAY_FILE] => Kind::Overlay,
         ["integrations", _, "models", _] => Kind::Model,
         ["integrations", _, "actions", _] => Kind::Action,
         ["integrations", _, "tests", _] => Kind::Test,
@@ -108,7 +109,7 @@ fn input((name, bytes): (String, Vec<u8>)) -> Input {
     let kind = kind_of_path(&name);
     let folders: Vec<&str> = name.split('/').collect();
     let (integration, stray) = match folders.as_slice() {
-        [PROJECT_FILE] | ["providers", _] => (None, false),
+        [PROJECT_FILE | OVERLAY_FILE] | ["providers", _] => (None, false),
         ["integrations", provider, "models" | "syncs" | "actions" | "tests", _] => {
             (Some((*provider).to_owned()), false)
         }

@@ -13,6 +13,7 @@ mod explain;
 mod given;
 mod init;
 mod key;
+mod log;
 mod notifications;
 mod output;
 mod pause;
@@ -28,6 +29,7 @@ mod schema;
 mod serve;
 mod status;
 mod test;
+mod traces;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

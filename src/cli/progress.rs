@@ -137,7 +137,7 @@ pub(super) fn line(sync: Option<&SyncId>, event: &Event) -> Option<String> {
         Event::Started { restarted: Some(why), .. } => format!("{name}: starting over: {why}"),
         Event::Started { .. } => format!("{name}: started"),
         Event::Waiting { reason, wait } => format!("{name}: waiting {}: {reason}", short(*wait)),
-        Event::Committed { rows } => format!("{name}: {} rows committed", count(*rows)),
+        Event::Committed { rows, .. } => format!("{name}: {} rows committed", count(*rows)),
         Event::Locked { holder } => format!("{name}: {holder}"),
         Event::Webhook { connection, problem } => format!("{connection}: {problem}"),
         Event::NotPublished { why } => format!("{name}: the copy was not made: {why}"),
@@ -157,7 +157,7 @@ pub(super) fn wire(sync: Option<&SyncId>, event: &Event) -> Option<Value> {
         }
         Event::Page { records, total } => json!({ "event": "page", "records": records, "total": total }),
         Event::Waiting { reason, wait } => json!({ "event": "waiting", "reason": reason, "wait_ms": wait.as_millis() }),
-        Event::Committed { rows } => json!({ "event": "committed", "rows": rows }),
+        Event::Committed { rows, .. } => json!({ "event": "committed", "rows": rows }),
         Event::Locked { holder } => json!({ "event": "locked", "holder": holder }),
         Event::Token { connection, provider, outcome, why } => {
             let outcome = outcome.as_str();

@@ -9,6 +9,7 @@ use crate::diagnostic::{Diagnostic, Severity, Source};
 use crate::files;
 use crate::plan::{Compiled, Input, Known, KnownConnection, NOT_YET, Plan, ShownFile, compile, limits};
 use crate::remote::{CredentialStore, Entry};
+use crate::serve::Sources;
 use crate::spec::schema::Kind;
 
 /// Compiles the project in `folder`.
@@ -27,11 +28,16 @@ pub(super) fn check_with(folder: &Path, text: &str) -> Result<(), Failure> {
 }
 
 fn compiled_with(folder: &Path, inputs: &[Input]) -> Result<Compiled, Failure> {
+    Ok(compile(inputs, folder, &known(folder)?))
+}
+
+/// What the credential store has of the connections of the project in `folder`.
+fn known(folder: &Path) -> Result<Known, Failure> {
     let entries = CredentialStore::of_project(folder).entries()?;
     let known = entries.into_iter().map(|(name, Entry { provider, facts, credentials, .. })| {
         (name, KnownConnection { provider, facts, credentials: credentials.into_iter().collect() })
     });
-    Ok(compile(inputs, folder, &Known(known.collect())))
+    Ok(Known(known.collect()))
 }
 
 /// The plan of the project in `folder`, to be shown and not to be run: it may hold what cannot be run yet, which is told.
@@ -52,16 +58,17 @@ pub(super) fn plan_to_show(folder: &Path) -> Result<Plan, Failure> {
 
 /// The plan of the project in `folder`; mistakes are printed and end the command.
 pub(super) fn plan(folder: &Path) -> Result<Plan, Failure> {
-    Ok(plan_and_files(folder)?.0)
+    Ok(served(folder)?.0)
 }
 
-/// The same, and the files that it is made of as they may be shown.
-pub(super) fn plan_and_files(folder: &Path) -> Result<(Plan, Vec<ShownFile>), Failure> {
-    let mut compiled = compiled(folder)?;
-    let files = std::mem::take(&mut compiled.files);
+/// The same with what it is made from, and the files as they may be shown.
+pub(super) fn served(folder: &Path) -> Result<(Plan, Sources, Vec<ShownFile>), Failure> {
+    let sources = Sources { files: files::read_project(folder)?, known: known(folder)? };
+    let mut compiled = compile(&sources.files, folder, &sources.known);
+    let shown = std::mem::take(&mut compiled.files);
     match compiled.plan {
-        Some(plan) if errors(&compiled.diagnostics).is_empty() => Ok((plan, files)),
-        _ => refuse(&compiled).map(|plan| (plan, files)),
+        Some(plan) if errors(&compiled.diagnostics).is_empty() => Ok((plan, sources, shown)),
+        _ => refuse(&compiled).map(|plan| (plan, sources, shown)),
     }
 }
 

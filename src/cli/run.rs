@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::output::{self, DIM, bold, count, exit_code, json_line, print_error};
 use super::progress::{self, Style};
-use super::{Done, project};
+use super::{Done, project, traces};
 use crate::engine::{self, ErrorKind, HostOptions, Options, Report, SyncReport};
 use crate::plan::{Budget, Plan, SyncPlan, limits};
 use crate::scan::Wish;
@@ -69,17 +69,21 @@ fn run_plan(
     arguments: &Arguments,
     style: Style,
 ) -> Result<Report, output::Failure> {
+    let (clock, traced) = (engine::system_clock(), traces::settings()?);
+    let run_id = engine::run_id(clock());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
         tokio::task::spawn(stop_on_signal(stop));
         let (observer, bars) = progress::observer(style, syncs);
+        let (observer, traces) = traces::observing(traced.as_ref(), observer, Arc::clone(&clock), run_id.clone())?;
         let options = Options {
             host: HostOptions {
                 log_requests: arguments.log_requests,
                 group_age_max: arguments.commit_every.max(Duration::from_millis(1)),
+                tell_requests: traced.is_some(),
                 observer: Arc::clone(&observer),
-                ..HostOptions::of(plan, engine::system_clock())
+                ..HostOptions::of(plan, clock)
             },
             wish: Wish { full: arguments.full, accept_deletes: arguments.accept_deletes },
             allow_destructive: arguments.allow_destructive,
@@ -91,8 +95,9 @@ fn run_plan(
             observer,
             stop: stopped,
         };
-        let report = engine::run(syncs, options).await;
+        let report = engine::run_as(run_id, syncs, options).await;
         bars.end();
+        traces.flush().await;
         Ok(report?)
     })
 }

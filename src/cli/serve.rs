@@ -3,14 +3,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use chrono::{SecondsFormat, Utc};
-use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::output::{Failure, count, json_line};
-use super::{Done, progress, project, run};
+use super::{Done, log, progress, project, run, traces};
 use crate::engine::{self, Clock, Event, Host, HostOptions, SyncReport};
 use crate::plan::{Plan, Schedule, SyncId, SyncPlan, limits};
-use crate::serve::{self, Door, Inbox, Keys, Listening, Metrics, Notifier, Progress, Scheduler, Watcher, Webhooks};
+use crate::serve::{
+    self, Door, Inbox, Keys, Listening, Metrics, Notifier, Plans, Progress, Scheduler, Watcher, Webhooks,
+};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -43,16 +44,15 @@ fn at_once(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
-    let (plan, files) = project::plan_and_files(folder)?;
+    let (plan, sources, files) = project::served(folder)?;
     let syncs = plan.select(&arguments.selectors)?;
     let clock = engine::system_clock();
     let watcher = watcher(arguments.json, Arc::clone(&clock));
     if !arguments.json && !arguments.once {
         anstream::eprintln!("{}", told(&syncs));
     }
-    let (log_requests, at_once) = (arguments.log_requests, arguments.at_once);
+    let traced = traces::settings()?;
     let progress = Progress::new(Arc::clone(&clock));
-    let host = HostOptions { log_requests, at_once, ..HostOptions::of(&plan, clock) };
     let publish = plan.publish.as_ref().map(|publish| publish.every.unwrap_or(limits::PUBLISH_WAIT_MAX));
     let keys = keys(&plan, arguments.listen)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -61,14 +61,12 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         tokio::task::spawn(run::stop_on_signal(stop));
         let (commands, commanded) = mpsc::channel(limits::COMMANDS_WAITING);
         let metrics = Metrics::default();
+        let (watcher, traces) = traces::watching(traced.as_ref(), watcher, Arc::clone(&clock))?;
         let watcher = progress.watching(metrics.watching(watcher));
-        let told = Arc::clone(&watcher);
-        let host = HostOptions { observer: Arc::new(move |sync, event| told(None, sync, event)), ..host };
+        let host = host(&plan, arguments, (clock, traced.is_some()), Arc::clone(&watcher));
         let door = Door::new(Host::new(host, None), Arc::clone(&watcher));
-        let hint = || Some("set it before the daemon starts, or take `secret` away".to_owned());
         let watching = Arc::clone(&watcher);
-        let notifier = Notifier::new(&plan.notify, Arc::clone(&door), Arc::clone(&watcher));
-        let notifier = notifier.map_err(|why| Failure::user(why, hint()))?;
+        let notifier = notifier(&plan, &door, &watcher)?;
         let webhooks = Webhooks::new(&syncs, Arc::clone(&door), Arc::clone(&watcher));
         let options =
             serve::Options { watcher, metrics: metrics.clone(), publish, once: arguments.once, stop: stopped.clone() };
@@ -77,44 +75,62 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         let ended = match arguments.listen {
             None => scheduler.await.map_err(Failure::from),
             Some(address) => {
-                let inbox = tokio::spawn(Inbox::new(Arc::clone(&webhooks), commands.clone(), stopped.clone()).run());
-                let listening = Listening {
-                    plan: Arc::new(plan),
-                    door: Arc::clone(&door),
-                    commands,
-                    watcher: watching,
-                    metrics,
-                    keys,
-                    webhooks,
-                    progress,
-                    files,
-                    calls: Arc::new(Semaphore::new(limits::API_ACTIONS_AT_ONCE)),
-                };
-                let told = |address| anstream::eprintln!("answers at http://{address}");
-                let mut answering = tokio::spawn(serve::listen(address, listening, told, stopped.clone()));
-                let mut running = std::pin::pin!(scheduler);
-                let ended = tokio::select! {
-                    ended = &mut running => ended.map_err(Failure::from),
-                    // it answers until it is stopped, unless it cannot
-                    answered = &mut answering => match answered {
-                        Ok(Err(error)) => {
-                            Err(Failure::user(format!("{address} cannot be listened on: {error}"), None))
-                        }
-                        _ => running.await.map_err(Failure::from),
-                    }
-                };
-                // who still has the database ends too; a scheduler that has ended by itself stops nobody
-                if *stopped.borrow() {
-                    drop(inbox.await);
-                }
-                ended
+                let door = Arc::clone(&door);
+                let plans = Plans::new(plan, sources, &arguments.selectors, commands.clone(), Arc::clone(&webhooks))?;
+                let calls = Arc::new(Semaphore::new(limits::API_ACTIONS_AT_ONCE));
+                let watcher = watching;
+                let listening =
+                    Listening { plans, files, door, commands, watcher, metrics, keys, webhooks, progress, calls };
+                answering(address, listening, scheduler, stopped).await
             }
         };
         let closed = door.close().await;
+        traces.flush().await;
         let reports = ended?;
         closed?;
         Ok(run::code_of(&reports))
     })
+}
+
+/// Runs syncs, and answers on `address` meanwhile.
+async fn answering(
+    address: SocketAddr,
+    listening: Listening,
+    scheduler: impl Future<Output = Result<Vec<SyncReport>, engine::Error>>,
+    stopped: watch::Receiver<bool>,
+) -> Result<Vec<SyncReport>, Failure> {
+    let inbox = Inbox::new(Arc::clone(&listening.webhooks), listening.commands.clone(), stopped.clone());
+    let inbox = tokio::spawn(inbox.run());
+    let told = |address| anstream::eprintln!("answers at http://{address}");
+    let mut answering = tokio::spawn(serve::listen(address, listening, told, stopped.clone()));
+    let mut running = std::pin::pin!(scheduler);
+    let ended = tokio::select! {
+        ended = &mut running => ended.map_err(Failure::from),
+        // it answers until it is stopped, unless it cannot
+        answered = &mut answering => match answered {
+            Ok(Err(error)) => Err(Failure::user(format!("{address} cannot be listened on: {error}"), None)),
+            _ => running.await.map_err(Failure::from),
+        }
+    };
+    // who still has the database ends too; a scheduler that has ended by itself stops nobody
+    if *stopped.borrow() {
+        drop(inbox.await);
+    }
+    ended
+}
+
+/// Who is told what happens.
+fn notifier(plan: &Plan, door: &Arc<Door>, watcher: &Watcher) -> Result<Notifier, Failure> {
+    let hint = || Some("set it before the daemon starts, or take `secret` away".to_owned());
+    let notifier = Notifier::new(&plan.notify, Arc::clone(door), Arc::clone(watcher));
+    notifier.map_err(|why| Failure::user(why, hint()))
+}
+
+/// Where the runs happen; what is no single run's is told like all else.
+fn host(plan: &Plan, arguments: &Arguments, (clock, tell_requests): (Clock, bool), watcher: Watcher) -> HostOptions {
+    let (log_requests, at_once) = (arguments.log_requests, arguments.at_once);
+    let observer = Arc::new(move |sync: Option<&SyncId>, event| watcher(None, sync, event));
+    HostOptions { log_requests, tell_requests, at_once, observer, ..HostOptions::of(plan, clock) }
 }
 
 /// Who may ask over HTTP. Where others than this machine could, somebody must have a key.
@@ -169,18 +185,8 @@ fn watcher(json: bool, clock: Clock) -> Watcher {
     Arc::new(move |run_id, sync, event| {
         let at = clock();
         if json {
-            let Some(mut value) = progress::wire(sync, &event) else { return };
-            if let Value::Object(map) = &mut value {
-                map.shift_insert(0, "at".to_owned(), json!(at.to_rfc3339_opts(SecondsFormat::Millis, true)));
-                if let Some(run_id) = run_id {
-                    map.shift_insert(1, "run_id".to_owned(), json!(run_id));
-                }
-                if let Event::Finished(report) = &event {
-                    map.insert("report".to_owned(), json!(report));
-                }
-            }
             // a reader that has gone does not end the syncs
-            drop(json_line(&value));
+            drop(log::record(at, run_id, sync, &event).map(|line| json_line(&line)));
         } else if let Some(line) = line(sync, &event) {
             anstream::eprintln!("{}  {line}", at.with_timezone(&Utc).to_rfc3339_opts(SecondsFormat::Secs, true));
         }

@@ -490,6 +490,7 @@ impl<'t> Commits<'t> {
         let rows = batches().map(|batch| batch.rows.num_rows() as u64).sum::<u64>() + group.known;
         let pages = self.pages;
         (self.rows, self.bytes, self.pages, self.deadline) = (0, 0, 0, None);
+        let began = (self.task.clock)();
         let committed = self.task.writer.call(move |store| store.commit(group)).await?;
         for held in &committed.held {
             let error = self.guarded(held.would_delete, held.live, held.returned);
@@ -503,7 +504,8 @@ impl<'t> Commits<'t> {
         }
         report.add(&committed, pages, filtered, nulled, rows);
         if rows > 0 {
-            (self.task.observer)(Some(&self.task.plan.id), Event::Committed { rows });
+            let took = ((self.task.clock)() - began).to_std().unwrap_or_default();
+            (self.task.observer)(Some(&self.task.plan.id), Event::Committed { rows, took });
         }
         self.task.keep_log(self.fetcher).await
     }

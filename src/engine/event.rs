@@ -38,6 +38,8 @@ pub enum Event {
     Committed {
         /// rows of the group
         rows: u64,
+        /// how long the commit took, with the wait for the file
+        took: Duration,
     },
     /// another program holds the DuckDB file
     Locked {

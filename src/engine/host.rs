@@ -259,7 +259,7 @@ impl Session {
     }
 }
 
-/// One client for each connection that has one.
+/// One client for each connection that has one. Plans may change meanwhile, connections never do: the API sets inputs and variants alone.
 struct Clients {
     made: HashMap<String, Client>,
     sockets: Sockets,

@@ -42,7 +42,7 @@ pub use host::{Host, HostOptions, Offline, RunOptions, Session, run_id};
 pub use preview::{Preview, PreviewRequest, preview};
 pub use remap::{Amend, AmendReport, RemapReport, RetryReport, remap, retry};
 pub use report::{Failed, Report, SyncReport};
-pub use run::{Options, parents, rehearse, run};
+pub use run::{Options, parents, rehearse, run, run_as};
 pub use webhook::{Arrival, waits_for_runs};
 
 pub use crate::remote::{Outlet, Receipt};

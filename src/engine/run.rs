@@ -34,7 +34,15 @@ pub struct Options {
 /// # Errors
 /// Only what concerns all of them: the database cannot be opened.
 pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Error> {
-    start(syncs, options, None).await
+    start(syncs, options, None, None).await
+}
+
+/// The same under a name that [`run_id`] gave: whoever watches may want to know it before anything happens.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_as(run_id: String, syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Error> {
+    start(syncs, options, None, Some(run_id)).await
 }
 
 /// Runs `syncs` of one connection as [`run`] does, and sends nothing.
@@ -42,15 +50,20 @@ pub async fn run(syncs: &[Arc<SyncPlan>], options: Options) -> Result<Report, Er
 /// # Errors
 /// As [`run`].
 pub async fn rehearse(syncs: &[Arc<SyncPlan>], options: Options, offline: Offline) -> Result<Report, Error> {
-    start(syncs, options, Some(offline)).await
+    start(syncs, options, Some(offline), None).await
 }
 
-async fn start(syncs: &[Arc<SyncPlan>], options: Options, offline: Option<Offline>) -> Result<Report, Error> {
+async fn start(
+    syncs: &[Arc<SyncPlan>],
+    options: Options,
+    offline: Option<Offline>,
+    name: Option<String>,
+) -> Result<Report, Error> {
     let Options { host, wish, allow_destructive, budget, observer, stop } = options;
     let every = host.publish.as_ref().and_then(|publish| publish.every).unwrap_or(Duration::MAX);
     let host = Host::new(host, offline);
     let started_at = host.now();
-    let run_id = run_id(started_at);
+    let run_id = name.unwrap_or_else(|| run_id(started_at));
     let session = host.open(waiting(&observer)).await?;
     let mut running = JoinSet::new();
     let mut reports: Vec<Option<SyncReport>> = vec![None; syncs.len()];

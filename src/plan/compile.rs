@@ -18,17 +18,17 @@ use super::read::read;
 use super::shown::ShownFile;
 use super::sync::{self, Beside, SyncDraft};
 use super::table::Filled;
+use super::variants::{self, Given, Over};
 use super::{
     ActionPlan, ConnectionPlan, DeletePlan, IncrementalPlan, Known, ListPlan, ModelPlan, NotifyPlan, Plan, PublishPlan,
-    Schedule, SyncId, SyncPlan, TestPlan, Zone, columns_from, connection, hex, lint, rehearsal, schedule, table, test,
-    words,
+    SyncId, SyncPlan, TestPlan, Zone, columns_from, connection, hex, lint, rehearsal, table, test, words,
 };
 use crate::diagnostic::{Diagnostic, Severity, Source, suggest};
 use crate::spec::inherit::inherit;
 use crate::spec::schema::Kind;
 use crate::spec::{
-    ActionSpec, ConnectionSpec, ConnectionSyncSpec, ForEachFromSpec, ModelRefSpec, ModelSpec, NotifyEventSpec,
-    NotifySpec, ProjectSpec, ProviderSpec, PublishSpec, SyncSpec, TestSpec, VariantSpec,
+    ActionSpec, ConnectionSpec, ForEachFromSpec, ModelRefSpec, ModelSpec, NotifyEventSpec, NotifySpec, OverlaySpec,
+    ProjectSpec, ProviderSpec, PublishSpec, SyncSpec, TestSpec,
 };
 
 /// One YAML file to compile.
@@ -89,6 +89,7 @@ pub(super) struct Typed<T> {
 #[derive(Default)]
 pub(super) struct Documents {
     pub(super) projects: Vec<Typed<ProjectSpec>>,
+    pub(super) overlays: Vec<Typed<OverlaySpec>>,
     pub(super) providers: BTreeMap<String, Typed<ProviderSpec>>,
     pub(super) syncs: BTreeMap<(String, String), Typed<SyncSpec>>,
     pub(super) models: BTreeMap<(String, String), Typed<ModelSpec>>,
@@ -99,6 +100,16 @@ pub(super) struct Documents {
 }
 
 impl Documents {
+    /// The provider that is named at `place`, or a mistake.
+    fn provider(&self, sink: &mut Sink, place: &Place<'_>, name: &str) -> Option<&Typed<ProviderSpec>> {
+        let found = self.providers.get(name);
+        if found.is_none() {
+            let hint = self.suggest_provider(name).unwrap_or_else(|| format!("write providers/{name}.yaml"));
+            sink.error("E020", place, format!("there is no provider `{name}`"), Some(hint));
+        }
+        found
+    }
+
     /// The likely fix for a provider that is not there.
     fn suggest_provider(&self, wrong: &str) -> Option<String> {
         suggest(wrong, self.providers.keys().chain(&self.catalogue).map(String::as_str).collect::<BTreeSet<_>>())
@@ -416,25 +427,19 @@ fn assemble(
     let notify = notify_plans(sink, &place.key("notify"), notify);
     let api_keys = api.as_ref().map(|spec| api::keys(sink, &place.key("api"), spec)).unwrap_or_default();
     let (mut all, mut plans, mut actions) = (Vec::new(), Vec::new(), Vec::new());
-    let mut made = columns_from::Made::new();
+    let (mut inputs, mut made) = (Vec::new(), columns_from::Made::new());
+    let overlay = documents.overlays.first();
+    variants::of_nobody(sink, overlay, connections);
     if connections.is_empty() {
         let hint = "name an account under `connections:`".to_owned();
-        sink.warning(
-            "W085",
-            &place.key("database"),
-            "the project has no connections, so there is nothing to sync",
-            Some(hint),
-        );
+        let message = "the project has no connections, so there is nothing to sync";
+        sink.warning("W085", &place.key("database"), message, Some(hint));
     }
     for (name, spec) in connections {
         let place = place.key("connections").key(name);
         words::key_name(sink, &place, name, true);
         words::allow(sink, &place, &spec.allow);
-        let Some(provider_document) = documents.providers.get(&spec.provider) else {
-            let hint = documents
-                .suggest_provider(&spec.provider)
-                .unwrap_or_else(|| format!("write providers/{}.yaml", spec.provider));
-            sink.error("E020", &place.key("provider"), format!("there is no provider `{}`", spec.provider), Some(hint));
+        let Some(provider_document) = documents.provider(sink, &place.key("provider"), &spec.provider) else {
             continue;
         };
         let whole = !Place::top(&provider_document.document).is_broken();
@@ -446,7 +451,10 @@ fn assemble(
             connection::connection(sink, &place, name, spec, provider, draft, (known, &scopes)).map(Arc::new)
         });
         all.extend(connection.clone());
-        plans.extend(connection_syncs(sink, &place, spec, documents, connection.as_ref(), (&drafts.syncs, &mut made)));
+        let given = Given { place: &place, name, spec, over: Over::of(overlay, name) };
+        let syncs = variants::syncs(sink, &given, documents, connection.as_ref(), (&drafts.syncs, &mut made));
+        plans.extend(syncs.plans);
+        inputs.extend(syncs.inputs);
         actions.extend(connection_actions(sink, &place, spec, connection.as_ref(), &drafts.actions));
     }
     columns_from::share(sink, &place.key("connections"), &mut plans, &made);
@@ -474,6 +482,7 @@ fn assemble(
         connections: all,
         syncs: plans,
         actions,
+        inputs,
         notify,
         api_keys,
     }
@@ -557,86 +566,6 @@ fn publish_plan(
     Some(PublishPlan { path: resolve(folder, path), every })
 }
 
-fn connection_syncs(
-    sink: &mut Sink,
-    place: &Place<'_>,
-    spec: &ConnectionSpec,
-    documents: &Documents,
-    connection: Option<&Arc<ConnectionPlan>>,
-    (drafts, made): (&BTreeMap<(&str, &str), SyncDraft>, &mut columns_from::Made),
-) -> Vec<Arc<SyncPlan>> {
-    let provider = spec.provider.as_str();
-    let available: Vec<&str> =
-        documents.syncs.keys().filter(|(of, _)| of == provider).map(|(_, name)| name.as_str()).collect();
-    let all: Vec<(&str, ConnectionSyncSpec)> = match &spec.syncs {
-        Some(chosen) => chosen.iter().map(|(name, spec)| (name.as_str(), spec.clone())).collect(),
-        None => {
-            let starts = |name: &str| drafts.get(&(provider, name)).is_none_or(|draft| draft.auto_start);
-            let all = available.iter().filter(|name| starts(name));
-            all.map(|name| (*name, ConnectionSyncSpec::default())).collect()
-        }
-    };
-    // one that has a mistake of its own may be meant for another provider
-    if all.is_empty() && connection.is_some() {
-        nothing_to_sync(sink, place, provider, available.first());
-    }
-    let mut plans = Vec::new();
-    for (name, sync_spec) in all {
-        let connection_place = place;
-        let place = if spec.syncs.is_some() { place.key("syncs").key(name) } else { place.clone() };
-        if !available.contains(&name) {
-            sink.key_error(
-                "E021",
-                &place,
-                format!("`{provider}` has no sync `{name}`"),
-                suggest(name, available.iter().copied()),
-            );
-            continue;
-        }
-        let (Some(draft), Some(connection)) = (drafts.get(&(provider, name)), connection) else { continue };
-        for request in draft.requests() {
-            connection::credentials_are_given(
-                sink,
-                connection_place,
-                request,
-                &connection.auth,
-                &connection.credentials,
-            );
-        }
-        let ConnectionSyncSpec { input, schedule: schedule_spec, variants } = &sync_spec;
-        let own_schedule =
-            schedule_spec.as_ref().and_then(|spec| schedule::schedule(sink, &place.key("schedule"), Some(spec)));
-        let variants: Vec<Variant<'_>> = match variants {
-            None => vec![(String::new(), place.key("input"), input.clone(), own_schedule)],
-            Some(variants) => variants
-                .iter()
-                .map(|(variant, VariantSpec { input: own, schedule })| {
-                    let place = place.key("variants").key(variant);
-                    words::key_name(sink, &place, variant, true);
-                    let mut merged = input.clone();
-                    merged.extend(own.clone());
-                    let schedule = schedule
-                        .as_ref()
-                        .and_then(|spec| schedule::schedule(sink, &place.key("schedule"), Some(spec)))
-                        .or_else(|| own_schedule.clone());
-                    (variant.clone(), place.key("input"), merged, schedule)
-                })
-                .collect(),
-        };
-        for (variant, place, input, own_schedule) in variants {
-            let (provider, sync) = (provider.to_owned(), name.to_owned());
-            let id = SyncId { connection: connection.name.clone(), provider, sync, variant };
-            let places = (&place, connection_place);
-            let plan = sync_plan(sink, places, (id, draft, connection), &input, documents, made);
-            plans.extend(plan.map(|plan| {
-                let schedule = own_schedule.unwrap_or(plan.schedule);
-                Arc::new(SyncPlan { schedule, ..plan })
-            }));
-        }
-    }
-    plans
-}
-
 /// One sync of a connection with this input, which stands at `place`.
 pub(super) fn sync_plan(
     sink: &mut Sink,
@@ -651,20 +580,6 @@ pub(super) fn sync_plan(
     made.extend(columns.map(|columns| (id.clone(), columns)));
     let zone = zone_of(sink, connection_place, draft, (&id, connection, &input), documents)?;
     Some(instance(id, draft, connection, (input, zone)))
-}
-
-/// A variant's name, where its input stands, its input, and its schedule if it is not the sync's.
-type Variant<'p> = (String, Place<'p>, Map<String, Value>, Option<Schedule>);
-
-fn nothing_to_sync(sink: &mut Sink, place: &Place<'_>, provider: &str, available: Option<&&str>) {
-    let (why, hint) = match available {
-        None => ("has no syncs", format!("write integrations/{provider}/syncs/<name>.yaml")),
-        Some(first) => {
-            ("has no sync that starts by itself", format!("name one: `syncs: {{ {first}: {{ input: {{ … }} }} }}`"))
-        }
-    };
-    let message = format!("the connection has nothing to sync: `{provider}` {why}");
-    sink.warning("W082", place, message, Some(hint));
 }
 
 /// The zone of a sync's times where a connection tells it; `None` where it tells none that there is.

@@ -229,6 +229,8 @@ pub const API_RUNS: usize = 50;
 pub const API_RUNS_MAX: usize = 1_000;
 /// Bytes of the body of a request to the daemon.
 pub const API_BODY_BYTES_MAX: usize = 1 << 20;
+/// Variants of a sync of a connection that the API makes.
+pub const API_VARIANTS_MAX: usize = 100;
 /// Actions that are called over the API at once, those whose caller has gone included.
 pub const API_ACTIONS_AT_ONCE: usize = 16;
 /// Bytes of the key by which a caller says that a call is the same once more.
@@ -368,3 +370,9 @@ pub const REQUESTS_LOGGED_AT_ONCE: usize = 10_000;
 pub const HEADERS_LOGGED_MAX: usize = 40;
 /// Bytes of the value of a header that are logged.
 pub const HEADER_CHARS_LOGGED_MAX: usize = 300;
+/// The time that a collector of traces has for a batch, where the environment says nothing.
+pub const COLLECTOR_WAIT: Duration = Duration::from_secs(10);
+/// How long the end of the program waits for the traces that were not sent yet.
+pub const COLLECTOR_FLUSH_MAX: Duration = Duration::from_secs(3);
+/// Bytes of the answer of a collector that are looked at.
+pub const COLLECTOR_ANSWER_BYTES_MAX: usize = 64 << 10;

@@ -32,6 +32,7 @@ mod table;
 mod template;
 mod test;
 mod variables;
+mod variants;
 mod webhook;
 mod words;
 mod zone;

@@ -63,7 +63,7 @@ fn parsed(sink: &mut Sink, input: &Input) -> Parsed {
     let shown = match kind {
         // the text is only for showing and for finding places from here on
         Kind::Project => Arc::new(Source { text: secret::masked(&source.text), ..Source::clone(source) }),
-        Kind::Provider | Kind::Sync | Kind::Model | Kind::Action | Kind::Test => Arc::clone(source),
+        Kind::Provider | Kind::Sync | Kind::Model | Kind::Action | Kind::Test | Kind::Overlay => Arc::clone(source),
     };
     let value = match well_formed(source, &shown.text) {
         Ok(value) => Some(value),
@@ -210,7 +210,8 @@ fn document(sink: &mut Sink, input: &Input, parsed: Parsed) -> Option<Document> 
     if incomplete {
         document.holes.push(vec![Segment::Key("extends".to_owned())]);
     }
-    let guess = Kind::guess(&document.value);
+    // what headwater writes is nothing else
+    let guess = Kind::guess(&document.value).filter(|_| *kind != Kind::Overlay);
     if *stray {
         let folder = guess.map_or("one of the folders of a project", Kind::folder);
         let message = match guess {
@@ -233,7 +234,11 @@ fn document(sink: &mut Sink, input: &Input, parsed: Parsed) -> Option<Document> 
         return Some(document);
     }
     if document.value.is_null() {
-        let first = if *kind == Kind::Project { "database" } else { kind.name() };
+        let first = match kind {
+            Kind::Project => "database",
+            Kind::Overlay => "connections",
+            kind => kind.name(),
+        };
         let hint = format!("{} {kind} begins with `{first}: …`", kind.article());
         sink.error("E011", &Place::top(&Arc::new(document.clone())), "the file is empty", Some(hint));
     } else {
@@ -245,7 +250,7 @@ fn document(sink: &mut Sink, input: &Input, parsed: Parsed) -> Option<Document> 
             document.holes.extend(mended.holes);
             let name = document.kind.name();
             let named = Arc::new(document.clone());
-            if Place::top(&named).key(name).is_hole() && document.kind != Kind::Project {
+            if Place::top(&named).key(name).is_hole() && document.kind.is_named() {
                 document.value[name] = stem(source).into();
             }
             Some(document)
@@ -272,7 +277,7 @@ fn unread(source: &Source, shown: Arc<Source>, kind: Kind) -> Option<Document> {
     let told = source.text.lines().find_map(|line| line.strip_prefix(kind.name())?.strip_prefix(':'));
     let name = told.map(|name| name.trim().trim_matches(['"', '\''])).filter(|name| !name.is_empty());
     let mut named = Map::new();
-    if kind != Kind::Project {
+    if kind.is_named() {
         named.insert(kind.name().to_owned(), name.unwrap_or(stem(source)).into());
     }
     let value = mend(kind, &Value::Object(named))?.value;
@@ -290,6 +295,7 @@ fn sort_in(sink: &mut Sink, documents: &mut Documents, input: &Input, document: 
     let integration = || input.integration.clone().unwrap_or_default();
     match document.kind {
         Kind::Project => documents.projects.extend(typed(sink, document, builtin)),
+        Kind::Overlay => documents.overlays.extend(typed(sink, document, builtin)),
         Kind::Provider => {
             let Some(typed) = typed::<ProviderSpec>(sink, document, builtin) else { return };
             let name = typed.spec.provider.clone();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 
 use super::place::{Place, Sink};
 use super::{Schedule, Zone, words};
@@ -33,6 +34,17 @@ impl Calendar {
 impl std::fmt::Display for Calendar {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({})", self.text, self.zone.name())
+    }
+}
+
+impl Schedule {
+    /// As it is written in YAML, as JSON.
+    pub fn words(&self) -> Value {
+        match self {
+            Self::Manual => json!("manual"),
+            Self::Every(every) => json!(format!("every {}", humantime::format_duration(*every))),
+            Self::Cron(calendar) => json!({ "cron": calendar.text, "timezone": calendar.zone.name() }),
+        }
     }
 }
 

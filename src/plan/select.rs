@@ -32,8 +32,14 @@ impl Plan {
                 return Err(UnknownSelector { selector: selector.clone(), hint: suggest(selector, all) });
             }
         }
-        let wanted = |id: &SyncId| selectors.is_empty() || selectors.iter().any(|selector| names(selector, id));
-        Ok(self.syncs.iter().filter(|sync| wanted(&sync.id)).cloned().collect())
+        Ok(self.syncs.iter().filter(|sync| sync.id.is_any_of(selectors)).cloned().collect())
+    }
+}
+
+impl SyncId {
+    /// Whether any of `selectors` names it, or there is none.
+    pub fn is_any_of(&self, selectors: &[String]) -> bool {
+        selectors.is_empty() || selectors.iter().any(|selector| names(selector, self))
     }
 }
 

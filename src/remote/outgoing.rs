@@ -257,7 +257,7 @@ pub(super) fn is_same_origin(one: &Url, other: &Url) -> bool {
 }
 
 /// Whether the host is this machine, by its name or address.
-pub(super) fn is_loopback(url: &Url) -> bool {
+pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
         Some(Host::Ipv4(address)) => address.is_loopback(),

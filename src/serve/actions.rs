@@ -26,8 +26,8 @@ pub(super) async fn actions(State(listening): State<Arc<Listening>>, Query(param
         of = Some(value.to_owned());
         Ok(())
     })?;
-    let wanted =
-        listening.plan.actions.iter().filter(|action| of.as_ref().is_none_or(|of| *of == action.connection.name));
+    let plan = listening.plan();
+    let wanted = plan.actions.iter().filter(|action| of.as_ref().is_none_or(|of| *of == action.connection.name));
     let one = |action: &Arc<ActionPlan>| {
         json!({
             "connection": action.connection.name, "provider": action.connection.provider, "action": action.name,
@@ -81,7 +81,8 @@ pub(super) async fn call(
 }
 
 fn chosen(listening: &Listening, connection: &str, name: &str) -> Result<Arc<ActionPlan>, Denied> {
-    let actions = &listening.plan.actions;
+    let plan = listening.plan();
+    let actions = &plan.actions;
     let is_meant = |action: &&Arc<ActionPlan>| action.connection.name == connection && action.name == name;
     actions.iter().find(is_meant).cloned().ok_or_else(|| {
         let known: Vec<String> =

@@ -52,6 +52,11 @@ impl Denied {
         Self { challenge: Some(challenge.to_owned()), ..denied.hint("send `Authorization: Bearer <key>`") }
     }
 
+    /// The scheduler has ended.
+    pub(super) fn stopping() -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the daemon is stopping").later(5)
+    }
+
     pub(super) fn lacks(scope: ApiScope) -> Self {
         let scope = scope.as_str();
         let denied = Self::new(StatusCode::FORBIDDEN, "forbidden", format!("this key has not the scope `{scope}`"));

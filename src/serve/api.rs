@@ -8,12 +8,13 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodRouter, any, get, post};
+use indexmap::IndexMap;
 use tokio::sync::Semaphore;
 
 use super::access::{Key, Keys};
 use super::answer::{Answer, Denied, ok};
 use super::http::Listening;
-use super::{actions, control, openapi, query, records};
+use super::{actions, control, inputs, openapi, query, records};
 use crate::plan::{ApiScope, limits};
 
 /// One way to ask.
@@ -23,7 +24,7 @@ pub(super) struct Route {
     pub method: &'static str,
     /// what a key must be good for; none = any key
     pub scope: Option<ApiScope>,
-    answers: MethodRouter<Arc<Listening>>,
+    pub answers: MethodRouter<Arc<Listening>>,
 }
 
 /// All of them.
@@ -48,16 +49,25 @@ pub(super) fn all() -> Vec<Route> {
         get_of("/v1/records/{provider}/{table}/counts", reads, get(records::counts)),
         steer("/v1/records/{provider}/{table}/prune", post(records::prune)),
     ]
+    .into_iter()
+    .chain(inputs::routes())
+    .collect()
 }
 
 /// The routes under `/v1`.
 pub(super) fn routes(listening: &Arc<Listening>) -> Router<Arc<Listening>> {
-    let router = all().into_iter().fold(Router::new(), |router, Route { path, method, scope, answers }| {
+    let mut paths: IndexMap<&str, (Vec<&str>, MethodRouter<Arc<Listening>>)> = IndexMap::new();
+    for Route { path, method, scope, answers } in all() {
         let answers = match scope {
             None => answers,
             Some(scope) => answers.route_layer(from_fn(move |request, next| in_scope(scope, request, next))),
         };
-        router.route(path, answers.fallback(move |uri: Uri| std::future::ready(other_method(&uri, method))))
+        let (methods, known) = paths.entry(path).or_default();
+        methods.push(method);
+        *known = std::mem::take(known).merge(answers);
+    }
+    let router = paths.into_iter().fold(Router::new(), |router, (path, (methods, answers))| {
+        router.route(path, answers.fallback(move |uri: Uri| std::future::ready(other_method(&uri, &methods))))
     });
     let admitted =
         Admission { listening: Arc::clone(listening), places: Arc::new(Semaphore::new(limits::API_REQUESTS_AT_ONCE)) };
@@ -124,7 +134,7 @@ async fn nothing_there(uri: Uri) -> Denied {
     denied.hint("`GET /v1/openapi.json` says what there is")
 }
 
-fn other_method(uri: &Uri, method: &'static str) -> Denied {
-    let message = format!("`{}` is asked for with {}", uri.path(), method.to_uppercase());
+fn other_method(uri: &Uri, methods: &[&str]) -> Denied {
+    let message = format!("`{}` is asked for with {}", uri.path(), methods.join(", ").to_uppercase());
     Denied::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message)
 }

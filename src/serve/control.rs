@@ -7,6 +7,7 @@ use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -19,7 +20,7 @@ use super::scheduler::ask;
 use super::{Command, Refused, SlotState, SlotStatus};
 use crate::plan::{SyncId, limits};
 use crate::remote::{CredentialStore, Health, HealthState};
-use crate::store::{PastRun, RunsOf, SyncStatus};
+use crate::store::{Forgotten, PastRun, RunsOf, SyncStatus};
 
 /// `GET /v1/syncs`
 pub(super) async fn syncs(State(listening): State<Arc<Listening>>, Query(parameters): Parameters) -> Answer {
@@ -97,7 +98,7 @@ pub(super) async fn connections(State(listening): State<Arc<Listening>>, Query(p
 
 /// How the connections are.
 pub(super) async fn health(listening: &Listening) -> Result<Vec<Value>, Denied> {
-    let (plan, now) = (Arc::clone(&listening.plan), listening.door.host().now());
+    let (plan, now) = (listening.plan(), listening.door.host().now());
     // the credential store is a file
     let looked = tokio::task::spawn_blocking(move || {
         let store = CredentialStore::of_project(&plan.folder);
@@ -177,9 +178,14 @@ pub(super) async fn reset(State(listening): State<Arc<Listening>>, Path(path): S
     let ids = chosen(&listening, &path)?;
     let names: Vec<_> = ids.iter().map(ToString::to_string).collect();
     let forgotten = asked(&listening, |reply| Command::Reset(ids, purge, reply)).await??;
+    Ok(forgotten_of(&names, &forgotten))
+}
+
+/// What went.
+pub(super) fn forgotten_of(names: &[String], forgotten: &Forgotten) -> Response {
     let removed: Vec<_> =
         forgotten.removed.iter().map(|(table, rows)| json!({ "table": table, "rows": rows })).collect();
-    ok(&json!({ "syncs": names, "removed": removed }))
+    written(StatusCode::OK, json!({ "syncs": names, "removed": removed }).to_string())
 }
 
 /// Does something with the syncs that a path names; the answer is that it is under way.
@@ -197,7 +203,7 @@ async fn steer(
 /// The sync of a connection: all its variants, or with `@variant` that one.
 fn chosen(listening: &Listening, (connection, sync): &(String, String)) -> Result<Vec<SyncId>, Denied> {
     let selector = format!("{connection}/{sync}");
-    let hint = match listening.plan.select(std::slice::from_ref(&selector)) {
+    let hint = match listening.plan().select(std::slice::from_ref(&selector)) {
         Ok(syncs) => {
             // a selector may name a provider too
             let ids = syncs.iter().map(|sync| &sync.id).filter(|id| id.connection == *connection);
@@ -215,8 +221,7 @@ fn chosen(listening: &Listening, (connection, sync): &(String, String)) -> Resul
 
 /// Asks the scheduler.
 async fn asked<T>(listening: &Listening, command: impl FnOnce(oneshot::Sender<T>) -> Command) -> Result<T, Denied> {
-    let gone = || Denied::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", "the daemon is stopping").later(5);
-    ask(&listening.commands, command).await.ok_or_else(gone)
+    ask(&listening.commands, command).await.ok_or_else(Denied::stopping)
 }
 
 /// The JSON body of a request; nothing is an empty object.

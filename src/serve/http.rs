@@ -11,13 +11,15 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::access::Keys;
-use super::{Command, Door, Metrics, Progress, SlotStatus, Watcher, Webhooks, api, page, scheduler, scrape, webhook};
+use super::{
+    Command, Door, Metrics, Plans, Progress, SlotStatus, Watcher, Webhooks, api, page, scheduler, scrape, webhook,
+};
 use crate::plan::{Plan, ShownFile, limits};
 
 /// What answers are made of.
 pub struct Listening {
     /// the project
-    pub plan: Arc<Plan>,
+    pub plans: Arc<Plans>,
     /// the database
     pub door: Arc<Door>,
     /// the scheduler
@@ -81,6 +83,11 @@ async fn ready(State(listening): State<Arc<Listening>>) -> (StatusCode, &'static
 }
 
 impl Listening {
+    /// The project as it stands.
+    pub(super) fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plans.standing().plan)
+    }
+
     /// How the syncs are, if the scheduler says so in time.
     pub(super) async fn status(&self) -> Option<Vec<SlotStatus>> {
         let asked = scheduler::ask(&self.commands, Command::Status);

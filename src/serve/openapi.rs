@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::inputs;
 use crate::plan::limits;
 
 /// The document.
@@ -23,19 +24,20 @@ pub(super) fn document() -> Value {
                     "description": "A key of `api` in headwater.yaml. What it may do, its `scopes` there say.",
                 },
             },
-            "schemas": both(&schemas(), &schemas_of_calls()),
+            "schemas": both(&both(&schemas(), &schemas_of_calls()), &inputs::schemas()),
         },
     })
 }
 
-fn paths() -> Value {
-    let all = [paths_of_syncs(), paths_of_records(), paths_of_calls()];
-    all.iter().fold(json!({}), |all, some| both(&all, some))
+/// A part of a path.
+pub(super) fn at(name: &str, description: &str) -> Value {
+    let schema = json!({ "type": "string" });
+    json!({ "name": name, "in": "path", "required": true, "description": description, "schema": schema })
 }
 
-/// A part of a path.
-fn at(name: &str, description: &str) -> Value {
-    json!({ "name": name, "in": "path", "required": true, "description": description, "schema": { "type": "string" } })
+fn paths() -> Value {
+    let all = [paths_of_syncs(), paths_of_records(), paths_of_calls(), inputs::paths()];
+    all.iter().fold(json!({}), |all, some| both(&all, some))
 }
 
 fn paths_of_syncs() -> Value {
@@ -178,12 +180,12 @@ fn number(name: &str, description: &str, default: usize, max: usize) -> Value {
     json!({ "name": name, "in": "query", "description": description, "schema": schema })
 }
 
-fn of(schema: &str) -> Value {
+pub(super) fn of(schema: &str) -> Value {
     json!({ "application/json": { "schema": { "$ref": format!("#/components/schemas/{schema}") } } })
 }
 
 /// The answer that is hoped for, and those that any way may have.
-fn responses((status, description, schema): (&str, &str, &str)) -> Value {
+pub(super) fn responses((status, description, schema): (&str, &str, &str)) -> Value {
     let mut all = Map::new();
     all.insert(status.to_owned(), json!({ "description": description, "content": of(schema) }));
     let others = [
@@ -192,7 +194,7 @@ fn responses((status, description, schema): (&str, &str, &str)) -> Value {
         ("403", "The key has not the scope."),
         ("404", "There is no such thing."),
         ("405", "It is not asked for in this way."),
-        ("409", "Not now: `running`, `shared_table`."),
+        ("409", "Not now: `running`, `shared_table`, `in_file`, `too_many`."),
         ("410", "`feed_ended`: begin again without `after`."),
         ("413", "The body is too large."),
         ("429", "Too many requests with this key; `Retry-After` says how long to wait."),
@@ -208,7 +210,7 @@ fn responses((status, description, schema): (&str, &str, &str)) -> Value {
 }
 
 /// An object that has all of these and nothing else.
-fn object(properties: &Value) -> Value {
+pub(super) fn object(properties: &Value) -> Value {
     let required: Vec<String> = properties.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
     json!({ "type": "object", "required": required, "additionalProperties": false, "properties": properties })
 }
@@ -335,7 +337,7 @@ fn called(string: &Value, count: &Value, change: &Value) -> Value {
     })
 }
 
-fn body(properties: &Value) -> Value {
+pub(super) fn body(properties: &Value) -> Value {
     json!({ "type": "object", "additionalProperties": false, "properties": properties })
 }
 

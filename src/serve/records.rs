@@ -101,7 +101,8 @@ pub(super) async fn prune(
 
 /// Whether some sync will make the table.
 pub(super) fn is_planned(listening: &Listening, schema: &str, table: &str) -> bool {
-    let mut tables = listening.plan.syncs.iter().flat_map(|sync| sync.models()).flat_map(ModelPlan::tables);
+    let plan = listening.plan();
+    let mut tables = plan.syncs.iter().flat_map(|sync| sync.models()).flat_map(ModelPlan::tables);
     tables.any(|model| model.schema.eq_ignore_ascii_case(schema) && model.table.eq_ignore_ascii_case(table))
 }
 

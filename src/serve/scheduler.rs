@@ -3,7 +3,7 @@
 //! The database is taken when something is to run and let go when nothing is, so that other commands can use it in between. Whoever has it runs
 //! syncs, and nobody else meanwhile: that is how no sync runs twice at once, over processes too.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -43,6 +43,8 @@ pub enum Command {
     Cancel(Vec<SyncId>, oneshot::Sender<Result<(), Refused>>),
     /// let them forget where they are, and with `true` their rows; not while one of them runs
     Reset(Vec<SyncId>, bool, oneshot::Sender<Result<Forgotten, Refused>>),
+    /// these are the syncs from now on, and of one nothing stays; not while one runs that is none any more
+    Replan(Vec<Arc<SyncPlan>>, Option<SyncId>, oneshot::Sender<Result<Forgotten, Refused>>),
 }
 
 /// Asks the scheduler; nothing where it has ended.
@@ -126,13 +128,16 @@ pub struct Scheduler {
     slots: Vec<Slot>,
     by_id: HashMap<SyncId, usize>,
     queue: BTreeSet<(DateTime<Utc>, usize)>,
-    running: JoinSet<(usize, SyncReport)>,
+    /// by their ids: a place may be another one's when a run ends
+    running: JoinSet<(SyncId, SyncReport)>,
     /// the database, while it is known to be as it is here
     session: Option<Arc<Session>>,
     /// the database could not be had; it is asked for again then
     blocked_until: Option<DateTime<Utc>>,
     /// when the database was changed last, as far as is known, and when that was looked at; none = never
     known: Option<(Option<SystemTime>, DateTime<Utc>)>,
+    /// there are syncs of which nobody has looked what it says
+    unseen: bool,
     reports: Vec<SyncReport>,
 }
 
@@ -141,33 +146,45 @@ impl Scheduler {
     pub fn new(syncs: &[Arc<SyncPlan>], door: Arc<Door>, options: Options) -> Self {
         let host = Arc::clone(door.host());
         let since = host.now();
-        let slot = |(plan, parents): (&Arc<SyncPlan>, Vec<usize>)| Slot {
-            plan: Arc::clone(plan),
-            parents,
-            runs: Runs::default(),
-            spread: spread(&plan.id),
-            paused: false,
-            wanted: None,
-            due: None,
-            running: None,
-        };
-        let slots: Vec<Slot> = syncs.iter().zip(parents(syncs)).map(slot).collect();
-        let by_id = slots.iter().enumerate().map(|(at, slot)| (slot.plan.id.clone(), at)).collect();
-        Self {
+        let mut new = Self {
             options,
             host,
             door,
             published_at: since,
             since,
-            slots,
-            by_id,
+            slots: Vec::new(),
+            by_id: HashMap::new(),
             queue: BTreeSet::new(),
             running: JoinSet::new(),
             session: None,
             blocked_until: None,
             known: None,
+            unseen: false,
             reports: Vec::new(),
-        }
+        };
+        new.place(syncs);
+        new
+    }
+
+    /// Gives each sync its place. One that has one already keeps what is known of it, and its run, which ends as it began.
+    fn place(&mut self, syncs: &[Arc<SyncPlan>]) {
+        let mut known: HashMap<SyncId, Slot> = self.slots.drain(..).map(|slot| (slot.plan.id.clone(), slot)).collect();
+        let slot = |(plan, parents): (&Arc<SyncPlan>, Vec<usize>)| {
+            let fresh = || Slot {
+                plan: Arc::clone(plan),
+                parents: Vec::new(),
+                runs: Runs::default(),
+                spread: spread(&plan.id),
+                paused: false,
+                wanted: None,
+                due: None,
+                running: None,
+            };
+            Slot { plan: Arc::clone(plan), parents, due: None, ..known.remove(&plan.id).unwrap_or_else(fresh) }
+        };
+        self.slots = syncs.iter().zip(parents(syncs)).map(slot).collect();
+        self.by_id = self.slots.iter().enumerate().map(|(at, slot)| (slot.plan.id.clone(), at)).collect();
+        self.queue.clear();
     }
 
     /// Runs what is due and does what is commanded until it is to stop; with `once` until nothing is due. Gives the last reports of runs: of
@@ -250,7 +267,7 @@ impl Scheduler {
     fn is_known(&self) -> bool {
         let Some((changed_at, looked_at)) = self.known else { return false };
         let is_fresh = (self.host.now() - looked_at).to_std().is_ok_and(|age| age < limits::DATABASE_KNOWN_FOR);
-        is_fresh && changed_at == self.host.database_changed_at()
+        is_fresh && !self.unseen && changed_at == self.host.database_changed_at()
     }
 
     fn is_blocked(&self) -> bool {
@@ -273,6 +290,7 @@ impl Scheduler {
         self.blocked_until = None;
         let known = session.call(store::Store::scheduled).await?;
         self.session = Some(session);
+        self.unseen = false;
         for slot in &mut self.slots {
             slot.paused = false;
         }
@@ -328,7 +346,8 @@ impl Scheduler {
         let due = slot.due.filter(|due| *due > DateTime::<Utc>::MIN_UTC);
         self.options.metrics.begins(due.and_then(|due| (now - due).to_std().ok()).unwrap_or_default());
         let run = session.run(&slot.plan, wanted);
-        self.running.spawn(async move { (at, run.await) });
+        let id = slot.plan.id.clone();
+        self.running.spawn(async move { (id, run.await) });
         slot.running = Some(stop);
         slot.runs.began_at = Some(now);
         slot.runs.ended_at = None;
@@ -336,7 +355,9 @@ impl Scheduler {
     }
 
     /// Notes how a run ended.
-    fn note(&mut self, (at, report): (usize, SyncReport)) {
+    fn note(&mut self, (id, report): (SyncId, SyncReport)) {
+        // none goes while it runs
+        let Some(at) = self.by_id.get(&id).copied() else { return };
         let (slot, now) = (&mut self.slots[at], self.host.now());
         slot.running = None;
         let took = slot.runs.began_at.and_then(|began| (now - began).to_std().ok()).unwrap_or_default();
@@ -372,6 +393,7 @@ impl Scheduler {
             }))),
             Command::Pause(ids, paused, reply) => drop(reply.send(self.pause(&ids, paused).await)),
             Command::Reset(ids, purge, reply) => drop(reply.send(self.reset(ids, purge).await)),
+            Command::Replan(syncs, purge, reply) => drop(reply.send(self.replan(&syncs, purge).await)),
         }
     }
 
@@ -392,8 +414,36 @@ impl Scheduler {
         if let Some(at) = places.into_iter().find(|at| self.slots[*at].running.is_some()) {
             return Err(Refused::Running(self.slots[at].plan.id.clone()));
         }
+        self.forget(ids, purge).await
+    }
+
+    async fn forget(&mut self, ids: Vec<SyncId>, purge: bool) -> Result<Forgotten, Refused> {
         let (reset, now) = (Reset { syncs: ids, partition: None, purge }, self.host.now());
         Ok(self.session().await?.call(move |store| store.forget(&reset, now)).await?)
+    }
+
+    async fn replan(&mut self, syncs: &[Arc<SyncPlan>], purge: Option<SyncId>) -> Result<Forgotten, Refused> {
+        let stays: HashSet<&SyncId> = syncs.iter().map(|sync| &sync.id).collect();
+        let goes = |slot: &&Slot| slot.running.is_some() && !stays.contains(&slot.plan.id);
+        if let Some(slot) = self.slots.iter().find(goes) {
+            return Err(Refused::Running(slot.plan.id.clone()));
+        }
+        let forgotten = match purge {
+            Some(id) => self.forget(vec![id], true).await?,
+            None => Forgotten::default(),
+        };
+        let more = syncs.iter().any(|sync| !self.by_id.contains_key(&sync.id));
+        self.place(syncs);
+        for at in 0..self.slots.len() {
+            self.enqueue(at);
+        }
+        // one that was there before may have run, or be paused
+        self.unseen |= more;
+        if more && self.session.take().is_some() {
+            // what is wrong with the database is told when something is to run
+            drop(self.look().await);
+        }
+        Ok(forgotten)
     }
 
     async fn session(&mut self) -> Result<Arc<Session>, Refused> {

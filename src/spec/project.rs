@@ -1,6 +1,6 @@
 use indexmap::IndexMap;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::expression::DurationText;
@@ -62,7 +62,7 @@ pub enum ApiScopeSpec {
     Records,
     /// See how syncs, runs and connections are.
     Syncs,
-    /// Run, pause, resume, cancel and reset syncs; prune tables.
+    /// Run, pause, resume, cancel and reset syncs; prune tables; set inputs, make variants.
     Control,
     /// Call actions.
     Actions,
@@ -132,13 +132,14 @@ pub struct ConnectionSyncSpec {
 }
 
 /// One variant of a sync.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VariantSpec {
     /// Over the sync's own `input`, key by key.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub input: Map<String, Value>,
     /// When it runs by itself, instead of what the sync and the connection say.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub schedule: Option<ScheduleSpec>,
 }
 

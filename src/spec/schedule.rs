@@ -1,11 +1,12 @@
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
+use serde::{Deserialize, Serialize};
 
 /// When a sync runs by itself: `every 15m`, `manual`, or a map with `cron`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
 pub enum ScheduleSpec {
     /// `every <duration>`, or `manual`
     Text(String),
@@ -14,13 +15,14 @@ pub enum ScheduleSpec {
 }
 
 /// By the calendar: `{ cron: "0 6 * * 1-5", timezone: Europe/Berlin }`.
-#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CronSpec {
     /// Minute, hour, day of the month, month, day of the week: `0 6 * * 1-5`.
     pub cron: String,
     /// The time zone it means, by its IANA name: `Europe/Berlin`.
     #[schemars(extend("default" = "UTC"))]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub timezone: Option<String>,
 }
 

@@ -7,7 +7,7 @@ use jsonschema::Validator;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use super::{ActionSpec, ModelSpec, ProjectSpec, ProviderSpec, SyncSpec, TestSpec};
+use super::{ActionSpec, ModelSpec, OverlaySpec, ProjectSpec, ProviderSpec, SyncSpec, TestSpec};
 use crate::diagnostic::Segment;
 
 /// The kinds of YAML documents. A document's kind is told by the key that names it.
@@ -25,11 +25,14 @@ pub enum Kind {
     Action,
     /// `integrations/<provider>/tests/<name>.yaml`
     Test,
+    /// `headwater.api.yaml`, which headwater writes
+    Overlay,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Project, Self::Provider, Self::Sync, Self::Model, Self::Action, Self::Test];
+    pub const ALL: [Self; 7] =
+        [Self::Project, Self::Provider, Self::Sync, Self::Model, Self::Action, Self::Test, Self::Overlay];
 
     /// Its name: the schema's file name without `.json`.
     pub fn name(self) -> &'static str {
@@ -40,12 +43,13 @@ impl Kind {
             Self::Model => "model",
             Self::Action => "action",
             Self::Test => "test",
+            Self::Overlay => "overlay",
         }
     }
 
     /// `a` or `an`.
     pub fn article(self) -> &'static str {
-        if self == Self::Action { "an" } else { "a" }
+        if matches!(self, Self::Action | Self::Overlay) { "an" } else { "a" }
     }
 
     /// The folder its documents stand in, for people.
@@ -57,7 +61,13 @@ impl Kind {
             Self::Model => "`integrations/<provider>/models/`",
             Self::Action => "`integrations/<provider>/actions/`",
             Self::Test => "`integrations/<provider>/tests/`",
+            Self::Overlay => "the top folder of a project, as `headwater.api.yaml`",
         }
+    }
+
+    /// Whether its documents begin with their name: `sync: …`. Of the others a project has one.
+    pub fn is_named(self) -> bool {
+        !matches!(self, Self::Project | Self::Overlay)
     }
 
     /// The kind a document was probably meant to be, by the keys that only one kind has.
@@ -86,7 +96,7 @@ impl Kind {
     }
 
     pub(super) fn compiled(self) -> &'static (Value, Validator) {
-        static COMPILED: LazyLock<[(Value, Validator); 6]> = LazyLock::new(|| {
+        static COMPILED: LazyLock<[(Value, Validator); 7]> = LazyLock::new(|| {
             Kind::ALL.map(|kind| {
                 let schema = kind.generate();
                 let validator = jsonschema::validator_for(&schema).expect("schemars makes valid schemas");
@@ -105,6 +115,7 @@ impl Kind {
             Self::Model => generator.into_root_schema_for::<ModelSpec>(),
             Self::Action => generator.into_root_schema_for::<ActionSpec>(),
             Self::Test => generator.into_root_schema_for::<TestSpec>(),
+            Self::Overlay => generator.into_root_schema_for::<OverlaySpec>(),
         };
         let mut schema = schema.to_value();
         tidy(&mut schema);

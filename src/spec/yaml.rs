@@ -81,6 +81,11 @@ pub fn parse_showing(text: &str, shown: &str) -> Result<Value, Error> {
     Ok(value)
 }
 
+/// A value as a YAML document.
+pub fn write(value: &Value) -> String {
+    serde_yaml::to_string(value).expect("JSON is YAML")
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the door to serde_yaml")]
 fn document(text: &str) -> serde_yaml::Deserializer<'_> {
     serde_yaml::Deserializer::from_str(text)

@@ -310,7 +310,7 @@ impl World {
             let mut sim = sim.lock().expect("a sim");
             match event {
                 Event::Started { resumed, restarted } => sim.starts(resumed, restarted),
-                Event::Committed { rows } => {
+                Event::Committed { rows, .. } => {
                     sim.run.1 += 1;
                     sim.note(format!("  commit of {rows} rows"));
                 }

@@ -18,6 +18,8 @@ pub struct Request {
     /// lowercase names
     pub headers: Vec<(String, String)>,
     pub body: String,
+    /// the same where it is no text
+    pub bytes: Vec<u8>,
 }
 
 impl Request {
@@ -257,5 +259,6 @@ fn read(reader: &mut BufReader<TcpStream>) -> std::io::Result<Option<Request>> {
         query: url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect(),
         headers,
         body: String::from_utf8_lossy(&body).into_owned(),
+        bytes: body,
     }))
 }

@@ -21,10 +21,25 @@ pub struct Plan {
     pub syncs: Vec<Arc<SyncPlan>>,
     /// every action of every connection
     pub actions: Vec<Arc<ActionPlan>>,
+    /// what each sync of each connection takes as input, those too that have no variant
+    pub inputs: Vec<InputPlan>,
     /// who is told what happened
     pub notify: Arc<[NotifyPlan]>,
     /// who may ask the daemon over HTTP
     pub api_keys: Vec<ApiKeyPlan>,
+}
+
+/// What a sync of a connection takes as input.
+#[derive(Debug, Clone)]
+pub struct InputPlan {
+    /// the connection's name
+    pub connection: String,
+    /// the provider's
+    pub provider: String,
+    /// the sync's
+    pub sync: String,
+    /// JSON Schema of the input
+    pub schema: Option<serde_json::Value>,
 }
 
 /// `publish:` of the project.

@@ -17,10 +17,11 @@ use crate::serve::control::health;
 pub(super) async fn connections(State(state): State<Arc<Page>>, visitor: Visitor) -> Shown {
     visitor.must(ApiScope::Syncs)?;
     let now = state.listening.door.host().now();
+    let plan = state.listening.plan();
     let mut rows = health(&state.listening).await?;
     for row in &mut rows {
         let name = row["connection"].as_str().unwrap_or_default().to_owned();
-        let syncs = state.listening.plan.syncs.iter().filter(|sync| sync.id.connection == name).count();
+        let syncs = plan.syncs.iter().filter(|sync| sync.id.connection == name).count();
         for key in ["ends_at", "connected_at"] {
             let at = row[key].as_str().and_then(|at| at.parse::<DateTime<Utc>>().ok());
             row[key] = at.map_or(Value::Null, |at| moment(at, now));

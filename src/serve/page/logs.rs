@@ -47,7 +47,7 @@ pub(super) async fn logs(State(state): State<Arc<Page>>, visitor: Visitor, Query
         parameters.push(("before", &before));
         asking("/logs", &parameters)
     });
-    let plan = &state.listening.plan;
+    let plan = state.listening.plan();
     let mut syncs: Vec<&str> = plan.syncs.iter().map(|sync| sync.id.sync.as_str()).collect();
     syncs.sort_unstable();
     syncs.dedup();

@@ -49,8 +49,8 @@ pub(super) async fn overview(State(state): State<Arc<Page>>, visitor: Visitor, Q
     };
     let meant: Vec<_> = slots.iter().filter(is_meant).collect();
     let first = given("from").parse::<usize>().unwrap_or_default().min(meant.len());
-    let plans: HashMap<&SyncId, &SyncPlan> =
-        state.listening.plan.syncs.iter().map(|plan| (&plan.id, &**plan)).collect();
+    let plan = state.listening.plan();
+    let plans: HashMap<&SyncId, &SyncPlan> = plan.syncs.iter().map(|plan| (&plan.id, &**plan)).collect();
     let shown = meant.iter().skip(first).take(limits::PAGE_SYNCS);
     let rows: Vec<_> = shown.map(|slot| row(&state, slot, plans.get(&slot.id).copied(), &known, now)).collect();
     let to = |from: usize| asking("/", &[("q", given("q")), ("only", only), ("from", &from.to_string())]);

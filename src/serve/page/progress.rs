@@ -87,7 +87,7 @@ impl Progress {
                 doing.waits += 1;
                 doing.waiting = Some((reason.clone(), until));
             }
-            Event::Committed { rows } => {
+            Event::Committed { rows, .. } => {
                 let Some(doing) = running.get_mut(id) else { return };
                 doing.rows += rows;
             }
@@ -123,7 +123,7 @@ mod tests {
         let seen = progress.of(&id).expect("it runs");
         assert_eq!(seen.waiting, Some(("429".into(), now + TimeDelta::seconds(3))));
         tell(Event::Page { records: 6, total: None });
-        tell(Event::Committed { rows: 10 });
+        tell(Event::Committed { rows: 10, took: Duration::ZERO });
         let seen = progress.of(&id).expect("it runs");
         let counts = (seen.pages, seen.records, seen.total, seen.rows, seen.waits, seen.waiting);
         assert_eq!(counts, (2, 11, Some(20), 10, 1, None));

@@ -34,7 +34,7 @@ const OWN: [&str; 10] = [
 pub(super) async fn tables(State(state): State<Arc<Page>>, visitor: Visitor) -> Shown {
     visitor.must(ApiScope::Records)?;
     let mut tables: BTreeMap<(String, String), (Arc<ModelPlan>, Vec<String>)> = BTreeMap::new();
-    for sync in &state.listening.plan.syncs {
+    for sync in &state.listening.plan().syncs {
         for model in sync.tables() {
             let (_, filled_by) = tables
                 .entry((model.schema.clone(), model.table.clone()))
@@ -108,7 +108,8 @@ pub(super) async fn records(
 }
 
 fn model_of(state: &Page, schema: &str, table: &str) -> Option<Arc<ModelPlan>> {
-    let mut tables = state.listening.plan.syncs.iter().flat_map(|sync| sync.tables());
+    let plan = state.listening.plan();
+    let mut tables = plan.syncs.iter().flat_map(|sync| sync.tables());
     tables.find(|model| model.schema.eq_ignore_ascii_case(schema) && model.table.eq_ignore_ascii_case(table))
 }
 
@@ -117,7 +118,8 @@ fn key_of(model: &ModelPlan) -> Vec<String> {
 }
 
 fn connections_of(state: &Page, provider: &str) -> Vec<String> {
-    let all = state.listening.plan.connections.iter();
+    let plan = state.listening.plan();
+    let all = plan.connections.iter();
     all.filter(|connection| connection.provider == provider).map(|connection| connection.name.clone()).collect()
 }
 

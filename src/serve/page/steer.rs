@@ -93,7 +93,8 @@ impl Page {
     /// There is none.
     pub(super) fn id(&self, connection: &str, sync: &str) -> Result<SyncId, Denied> {
         let is_it = |id: &&SyncId| id.connection == connection && sync_name(id) == sync;
-        let found = self.listening.plan.syncs.iter().map(|sync| &sync.id).find(is_it);
+        let plan = self.listening.plan();
+        let found = plan.syncs.iter().map(|sync| &sync.id).find(is_it);
         let message = || format!("there is no sync `{connection}/{sync}`");
         found.cloned().ok_or_else(|| Denied::new(StatusCode::NOT_FOUND, "unknown_sync", message()))
     }

@@ -35,7 +35,8 @@ pub(super) async fn sync(
     let now = state.listening.door.host().now();
     let slots = state.slots().await?;
     let slot = slots.iter().find(|slot| slot.id == id);
-    let plan = state.listening.plan.syncs.iter().find(|plan| plan.id == id);
+    let project = state.listening.plan();
+    let plan = project.syncs.iter().find(|plan| plan.id == id);
     let wanted = id.clone();
     let session = state.listening.door.session().await?;
     let Held { status, runs, checkpoint, quarantine } = session.call(move |store| read(store, &wanted)).await?;

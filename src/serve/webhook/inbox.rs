@@ -58,8 +58,12 @@ impl Inbox {
     /// Works off events as they come, until it is to stop.
     pub async fn run(mut self) {
         let work = Arc::clone(&self.work);
-        if work.webhooks.connections.is_empty() {
-            return;
+        while work.webhooks.receivers().connections.is_empty() {
+            tokio::select! {
+                () = work.webhooks.arrived.notified() => {}
+                // whoever could stop it has gone
+                _ = self.stop.changed() => return,
+            }
         }
         let mut lanes: JoinSet<LaneEnd> = JoinSet::new();
         let (mut at_work, mut waits) = (HashSet::new(), HashMap::new());
@@ -204,7 +208,7 @@ impl Work {
 
     async fn work_off(&self, end: &mut LaneEnd) -> Result<(), Error> {
         let is_own = |sync: &&Arc<SyncPlan>| sync.id.connection == end.connection;
-        let syncs: Vec<Arc<SyncPlan>> = self.webhooks.syncs.iter().filter(is_own).cloned().collect();
+        let syncs: Vec<Arc<SyncPlan>> = self.webhooks.receivers().syncs.iter().filter(is_own).cloned().collect();
         let whole = syncs.iter().flat_map(|sync| &sync.on_webhook).any(|on| on.names("body") || on.names("request"));
         loop {
             let session = self.webhooks.door.session().await?;

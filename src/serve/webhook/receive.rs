@@ -33,7 +33,7 @@ async fn of_provider(
     let is_for = |connection: &&Arc<ConnectionPlan>| {
         connection.provider == provider && connection.webhooks.as_ref().is_some_and(|plan| plan.matches.is_some())
     };
-    let for_whom = listening.webhooks.connections.iter().filter(is_for).cloned().collect();
+    let for_whom = listening.webhooks.receivers().connections.iter().filter(is_for).cloned().collect();
     let path = format!("/webhooks/{provider}");
     receive(&listening.webhooks, for_whom, (path, query), sent, body).await
 }
@@ -50,7 +50,7 @@ async fn of_connection(
             && connection.name == name
             && connection.webhooks.as_ref().is_some_and(|plan| plan.matches.is_none())
     };
-    let for_whom = listening.webhooks.connections.iter().filter(is_for).cloned().collect();
+    let for_whom = listening.webhooks.receivers().connections.iter().filter(is_for).cloned().collect();
     let path = format!("/webhooks/{provider}/{name}");
     receive(&listening.webhooks, for_whom, (path, query), sent, body).await
 }

@@ -1,7 +1,7 @@
 //! What receiving events and working them off share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use chrono::{DateTime, Utc};
 use tokio::sync::{Notify, Semaphore};
@@ -14,9 +14,7 @@ use crate::serve::{Door, Watcher};
 pub struct Webhooks {
     pub(super) door: Arc<Door>,
     pub(super) watcher: Watcher,
-    /// those that receive
-    pub(super) connections: Vec<Arc<ConnectionPlan>>,
-    pub(super) syncs: Vec<Arc<SyncPlan>>,
+    receivers: RwLock<Arc<Receivers>>,
     /// deliveries that may be read and checked
     pub(super) room: Semaphore,
     /// something is in the inbox
@@ -26,9 +24,15 @@ pub struct Webhooks {
     told: Mutex<HashMap<String, DateTime<Utc>>>,
 }
 
-impl Webhooks {
-    /// For these syncs and their connections.
-    pub fn new(syncs: &[Arc<SyncPlan>], door: Arc<Door>, watcher: Watcher) -> Arc<Self> {
+/// Who receives.
+pub(super) struct Receivers {
+    pub(super) connections: Vec<Arc<ConnectionPlan>>,
+    /// those with `on_webhook`
+    pub(super) syncs: Vec<Arc<SyncPlan>>,
+}
+
+impl Receivers {
+    fn of(syncs: &[Arc<SyncPlan>]) -> Arc<Self> {
         let mut connections: Vec<Arc<ConnectionPlan>> = Vec::new();
         for sync in syncs.iter().filter(|sync| sync.connection.webhooks.is_some()) {
             if !connections.iter().any(|known| known.name == sync.connection.name) {
@@ -36,16 +40,34 @@ impl Webhooks {
             }
         }
         let syncs = syncs.iter().filter(|sync| !sync.on_webhook.is_empty()).cloned().collect();
+        Arc::new(Self { connections, syncs })
+    }
+}
+
+impl Webhooks {
+    /// For these syncs and their connections.
+    pub fn new(syncs: &[Arc<SyncPlan>], door: Arc<Door>, watcher: Watcher) -> Arc<Self> {
         Arc::new(Self {
             door,
             watcher,
-            connections,
-            syncs,
+            receivers: RwLock::new(Receivers::of(syncs)),
             room: Semaphore::new(limits::WEBHOOKS_AT_ONCE),
             arrived: Notify::new(),
             keys: Mutex::default(),
             told: Mutex::default(),
         })
+    }
+
+    /// These are the syncs from now on.
+    pub(in crate::serve) fn replan(&self, syncs: &[Arc<SyncPlan>]) {
+        *self.receivers.write().unwrap_or_else(PoisonError::into_inner) = Receivers::of(syncs);
+        // nobody works off what nobody receives
+        self.arrived.notify_one();
+    }
+
+    /// Who receives.
+    pub(super) fn receivers(&self) -> Arc<Receivers> {
+        Arc::clone(&self.receivers.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// What deliveries to a connection are checked with. Blocks: they may be in a file.
