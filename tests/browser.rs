@@ -53,7 +53,7 @@ fn a_person_uses_the_page() {
     runs_a_sync_and_sees_it_end(&browser, &base);
     pauses_and_resumes(&browser, &base);
     sees_progress_and_stops_it(&browser, &base);
-    what_is_typed_and_open_stays(&browser, &base);
+    what_is_typed_and_has_the_focus_stays(&browser, &base);
     for sync in ["odd", "broken"] {
         browser.open(&format!("{base}/syncs/acme/{sync}"));
         browser.click("//button[text()='Run']");
@@ -136,7 +136,7 @@ fn sees_progress_and_stops_it(browser: &Browser, base: &str) {
     assert!(browser.text("#of-checkpoint").contains("at page "), "{}", browser.text("#of-checkpoint"));
 }
 
-fn what_is_typed_and_open_stays(browser: &Browser, base: &str) {
+fn what_is_typed_and_has_the_focus_stays(browser: &Browser, base: &str) {
     browser.open(base);
     browser.run("document.querySelector('[name=q]').focus()");
     browser.press("ite");
@@ -162,7 +162,9 @@ fn every_page_is_whole(browser: &Browser, base: &str) {
         browser.devtools("Emulation.setDeviceMetricsOverride", &metrics(width));
         let feature = json!({ "features": [{ "name": "prefers-color-scheme", "value": scheme }] });
         browser.devtools("Emulation.setEmulatedMedia", &feature);
-        for page in PAGES {
+        browser.open(&format!("{base}/logs?state=failed"));
+        let run = browser.run("return document.querySelector('tbody th a').getAttribute('href')");
+        for page in PAGES.into_iter().chain([run.as_str().expect("an address")]) {
             browser.open(&format!("{base}{page}"));
             let seen = browser.run(
                 "const box = (it) => it.getBoundingClientRect();

@@ -159,7 +159,8 @@ fn only_a_key_lets_in_and_the_page_shows_what_it_is_good_for() {
     ] {
         let answer = guest.ask("GET", target, &[], "");
         assert_eq!(answer.status, status, "{target}: {}", text(&answer));
-        assert!(text(&answer).contains("<h1>"), "{}", text(&answer));
+        // it leads on
+        assert!(text(&answer).contains("<h1>") && text(&answer).contains("<nav"), "{}", text(&answer));
     }
     // a form of somebody who may not steer does nothing
     let refused = viewer.post("/syncs/acme/items/run", &format!("csrf={}", viewer.token()));
@@ -226,7 +227,7 @@ fn every_answer_keeps_the_browser_in_bounds() {
     let daemon = Daemon::listen(&project, &ENVIRONMENT);
     let guest = Guest::enter(&daemon, KEY);
     let page = guest.read("/");
-    for target in ["/", "/login", "/syncs/acme/items", "/syncs/acme/nothing", "/live", "/assets/0/none"] {
+    for target in ["/", "/login", "/syncs/acme/items", "/syncs/acme/nothing", "/live", "/assets/0/none", "/nothing"] {
         let headers = guest.ask("GET", target, &[], "").headers;
         let policy = &headers["content-security-policy"];
         for word in ["default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self'"] {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use super::compile::{Documents, Typed};
 use super::place::Sink;
-use crate::diagnostic::Source;
-use crate::spec::gloss;
+use crate::diagnostic::{Segment, Source};
 use crate::spec::schema::Kind;
+use crate::spec::yaml::{self, Part};
+use crate::spec::{ProjectSpec, gloss, secret};
 
 /// A file, without the secrets that stand in it.
 #[derive(Debug, Clone)]
@@ -29,6 +30,19 @@ impl ShownFile {
     }
 }
 
+/// The project file without the addresses of `notify`: often whoever knows one may write there.
+fn without_addresses(source: &Source, notify: usize) -> Source {
+    let mut text = source.text.clone();
+    for index in 0..notify {
+        let path = [Segment::Key("notify".to_owned()), Segment::Index(index), Segment::Key("url".to_owned())];
+        text = match yaml::locate(&text, &path, Part::Value) {
+            Some(at) => secret::without_value(&text, at),
+            None => secret::without_anything(&text),
+        };
+    }
+    Source { text, ..source.clone() }
+}
+
 impl Documents {
     /// All of them as they may be shown, in the order in which people look for them; of the catalogue those of the providers in use.
     pub(super) fn shown(&self, sink: &Sink, used: &BTreeSet<&str>) -> Vec<ShownFile> {
@@ -36,7 +50,11 @@ impl Documents {
             let (source, kind) = (sink.shown(&typed.document.source), typed.document.kind);
             ShownFile { source, kind, provider: provider.cloned(), builtin: typed.builtin }
         }
-        let mut files: Vec<_> = self.projects.iter().map(|typed| file(sink, typed, None)).collect();
+        let project = |typed: &Typed<ProjectSpec>| {
+            let shown = file(sink, typed, None);
+            ShownFile { source: Arc::new(without_addresses(&shown.source, typed.spec.notify.len())), ..shown }
+        };
+        let mut files: Vec<_> = self.projects.iter().map(project).collect();
         for (provider, typed) in &self.providers {
             files.push(file(sink, typed, Some(provider)));
             let of = |name: &str| name == provider.as_str();
@@ -58,5 +76,42 @@ impl Documents {
         }
         files.retain(|file| !file.builtin || file.provider.as_deref().is_some_and(|name| used.contains(name)));
         files
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{Input, Known, compile};
+
+    fn input(name: &str, kind: Kind, text: &str) -> Input {
+        Input { source: Arc::new(Source::new(name, text)), kind, integration: None, builtin: false, stray: false }
+    }
+
+    #[test]
+    fn no_secret_of_a_file_is_shown() {
+        let project = "database: a.duckdb\nconnections: { one: { provider: api, credentials: { token: t0ken-1 } } }\nnotify:\n  \
+                       - url: https://hooks.example/T0/p4th\n    secret: s3cret-1\n    on: [failed]\n  - { url: \"https://b.example/p5th\" }\n";
+        let provider = "provider: api\nbase_url: https://a.example\nheaders: { X-Api-Key: k3y-1 }\n";
+        let twice = "provider: b\nbase_url: https://b.example\nheaders: { X-Api-Key: k3y-2 } # not k3y-2 any more\n";
+        let inputs = [
+            input("headwater.yaml", Kind::Project, project),
+            input("providers/api.yaml", Kind::Provider, provider),
+            input("providers/b.yaml", Kind::Provider, twice),
+        ];
+        let compiled = compile(&inputs, std::path::Path::new("/"), &Known::default());
+        let text = |name: &str| {
+            let file = compiled.files.iter().find(|file| file.source.name == name).expect("it is there");
+            file.source.text.as_str()
+        };
+        let shown = text("headwater.yaml");
+        for secret in ["t0ken", "p4th", "s3cret", "p5th"] {
+            assert!(!shown.contains(secret), "{secret}: {shown}");
+        }
+        assert!(shown.contains("database: a.duckdb") && shown.contains("on: [failed]"), "{shown}");
+        assert_eq!(text("providers/api.yaml"), provider.replace("k3y-1", "•••••"));
+        assert!(!text("providers/b.yaml").contains(char::is_alphanumeric), "{}", text("providers/b.yaml"));
+        let words = compiled.files[0].words();
+        assert!(words.iter().any(|(line, word, _)| (*line, word.as_str()) == (3, "notify")), "{words:?}");
     }
 }

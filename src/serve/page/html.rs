@@ -71,6 +71,20 @@ impl<D: Into<Denied>> From<D> for Problem {
     }
 }
 
+/// What an answer tells in place of a page.
+#[derive(Clone)]
+struct Told(Value);
+
+/// The answer with the frame of the pages of `visitor`, where it tells why there is no page.
+pub(super) fn framed(mut response: Response, visitor: &Visitor) -> Response {
+    let Some(Told(told)) = response.extensions_mut().remove() else { return response };
+    let Ok(framed) = page("problem.html", Some(visitor), &told) else { return response };
+    // a page of another length
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = framed.into_body();
+    response
+}
+
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let Denied { status, message, hint, retry_after, .. } = self.0;
@@ -80,6 +94,7 @@ impl IntoResponse for Problem {
             Ok(response) => response,
             Err(Self(denied)) => denied.message.into_response(),
         };
+        response.extensions_mut().insert(Told(told));
         *response.status_mut() = status;
         if let Some(seconds) = retry_after {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use tokio::sync::{Semaphore, oneshot};
 
-use super::html::Shown;
+use super::html::{Problem, Shown, framed};
 use super::session::{Sessions, Visitor, same_origin};
 use super::words::asking;
 use super::{assets, connections, files, login, logs, overview, records, steer, sync};
@@ -64,7 +64,8 @@ pub(in crate::serve) fn routes(listening: &Arc<Listening>) -> std::io::Result<Ro
         .route("/login", get(login::form).post(login::enter))
         .route("/assets/{digest}/{name}", get(assets::asset))
         .merge(known)
-        .route_layer(from_fn(headed))
+        .fallback(|| async { Problem::from(steer::no_page()) })
+        .layer(from_fn(headed))
         .with_state(page);
     Ok(router)
 }
@@ -89,10 +90,10 @@ async fn known(State(page): State<Arc<Page>>, mut request: Request, next: Next) 
     let Some(visitor) = page.sessions.find(headers, is_page && is_read, page.listening.door.host().now())? else {
         return Ok(knock(&uri, is_page, is_read));
     };
-    request.extensions_mut().insert(visitor);
+    request.extensions_mut().insert(visitor.clone());
     let made = async {
         let _place = page.places.acquire().await;
-        next.run(request).await
+        framed(next.run(request).await, &visitor)
     };
     tokio::time::timeout(limits::API_WAIT_MAX, made).await.map_err(|_| {
         let message = format!("no page within {} seconds", limits::API_WAIT_MAX.as_secs());
