@@ -21,7 +21,6 @@ pub struct Daemon {
 }
 
 impl Drop for Daemon {
-    #[expect(clippy::print_stderr, reason = "who looks at a test that failed wants to know")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let state = self.process.try_wait();
