@@ -1,5 +1,6 @@
 //! The plan of the daemon, which the API changes: inputs of syncs, and variants.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -93,8 +94,8 @@ impl Plans {
             let made = tokio::task::spawn_blocking(move || made.make(edit)).await.map_err(|error| internal(&error))?;
             let (new, file) = made?;
             let old = plans.standing();
-            let forgotten = if old.plan.syncs.iter().all(|sync| new.plan.syncs.iter().any(|other| other.id == sync.id))
-            {
+            let stay: HashSet<&SyncId> = new.plan.syncs.iter().map(|sync| &sync.id).collect();
+            let forgotten = if old.plan.syncs.iter().all(|sync| stay.contains(&sync.id)) {
                 plans.write(file).await?;
                 plans.schedule(&new, purge).await?
             } else {
