@@ -29,9 +29,11 @@ pub fn project(url: &str, connections: &str, syncs: &[(&str, &str)]) -> Project 
     project
 }
 
+const KNOWN: [(&str, &str); 3] = [("APP_KEY", KEY), ("READER_KEY", READER), ("OPERATOR_KEY", OPERATOR)];
+
 /// A daemon that answers.
 pub fn listen(project: &Project) -> Daemon {
-    Daemon::listen(project, &[("APP_KEY", KEY), ("READER_KEY", READER), ("OPERATOR_KEY", OPERATOR)])
+    Daemon::listen(project, &KNOWN)
 }
 
 /// Asks with a key, or without.
@@ -285,7 +287,7 @@ fn syncs_are_steered_and_told_of() {
         "request: { get: /items }\npagination: { cursor: { from: $.next, query: cursor } }\nschedule: every day";
     let connections = "  acme: { provider: api }\n  beta: { provider: api, syncs: { items: { schedule: manual } } }\n";
     let project = project(&api.url(), connections, &[("items", words)]);
-    let daemon = listen(&project);
+    let daemon = Daemon::listen_with(&project, &["--log-requests"], &KNOWN);
     until("its first run", || sync_of(&daemon, "acme/items")["last_run"]["state"] == "completed");
     let sync = sync_of(&daemon, "acme/items");
     assert_eq!(
@@ -294,6 +296,14 @@ fn syncs_are_steered_and_told_of() {
         "{sync}"
     );
     assert!(sync["next_run_at"].is_string());
+    let asked = get(&daemon, "/v1/requests?connection=acme&sync=items&limit=2");
+    let urls = asked["requests"].as_array().expect("requests").iter().map(|request| &request["url"]);
+    assert_eq!(
+        urls.collect::<Vec<_>>(),
+        [&json!(format!("{}/items?cursor=2", api.url())), &json!(format!("{}/items?cursor=1", api.url()))]
+    );
+    assert_eq!(asked["requests"][0]["run_id"], sync["last_run"]["run_id"]);
+    assert_eq!(get(&daemon, "/v1/requests?connection=beta"), json!({ "requests": [] }));
     let never = sync_of(&daemon, "beta/items");
     assert_eq!((&never["last_run"], &never["next_run_at"], &never["rows"]), (&Value::Null, &Value::Null, &json!(0)));
     assert_eq!(get(&daemon, "/v1/syncs?connection=beta")["syncs"].as_array().expect("syncs").len(), 1);

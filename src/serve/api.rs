@@ -37,6 +37,7 @@ pub(super) fn all() -> Vec<Route> {
         get_of("/v1/records/{provider}/{table}", reads, get(records::records)),
         get_of("/v1/syncs", sees, get(control::syncs)),
         get_of("/v1/runs", sees, get(control::runs)),
+        get_of("/v1/requests", sees, get(control::requests)),
         get_of("/v1/connections", sees, get(control::connections)),
         steer("/v1/syncs/{connection}/{sync}/run", post(control::run_now)),
         steer("/v1/syncs/{connection}/{sync}/pause", post(control::pause)),

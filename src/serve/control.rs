@@ -20,7 +20,7 @@ use super::scheduler::ask;
 use super::{Command, Refused, SlotState, SlotStatus};
 use crate::plan::{SyncId, limits};
 use crate::remote::{CredentialStore, Health, HealthState};
-use crate::store::{Forgotten, PastRun, RunsOf, SyncStatus};
+use crate::store::{Forgotten, PastRequest, PastRun, RequestsOf, RunsOf, SyncStatus};
 
 /// `GET /v1/syncs`
 pub(super) async fn syncs(State(listening): State<Arc<Listening>>, Query(parameters): Parameters) -> Answer {
@@ -88,6 +88,35 @@ pub(super) async fn runs(State(listening): State<Arc<Listening>>, Query(paramete
         value
     };
     ok(&json!({ "runs": known.iter().map(run).collect::<Vec<_>>() }))
+}
+
+/// `GET /v1/requests`
+pub(super) async fn requests(State(listening): State<Arc<Listening>>, Query(parameters): Parameters) -> Answer {
+    let mut of = RequestsOf { limit: limits::API_RECORDS, ..RequestsOf::default() };
+    each(&parameters, &["run_id", "connection", "sync", "limit"], |name, value| {
+        match name {
+            "run_id" => of.run_id = Some(value.to_owned()),
+            "connection" => of.connection = Some(value.to_owned()),
+            "sync" => of.sync = Some(value.to_owned()),
+            _ => of.limit = number(name, value, limits::API_RUNS_MAX)?,
+        }
+        Ok(())
+    })?;
+    let known = listening.door.session().await?.call(move |store| store.requests(&of)).await?;
+    ok(&json!({ "requests": known.iter().map(request).collect::<Vec<_>>() }))
+}
+
+fn request(PastRequest { run_id, id, request }: &PastRequest) -> Value {
+    let headers = |pairs: &[(String, String)]| {
+        let pairs = pairs.iter().map(|(name, value)| json!({ "name": name, "value": value }));
+        Value::Array(pairs.collect())
+    };
+    json!({
+        "run_id": run_id, "of": named(id), "requested_at": request.at, "method": request.method, "url": request.url,
+        "status": request.status, "duration_ms": request.duration_ms, "waited_ms": request.waited_ms, "bytes": request.bytes,
+        "attempt": request.attempt, "error": request.error, "request_headers": headers(&request.request_headers),
+        "response_headers": headers(&request.response_headers),
+    })
 }
 
 /// `GET /v1/connections`

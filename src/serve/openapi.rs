@@ -71,6 +71,15 @@ fn paths_of_syncs() -> Value {
             ],
             "responses": responses(("200", "The runs.", "Runs")),
         } },
+        "/v1/requests": { "get": {
+            "operationId": "listRequests", "summary": "The last requests of runs, the latest first, where they are kept (`serve --log-requests`).",
+            "description": "Scope: `syncs`. Secrets are masked.",
+            "parameters": [
+                text("run_id", "Those of this run."), text("connection", "Those of this connection."), text("sync", "Those of syncs of this name."),
+                number("limit", "So many at most.", limits::API_RECORDS, limits::API_RUNS_MAX),
+            ],
+            "responses": responses(("200", "The requests.", "Requests")),
+        } },
         "/v1/connections": { "get": {
             "operationId": "listConnections", "summary": "Whether each connection can run, as far as is known without asking its API.",
             "description": "Scope: `syncs`.",
@@ -285,6 +294,7 @@ fn schemas_of_calls() -> Value {
     let (string, count, flag) =
         (json!({ "type": "string" }), json!({ "type": "integer", "minimum": 0 }), json!({ "type": "boolean" }));
     let (maybe, change) = (json!({ "type": ["string", "null"] }), json!({ "type": ["integer", "null"] }));
+    let headers = json!({ "type": "array", "items": object(&json!({ "name": string, "value": string })) });
     json!({
         "Counts": object(&json!({
             "rows": count, "deleted": count,
@@ -292,6 +302,13 @@ fn schemas_of_calls() -> Value {
                 "connection": string, "variant": string, "rows": count, "deleted": count,
             })) },
         })),
+        "Requests": list("requests", &object(&json!({
+            "run_id": string,
+            "of": object(&json!({ "id": string, "connection": string, "provider": string, "sync": string, "variant": string })),
+            "requested_at": { "type": "string", "format": "date-time" }, "method": string, "url": string,
+            "status": { "type": ["integer", "null"] }, "duration_ms": count, "waited_ms": count, "bytes": count, "attempt": count, "error": maybe,
+            "request_headers": headers, "response_headers": headers,
+        }))),
         "Pruned": object(&json!({ "rows": count, "more": flag })),
         "Actions": list("actions", &object(&json!({
             "connection": string, "provider": string, "action": string, "description": maybe, "paged": flag, "takes_idempotency_key": flag,

@@ -4,7 +4,7 @@
 # in that headwater has, at servers and libraries that others wrote. `./dev real` builds and calls it; docs/real-servers.md
 # says more.
 #
-#   tests/real/run.sh [stripe|github|auth|all]
+#   tests/real/run.sh [stripe|github|webhooks|reader|auth|all]
 #
 # Environment: HEADWATER (the program), HEADWATER_CACHE (where the servers are installed, once).
 set -eu
@@ -44,6 +44,10 @@ install() {
 
 fill_localstripe() {
     python3 -m venv . && PIP_DISABLE_PIP_VERSION_CHECK=1 bin/pip install --requirement "$here/localstripe.txt"
+}
+
+fill_reader() {
+    python3 -m venv . && PIP_DISABLE_PIP_VERSION_CHECK=1 bin/pip install --requirement "$here/reader.txt"
 }
 
 fill_signatures() {
@@ -101,7 +105,7 @@ start() {
 compare() {
     script=$1
     shift
-    python3 "$here/$script" "$@" &
+    "$python" "$here/$script" "$@" &
     comparison=$!
     wait "$comparison"
     comparison=
@@ -139,6 +143,28 @@ test_github() {
     compare real.py github "$work/github" "$port"
 }
 
+test_webhooks() {
+    install "localstripe-$localstripe_version" fill_localstripe
+    find_node
+    install "emulate-$emulate_version" fill_emulate
+    port=$(python3 "$here/real.py" port)
+    localstripe_port=$port
+    start localstripe-webhooks "$port" "$cache/localstripe-$localstripe_version/bin/python" "$here/real.py" localstripe "$port"
+    port=$(python3 "$here/real.py" port)
+    start emulate-webhooks "$port" "$node" "$cache/emulate-$emulate_version/node_modules/emulate/dist/index.js" start \
+        --port "$port" --host 127.0.0.1 --service github --base-url "http://127.0.0.1:$port" \
+        --seed "$here/emulate/github.yaml"
+    compare webhooks.py "$work/webhooks" "$port" "$localstripe_port"
+}
+
+test_reader() {
+    reader=reader-$(cksum <"$here/reader.txt" | cut -d ' ' -f 1)
+    install "$reader" fill_reader
+    python=$cache/$reader/bin/python
+    compare reader.py "$work/reader"
+    python=python3
+}
+
 test_auth() {
     # a changed set is another one
     signatures=signatures-$(cksum <"$here/signatures.txt" | cut -d ' ' -f 1)
@@ -168,8 +194,8 @@ test_auth() {
 
 what=${1:-all}
 case $what in
-stripe | github | auth | all) ;;
-*) die "what is \`$what\`? One of stripe, github, auth and all" ;;
+stripe | github | webhooks | reader | auth | all) ;;
+*) die "what is \`$what\`? One of stripe, github, webhooks, reader, auth and all" ;;
 esac
 HEADWATER=${HEADWATER:-${CARGO_TARGET_DIR:-$here/../../target}/debug/headwater}
 [ -x "$HEADWATER" ] || die "there is no program at $HEADWATER; \`./dev real\` builds it"
@@ -177,6 +203,7 @@ export HEADWATER PYTHONDONTWRITEBYTECODE=1
 command -v python3 >/dev/null || die "python3 is not installed"
 command -v npm >/dev/null || die "npm is not installed; it comes with Node (https://nodejs.org)"
 
+python=python3
 servers=
 comparison=
 work=$(mktemp -d "${TMPDIR:-/tmp}/headwater-real.XXXXXX")
@@ -187,5 +214,7 @@ trap 'exit 143' TERM
 begun=$(seconds)
 case $what in stripe | all) test_stripe ;; esac
 case $what in github | all) test_github ;; esac
+case $what in webhooks | all) test_webhooks ;; esac
+case $what in reader | all) test_reader ;; esac
 case $what in auth | all) test_auth ;; esac
 say "all of it is as it must be; $(($(seconds) - begun)) s"

@@ -21,11 +21,13 @@ pub struct Daemon {
 }
 
 impl Drop for Daemon {
-    #[expect(clippy::print_stderr, reason = "who looks at a test that failed wants to know")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let state = self.process.try_wait();
-            eprintln!("the daemon ({state:?}) said:\n{}", self.said());
+            #[expect(clippy::print_stderr, reason = "the test has failed: this says why")]
+            {
+                eprintln!("the daemon ({state:?}) said:\n{}", self.said());
+            }
         }
         // it may be gone
         drop(self.process.kill());
@@ -41,7 +43,13 @@ impl Daemon {
 
     /// One that answers on a port of its own.
     pub fn listen(project: &Project, environment: &[(&str, &str)]) -> Self {
-        let mut daemon = Self::spawn(project, &["serve", "--listen", "127.0.0.1:0"], environment);
+        Self::listen_with(project, &[], environment)
+    }
+
+    /// The same, with more arguments.
+    pub fn listen_with(project: &Project, more: &[&str], environment: &[(&str, &str)]) -> Self {
+        let arguments = [&["serve", "--listen", "127.0.0.1:0"], more].concat();
+        let mut daemon = Self::spawn(project, &arguments, environment);
         until("it answers", || {
             let said = daemon.said();
             let address = said.lines().find_map(|line| line.strip_prefix("answers at http://"));
