@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::compile::{Documents, Typed};
 use super::place::Sink;
-use crate::diagnostic::{Segment, Source};
+use crate::diagnostic::{Segment, Source, span_of};
 use crate::spec::schema::Kind;
 use crate::spec::yaml::{self, Part};
 use crate::spec::{ProjectSpec, gloss, secret};
@@ -32,15 +32,27 @@ impl ShownFile {
 
 /// The project file without the addresses of `notify`: often whoever knows one may write there.
 fn without_addresses(source: &Source, notify: usize) -> Source {
-    let mut text = source.text.clone();
+    let mut lines: Vec<String> = source.text.split_inclusive('\n').map(str::to_owned).collect();
     for index in 0..notify {
         let path = [Segment::Key("notify".to_owned()), Segment::Index(index), Segment::Key("url".to_owned())];
-        text = match yaml::locate(&text, &path, Part::Value) {
-            Some(at) => secret::without_value(&text, at),
-            None => secret::without_anything(&text),
+        let at = yaml::locate(&source.text, &path, Part::Value);
+        let line = at.and_then(|at| Some((lines.get_mut(at.line.checked_sub(1)?)?, at.column)));
+        // of an address that is written over several lines nothing is known of its end
+        let Some(masked) = line.and_then(|(line, column)| Some((without_word(line, column)?, line))) else {
+            return Source { text: secret::without_anything(&source.text), ..source.clone() };
         };
+        *masked.1 = masked.0;
     }
-    Source { text, ..source.clone() }
+    Source { text: lines.concat(), ..source.clone() }
+}
+
+/// A line without the text that begins at a column, if it ends there.
+fn without_word(line: &str, column: usize) -> Option<String> {
+    let span = span_of(line.trim_end(), column);
+    let word =
+        line.get(span.clone()).filter(|word| !word.starts_with(['|', '>', '&', '*', '!']) && !word.is_empty())?;
+    let dots: String = word.chars().map(|c| if "\"'".contains(c) { c } else { '•' }).collect();
+    Some(format!("{}{dots}{}", &line[..span.start], &line[span.end..]))
 }
 
 impl Documents {
