@@ -568,3 +568,17 @@ fn who_only_reads_makes_no_new_copy() {
     until("what was written is published", || copied() != before);
     daemon.stop();
 }
+
+#[test]
+fn what_others_have_done_is_seen_though_somebody_asks_without_end() {
+    let api = Api::start(|_| numbered(0..3));
+    let project = project(&api.url(), ACME, &[("items", "request: { get: /items }\nschedule: every day")]);
+    let daemon = listen(&project);
+    until("it has run", || sync_of(&daemon, "acme/items")["last_run"]["state"] == "completed");
+    for (command, paused) in [("pause", true), ("resume", false)] {
+        // the daemon has the database now and then
+        until("it is noted", || project.headwater(&[command, "acme/items"]).code == 0);
+        until("it is seen", || sync_of(&daemon, "acme/items")["paused"] == paused);
+    }
+    daemon.stop();
+}

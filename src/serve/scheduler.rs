@@ -138,6 +138,8 @@ pub struct Scheduler {
     known: Option<(Option<SystemTime>, DateTime<Utc>)>,
     /// there are syncs of which nobody has looked what it says
     unseen: bool,
+    /// this loop has looked into the database since this process has it: nobody else can change it meanwhile
+    has_looked: bool,
     reports: Vec<SyncReport>,
 }
 
@@ -160,6 +162,7 @@ impl Scheduler {
             blocked_until: None,
             known: None,
             unseen: false,
+            has_looked: false,
             reports: Vec::new(),
         };
         new.place(syncs);
@@ -212,7 +215,7 @@ impl Scheduler {
                 return Ok(());
             }
             // somebody else has run, paused or resumed something, or it was never looked at
-            if self.session.is_none() && !self.is_blocked() && !self.door.is_open().await && !self.is_known() {
+            if self.session.is_none() && !self.is_blocked() && !self.is_known() {
                 self.look().await?;
             }
             if self.session.as_ref().is_some_and(|session| !session.is_alive()) {
@@ -263,11 +266,15 @@ impl Scheduler {
         due.into_iter().find(|at| !self.slots[*at].parents.iter().any(|parent| is_due(*parent)))
     }
 
-    /// Whether nobody else has changed the database since this process had it.
+    /// Whether nobody else has changed the database since this loop looked into it. That somebody in this process has it does not say so: who
+    /// answers applications opens it too, and others may have had it just before.
     fn is_known(&self) -> bool {
+        if self.unseen || self.has_looked {
+            return !self.unseen;
+        }
         let Some((changed_at, looked_at)) = self.known else { return false };
         let is_fresh = (self.host.now() - looked_at).to_std().is_ok_and(|age| age < limits::DATABASE_KNOWN_FOR);
-        is_fresh && !self.unseen && changed_at == self.host.database_changed_at()
+        is_fresh && changed_at == self.host.database_changed_at()
     }
 
     fn is_blocked(&self) -> bool {
@@ -290,7 +297,7 @@ impl Scheduler {
         self.blocked_until = None;
         let known = session.call(store::Store::scheduled).await?;
         self.session = Some(session);
-        self.unseen = false;
+        (self.unseen, self.has_looked) = (false, true);
         for slot in &mut self.slots {
             slot.paused = false;
         }
@@ -504,8 +511,10 @@ impl Scheduler {
         if self.session.take().is_some() {
             self.published_at = self.host.now();
         }
+        let is_known = self.is_known();
         if self.door.is_open().await && self.door.close().await? {
-            self.known = Some((self.host.database_changed_at(), self.host.now()));
+            self.known = is_known.then(|| (self.host.database_changed_at(), self.host.now()));
+            self.has_looked = false;
         }
         Ok(())
     }
