@@ -5,7 +5,7 @@ use duckdb::{Connection, params};
 
 use super::error::Error;
 use super::layout::own;
-use super::ledger::OF_SYNC;
+use super::ledger::{OF_SYNC, moment};
 use super::status::{PastRun, read_past};
 use super::writer::Store;
 use crate::plan::SyncId;
@@ -53,11 +53,7 @@ impl Store {
     }
 }
 
-/// As [`Store::recent_runs`].
-///
-/// # Errors
-/// The database cannot be read.
-pub fn recent_runs(db: &Connection, of_each: usize) -> Result<Vec<PastRun>, Error> {
+fn recent_runs(db: &Connection, of_each: usize) -> Result<Vec<PastRun>, Error> {
     let select = format!(
         "SELECT *, epoch_us(started_at) AS started, epoch_us(ended_at) AS ended FROM {} \
          QUALIFY row_number() OVER (PARTITION BY connection, provider, sync, variant ORDER BY started_at DESC, rowid DESC) <= {of_each} \
@@ -68,16 +64,7 @@ pub fn recent_runs(db: &Connection, of_each: usize) -> Result<Vec<PastRun>, Erro
     Ok(read().map_err(Error::database("read the runs"))?.into_iter().flatten().collect())
 }
 
-/// As [`Store::in_quarantine`].
-///
-/// # Errors
-/// The database cannot be read.
-pub fn in_quarantine(
-    db: &Connection,
-    id: &SyncId,
-    limit: usize,
-    characters: usize,
-) -> Result<Vec<InQuarantine>, Error> {
+fn in_quarantine(db: &Connection, id: &SyncId, limit: usize, characters: usize) -> Result<Vec<InQuarantine>, Error> {
     let select = format!(
         "SELECT model, key, column_name, code, reason, left(record, {characters}), length(record) > {characters}, run_id, \
                 epoch_us(first_seen_at), epoch_us(last_seen_at) \
@@ -85,7 +72,6 @@ pub fn in_quarantine(
         own("quarantine")
     );
     let SyncId { connection, provider, sync, variant } = id;
-    let moment = |micros: i64| DateTime::from_timestamp_micros(micros).unwrap_or_default();
     let row = |row: &duckdb::Row<'_>| {
         Ok(InQuarantine {
             model: row.get(0)?,
@@ -96,8 +82,8 @@ pub fn in_quarantine(
             record: row.get(5)?,
             is_cut: row.get(6)?,
             run_id: row.get(7)?,
-            first_seen_at: moment(row.get(8)?),
-            last_seen_at: moment(row.get(9)?),
+            first_seen_at: moment(row, 8)?.unwrap_or_default(),
+            last_seen_at: moment(row, 9)?.unwrap_or_default(),
         })
     };
     let read = || -> duckdb::Result<Vec<InQuarantine>> {

@@ -1,6 +1,6 @@
 //! The request log: what was asked and what came, for as long as somebody may want to know.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use duckdb::{Connection, Row, params, params_from_iter};
 use serde_json::{Value, json};
 
@@ -202,7 +202,7 @@ pub fn prune(db: &Connection, now: DateTime<Utc>) -> Result<(), Error> {
     let select = format!("SELECT count(*), CAST(epoch_us(min(requested_at)) AS BIGINT) FROM {table}");
     let (rows, oldest): (i64, Option<i64>) =
         db.query_row(&select, [], |row| Ok((row.get(0)?, row.get(1)?))).map_err(failed())?;
-    let kept_from = now - TimeDelta::from_std(limits::REQUESTS_KEPT).unwrap_or(TimeDelta::MAX);
+    let kept_from = now - limits::REQUESTS_KEPT;
     if oldest.is_some_and(|oldest| oldest < kept_from.timestamp_micros()) {
         let delete = format!("DELETE FROM {table} WHERE requested_at < CAST(? AS TIMESTAMPTZ)");
         db.execute(&delete, [stamp(kept_from)]).map_err(failed())?;
