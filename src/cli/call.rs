@@ -9,7 +9,7 @@ use super::query::cell;
 use super::{Done, given, project};
 use crate::diagnostic::suggest;
 use crate::engine::{self, Answer, Call, CallPlace, Error, Host, HostOptions, Saved, Source, system_clock};
-use crate::plan::{ActionPlan, Plan, limits};
+use crate::plan::{ActionPlan, Plan};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -126,13 +126,9 @@ const HOW: &str = "write it as `--input '{\"email\": \"ada@example.com\"}'`, `--
 
 /// What a caller has given that the action does not take.
 fn refused(action: &ActionPlan, mistakes: &[(String, Option<String>)]) -> Failure {
-    let shown = &mistakes[..mistakes.len().min(limits::LISTED_MAX)];
-    let lines: Vec<String> = shown.iter().map(|(message, _)| visible(message)).collect();
-    let hint = shown.iter().find_map(|(_, hint)| hint.clone());
-    let more = mistakes.len() - shown.len();
-    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let (message, hint) = ActionPlan::refusal(mistakes);
     let hint = hint.unwrap_or_else(|| format!("`headwater explain {}/{}`", action.connection.provider, action.name));
-    Failure::user(format!("{}{more}", lines.join("; ")), Some(hint))
+    Failure::user(visible(&message), Some(hint))
 }
 
 /// An error as applications read it.

@@ -9,7 +9,7 @@ use super::sync::Beside;
 use super::variables::Variables;
 use super::{
     ActionOutput, ActionPlan, ColumnPlan, ColumnSource, ConnectionPlan, ErrorRule, IdempotencyKey, ModelPlan, PagePlan,
-    ResponsePlan, StepPlan, SyncedFirst, connection, paging, provider, request, table, words,
+    ResponsePlan, StepPlan, SyncedFirst, connection, limits, paging, provider, request, table, words,
 };
 use crate::diagnostic::{Segment, suggest};
 use crate::spec::finding::{Finding, check_against};
@@ -82,6 +82,16 @@ impl ActionPlan {
             Ok(findings) => Err(findings.iter().map(told).collect()),
             Err(error) => Err(vec![(error, None)]),
         }
+    }
+
+    /// The first mistakes that [`ActionPlan::accept`] has found as one message, and what to do about the first of which that is known.
+    pub fn refusal(mistakes: &[(String, Option<String>)]) -> (String, Option<String>) {
+        let shown = &mistakes[..mistakes.len().min(limits::LISTED_MAX)];
+        let lines: Vec<&str> = shown.iter().map(|(message, _)| message.as_str()).collect();
+        let hint = shown.iter().find_map(|(_, hint)| hint.clone());
+        let more = mistakes.len() - shown.len();
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        (format!("{}{more}", lines.join("; ")), hint)
     }
 }
 

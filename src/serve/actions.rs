@@ -98,13 +98,8 @@ fn chosen(listening: &Listening, connection: &str, name: &str) -> Result<Arc<Act
 
 /// What a caller has given that the action does not take.
 fn refused(mistakes: &[(String, Option<String>)]) -> Denied {
-    let shown = &mistakes[..mistakes.len().min(limits::LISTED_MAX)];
-    let lines: Vec<&str> = shown.iter().map(|(message, _)| message.as_str()).collect();
-    let hint = shown.iter().find_map(|(_, hint)| hint.clone());
-    let more = mistakes.len() - shown.len();
-    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    let hint = hint.unwrap_or_else(|| "`GET /v1/actions` says what an action takes".to_owned());
-    Denied::bad(format!("{}{more}", lines.join("; ")), hint)
+    let (message, hint) = ActionPlan::refusal(mistakes);
+    Denied::bad(message, hint.unwrap_or_else(|| "`GET /v1/actions` says what an action takes".to_owned()))
 }
 
 /// Why an action was not done, with the code that a run would have.
