@@ -45,4 +45,6 @@ pub mod demo;
 
 pub mod serve;
 
+pub mod site;
+
 pub mod cli;

@@ -33,6 +33,7 @@ mod connect;
 mod deletes;
 mod delta;
 mod detail;
+mod editor;
 mod errors;
 mod explain;
 mod fanout;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. Arrows point one way, so none may come back.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("diagnostic", &[]),
     ("spec", &["diagnostic"]),
     ("plan", &["spec", "diagnostic"]),
@@ -17,11 +17,13 @@ const ARROWS: [(&str, &[&str]); 14] = [
     ("offline", &["engine", "store", "remote", "scan", "files", "plan"]),
     ("telemetry", &["engine", "store", "remote", "plan"]),
     ("demo", &[]),
+    ("site", &["plan"]),
     ("serve", &["engine", "store", "remote", "scan", "files", "plan", "diagnostic"]),
     (
         "cli",
         &[
             "serve",
+            "site",
             "telemetry",
             "offline",
             "demo",

@@ -8,6 +8,7 @@ mod connect;
 mod connections;
 mod demo;
 mod describe;
+mod docs;
 mod dry_run;
 mod explain;
 mod given;
@@ -20,6 +21,7 @@ mod pause;
 mod plan;
 mod progress;
 mod project;
+mod providers;
 mod query;
 mod remap;
 mod reset;
@@ -72,6 +74,10 @@ enum Command {
     Check(check::Arguments),
     /// Run the tests of the integrations: the requests and rows that they expect, with answers out of their files. Sends nothing.
     Test(test::Arguments),
+    /// List the providers, the built-in ones and the project's own, or show all of one: ways in, syncs, actions, columns.
+    Providers(providers::Arguments),
+    /// Write the same as pages for a browser.
+    Docs(docs::Arguments),
     /// Show what a sync would ask and keep: requests, paging, columns, state.
     Explain(explain::Arguments),
     /// Make real requests and show the rows; write nothing.
@@ -130,6 +136,8 @@ pub fn main() -> ExitCode {
         Command::Connections(arguments) => connections::run(&project, &arguments),
         Command::Disconnect(arguments) => connections::disconnect(&project, &arguments),
         Command::Test(arguments) => test::run(&project, &arguments),
+        Command::Providers(arguments) => providers::run(&project, &arguments),
+        Command::Docs(arguments) => docs::run(&project, &arguments),
         Command::Explain(arguments) => explain::run(&project, &arguments),
         Command::DryRun(arguments) => dry_run::run(&project, &arguments),
         Command::Plan(arguments) => plan::run(&project, &arguments),

@@ -11,7 +11,7 @@ use url::Url;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::action::{self, ActionDraft};
-use super::api;
+use super::listing::ProviderEntry;
 use super::place::{Base, Document, Place, Sink};
 use super::provider::{self, ProviderDraft, ProviderWords};
 use super::read::read;
@@ -20,8 +20,9 @@ use super::sync::{self, Beside, SyncDraft};
 use super::table::Filled;
 use super::variants::{self, Given, Over};
 use super::{
-    ActionPlan, ConnectionPlan, DeletePlan, IncrementalPlan, Known, ListPlan, ModelPlan, NotifyPlan, Plan, PublishPlan,
-    SyncId, SyncPlan, TestPlan, Zone, columns_from, connection, hex, lint, rehearsal, table, test, words,
+    ActionPlan, ConnectionPlan, DeletePlan, IncrementalPlan, Known, ListPlan, ModelPlan, NotifyPlan, PageKind, Plan,
+    PublishPlan, SyncId, SyncPlan, TestPlan, Zone, api, catalogue, columns_from, connection, hex, lint, listing,
+    rehearsal, table, test, words,
 };
 use crate::diagnostic::{Diagnostic, Severity, Source, suggest};
 use crate::spec::inherit::inherit;
@@ -60,6 +61,8 @@ pub struct Compiled {
     pub forms: BTreeMap<String, ProviderForm>,
     /// the files that were read, as they may be shown; those of the catalogue only where they are used
     pub files: Vec<ShownFile>,
+    /// the providers, with all that they have; those of the catalogue only where they are used
+    pub providers: Vec<ProviderEntry>,
 }
 
 /// What a connection of a provider is asked for beside its secrets.
@@ -144,6 +147,7 @@ pub fn compile(inputs: &[Input], folder: &std::path::Path, known: &Known) -> Com
     let first = documents.projects.first();
     let plan = first.map(|project| assemble(&mut sink, &documents, project, &drafts, (folder, known)));
     let plan = plan.filter(|_| !sink.has_errors());
+    let providers = listing::entries(&documents, &drafts);
     let tests = if sink.has_errors() { Vec::new() } else { drafts.tests };
     let form = |spec: &ProviderSpec| ProviderForm {
         config: spec.config.clone(),
@@ -151,7 +155,7 @@ pub fn compile(inputs: &[Input], folder: &std::path::Path, known: &Known) -> Com
     };
     let forms = documents.providers.iter().map(|(name, typed)| (name.clone(), form(&typed.spec))).collect();
     let files = documents.shown(&sink, &used);
-    Compiled { plan, tests, diagnostics: sink.into_sorted(), forms, files }
+    Compiled { plan, tests, diagnostics: sink.into_sorted(), forms, files, providers }
 }
 
 /// What does not depend on a connection, by provider and name; what has a mistake is not there.
@@ -233,9 +237,38 @@ fn integrations<'d>(sink: &mut Sink, documents: &'d Documents, used: &BTreeSet<&
             let plan = rehearsal::rehearsal(sink, typed, provider, documents, drafts);
             drafts.tests.extend(plan);
         }
+        if typed.spec.category.is_some() {
+            for_the_catalogue(sink, &words, (&syncs, &actions, &tests), (documents, drafts));
+        }
     }
     absence_owns_its_table(sink, documents, &drafts.syncs);
     rows_come_from_elsewhere(sink, documents);
+}
+
+/// Looks at the documents of a provider that belongs to the catalogue.
+fn for_the_catalogue(
+    sink: &mut Sink,
+    provider: &ProviderWords<'_>,
+    (syncs, actions, tests): (&[(&str, &Typed<SyncSpec>)], &[(&str, &Typed<ActionSpec>)], &[(&str, &Typed<TestSpec>)]),
+    (documents, drafts): (&Documents, &Drafts<'_>),
+) {
+    catalogue::provider(sink, &provider.place, provider.spec);
+    for (name, typed) in syncs {
+        let place = Place::top(&typed.document);
+        let draft = drafts.syncs.get(&(provider.spec.provider.as_str(), *name));
+        let paged = draft.is_some_and(|draft| !matches!(draft.pagination.kind, PageKind::None));
+        catalogue::sync(sink, &place, &typed.spec, paged, &tests_of(tests, name));
+        if let Some(ModelRefSpec::Inline(model)) = &typed.spec.model {
+            catalogue::model(sink, &place.key("model"), model);
+        }
+    }
+    for (name, typed) in actions {
+        let calling = tests.iter().map(|(_, typed)| &typed.spec).filter(|test| test.action.as_deref() == Some(*name));
+        catalogue::action(sink, &Place::top(&typed.document), &typed.spec, &calling.collect::<Vec<_>>());
+    }
+    for (_, typed) in documents.models.iter().filter(|((of, _), _)| *of == provider.spec.provider) {
+        catalogue::model(sink, &Place::top(&typed.document), &typed.spec);
+    }
 }
 
 /// The tests of one sync.

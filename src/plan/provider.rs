@@ -88,6 +88,7 @@ pub(super) fn provider(sink: &mut Sink, words: &ProviderWords<'_>, extended: boo
         extends: _,
         title: _,
         docs: _,
+        category: _,
         base_url,
         config: schema,
         auth,

@@ -1,12 +1,12 @@
 //! How schemas tell the kinds of text apart: `x-headwater` says what a text is, for readers and for the generated reference.
-//! Each type stands in for `String` in a schema (`#[schemars(with = "…")]`) and holds nothing.
+//! Each type stands in for `String` in a schema (`#[schemars(with = "…")]`) and holds nothing. Editors offer its examples.
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 macro_rules! expressions {
-    ($($(#[$doc:meta])* $name:ident = $word:tt),* $(,)?) => { $(
+    ($($(#[$doc:meta])* $name:ident = $word:tt, such as $examples:tt;)*) => { $(
         $(#[$doc])*
         #[derive(Debug, Clone)]
         pub struct $name;
@@ -21,7 +21,12 @@ macro_rules! expressions {
             }
 
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({ "type": "string", "x-headwater": $word })
+                let mut schema = json_schema!({ "type": "string", "x-headwater": $word });
+                let examples: &[&str] = &$examples;
+                if !examples.is_empty() {
+                    schema.insert("examples".to_owned(), examples.into());
+                }
+                schema
             }
         }
     )* };
@@ -29,15 +34,17 @@ macro_rules! expressions {
 
 expressions! {
     /// a JSONPath (RFC 9535), begins with `$`
-    PathText = "path",
+    PathText = "path", such as ["$.id", "$.items[*]"];
     /// a template: text with `{{ … }}`
-    TemplateText = "template",
+    TemplateText = "template", such as [];
     /// a condition: a filter path `$[?…]`, or a template
-    PredicateText = ["filter path", "template"],
+    PredicateText = ["filter path", "template"], such as [];
     /// a number with its unit: `10s`, `1h30m`
-    DurationText = "duration",
+    DurationText = "duration", such as ["30s", "15m", "2h"];
+    /// so many requests in a time: `100 per 10s`
+    QuotaText = "quota", such as ["100 per 10s", "5000 per hour", "25000 per day"];
     /// a span of the calendar: `1 month`, `7 days`
-    SpanText = "span",
+    SpanText = "span", such as ["1 day", "7 days", "1 month"];
 }
 
 /// A value with templates anywhere inside.

@@ -15,7 +15,7 @@ pub struct IncrementalSpec {
     #[serde(rename = "type", default)]
     pub kind: MarkTypeSpec,
     /// How a time is written: `rfc3339`, `epoch_s`, `epoch_ms`, `epoch_us`, or strftime directives.
-    #[schemars(extend("default" = "rfc3339"))]
+    #[schemars(extend("default" = "rfc3339", "examples" = ["rfc3339", "epoch_s", "epoch_ms", "epoch_us", "%Y-%m-%d %H:%M:%S"]))]
     pub format: Option<String>,
     /// The zone of times that the API writes and takes without an offset, by its IANA name: `Europe/Berlin`. The times of the sync's requests
     /// print in it, and days, months and years begin by its clock.

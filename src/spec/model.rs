@@ -136,10 +136,10 @@ struct ColumnLongSpec {
     /// The column's type: `boolean`, `integer`, `bigint`, `hugeint`, `double`, `decimal(p,s)`, `varchar`, `date`, `time`, `timestamp`,
     /// `timestamptz`, `uuid`, `json`, `blob`, or a list of one: `varchar[]`.
     #[serde(rename = "type")]
-    #[schemars(extend("default" = "varchar"))]
+    #[schemars(extend("default" = "varchar", "examples" = ["varchar", "bigint", "timestamptz", "boolean", "decimal(18,2)", "date", "double", "integer", "json", "uuid", "varchar[]", "hugeint", "time", "timestamp", "blob"]))]
     column_type: Option<String>,
     /// How a time is written: `rfc3339`, `epoch_s`, `epoch_ms`, `epoch_us`, or strftime directives.
-    #[schemars(extend("default" = "rfc3339"))]
+    #[schemars(extend("default" = "rfc3339", "examples" = ["rfc3339", "epoch_s", "epoch_ms", "epoch_us", "%Y-%m-%d %H:%M:%S"]))]
     format: Option<String>,
     /// A record without it does not fit. Key columns always are required.
     #[serde(default)]

@@ -3,7 +3,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::expression::{DurationText, EmbeddedSchema, PathText, TemplateText, TemplatedValue};
+use super::expression::{DurationText, EmbeddedSchema, PathText, QuotaText, TemplateText, TemplatedValue};
 use super::{AllowSpec, AuthSpec, PaginationSpec, RequestSpec, WebhooksSpec};
 
 /// # Provider
@@ -19,6 +19,8 @@ pub struct ProviderSpec {
     pub title: Option<String>,
     /// Where the API is documented.
     pub docs: Option<String>,
+    /// Where the catalogue lists it. With it, `check` also asks for all that a provider of the catalogue needs.
+    pub category: Option<CategorySpec>,
     /// Where the API is, as a template over `config`: `https://{{ config.region }}.api.example.com/v2`. Only a provider that others extend does without it.
     #[schemars(with = "Option<TemplateText>")]
     pub base_url: Option<String>,
@@ -66,12 +68,90 @@ pub struct ProviderSpec {
     pub allow: AllowSpec,
 }
 
+/// What an API is for, as the catalogue lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum CategorySpec {
+    /// Money between a company and its books: ledgers, invoices, bills.
+    Accounting,
+    /// What people do on sites and in products.
+    Analytics,
+    /// What customers pay: subscriptions, charges.
+    Billing,
+    /// Calendars and bookings.
+    Calendar,
+    /// Messages between people who work together.
+    Chat,
+    /// Repositories and what is done with them.
+    Code,
+    /// Customers and what is sold to them.
+    Crm,
+    /// Tables that people make.
+    Databases,
+    /// Pages that people write.
+    Documents,
+    /// Agreements that are signed.
+    ESignature,
+    /// Files and folders.
+    Files,
+    /// Forms and their answers.
+    Forms,
+    /// People who work for a company, and who apply.
+    Hr,
+    /// Mail.
+    Mail,
+    /// Audiences and what is sent to them.
+    Marketing,
+    /// Video calls.
+    Meetings,
+    /// Errors, alerts and who is called.
+    Monitoring,
+    /// Tasks and issues.
+    Projects,
+    /// Shops, their orders and products.
+    Shops,
+    /// Questions of customers.
+    Support,
+    /// Calls and text messages.
+    Telephony,
+}
+
+impl CategorySpec {
+    /// Its name, as it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Accounting => "accounting",
+            Self::Analytics => "analytics",
+            Self::Billing => "billing",
+            Self::Calendar => "calendar",
+            Self::Chat => "chat",
+            Self::Code => "code",
+            Self::Crm => "crm",
+            Self::Databases => "databases",
+            Self::Documents => "documents",
+            Self::ESignature => "e-signature",
+            Self::Files => "files",
+            Self::Forms => "forms",
+            Self::Hr => "hr",
+            Self::Mail => "mail",
+            Self::Marketing => "marketing",
+            Self::Meetings => "meetings",
+            Self::Monitoring => "monitoring",
+            Self::Projects => "projects",
+            Self::Shops => "shops",
+            Self::Support => "support",
+            Self::Telephony => "telephony",
+        }
+    }
+}
+
 /// The API's budget.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimitSpec {
     /// Each as `<requests> per <duration>`: `100 per 10s`, `25000 per day`. All hold at once.
     #[serde(default)]
+    #[schemars(with = "Vec<QuotaText>")]
     pub quotas: Vec<String>,
     /// Requests in flight at once.
     #[schemars(range(min = 1, max = 64), extend("default" = 4))]

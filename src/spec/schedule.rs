@@ -57,7 +57,7 @@ impl JsonSchema for ScheduleSpec {
         let long = generator.subschema_for::<CronSpec>();
         json_schema!({
             "description": "When a sync runs by itself: `every 15m`, `manual`, or a map with `cron`.",
-            "anyOf": [{ "type": "string" }, long],
+            "anyOf": [{ "type": "string", "examples": ["every 15m", "every 1h", "every 1d", "manual"] }, long],
         })
     }
 }

@@ -189,7 +189,8 @@ fn merge_choice(map: &mut Map<String, Value>) {
     map.insert("properties".into(), properties.into());
     map.insert("additionalProperties".into(), false.into());
     map.insert("minProperties".into(), 1.into());
-    map.insert("maxProperties".into(), 1.into());
+    // beside the properties, an editor would offer none of them on an empty line: there is one word already, the one to come
+    map.insert("allOf".into(), json!([{ "maxProperties": 1 }]));
 }
 
 /// `oneOf` of constants with descriptions: an `enum`, which editors complete and whose errors are plain.
@@ -245,5 +246,7 @@ pub(super) fn keys(node: Option<&Value>) -> Vec<&str> {
 
 /// Whether a node takes exactly one of its keys.
 pub(super) fn is_choice(node: Option<&Value>) -> bool {
-    node.is_some_and(|node| node.get("maxProperties") == Some(&json!(1)) && node.get("properties").is_some())
+    node.is_some_and(|node| {
+        node.pointer("/allOf/0/maxProperties") == Some(&json!(1)) && node.get("properties").is_some()
+    })
 }

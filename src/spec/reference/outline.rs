@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use indexmap::IndexMap;
 use serde_json::{Map, Value};
 
-use crate::spec::schema::Kind;
+use crate::spec::schema::{Kind, is_choice};
 
 /// A kind of document to describe.
 #[derive(Debug, Clone, Copy)]
@@ -173,7 +173,7 @@ impl<'s> Reader<'_, 's> {
         if let Some(reference) = node.get("$ref").and_then(Value::as_str) {
             return self.behind(reference, steps);
         }
-        for key in ["anyOf", "oneOf", "allOf"] {
+        for key in ["anyOf", "oneOf"] {
             if let Some(branches) = node.get(key).and_then(Value::as_array) {
                 return self.branches(node, branches, &format!("{at}/{key}"), at, steps);
             }
@@ -302,7 +302,7 @@ impl<'s> Reader<'_, 's> {
         if self.outline.sections.contains_key(at) {
             return;
         }
-        let sort = if node.get("maxProperties").and_then(Value::as_u64) == Some(1) { Sort::Choice } else { Sort::Map };
+        let sort = if is_choice(Some(node)) { Sort::Choice } else { Sort::Map };
         let about = description(node).into_iter().collect();
         // it is there before its words are, so that a type that contains itself ends
         self.outline.sections.insert(at.to_owned(), Section { sort, about, short: Vec::new(), words: Vec::new() });

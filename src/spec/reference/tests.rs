@@ -51,7 +51,7 @@ fn recursive() -> Value {
             "MoreLong": {
                 "type": "object",
                 "minProperties": 1,
-                "maxProperties": 1,
+                "allOf": [{ "maxProperties": 1 }],
                 "additionalProperties": false,
                 "properties": {
                     "none": { "type": "object", "additionalProperties": false, "description": "Nothing." },
