@@ -23,6 +23,7 @@ struct Server {
     /// lives as long as it is served
     project: Project,
     requests: u64,
+    documents: u64,
     diagnostics: BTreeMap<String, Vec<Value>>,
 }
 
@@ -47,7 +48,8 @@ impl Server {
         let (to, from) = (child.stdin.take().expect("piped"), BufReader::new(child.stdout.take().expect("piped")));
         let folder = project.path().canonicalize().expect("a folder");
         let root = format!("file://{}", folder.display());
-        let mut server = Self { child, to, from, root, project, requests: 0, diagnostics: BTreeMap::new() };
+        let mut server =
+            Self { child, to, from, root, project, requests: 0, documents: 0, diagnostics: BTreeMap::new() };
         let markdown = json!(["markdown"]);
         server.ask(
             "initialize",
@@ -115,7 +117,9 @@ impl Server {
 
     /// Opens a text as if it stood in this file; gives its address.
     fn open(&mut self, file: &str, text: &str) -> String {
-        let uri = format!("{}/{file}", self.root);
+        // to the server each text is a document of its own
+        self.documents += 1;
+        let uri = format!("{}/{}-{}.yaml", self.root, file.trim_end_matches(".yaml"), self.documents);
         let document = json!({ "uri": uri, "languageId": "yaml", "version": 1, "text": text });
         self.tell("textDocument/didOpen", &json!({ "textDocument": document }));
         uri
@@ -226,7 +230,7 @@ fn choices_and_values_are_offered() {
         "model: A\ncolumns:\n  id:\n    type: ‸",
         &["bigint", "timestamptz", "decimal(18,2)", "varchar[]"],
     );
-    offers(Kind::Model, "model: A\non_invalid: ‸", &["quarantine", "fail", "null"]);
+    offers(Kind::Model, "model: A\non_invalid: ‸", &["quarantine", "fail", "set_null"]);
     offers(Kind::Action, "action: a\nrequest:\n  body:\n    ‸", &["json", "form", "graphql"]);
     offers(Kind::Test, "test: a\nruns:\n  - ‸", &["at", "exchange", "expect"]);
     offers(Kind::Test, "test: a\norder: ‸", &["strict", "any"]);
@@ -249,7 +253,7 @@ fn pointing_at_a_word_tells_its_meaning() {
     says(Kind::Action, "action: a\nsa‸ve: true", "written into the table");
     says(Kind::Test, "test: a\nruns: [{ ex‸pect: {} }]", "must be true after it");
     says(Kind::Project, "data‸base: a.duckdb", "DuckDB file");
-    says(Kind::Overlay, "connec‸tions: {}", "connection");
+    says(Kind::Overlay, "connec‸tions: {}", "by name");
 }
 
 #[test]

@@ -314,6 +314,25 @@ fn the_last_record_is_the_cursor_while_there_is_more() {
 }
 
 #[test]
+fn a_page_can_say_that_it_is_the_last() {
+    let case = Case {
+        sync: "request: { get: /items, query: { limit: 3 } }\nresponse: { records: \"$.data[*]\" }\n\
+               pagination: { cursor: { last_record: $.id, query: starting_after, last_page: $.end_of_stream } }",
+        answer: |request| {
+            let (page, more) = behind(request.param("starting_after"), 3);
+            Reply::json(&json!({ "data": page, "end_of_stream": !more }))
+        },
+    };
+    let walked = case.walked();
+    insta::assert_snapshot!(walked, @r"
+    GET /items?limit=3
+    GET /items?limit=3&starting_after=3
+    GET /items?limit=3&starting_after=6
+    ");
+    case.goes_on_at(2, &walked);
+}
+
+#[test]
 fn the_last_record_is_the_cursor_until_a_page_is_empty() {
     let case = Case {
         sync: "request: { get: /items }\nresponse: { records: \"$[*]\" }\n\

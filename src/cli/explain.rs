@@ -7,8 +7,9 @@ use super::{Done, describe, project, status};
 use crate::diagnostic::did_you_mean;
 use crate::diagnostic::page::{self, Page};
 use crate::plan::{
-    BodyPlan, ColumnSource, CursorSource, Fact, IncrementalPlan, MarkKind, OnInvalid, Order, PageKind, PagePlan,
-    Path as JsonPath, Predicate, RatePlan, SyncId, SyncPlan, Target, TimeFormat, ValuePlan, is_secret_name, limits,
+    BodyPlan, ColumnSource, CursorSource, Fact, IncrementalPlan, MarkKind, MoreSign, OnInvalid, Order, PageKind,
+    PagePlan, Path as JsonPath, Predicate, RatePlan, SyncId, SyncPlan, Target, TimeFormat, ValuePlan, is_secret_name,
+    limits,
 };
 use crate::scan::{Checkpoint, ScanState};
 
@@ -309,8 +310,11 @@ fn state(checkpoint: Option<&Checkpoint>, fingerprint: u64) -> String {
 pub(super) fn pages(plan: &PagePlan) -> String {
     let up_to =
         |path: &Option<JsonPath>| path.as_ref().map(|path| format!(", up to {}", path.text())).unwrap_or_default();
-    let more =
-        |path: &Option<JsonPath>| path.as_ref().map(|path| format!(", while {}", path.text())).unwrap_or_default();
+    let more = |sign: &Option<MoreSign>| match sign {
+        None => String::new(),
+        Some(MoreSign { path, last: false }) => format!(", while {}", path.text()),
+        Some(MoreSign { path, last: true }) => format!(", until {}", path.text()),
+    };
     let sent = |to: &Option<Target>| to.as_ref().map(|to| format!(" ({})", target(to))).unwrap_or_default();
     let text = match &plan.kind {
         PageKind::None => return "one request".into(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 
 pub use crate::remote::Clock;
 
@@ -11,8 +11,8 @@ pub fn system_clock() -> Clock {
     Arc::new(now)
 }
 
-/// The time by the clock of this machine.
+/// The time by the clock of this machine, in whole milliseconds: requests name it, and many APIs refuse what is finer.
 #[expect(clippy::disallowed_methods, reason = "the engine hands the time to the rooms that must not know it")]
 pub(super) fn now() -> DateTime<Utc> {
-    Utc::now()
+    Utc::now().trunc_subsecs(3)
 }

@@ -5,7 +5,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::Error;
 use super::answer::Reader;
-use crate::plan::{CursorSource, Fact, PageKind, Path, limits};
+use crate::plan::{CursorSource, Fact, MoreSign, PageKind, Path, limits};
 use crate::record::first;
 use crate::record::json::Json;
 use crate::remote::{Request, Response};
@@ -65,7 +65,10 @@ impl Reader {
         tail: &Tail,
     ) -> Result<PageFacts, Error> {
         let at = |path: &Path| first(path, body);
-        let flag = |path: &Option<Path>| path.as_ref().and_then(at).and_then(truth);
+        let more = |sign: &Option<MoreSign>| {
+            let MoreSign { path, last } = sign.as_ref()?;
+            at(path).and_then(truth).map(|found| found != *last)
+        };
         let count = |path: &Option<Path>| path.as_ref().and_then(at).and_then(whole);
         let fact = |fact: &Fact| match fact {
             Fact::Body(path) => at(path).map(Json::to_serde),
@@ -86,7 +89,7 @@ impl Reader {
                 };
             }
             PageKind::Cursor { from, has_more, .. } => {
-                facts.has_more = flag(has_more);
+                facts.has_more = more(has_more);
                 facts.next = match from {
                     CursorSource::Fact(from) => fact(from),
                     CursorSource::LastRecord(_) => tail.cursor.clone(),
@@ -94,12 +97,12 @@ impl Reader {
             }
             PageKind::Offset { total, has_more, .. } => {
                 facts.total = count(total);
-                facts.has_more = flag(has_more);
+                facts.has_more = more(has_more);
             }
             PageKind::Page { total_pages, total, has_more, .. } => {
                 facts.total = count(total);
                 facts.total_pages = count(total_pages);
-                facts.has_more = flag(has_more);
+                facts.has_more = more(has_more);
             }
             PageKind::Relay { page_info, .. } => {
                 let info = at(page_info);

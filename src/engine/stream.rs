@@ -16,7 +16,7 @@ use super::Error;
 use super::answer::{Mapped, Reader, Records, Rows, Share};
 use super::facts::Tail;
 use super::lane::{Lanes, unexplained};
-use crate::plan::{CursorSource, Fact, PageKind, Path, Template, limits};
+use crate::plan::{CursorSource, Fact, MoreSign, PageKind, Path, Template, limits};
 use crate::record::stream::{Scratch, Way, spooled};
 use crate::record::{Json, StreamError, stream};
 use crate::remote::{self, Body, Request, Response};
@@ -176,6 +176,7 @@ impl Reader {
         // of several lists the last record is that of the last of them, wherever that stands
         let is_one = listed.len() + of_shares().map(Vec::len).sum::<usize>() <= 1;
         let told = |path: &Option<Path>| path.as_ref().is_none_or(|path| way.tells(path));
+        let told_more = |sign: &Option<MoreSign>| sign.as_ref().is_none_or(|sign| way.tells(&sign.path));
         let fact = |fact: &Fact| match fact {
             Fact::Header(_) => true,
             Fact::Body(path) => way.tells(path),
@@ -184,14 +185,16 @@ impl Reader {
             PageKind::None | PageKind::Link { .. } => true,
             PageKind::NextUrl { from } => fact(from),
             PageKind::Cursor { from, has_more, .. } => {
-                told(has_more)
+                told_more(has_more)
                     && match from {
                         CursorSource::Fact(from) => fact(from),
                         CursorSource::LastRecord(_) => is_one,
                     }
             }
-            PageKind::Offset { total, has_more, .. } => told(total) && told(has_more),
-            PageKind::Page { total_pages, total, has_more, .. } => told(total_pages) && told(total) && told(has_more),
+            PageKind::Offset { total, has_more, .. } => told(total) && told_more(has_more),
+            PageKind::Page { total_pages, total, has_more, .. } => {
+                told(total_pages) && told(total) && told_more(has_more)
+            }
             PageKind::Relay { .. } => false,
         };
         let expired = plan.token.as_ref().and_then(|token| token.expired.as_ref());

@@ -20,16 +20,16 @@ use super::sync::{self, Beside, SyncDraft};
 use super::table::Filled;
 use super::variants::{self, Given, Over};
 use super::{
-    ActionPlan, ConnectionPlan, DeletePlan, IncrementalPlan, Known, ListPlan, ModelPlan, NotifyPlan, PageKind, Plan,
-    PublishPlan, SyncId, SyncPlan, TestPlan, Zone, api, catalogue, columns_from, connection, hex, lint, listing,
-    rehearsal, table, test, words,
+    ActionPlan, ConnectionPlan, DeletePlan, ErrorAction, IncrementalPlan, Known, ListPlan, ModelPlan, NotifyPlan,
+    PageKind, Plan, PublishPlan, SyncId, SyncPlan, TestPlan, Zone, api, catalogue, columns_from, connection, hex, lint,
+    listing, rehearsal, table, test, words,
 };
 use crate::diagnostic::{Diagnostic, Severity, Source, suggest};
 use crate::spec::inherit::inherit;
 use crate::spec::schema::Kind;
 use crate::spec::{
-    ActionSpec, ConnectionSpec, ForEachFromSpec, ModelRefSpec, ModelSpec, NotifyEventSpec, NotifySpec, OverlaySpec,
-    ProjectSpec, ProviderSpec, PublishSpec, SyncSpec, TestSpec,
+    ActionSpec, ConnectionSpec, ErrorActionSpec, ForEachFromSpec, ModelRefSpec, ModelSpec, NotifyEventSpec, NotifySpec,
+    OverlaySpec, ProjectSpec, ProviderSpec, PublishSpec, SyncSpec, TestSpec,
 };
 
 /// One YAML file to compile.
@@ -423,6 +423,7 @@ fn fills(draft: &SyncDraft, model: &str) -> bool {
 /// Two syncs that fill one table, one of which deletes what it does not see: each would delete the other's rows.
 fn absence_owns_its_table(sink: &mut Sink, documents: &Documents, drafts: &BTreeMap<(&str, &str), SyncDraft>) {
     for ((provider, name), draft) in drafts {
+        let errors = |provider: &str| documents.providers.get(provider).map_or(&[][..], |typed| &typed.spec.errors);
         let rival = drafts.iter().find(|((other_provider, other), other_draft)| {
             let own = std::iter::once(&draft.model).chain(draft.outputs.iter().map(|output| &output.model));
             other_provider == provider && other != name && own.into_iter().any(|model| fills(other_draft, &model.name))
@@ -430,8 +431,17 @@ fn absence_owns_its_table(sink: &mut Sink, documents: &Documents, drafts: &BTree
         let what = match &draft.deletes {
             DeletePlan::Absence { .. } => "`absence`",
             DeletePlan::None => continue,
+            DeletePlan::Sweep(_) => "`sweep`",
             // what the whole list does not return is gone
             _ if draft.token.is_some() || draft.changes.is_some() => "a scan without a watermark",
+            _ if draft.incremental.as_ref().is_some_and(|incremental| incremental.max_age.is_some()) => {
+                "the scan that starts over behind `max_age`"
+            }
+            _ if draft.errors.iter().any(|rule| rule.then == ErrorAction::Reset)
+                || errors(provider).iter().any(|rule| rule.then == ErrorActionSpec::Reset) =>
+            {
+                "the scan that starts over where an error says `reset`"
+            }
             _ => continue,
         };
         if let Some(((_, rival), _)) = rival
@@ -480,6 +490,7 @@ fn assemble(
         let connection = draft.and_then(|draft| {
             let provider = &provider_document.spec;
             let known = known.0.get(name).filter(|known| known.provider == spec.provider);
+            named_actions(sink, &place, documents, spec);
             let scopes = scopes(documents, spec);
             connection::connection(sink, &place, name, spec, provider, draft, (known, &scopes)).map(Arc::new)
         });
@@ -521,14 +532,35 @@ fn assemble(
     }
 }
 
-/// The scopes of the syncs that run on a connection, each once.
+/// Tells of the actions that a connection names and that are not there.
+fn named_actions(sink: &mut Sink, place: &Place<'_>, documents: &Documents, spec: &ConnectionSpec) {
+    let known = || of_provider(&documents.actions, &spec.provider).map(|(name, _)| name);
+    for (index, name) in spec.actions.iter().enumerate().filter(|(_, name)| !known().any(|known| known == *name)) {
+        words::one_of(sink, &place.key("actions").index(index), ("E028", "action"), name, known());
+    }
+}
+
+/// The documents of one provider by their own names.
+pub(super) fn of_provider<'d, T>(
+    documents: &'d BTreeMap<(String, String), Typed<T>>,
+    provider: &str,
+) -> impl Iterator<Item = (&'d str, &'d Typed<T>)> {
+    let own = documents.iter().filter(move |((of, _), _)| of == provider);
+    own.map(|((_, name), typed)| (name.as_str(), typed))
+}
+
+/// The scopes of the syncs that run on a connection and of the actions that it names, each once.
 fn scopes(documents: &Documents, spec: &ConnectionSpec) -> Vec<String> {
     let runs = |name: &str, sync: &SyncSpec| match &spec.syncs {
         Some(chosen) => chosen.contains_key(name),
         None => sync.auto_start.unwrap_or(true),
     };
-    let own = documents.syncs.iter().filter(|((of, name), typed)| *of == spec.provider && runs(name, &typed.spec));
-    own.flat_map(|(_, typed)| &typed.spec.scopes).collect::<BTreeSet<_>>().into_iter().cloned().collect()
+    let syncs = of_provider(&documents.syncs, &spec.provider).filter(|(name, typed)| runs(name, &typed.spec));
+    let actions = of_provider(&documents.actions, &spec.provider);
+    let actions = actions.filter(|(name, _)| spec.actions.iter().any(|called| called == name));
+    let scopes =
+        syncs.flat_map(|(_, typed)| &typed.spec.scopes).chain(actions.flat_map(|(_, typed)| &typed.spec.scopes));
+    scopes.collect::<BTreeSet<_>>().into_iter().cloned().collect()
 }
 
 /// Who is told what happened; as many as have no mistake.

@@ -28,7 +28,7 @@ pub(super) fn connection(
     draft: &ProviderDraft,
     (known, scopes): (Option<&KnownConnection>, &[String]),
 ) -> Option<ConnectionPlan> {
-    let ConnectionSpec { provider, auth, base_url: _, credentials, config, syncs: _, allow: _ } = spec;
+    let ConnectionSpec { provider, auth, base_url: _, credentials, config, syncs: _, actions: _, allow: _ } = spec;
     let mut credentials = credential_sources(sink, &place.key("credentials"), credentials);
     for name in known.into_iter().flat_map(|known| &known.credentials) {
         credentials.entry(name.clone()).or_insert(CredentialSource::Kept);
@@ -139,6 +139,7 @@ pub(super) fn of_test(
         credentials: IndexMap::new(),
         config: config.clone(),
         syncs: None,
+        actions: Vec::new(),
         allow: AllowSpec::default(),
     };
     let connection = connection(sink, place, name, &spec, provider_spec, draft, (Some(&known), &[]))?;

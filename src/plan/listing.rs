@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::compile::{Documents, Drafts, Typed};
+use super::compile::{Documents, Drafts, Typed, of_provider};
 use super::{ModelPlan, auth};
 use crate::spec::{CategorySpec, TestSpec};
 
@@ -169,17 +169,8 @@ fn choice<T>(typed: &Typed<T>, path: &[&str]) -> Option<String> {
     node.as_object()?.keys().next().cloned()
 }
 
-/// The documents of one provider by their own names.
-fn of<'d, T>(
-    documents: &'d BTreeMap<(String, String), Typed<T>>,
-    provider: &str,
-) -> impl Iterator<Item = (&'d str, &'d Typed<T>)> {
-    let own = documents.iter().filter(move |((of, _), _)| of == provider);
-    own.map(|((_, name), typed)| (name.as_str(), typed))
-}
-
 fn syncs(documents: &Documents, drafts: &Drafts<'_>, provider: &str) -> Vec<SyncEntry> {
-    let known = of(&documents.syncs, provider).filter_map(|(name, typed)| {
+    let known = of_provider(&documents.syncs, provider).filter_map(|(name, typed)| {
         let draft = drafts.syncs.get(&(provider, name))?;
         let filled = std::iter::once(&draft.model).chain(draft.outputs.iter().map(|output| &output.model));
         let mut tables: Vec<String> = filled.flat_map(|model| with_children(model)).map(table_name).collect();
@@ -202,7 +193,7 @@ fn syncs(documents: &Documents, drafts: &Drafts<'_>, provider: &str) -> Vec<Sync
 }
 
 fn actions(documents: &Documents, provider: &str) -> Vec<ActionEntry> {
-    let known = of(&documents.actions, provider).map(|(name, typed)| ActionEntry {
+    let known = of_provider(&documents.actions, provider).map(|(name, typed)| ActionEntry {
         name: name.to_owned(),
         description: typed.spec.description.clone(),
         docs: typed.spec.docs.clone(),
@@ -214,7 +205,7 @@ fn actions(documents: &Documents, provider: &str) -> Vec<ActionEntry> {
 }
 
 fn count(documents: &Documents, provider: &str, is_meant: impl Fn(&TestSpec) -> bool) -> usize {
-    of(&documents.tests, provider).filter(|(_, typed)| is_meant(&typed.spec)).count()
+    of_provider(&documents.tests, provider).filter(|(_, typed)| is_meant(&typed.spec)).count()
 }
 
 /// The tables that the syncs of a provider fill, by name.

@@ -3,7 +3,8 @@
 use super::place::{Place, Sink};
 use super::variables::{Variables, template};
 use super::{
-    BodyPlan, CursorSource, Fact, PageKind, PagePlan, Path, RequestPlan, Target, Template, limits, request, words,
+    BodyPlan, CursorSource, Fact, MoreSign, PageKind, PagePlan, Path, RequestPlan, Target, Template, limits, request,
+    words,
 };
 use crate::spec::{CursorSpec, LinkSpec, NextUrlSpec, OffsetSpec, PageSpec, PaginationSpec, RelaySpec, StopSpec};
 
@@ -135,6 +136,23 @@ impl Context<'_, '_> {
         }
     }
 
+    /// The one of two words that says whether there is another page.
+    fn more_sign(
+        &mut self,
+        place: &Place<'_>,
+        has_more: Option<&String>,
+        last_page: Option<&String>,
+    ) -> Option<Option<MoreSign>> {
+        if has_more.is_some() && last_page.is_some() {
+            let message = "`has_more` and `last_page` say the same of a page: one of them is enough";
+            self.sink.key_error("E062", &place.key("last_page"), message, Some("keep one of them".to_owned()));
+            return None;
+        }
+        let has_more = self.sign(place, "has_more", has_more)?.map(|path| MoreSign { path, last: false });
+        let last_page = self.sign(place, "last_page", last_page)?.map(|path| MoreSign { path, last: true });
+        Some(has_more.or(last_page))
+    }
+
     fn cursor(&mut self, place: &Place<'_>, spec: &CursorSpec) -> Option<PagePlan> {
         let CursorSpec {
             from,
@@ -145,6 +163,7 @@ impl Context<'_, '_> {
             body,
             replaces_params,
             has_more,
+            last_page,
             stop,
             max_pages,
         } = spec;
@@ -168,7 +187,7 @@ impl Context<'_, '_> {
             }
         };
         let to = self.own_target(place, ("cursor", "after"), query.as_ref(), header.as_ref(), body.as_ref());
-        let has_more = self.sign(place, "has_more", has_more.as_ref());
+        let has_more = self.more_sign(place, has_more.as_ref(), last_page.as_ref());
         let kind = (|| {
             Some(PageKind::Cursor { from: source?, to: to?, replaces_params: *replaces_params, has_more: has_more? })
         })();
@@ -176,10 +195,10 @@ impl Context<'_, '_> {
     }
 
     fn offset(&mut self, place: &Place<'_>, spec: &OffsetSpec) -> Option<PagePlan> {
-        let OffsetSpec { query, body, limit, limit_param, start, total, has_more, stop, max_pages } = spec;
+        let OffsetSpec { query, body, limit, limit_param, start, total, has_more, last_page, stop, max_pages } = spec;
         let offset = self.own_target(place, ("offset", "offset"), query.as_ref(), None, body.as_ref());
         let total = self.sign(place, "total", total.as_ref());
-        let has_more = self.sign(place, "has_more", has_more.as_ref());
+        let has_more = self.more_sign(place, has_more.as_ref(), last_page.as_ref());
         let kind = (|| {
             let offset = offset?;
             Some(PageKind::Offset {
@@ -195,11 +214,12 @@ impl Context<'_, '_> {
     }
 
     fn page(&mut self, place: &Place<'_>, spec: &PageSpec) -> Option<PagePlan> {
-        let PageSpec { query, body, start, size, size_param, total_pages, total, has_more, stop, max_pages } = spec;
+        let PageSpec { query, body, start, size, size_param, total_pages, total, has_more, last_page, stop, max_pages } =
+            spec;
         let page = self.own_target(place, ("page number", "page"), query.as_ref(), None, body.as_ref());
         let total_pages = self.sign(place, "total_pages", total_pages.as_ref());
         let total = self.sign(place, "total", total.as_ref());
-        let has_more = self.sign(place, "has_more", has_more.as_ref());
+        let has_more = self.more_sign(place, has_more.as_ref(), last_page.as_ref());
         if size_param.is_some() && size.is_none() && !place.key("size").is_hole() {
             self.sink.key_error(
                 "E062",

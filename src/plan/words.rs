@@ -302,9 +302,9 @@ pub(super) fn json_schema(sink: &mut Sink, place: &Place<'_>, key: &str, schema:
 }
 
 /// The codes that `allow` can name.
-pub(super) const WARNINGS: [&str; 15] = [
+pub(super) const WARNINGS: [&str; 18] = [
     "W080", "W081", "W082", "W083", "W084", "W085", "W091", "W092", "W093", "W094", "W095", "W096", "W097", "W098",
-    "W099",
+    "W099", "W100", "W101", "W102",
 ];
 
 /// Warnings that no `allow` can take away, and what to do instead.

@@ -150,7 +150,8 @@ pub fn first_scan(
 ) -> ScanState {
     let scan = ScanState { since_token, ..ScanState::begin(id, now, since) };
     let by_time = plan.incremental.as_ref().filter(|_| plan.token.is_none() && begins_changes(plan, &scan));
-    let before = now - limits::CLOCK_SKEW_MAX;
+    let late = by_time.and_then(|incremental| TimeDelta::from_std(incremental.lookback).ok()).unwrap_or_default();
+    let before = now - limits::CLOCK_SKEW_MAX.max(late);
     let covers = by_time.map(|incremental| match incremental.kind {
         MarkKind::Date => Mark::Date(incremental.clock().today(before)),
         MarkKind::Timestamp | MarkKind::Integer | MarkKind::Text => Mark::Timestamp(before),

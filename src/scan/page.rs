@@ -148,7 +148,9 @@ impl ScanState {
         self.empty_pages = if page.records == 0 { self.empty_pages + 1 } else { 0 };
         self.watch_total(page.total);
         // a token is as new as the answer that gives it, and what came since may be on a page that was read before
-        self.by_position |= (page.records > 0 || page.token.is_some()) && is_by_position(&self.position);
+        // so it may where the API counts otherwise than before, though the page is empty: what was behind the last one may be before it now
+        let can_have_moved = page.records > 0 || page.token.is_some() || self.moved;
+        self.by_position |= can_have_moved && is_by_position(&self.position);
         if page.token.is_some() {
             self.token.clone_from(&page.token);
         }

@@ -173,6 +173,16 @@ fn a_list_that_may_have_moved_is_not_settled() {
         "a record came while it was read"
     );
     assert!(!read(&[(2, 5), (2, 4), (0, 4)], old).is_settled(Order::None, Zone::UTC), "it moved on the way");
+    let short = PagePlan { kind: offset(3), ..plan(offset(3)) };
+    let mut moved = begin();
+    for (records, total) in [(2, 3), (0, 2)] {
+        let facts = PageFacts { records, total: Some(total), ..PageFacts::default() };
+        moved.advance(&short, &facts).expect("not stuck");
+    }
+    assert!(
+        moved.by_position,
+        "a record slipped to a page that was read, for the server gives less than it is asked for"
+    );
     let mut late = begin();
     for (records, token) in [(1, None), (0, Some("t2".into()))] {
         let facts = PageFacts { records, token, ..PageFacts::default() };

@@ -69,7 +69,7 @@ pub struct NextUrlSpec {
 /// A token: name where it comes from (`from`, `from_header` or `last_record`) and where it goes (`query`, `header` or `body`).
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-exclusive" = [["from", "from_header", "last_record"], ["query", "header", "body"]]))]
+#[schemars(extend("x-exclusive" = [["from", "from_header", "last_record"], ["query", "header", "body"], ["has_more", "last_page"]]))]
 pub struct CursorSpec {
     /// The token stands at this path in the body: `$.paging.next`.
     #[schemars(with = "Option<PathText>")]
@@ -91,6 +91,9 @@ pub struct CursorSpec {
     /// A path that is false on the last page: `$.has_more`.
     #[schemars(with = "Option<PathText>")]
     pub has_more: Option<String>,
+    /// A path that is true on the last page, instead of `has_more`: `$.isLast`.
+    #[schemars(with = "Option<PathText>")]
+    pub last_page: Option<String>,
     /// Ends the scan early.
     pub stop: Option<StopSpec>,
     /// Pages of one scan at most; more fails the run, and the next one goes on from there.
@@ -101,7 +104,7 @@ pub struct CursorSpec {
 /// The request says how many records to skip: name exactly one of `query` and `body`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-exclusive" = [["query", "body"]]))]
+#[schemars(extend("x-exclusive" = [["query", "body"], ["has_more", "last_page"]]))]
 pub struct OffsetSpec {
     /// The query parameter of the offset. Without `query` and `body`, the request names it as `page.offset`.
     pub query: Option<String>,
@@ -121,6 +124,9 @@ pub struct OffsetSpec {
     /// A path that is false on the last page.
     #[schemars(with = "Option<PathText>")]
     pub has_more: Option<String>,
+    /// A path that is true on the last page, instead of `has_more`: `$.isLast`.
+    #[schemars(with = "Option<PathText>")]
+    pub last_page: Option<String>,
     /// Ends the scan early.
     pub stop: Option<StopSpec>,
     /// Pages of one scan at most; more fails the run, and the next one goes on from there.
@@ -131,7 +137,7 @@ pub struct OffsetSpec {
 /// The request says the number of the page: name exactly one of `query` and `body`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(extend("x-exclusive" = [["query", "body"]]))]
+#[schemars(extend("x-exclusive" = [["query", "body"], ["has_more", "last_page"]]))]
 pub struct PageSpec {
     /// The query parameter of the page number. Without `query` and `body`, the request names it as `page.number`.
     pub query: Option<String>,
@@ -154,6 +160,9 @@ pub struct PageSpec {
     /// A path that is false on the last page.
     #[schemars(with = "Option<PathText>")]
     pub has_more: Option<String>,
+    /// A path that is true on the last page, instead of `has_more`: `$.isLast`.
+    #[schemars(with = "Option<PathText>")]
+    pub last_page: Option<String>,
     /// Ends the scan early.
     pub stop: Option<StopSpec>,
     /// Pages of one scan at most; more fails the run, and the next one goes on from there.

@@ -113,6 +113,9 @@ pub struct ConnectionSpec {
     pub config: Map<String, Value>,
     /// The syncs that run, by name; without it all of the provider's that have not `auto_start: false`.
     pub syncs: Option<IndexMap<String, ConnectionSyncSpec>>,
+    /// The actions that are called, by name: who agrees to the connection is asked for their `scopes` too.
+    #[serde(default)]
+    pub actions: Vec<String>,
     /// Warnings that are meant to be so, each with the reason: `{ W080: the API never deletes }`. It holds here and in all below.
     #[serde(default)]
     pub allow: AllowSpec,

@@ -61,8 +61,8 @@ pub enum PageKind {
         to: Option<Target>,
         /// the cursor must be the only parameter
         replaces_params: bool,
-        /// false ends the scan
-        has_more: Option<Path>,
+        /// whether there is another page
+        has_more: Option<MoreSign>,
     },
     /// skip `offset` records
     Offset {
@@ -76,8 +76,8 @@ pub enum PageKind {
         start: u64,
         /// how many there are in all
         total: Option<Path>,
-        /// false ends the scan
-        has_more: Option<Path>,
+        /// whether there is another page
+        has_more: Option<MoreSign>,
     },
     /// page numbers
     Page {
@@ -93,8 +93,8 @@ pub enum PageKind {
         total_pages: Option<Path>,
         /// how many records there are
         total: Option<Path>,
-        /// false ends the scan
-        has_more: Option<Path>,
+        /// whether there is another page
+        has_more: Option<MoreSign>,
     },
     /// GraphQL Relay: `pageInfo { hasNextPage endCursor }`
     Relay {
@@ -114,4 +114,13 @@ pub enum CursorSource {
     Fact(Fact),
     /// a path into the page's last record
     LastRecord(Path),
+}
+
+/// Where an answer says whether there is another page.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MoreSign {
+    /// a path to true or false
+    pub path: Path,
+    /// the value that the last page has there
+    pub last: bool,
 }
