@@ -218,6 +218,21 @@ fn a_window_that_holds_too_much_is_halved() {
     }
 }
 
+/// An answer that is no success has no list whose length could be looked at.
+#[test]
+fn a_refusal_that_split_cannot_judge_is_what_its_status_says() {
+    let turned_away = std::sync::atomic::AtomicBool::new(false);
+    let api = Api::start(move |request| {
+        if turned_away.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            pages(nine())(request)
+        } else {
+            Reply::status(429, "{\"detail\":\"slower\"}").with("Retry-After", "0")
+        }
+    });
+    let project = Project::simple(&api.url(), &split("response.body.items | length > 1000", "1d"), MODEL);
+    assert_eq!(project.done_at(NOW)["added"], 9);
+}
+
 #[test]
 fn a_window_that_cannot_be_halved_any_more_is_an_error() {
     let api = Api::start(pages(nine()));

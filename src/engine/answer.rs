@@ -435,7 +435,7 @@ impl Reader {
         response: &Response,
         body: Option<&Json<'_>>,
     ) -> Result<bool, Error> {
-        self.is_true(place, when, &self.with_response(response, body))
+        self.is_true(place, when, response, &self.with_response(response, body))
     }
 
     /// The first of these conditions that holds, by its number: one that there is none of always does. The body is read once for all.
@@ -449,7 +449,7 @@ impl Reader {
         for (number, when) in conditions {
             let Some(when) = when else { return Ok(Some(*number)) };
             let variables = variables.get_or_insert_with(|| self.with_response(response, None));
-            if self.is_true(place, when, variables)? {
+            if self.is_true(place, when, response, variables)? {
                 return Ok(Some(*number));
             }
         }
@@ -466,8 +466,20 @@ impl Reader {
         Duration::try_from_secs_f64(seconds).ok().filter(|wait| *wait <= limits::WAIT_TOLD_MAX)
     }
 
-    fn is_true(&self, place: &'static str, when: &Template, variables: &Value) -> Result<bool, Error> {
-        when.is_true(variables).map_err(|TemplateError(error)| self.template(place, &error))
+    /// Whether a condition holds. One that cannot be told of an answer that is no success (the length of a list that it does not have) does
+    /// not: what the status says must not be hidden behind it.
+    fn is_true(
+        &self,
+        place: &'static str,
+        when: &Template,
+        response: &Response,
+        variables: &Value,
+    ) -> Result<bool, Error> {
+        match when.is_true(variables) {
+            Ok(holds) => Ok(holds),
+            Err(_) if response.status >= 300 => Ok(false),
+            Err(TemplateError(error)) => Err(self.template(place, &error)),
+        }
     }
 
     /// The variables of the request, and its answer.
