@@ -26,6 +26,7 @@ mod bad_input;
 mod browser;
 mod budgets;
 mod calls;
+mod catalogue;
 mod children;
 mod cli;
 mod columns_from;

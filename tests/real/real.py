@@ -324,6 +324,23 @@ def free_port():
         return listener.getsockname()[1]
 
 
+def free_ports(count):
+    """The first of so many free ports in a row."""
+    for _ in range(100):
+        first = free_port()
+        listeners = [socket.socket() for _ in range(count)]
+        try:
+            for index, listener in enumerate(listeners):
+                listener.bind(("127.0.0.1", first + index))
+            return first
+        except (OSError, OverflowError):
+            continue
+        finally:
+            for listener in listeners:
+                listener.close()
+    raise Failed(f"there are no {count} free ports in a row")
+
+
 def wait(port, pid):
     """Until the port takes connections. The process that should listen must live."""
     for _ in range(1200):
@@ -347,6 +364,8 @@ def serve_localstripe(port):
 def main(command, *arguments):
     if command == "port":
         print(free_port())
+    elif command == "ports":
+        print(free_ports(int(arguments[0])))
     elif command == "wait":
         wait(int(arguments[0]), int(arguments[1]))
     elif command == "localstripe":

@@ -4,7 +4,7 @@
 # in that headwater has, at servers and libraries that others wrote. `./dev real` builds and calls it; docs/real-servers.md
 # says more.
 #
-#   tests/real/run.sh [stripe|github|webhooks|reader|auth|all]
+#   tests/real/run.sh [stripe|github|webhooks|catalogue|reader|auth|all]
 #
 # Environment: HEADWATER (the program), HEADWATER_CACHE (where the servers are installed, once).
 set -eu
@@ -157,6 +157,17 @@ test_webhooks() {
     compare webhooks.py "$work/webhooks" "$port" "$localstripe_port"
 }
 
+test_catalogue() {
+    find_node
+    install "emulate-$emulate_version" fill_emulate
+    # each service has the port behind that of the one before
+    port=$(python3 "$here/real.py" ports 6)
+    start emulate-catalogue "$port" "$node" "$cache/emulate-$emulate_version/node_modules/emulate/dist/index.js" start \
+        --port "$port" --host 127.0.0.1 --service github,google,slack,stripe,linear,twilio \
+        --seed "$here/emulate/catalogue.yaml"
+    compare catalogue.py "$work/catalogue" "$port"
+}
+
 test_reader() {
     reader=reader-$(cksum <"$here/reader.txt" | cut -d ' ' -f 1)
     install "$reader" fill_reader
@@ -194,8 +205,8 @@ test_auth() {
 
 what=${1:-all}
 case $what in
-stripe | github | webhooks | reader | auth | all) ;;
-*) die "what is \`$what\`? One of stripe, github, webhooks, reader, auth and all" ;;
+stripe | github | webhooks | catalogue | reader | auth | all) ;;
+*) die "what is \`$what\`? One of stripe, github, webhooks, catalogue, reader, auth and all" ;;
 esac
 HEADWATER=${HEADWATER:-${CARGO_TARGET_DIR:-$here/../../target}/debug/headwater}
 [ -x "$HEADWATER" ] || die "there is no program at $HEADWATER; \`./dev real\` builds it"
@@ -215,6 +226,7 @@ begun=$(seconds)
 case $what in stripe | all) test_stripe ;; esac
 case $what in github | all) test_github ;; esac
 case $what in webhooks | all) test_webhooks ;; esac
+case $what in catalogue | all) test_catalogue ;; esac
 case $what in reader | all) test_reader ;; esac
 case $what in auth | all) test_auth ;; esac
 say "all of it is as it must be; $(($(seconds) - begun)) s"
