@@ -80,6 +80,7 @@ mod tls;
 #[cfg(target_os = "linux")]
 mod torn;
 mod unchanged;
+mod updates;
 mod variants;
 mod walk;
 mod webhooks;

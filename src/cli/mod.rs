@@ -30,6 +30,7 @@ mod serve;
 mod status;
 mod test;
 mod traces;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -72,6 +73,8 @@ enum Command {
     Check(check::Arguments),
     /// Run the tests of the integrations: the requests and rows that they expect, with answers out of their files. Sends nothing.
     Test(test::Arguments),
+    /// Check the YAML files and run the tests that a change concerns, each time a file is saved, until Ctrl-C.
+    Watch(watch::Arguments),
     /// Show what a sync would ask and keep: requests, paging, columns, state.
     Explain(explain::Arguments),
     /// Make real requests and show the rows; write nothing.
@@ -130,6 +133,7 @@ pub fn main() -> ExitCode {
         Command::Connections(arguments) => connections::run(&project, &arguments),
         Command::Disconnect(arguments) => connections::disconnect(&project, &arguments),
         Command::Test(arguments) => test::run(&project, &arguments),
+        Command::Watch(arguments) => watch::run(&project, &arguments),
         Command::Explain(arguments) => explain::run(&project, &arguments),
         Command::DryRun(arguments) => dry_run::run(&project, &arguments),
         Command::Plan(arguments) => plan::run(&project, &arguments),

@@ -3,8 +3,12 @@
 mod diff;
 mod exchange;
 mod expect;
+mod junit;
 mod run;
+mod update;
 mod value;
 
 pub use diff::{Line, Sign};
+pub use junit::junit;
 pub use run::{Failure, TestReport, run};
+pub use update::{Found, find, rewritten};

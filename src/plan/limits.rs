@@ -323,6 +323,10 @@ pub const TEST_ROWS_MAX: usize = 10_000;
 pub const TEST_VALUE_CHARS_MAX: usize = 60;
 /// Lines that are shown of one thing that is not as a test expects it.
 pub const TEST_LINES_MAX: usize = 60;
+/// How often `watch` looks whether a file of the project has changed.
+pub const WATCH_EVERY: Duration = Duration::from_millis(200);
+/// Folders within each other that `watch` looks into.
+pub const WATCH_DEPTH_MAX: usize = 8;
 /// Requests that a test does not expect and that are shown.
 pub const TEST_REQUESTS_SHOWN: usize = 5;
 
