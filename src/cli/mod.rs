@@ -21,6 +21,7 @@ mod plan;
 mod progress;
 mod project;
 mod query;
+mod record;
 mod remap;
 mod reset;
 mod retry;
@@ -73,6 +74,9 @@ enum Command {
     Check(check::Arguments),
     /// Run the tests of the integrations: the requests and rows that they expect, with answers out of their files. Sends nothing.
     Test(test::Arguments),
+    /// Make a real run into a database that is thrown away, and keep what was asked and answered as a test, with secrets and personal data
+    /// replaced.
+    Record(record::Arguments),
     /// Check the YAML files and run the tests that a change concerns, each time a file is saved, until Ctrl-C.
     Watch(watch::Arguments),
     /// Show what a sync would ask and keep: requests, paging, columns, state.
@@ -133,6 +137,7 @@ pub fn main() -> ExitCode {
         Command::Connections(arguments) => connections::run(&project, &arguments),
         Command::Disconnect(arguments) => connections::disconnect(&project, &arguments),
         Command::Test(arguments) => test::run(&project, &arguments),
+        Command::Record(arguments) => record::run(&project, &arguments),
         Command::Watch(arguments) => watch::run(&project, &arguments),
         Command::Explain(arguments) => explain::run(&project, &arguments),
         Command::DryRun(arguments) => dry_run::run(&project, &arguments),

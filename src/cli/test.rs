@@ -140,6 +140,13 @@ pub(super) fn print_failures(report: &TestReport) {
     }
 }
 
+/// The same where standard output is for something else.
+pub(super) fn print_lines_to_stderr(lines: &[Line]) {
+    for Line { sign, text } in lines {
+        anstream::eprintln!("    {} {text}", sign.mark());
+    }
+}
+
 fn print_lines(lines: &[Line]) {
     for Line { sign, text } in lines {
         let color = match sign {
