@@ -63,6 +63,7 @@ mod positions;
 mod proof;
 mod rate_limits;
 mod raw;
+mod recording;
 mod reference;
 mod reset;
 mod rules;

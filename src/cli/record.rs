@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 2, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=limits::RECORD_PAGES_MAX))]
     pages: u64,
     /// Records to keep of each list in an answer, the first ones and the last, as long as the run asks the same; 0 keeps all.
-    #[arg(long, default_value_t = 5, value_name = "N")]
+    #[arg(long, default_value_t = 3, value_name = "N")]
     records: usize,
     /// The file to write, relative to the project (default: `integrations/<provider>/tests/<sync>.yaml`).
     #[arg(long, value_name = "FILE")]

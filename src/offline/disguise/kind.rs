@@ -257,10 +257,15 @@ pub(super) fn plain_key(key: &str) -> String {
     key.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
+/// `emails` is `email`, and `address` itself.
+fn singular(plain: &str) -> &str {
+    if plain.ends_with("ss") { plain } else { plain.strip_suffix('s').unwrap_or(plain) }
+}
+
 /// What the values under a key are, whatever they look like.
 pub(super) fn by_key(key: &str) -> Option<Kind> {
     let plain = plain_key(key);
-    let single = plain.strip_suffix('s').unwrap_or(&plain);
+    let single = singular(&plain);
     let is = |words: &[&str]| words.contains(&plain.as_str()) || words.contains(&single);
     let table = [
         (SECRETS, Kind::Secret),
@@ -293,7 +298,7 @@ pub(super) fn by_key(key: &str) -> Option<Kind> {
 /// Whether a key names what tells one thing from another.
 pub(super) fn is_id_key(key: &str) -> bool {
     let plain = plain_key(key);
-    let single = plain.strip_suffix('s').unwrap_or(&plain);
+    let single = singular(&plain);
     ["id", "uuid", "guid", "uid", "key", "number", "ref", "reference", "nodeid", "gid"].contains(&single)
         || key.ends_with("_id")
         || key.ends_with("_ids")
