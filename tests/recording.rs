@@ -121,31 +121,32 @@ fn two_runs_show_that_only_what_changed_is_asked_for() {
 /// What cannot be replayed is not written, not even a half of it.
 #[test]
 fn what_does_not_pass_is_not_written() {
-    let api = Api::start(|_| Reply::text("application/octet-stream", "").with("x-none", "1"));
+    let api = Api::start(page);
     let project = project(&api);
-    api.becomes(|_| Reply::bytes("application/octet-stream", &[0xff, 0xfe, 0, 1, 2]));
+    // it looks at a value that is replaced
+    let chosen = "response: { records: \"$.items[*]\", where: \"{{ 'analytical' in record.email }}\" }";
+    let sync = SYNC.replace("response: { records: \"$.items[*]\" }", chosen);
+    project.write("integrations/api/syncs/items.yaml", format!("sync: items\nmodel: Item\n{sync}\n"));
+    let nothing_is_left = || !project.path().join("integrations/api/tests").exists();
     let output = project.headwater_with(&["record", "acme/items"], &KEY);
-    assert!(output.code != 0, "{}", output.stdout);
-    // `where` looks at a value that is replaced
-    api.becomes(page);
-    project.write("integrations/api/syncs/items.yaml", format!("sync: items\nmodel: Item\nwhere: \"{{{{ record.name | length == 9 and record.note | length > 20 }}}}\"\n{SYNC}\n"));
-    let output = project.headwater_with(&["record", "acme/items"], &KEY);
-    let folder = project.path().join("integrations/api/tests");
-    if output.code == 0 {
-        assert_eq!(project.headwater(&["test"]).code, 0, "what is written passes");
-    } else {
-        assert!(
-            output.stderr.contains("nothing was written") && output.stderr.contains("--keep KEY"),
-            "{}",
-            output.stderr
-        );
-        let left = std::fs::read_dir(&folder).map(Iterator::count).unwrap_or(0);
-        assert_eq!(left, 0, "nothing is left behind");
-        let kept = project.headwater_with(&["record", "acme/items", "--keep", "name", "--keep", "note"], &KEY);
-        assert_eq!(kept.code, 0, "{}", kept.stderr);
+    assert_eq!((output.code, output.stdout.as_str()), (4, ""), "{}", output.stderr);
+    for part in ["nothing was written", "{\"added\":40}", "{\"filtered\":40}", "--keep KEY"] {
+        assert!(output.stderr.contains(part), "{part}: {}", output.stderr);
     }
+    assert!(nothing_is_left());
     let unknown = project.headwater_with(&["record", "acme/nothing"], &KEY);
     assert_eq!(unknown.code, 2, "{}", unknown.stderr);
+    api.becomes(|_| Reply::bytes("application/octet-stream", &[0xff, 0xfe, 0, 1, 2]));
+    let output = project.headwater_with(&["record", "acme/items"], &KEY);
+    assert!(output.code != 0 && nothing_is_left(), "{}", output.stderr);
+    api.becomes(|_| Reply::status(403, "{\"message\": \"not you, live-key-0123456789\"}"));
+    let output = project.headwater_with(&["record", "acme/items"], &KEY);
+    assert_eq!(output.code, 3, "{}", output.stderr);
+    assert!(nothing_is_left() && !output.stderr.contains("live-key"), "{}", output.stderr);
+    api.becomes(page);
+    let kept = project.headwater_with(&["record", "acme/items", "--keep", "email"], &KEY);
+    assert_eq!(kept.code, 0, "{}", kept.stderr);
+    assert_eq!(project.headwater(&["test"]).code, 0);
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn what_was_found_is_written_and_shown() {
     let expected = before
         .replace(
             "[{ id: 1, name: bell, price: 1.50 }, { id: 2, name: cord }]",
-            "[{ id: 1, name: ball, price: 1.50 }, { id: 3, name: rope }]",
+            "[{ id: 1, name: ball, price: 1.50 }, { id: 3, name: rope, price: 2.0 }]",
         )
         .replace("[{ name: ball }]", "[{ name: ball }, { name: rope }]")
         .replace("added: 3", "added: 2");

@@ -83,6 +83,14 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     bars.end();
     let (answers, recording) = made.map_err(|why| refused(why, sync))?;
     files::write(folder, &file, &recording.text)?;
+    let is_read = files::read_project(folder)?.iter().any(|input| input.source.name == name && !input.stray);
+    if !is_read {
+        let place = usual();
+        anstream::eprintln!(
+            "no test is read there: its place is `{}`",
+            place.with_file_name(format!("{test}.yaml")).display()
+        );
+    }
     if arguments.json {
         json_line(&wire(&name, &test, answers, &recording, sync))?;
     } else {

@@ -54,7 +54,7 @@ pub enum Unproven {
     /// run again without a network it does something else, in this run
     Differs(usize, Vec<Failure>),
     /// run again it counts other records: what was expected and what is there, as JSON
-    Counts(Value, Value),
+    Counts(String, String),
     /// a secret stands in it
     Secret,
     /// it is longer than a document may be
@@ -99,7 +99,7 @@ pub async fn proven(
     for (run, report) in tape.reports().enumerate() {
         let (live, again) = (json!(record::counts(report)), nonzero(&whole["runs"][run]["expect"]["counts"]));
         if live != again {
-            return Err(Unproven::Counts(live, again));
+            return Err(Unproven::Counts(live.to_string(), again.to_string()));
         }
     }
     let (document, why) = spot.short(whole, records).await;

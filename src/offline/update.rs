@@ -126,10 +126,10 @@ const COUNTS: [&str; 6] = ["added", "updated", "deleted", "unchanged", "filtered
 
 /// What a run is expected to be of which nothing was said.
 fn first(came: &Came, database: &Path, after: i64) -> Result<Value, Error> {
-    let (tables, counted): (Vec<Table<'_>>, Box<dyn Fn(&str) -> u64>) = match came {
+    let (tables, own) = match came {
         Came::Report(syncs, report) => {
             let Some((sync, own)) = own(syncs, report) else { return Ok(json!({})) };
-            (expect::tables_of_sync(sync), Box::new(|name| expect::counted(own, name)))
+            (expect::tables_of_sync(sync), own)
         }
         Came::Answer(_, answer) => {
             let Ok(answer) = answer else { return Ok(json!({})) };
@@ -149,7 +149,7 @@ fn first(came: &Came, database: &Path, after: i64) -> Result<Value, Error> {
             changes.insert(table.name.clone(), rows.collect());
         }
     }
-    Ok(json!({ "changes": changes, "counts": counts(counted) }))
+    Ok(json!({ "changes": changes, "counts": counts(|name| expect::counted(own, name)) }))
 }
 
 /// The counts that are not zero; `added` where all are.
@@ -269,7 +269,7 @@ fn answer_anew(value: &mut Value, answer: &Answer) {
         let record = |(at, found): (usize, &Value)| match (known.get(at), found) {
             (Some(Value::Object(known)), Value::Object(found)) => {
                 let columns: Vec<&String> = known.keys().collect();
-                Value::Object(with_columns(&columns, Some(known), found, |_| None))
+                Value::Object(with_columns(&columns, Some(known), found, |_| None, |_| None))
             }
             (Some(known), found) if is_same(None, known, found) => known.clone(),
             (_, found) => found.clone(),
@@ -305,10 +305,10 @@ fn rows_anew(
 }
 
 /// The rows that were found, with the columns that are written, and as they are written where they are as expected.
-fn aligned(
-    expected: &[Map<String, Value>],
+fn aligned<'t>(
+    expected: &'t [Map<String, Value>],
     found: &[Map<String, Value>],
-    table: &Table<'_>,
+    table: &'t Table<'_>,
     is_change: bool,
 ) -> Vec<Value> {
     let key = &table.key;
@@ -328,23 +328,26 @@ fn aligned(
             return Value::Object(shown(row, is_change));
         }
         let own: Vec<&String> = known.map_or_else(|| columns.clone(), |known| known.keys().collect());
-        Value::Object(with_columns(&own, known, row, |name| table.column(name)))
+        let style = |name: &str| expected.iter().find_map(|row| row.get(name));
+        Value::Object(with_columns(&own, known, row, |name| table.column(name), style))
     };
     found.iter().enumerate().map(row).collect()
 }
 
+/// A row that was found with these columns; `style` is how a column is written elsewhere.
 fn with_columns<'t>(
     columns: &[&String],
     known: Option<&Map<String, Value>>,
     found: &Map<String, Value>,
     column: impl Fn(&str) -> Option<&'t ColumnType>,
+    style: impl Fn(&str) -> Option<&'t Value>,
 ) -> Map<String, Value> {
     let cell = |name: &&String| {
         let found = found.get(*name)?;
         let value = match known.and_then(|known| known.get(*name)) {
             Some(known) if is_same(column(name), known, found) => known.clone(),
             Some(known) => in_style(known, found),
-            None => found.clone(),
+            None => style(name).map_or_else(|| found.clone(), |style| in_style(style, found)),
         };
         Some(((*name).clone(), value))
     };

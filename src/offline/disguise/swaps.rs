@@ -147,7 +147,7 @@ fn is_whole(text: &str, start: usize, end: usize) -> bool {
     let inner = text.get(start..end).unwrap_or_default();
     let before = text.get(..start).and_then(|text| text.chars().next_back()).is_some_and(is_word);
     let after = text.get(end..).and_then(|text| text.chars().next()).is_some_and(is_word);
-    !(before && inner.starts_with(is_word)) && !(after && inner.ends_with(is_word))
+    !((before && inner.starts_with(is_word)) || (after && inner.ends_with(is_word)))
 }
 
 /// Numbers of as many digits, in the same order.
@@ -162,9 +162,9 @@ fn renumbered(maker: &Maker, numbers: &BTreeSet<u64>) -> BTreeMap<u64, u64> {
         let slot = first.saturating_mul(9) / (all.len() as u64).max(1);
         for (nth, old) in all.into_iter().enumerate() {
             let start = first + slot * nth as u64;
-            // 20 bits of chance are enough for who must not know where in its slot a number stands
             let chance = u64::from(maker.bits(&old.to_string()));
-            let mut made = start + (u128::from(slot.saturating_sub(1)) * u128::from(chance) >> 32) as u64;
+            let mut made =
+                start + u64::try_from((u128::from(slot.saturating_sub(1)) * u128::from(chance)) >> 32).unwrap_or(0);
             if numbers.contains(&made) {
                 made = (start..start + slot).find(|made| !numbers.contains(made)).unwrap_or(made);
             }

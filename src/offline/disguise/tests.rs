@@ -77,6 +77,15 @@ fn what_the_integration_says_stays_and_secrets_never_do() {
 }
 
 #[test]
+fn an_id_stays_one_under_whatever_key_it_is_met_first() {
+    let made =
+        recorded(&json!([{ "user": "U012AB3CD", "owner": 1_234_567 }, { "id": "U012AB3CD" }, { "id": 1_234_567 }]));
+    assert_eq!((&made[0]["user"], &made[0]["owner"]), (&made[1]["id"], &made[2]["id"]));
+    let id = made[1]["id"].as_str().expect("text");
+    assert!(id.len() == 9 && id != "U012AB3CD" && made[2]["id"] != 1_234_567, "{made}");
+}
+
+#[test]
 fn keys_can_be_kept_and_replaced() {
     let body = json!({ "Name": "Ada", "sku": "ABC-1", "first_name": "Grace" });
     let asked = Rules { keep: keys(&["name".to_owned()]), replace: keys(&["SKU".to_owned()]), ..rules() };
@@ -144,7 +153,7 @@ fn person() -> impl Strategy<Value = Person> {
             key,
             email: format!("{mail}@{mail}.org"),
             phone: format!("+{phone}"),
-            street: format!("{} Rue de {name}", byte),
+            street: format!("{byte} Rue de {name}"),
             ip: format!("10.{byte}.7.{byte}"),
             note: format!("{name} called about the {mail} again"),
             name,

@@ -138,6 +138,7 @@ impl Learner {
             _ if self.rules.replaces(key) => shape.or(Some(Kind::Code)),
             _ if text.contains("://") => None,
             // a number is no name, and a word no number to call
+            (Some(Kind::Name), _) if kind::is_id(text) => Some(Kind::Id),
             (Some(Kind::Name), _) if !text.contains(char::is_alphabetic) => shape,
             (Some(Kind::Phone), _) if !text.contains(|c: char| c.is_ascii_digit()) => shape,
             (Some(Kind::Position | Kind::Secret), _) => shape,

@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_json::{Map, Value};
 
 use super::print::{self, WIDTH, entry, flow, lines};
-use super::spans::{Node, Shape, tree};
+use super::spans::{Entry, Node, Shape, tree};
 use crate::diagnostic::Position;
 
 /// Why a document was not changed.
@@ -128,7 +128,7 @@ impl Amendment<'_> {
     /// Changes values of a map, and adds to it.
     fn members(
         &mut self,
-        (node, is_flow, entries): (&Node, bool, &[(Range<usize>, String, Node)]),
+        (node, is_flow, entries): (&Node, bool, &[Entry]),
         (known, wanted): (&Map<String, Value>, &Map<String, Value>),
         around: Around,
     ) -> Result<(), Unfaithful> {
@@ -170,7 +170,7 @@ impl Amendment<'_> {
     fn opened(
         &mut self,
         node: &Node,
-        entries: &[(Range<usize>, String, Node)],
+        entries: &[Entry],
         added: &[(&String, &Value)],
         around: Around,
     ) -> Result<(), Unfaithful> {

@@ -15,6 +15,9 @@ pub(super) struct Node {
     pub shape: Shape,
 }
 
+/// A key with its bytes, and its value.
+pub(super) type Entry = (Range<usize>, String, Node);
+
 /// What a node is.
 #[derive(Debug)]
 pub(super) enum Shape {
@@ -33,8 +36,8 @@ pub(super) enum Shape {
     Map {
         /// in brackets
         flow: bool,
-        /// its keys with their bytes, and the values
-        entries: Vec<(Range<usize>, String, Node)>,
+        /// its keys and values
+        entries: Vec<Entry>,
     },
 }
 
@@ -104,7 +107,7 @@ impl<'t, E: Iterator<Item = Result<(Event<'t>, Span), saphyr_parser::ScanError>>
                 if in_flow && !flow {
                     return None;
                 }
-                let mut entries: Vec<(Range<usize>, String, Node)> = Vec::new();
+                let mut entries: Vec<Entry> = Vec::new();
                 loop {
                     match self.next()? {
                         (Event::MappingEnd, end) => {
