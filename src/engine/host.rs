@@ -255,9 +255,10 @@ impl Session {
         let publish_error = self.publish().await.err().map(|error| error.to_string());
         let Self { host: _, writer, thread } = self;
         drop(writer);
-        match thread.join() {
-            Ok(()) => Ok(publish_error),
-            Err(_) => Err(Error::Bug("the store's thread panicked".into())),
+        // the thread ends with its last writer, and a task that has one may wait for the very worker that would wait here
+        match tokio::task::spawn_blocking(move || thread.join()).await {
+            Ok(Ok(())) => Ok(publish_error),
+            Ok(Err(_)) | Err(_) => Err(Error::Bug("the store's thread panicked".into())),
         }
     }
 }

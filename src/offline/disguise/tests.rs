@@ -69,10 +69,15 @@ fn what_decides_what_a_sync_does_stays() {
 
 #[test]
 fn what_the_integration_says_stays_and_secrets_never_do() {
-    let body = json!({ "name": "paid", "access_token": "paid-to-nobody-1", "echo": "you sent s3cr3t/value", "s3cr3t/value": 1 });
+    let body = json!({ "name": "paid", "access_token": "paid-to-nobody-1", "echo": "you sent s3cr3t/value", "session": "s3cr3t/value",
+                        "next": "https://api.shop.test/s3cr3t%2Fvalue?key=s3cr3t/value", "s3cr3t/value": 1 });
     let made = recorded(&body);
     assert_eq!(made["name"], "paid");
     assert_ne!(made["access_token"], body["access_token"]);
+    assert_eq!(
+        (&made["session"], &made["next"]),
+        (&json!("test-key"), &json!("https://api.shop.test/test-key?key=test-key"))
+    );
     assert_eq!((&made["echo"], &made["test-key"]), (&json!("you sent test-key"), &json!(1)));
 }
 

@@ -175,6 +175,10 @@ impl Learner {
     }
 
     fn note(&mut self, key: Option<&str>, text: &str, kind: Kind) {
+        // what stands for it is known: a test asks with that
+        if self.rules.secrets.iter().any(|(secret, _)| secret == text) {
+            return self.count(key, Kind::Secret);
+        }
         self.found.entry(text.to_owned()).or_insert(kind);
         self.count(key, kind);
     }
