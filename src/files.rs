@@ -1,6 +1,7 @@
 //! The only reader of YAML files, a project's folders and the built-in catalogue, and of what tests have beside them.
 
 mod overlay;
+mod stamps;
 
 use std::collections::HashSet;
 use std::io::Read as _;
@@ -10,6 +11,7 @@ use std::sync::Arc;
 use include_dir::{Dir, include_dir};
 
 pub use overlay::{OVERLAY_FILE, Overlay, Owner};
+pub use stamps::{Stamps, stamps};
 
 use crate::diagnostic::Source;
 use crate::plan::{Input, limits};
@@ -167,11 +169,21 @@ fn project_file(folder: &Path) -> Result<Arc<Source>, Error> {
 ///
 /// # Errors
 /// It cannot be written.
-#[expect(clippy::disallowed_methods, reason = "`connect` adds a connection to the project file")]
 pub fn write_project(folder: &Path, text: &str) -> Result<(), Error> {
-    let file = folder.join(PROJECT_FILE);
-    let beside = folder.join(format!(".{PROJECT_FILE}.new"));
-    let written = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, &file));
+    write(folder, PROJECT_FILE, text)
+}
+
+/// Puts a text into the file `name` of a project, whole or not at all, and makes its folder if there is none.
+///
+/// # Errors
+/// It cannot be written.
+#[expect(clippy::disallowed_methods, reason = "`connect` changes the project file, `test --update` and `record` tests")]
+pub fn write(folder: &Path, name: impl AsRef<Path>, text: &str) -> Result<(), Error> {
+    let file = folder.join(name);
+    let last = file.file_name().unwrap_or_default().to_string_lossy();
+    let beside = file.with_file_name(format!(".{last}.new"));
+    let made = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let written = made.and_then(|()| std::fs::write(&beside, text)).and_then(|()| std::fs::rename(&beside, &file));
     written.map_err(|error| Error::Unwritable { path: file.display().to_string(), error })
 }
 

@@ -65,6 +65,7 @@ mod positions;
 mod proof;
 mod rate_limits;
 mod raw;
+mod recording;
 mod reference;
 mod reset;
 mod rules;
@@ -82,6 +83,7 @@ mod tls;
 #[cfg(target_os = "linux")]
 mod torn;
 mod unchanged;
+mod updates;
 mod variants;
 mod walk;
 mod webhooks;

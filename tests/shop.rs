@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::support::Project;
 
-fn project(server: &Server) -> Project {
+pub fn project(server: &Server) -> Project {
     let project = Project::empty();
     let shop = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/shop");
     for name in [

@@ -14,7 +14,7 @@ const ARROWS: [(&str, &[&str]); 15] = [
     ("remote", &["plan"]),
     ("store", &["plan", "scan", "record", "diagnostic"]),
     ("engine", &["store", "remote", "record", "scan", "plan", "spec", "diagnostic"]),
-    ("offline", &["engine", "store", "remote", "scan", "files", "plan"]),
+    ("offline", &["engine", "store", "remote", "record", "scan", "files", "plan", "spec", "diagnostic"]),
     ("telemetry", &["engine", "store", "remote", "plan"]),
     ("demo", &[]),
     ("site", &["plan"]),

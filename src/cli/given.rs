@@ -1,4 +1,4 @@
-//! What a person gives in a file or on standard input.
+//! The files that a person names on the command line.
 
 use std::io::Read;
 use std::path::Path;
@@ -22,4 +22,11 @@ pub(super) fn text(file: &Path) -> Result<String, Failure> {
         return Err(failed(std::io::ErrorKind::FileTooLarge.into()));
     }
     Ok(text)
+}
+
+/// Writes a file anew.
+#[expect(clippy::disallowed_methods, reason = "the person named the file")]
+pub(super) fn write(file: &Path, text: &str) -> Result<(), Failure> {
+    std::fs::write(file, text)
+        .map_err(|error| Failure::user(format!("`{}` cannot be written: {error}", file.display()), None))
 }

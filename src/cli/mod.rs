@@ -23,6 +23,7 @@ mod progress;
 mod project;
 mod providers;
 mod query;
+mod record;
 mod remap;
 mod reset;
 mod retry;
@@ -32,6 +33,7 @@ mod serve;
 mod status;
 mod test;
 mod traces;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -78,6 +80,11 @@ enum Command {
     Providers(providers::Arguments),
     /// Write the same as pages for a browser.
     Docs(docs::Arguments),
+    /// Make a real run into a database that is thrown away, and keep what was asked and answered as a test, with secrets and personal data
+    /// replaced.
+    Record(record::Arguments),
+    /// Check the YAML files and run the tests that a change concerns, each time a file is saved, until Ctrl-C.
+    Watch(watch::Arguments),
     /// Show what a sync would ask and keep: requests, paging, columns, state.
     Explain(explain::Arguments),
     /// Make real requests and show the rows; write nothing.
@@ -138,6 +145,8 @@ pub fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&project, &arguments),
         Command::Providers(arguments) => providers::run(&project, &arguments),
         Command::Docs(arguments) => docs::run(&project, &arguments),
+        Command::Record(arguments) => record::run(&project, &arguments),
+        Command::Watch(arguments) => watch::run(&project, &arguments),
         Command::Explain(arguments) => explain::run(&project, &arguments),
         Command::DryRun(arguments) => dry_run::run(&project, &arguments),
         Command::Plan(arguments) => plan::run(&project, &arguments),

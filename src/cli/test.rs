@@ -1,5 +1,7 @@
+mod update;
+
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anstyle::AnsiColor;
 use serde_json::{Value, json};
@@ -20,6 +22,13 @@ pub(super) struct Arguments {
     /// Those of the built-in catalogue too.
     #[arg(long)]
     catalogue: bool,
+    /// Write what the runs find into the tests as what they expect, in place, and show it. What is asked for (`exchange`) is never
+    /// changed, nor whether a run fails.
+    #[arg(long, conflicts_with = "catalogue")]
+    update: bool,
+    /// Write what came of the tests into this file too, as JUnit's XML.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
     /// One JSON object per test, as lines.
     #[arg(long)]
     json: bool,
@@ -41,36 +50,52 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     let (unready, tests): (Vec<_>, Vec<_>) =
         tests.into_iter().map(|test| (waits_for(&test, &diagnostics), test)).partition(|(why, _)| why.is_some());
     let total = tests.len();
-    let mut failed = Vec::new();
-    let mut written = Ok(());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let tests = tests.into_iter().map(|(_, test)| test).collect();
-    runtime.block_on(offline::run(tests, folder, engine::system_clock(), |report| {
-        if arguments.json {
-            let line = json_line(&wire(&report));
+    let tests: Vec<TestPlan> = tests.into_iter().map(|(_, test)| test).collect();
+    let (mut reports, mut updated) = (Vec::with_capacity(total), None);
+    if arguments.update {
+        let update::Updated { reports: all, written } =
+            update::update(folder, &runtime, &inputs, tests, arguments.json)?;
+        updated = Some(written);
+        all.iter().try_for_each(|report| tell(report, arguments.json))?;
+        reports = all;
+    } else {
+        let mut written = Ok(());
+        runtime.block_on(offline::run(tests, folder, engine::system_clock(), |report| {
+            let line = tell(&report, arguments.json);
             written = std::mem::replace(&mut written, Ok(())).and(line);
-        } else {
-            print_line(&report);
-        }
-        if report.failed.is_some() {
-            failed.push(report);
-        }
-    }));
-    written?;
-    for (why, test) in &unready {
-        let why = why.as_deref().unwrap_or_default();
+            reports.push(report);
+        }));
+        written?;
+    }
+    let unready: Vec<(String, String, String)> =
+        unready.into_iter().map(|(why, test)| (test.id(), test.file, why.unwrap_or_default())).collect();
+    for (id, file, why) in &unready {
         if arguments.json {
-            json_line(&json!({ "test": test.id(), "file": test.file, "state": "skipped", "why": why }))?;
+            json_line(&json!({ "test": id, "file": file, "state": "skipped", "why": why }))?;
         } else {
             let yellow = bold(AnsiColor::Yellow);
-            anstream::println!("{yellow}skipped{yellow:#} {}  {DIM}{why}{DIM:#}", test.id());
+            anstream::println!("{yellow}skipped{yellow:#} {id}  {DIM}{why}{DIM:#}");
         }
     }
+    let failed: Vec<&TestReport> = reports.iter().filter(|report| report.failed.is_some()).collect();
     if !arguments.json {
-        failed.iter().for_each(print_failures);
-        anstream::println!("{}", summary(total, failed.len(), unready.len()));
+        failed.iter().for_each(|report| print_failures(report));
+        anstream::println!("{}", summary(total, failed.len(), unready.len(), updated));
+    }
+    if let Some(file) = &arguments.junit {
+        super::given::write(file, &offline::junit(&reports, &unready)?)?;
     }
     Ok(if failed.is_empty() { 0 } else { output::exit_code(ErrorKind::Data) })
+}
+
+/// Says how a test is, in one line.
+fn tell(report: &TestReport, json: bool) -> Result<(), output::Failure> {
+    if json {
+        return json_line(&wire(report));
+    }
+    print_line(report);
+    Ok(())
 }
 
 /// The tests that some pattern names; all without any.
@@ -86,13 +111,13 @@ fn chosen(tests: Vec<TestPlan>, patterns: &[String]) -> Result<Vec<TestPlan>, ou
 }
 
 /// What of the words that a test runs cannot be run yet.
-fn waits_for(test: &TestPlan, diagnostics: &[Diagnostic]) -> Option<String> {
+pub(super) fn waits_for(test: &TestPlan, diagnostics: &[Diagnostic]) -> Option<String> {
     let unready = diagnostics.iter().filter(|one| one.code == NOT_YET && test.uses.contains(&one.source.name));
     let messages: BTreeSet<&str> = unready.map(|one| one.message.as_str()).collect();
     (!messages.is_empty()).then(|| messages.into_iter().collect::<Vec<_>>().join("; "))
 }
 
-fn print_line(report: &TestReport) {
+pub(super) fn print_line(report: &TestReport) {
     let (color, word) = match report.failed {
         None => (AnsiColor::Green, "ok     "),
         Some(_) => (AnsiColor::Red, "FAILED "),
@@ -101,7 +126,7 @@ fn print_line(report: &TestReport) {
     anstream::println!("{color}{word}{color:#} {}  {DIM}{:.2} s{DIM:#}", report.id, report.took.as_secs_f64());
 }
 
-fn print_failures(report: &TestReport) {
+pub(super) fn print_failures(report: &TestReport) {
     let TestReport { id, file, description, took: _, failed } = report;
     let Some((run, failures)) = failed else { return };
     let red = bold(AnsiColor::Red);
@@ -111,44 +136,62 @@ fn print_failures(report: &TestReport) {
     }
     for Failure { what, lines } in failures {
         anstream::println!("  {what}");
-        for Line { sign, text } in lines {
-            let color = match sign {
-                Sign::Same => anstyle::Style::new(),
-                Sign::Missing => anstyle::Style::new().fg_color(Some(AnsiColor::Red.into())),
-                Sign::Extra => anstyle::Style::new().fg_color(Some(AnsiColor::Green.into())),
-            };
-            anstream::println!("    {color}{} {text}{color:#}", sign.mark());
-        }
+        print_lines(lines);
+    }
+}
+
+/// The same where standard output is for something else.
+pub(super) fn print_lines_to_stderr(lines: &[Line]) {
+    for Line { sign, text } in lines {
+        anstream::eprintln!("    {} {text}", sign.mark());
+    }
+}
+
+fn print_lines(lines: &[Line]) {
+    for Line { sign, text } in lines {
+        let color = match sign {
+            Sign::Same => anstyle::Style::new(),
+            Sign::Missing => anstyle::Style::new().fg_color(Some(AnsiColor::Red.into())),
+            Sign::Extra => anstyle::Style::new().fg_color(Some(AnsiColor::Green.into())),
+        };
+        anstream::println!("    {color}{} {text}{color:#}", sign.mark());
     }
 }
 
 /// `4 tests: 3 ok, 1 failed`, and what the signs mean where there are some.
-fn summary(total: usize, failed: usize, unready: usize) -> String {
+pub(super) fn summary(total: usize, failed: usize, unready: usize, updated: Option<usize>) -> String {
     if total + unready == 0 {
         return "there are no tests; one stands in `integrations/<provider>/tests/<name>.yaml`".to_owned();
     }
     let tests = if total == 1 { "1 test".to_owned() } else { format!("{total} tests") };
     let mut text = format!("{tests}: {} ok, {failed} failed", total - failed);
+    if let Some(updated) = updated {
+        text += &format!(", {updated} updated");
+    }
     if unready > 0 {
         text += &format!("; {unready} skipped, whose words cannot be run yet");
     }
     if failed > 0 { format!("\n{text}  (- expected, + found)") } else { text }
 }
 
-fn wire(report: &TestReport) -> Value {
+pub(super) fn wire(report: &TestReport) -> Value {
     let TestReport { id, file, description: _, took, failed } = report;
     let state = if failed.is_some() { "failed" } else { "ok" };
     let mut line = json!({ "test": id, "file": file, "state": state, "seconds": took.as_secs_f64() });
     if let Some((run, failures)) = failed {
         line["run"] = json!(run);
-        let texts = |lines: &[Line], sign| {
-            lines.iter().filter(|line| line.sign == sign).map(|line| line.text.clone()).collect::<Vec<_>>()
-        };
-        let failures = failures.iter().map(|Failure { what, lines }| {
-            let [expected, found, said] = [Sign::Missing, Sign::Extra, Sign::Same].map(|sign| texts(lines, sign));
-            json!({ "what": what, "expected": expected, "found": found, "said": said })
-        });
-        line["failures"] = failures.collect();
+        line["failures"] = wire_failures(failures);
     }
     line
+}
+
+fn wire_failures(failures: &[Failure]) -> Value {
+    let texts = |lines: &[Line], sign| {
+        lines.iter().filter(|line| line.sign == sign).map(|line| line.text.clone()).collect::<Vec<_>>()
+    };
+    let failures = failures.iter().map(|Failure { what, lines }| {
+        let [expected, found, said] = [Sign::Missing, Sign::Extra, Sign::Same].map(|sign| texts(lines, sign));
+        json!({ "what": what, "expected": expected, "found": found, "said": said })
+    });
+    failures.collect()
 }

@@ -16,7 +16,7 @@ use super::sync::Task;
 use super::writer::Writer;
 use super::{Clock, Error, Event, Observer, SyncReport};
 use crate::plan::{Budget, ConnectionPlan, NotifyPlan, Plan, PublishPlan, SyncPlan, limits};
-use crate::remote::{Access, Client, CredentialStore, Keys, Script, Sockets, TokenObserver};
+use crate::remote::{Access, Client, CredentialStore, Keys, Script, Sockets, Tap, TokenObserver};
 use crate::scan::Wish;
 use crate::store::{self, Store, WaitObserver};
 
@@ -42,6 +42,8 @@ pub struct HostOptions {
     pub at_once: usize,
     /// who watches what is no single run's
     pub observer: Observer,
+    /// who is told of each request and its answer, secrets and all
+    pub tap: Option<Arc<Tap>>,
 }
 
 impl HostOptions {
@@ -58,6 +60,7 @@ impl HostOptions {
             group_age_max: limits::GROUP_AGE_MAX,
             at_once: limits::SYNCS_AT_ONCE,
             observer: Arc::new(|_, _| {}),
+            tap: None,
         }
     }
 
@@ -107,7 +110,7 @@ impl Host {
     /// A host that has asked nobody for anything yet.
     pub fn new(options: HostOptions, offline: Option<Offline>) -> Arc<Self> {
         let folder = store::folder_of(&options.database).into();
-        let clients = Mutex::new(Clients::new(offline));
+        let clients = Mutex::new(Clients::new(offline, options.tap.clone()));
         let permits = Arc::new(Semaphore::new(options.at_once));
         Arc::new(Self { options, clients, permits, folder })
     }
@@ -252,9 +255,10 @@ impl Session {
         let publish_error = self.publish().await.err().map(|error| error.to_string());
         let Self { host: _, writer, thread } = self;
         drop(writer);
-        match thread.join() {
-            Ok(()) => Ok(publish_error),
-            Err(_) => Err(Error::Bug("the store's thread panicked".into())),
+        // the thread ends with its last writer, and a task that has one may wait for the very worker that would wait here
+        match tokio::task::spawn_blocking(move || thread.join()).await {
+            Ok(Ok(())) => Ok(publish_error),
+            Ok(Err(_)) | Err(_) => Err(Error::Bug("the store's thread panicked".into())),
         }
     }
 }
@@ -268,10 +272,10 @@ struct Clients {
 }
 
 impl Clients {
-    fn new(offline: Option<Offline>) -> Self {
+    fn new(offline: Option<Offline>, tap: Option<Arc<Tap>>) -> Self {
         let (sockets, access) = match offline {
             Some(Offline { script, access }) => (Sockets::scripted(script), Some(access)),
-            None => (Sockets::default(), None),
+            None => (tap.map_or_else(Sockets::default, Sockets::tapped), None),
         };
         Self { made: HashMap::new(), sockets, access }
     }

@@ -7,20 +7,20 @@ use serde_json::{Map, Value};
 use super::diff::{self, Line, Sign};
 use super::run::{Came, Failure};
 use super::value::{is_same, is_same_text, plain};
-use crate::engine::{self, Answer, Report, Source, SyncReport};
+use crate::engine::{self, Answer, Report, Saved, Source, SyncReport};
 use crate::plan::{ActionPlan, ColumnType, ExpectPlan, ExpectedOutput, ExpectedRows, ModelPlan, SyncPlan, limits};
 use crate::store::{Error, ReadStore};
 
 /// How a run or a call came out that its test has to say something about.
-struct Outcome<'r> {
+pub(super) struct Outcome<'r> {
     /// the stable name of what went wrong
-    code: Option<&'r str>,
-    message: &'r str,
+    pub code: Option<&'r str>,
+    pub message: &'r str,
     hint: Option<&'r str>,
 }
 
 /// What the run ended with that is no success; none where it came to its end.
-fn outcome(report: &SyncReport) -> Option<Outcome<'_>> {
+pub(super) fn outcome(report: &SyncReport) -> Option<Outcome<'_>> {
     if let Some(error) = &report.error {
         return Some(Outcome { code: Some(error.code), message: &error.message, hint: error.hint.as_deref() });
     }
@@ -58,17 +58,8 @@ fn of_sync(expect: &ExpectPlan, (sync, report): (&SyncPlan, &Report), database: 
     if !failures.is_empty() {
         return failures;
     }
-    let found = |name: &str| match name {
-        "added" => own.added,
-        "updated" => own.updated,
-        "deleted" => own.deleted,
-        "unchanged" => own.unchanged,
-        "filtered" => own.filtered,
-        _ => own.quarantined,
-    };
-    failures.extend(tally(found, counts));
-    let models = std::iter::once(&sync.model).chain(sync.outputs.iter().map(|output| &output.model));
-    let tables = models.flat_map(|model| of_model(model)).collect::<Vec<_>>();
+    failures.extend(tally(|name| counted(own, name), counts));
+    let tables = tables_of_sync(sync);
     failures.extend(look(expect, (&tables, database, after), |store| marks(store, sync, watermark.as_ref())));
     // what explains the rest
     if let Some(last) = failures.last_mut() {
@@ -96,17 +87,44 @@ fn of_action(
         failures.extend(answered(expected, answer));
     }
     let saved = answer.as_ref().ok().and_then(|answer| answer.saved.as_ref());
-    let found = |name: &str| match name {
-        "added" => saved.map_or(0, |saved| saved.added),
-        "updated" => saved.map_or(0, |saved| saved.updated),
-        "unchanged" => saved.map_or(0, |saved| saved.unchanged),
-        _ => 0,
-    };
-    failures.extend(tally(found, counts));
-    let models = action.save.iter().chain(action.synced_first.iter().map(|first| &first.model));
-    let tables = models.flat_map(|model| of_model(model)).collect::<Vec<_>>();
+    failures.extend(tally(|name| counted_by(saved, name), counts));
+    let tables = tables_of_action(action);
     failures.extend(look(expect, (&tables, database, after), |_| Ok(None)));
     failures
+}
+
+/// How many records of a run were this.
+pub(super) fn counted(report: &SyncReport, name: &str) -> u64 {
+    match name {
+        "added" => report.added,
+        "updated" => report.updated,
+        "deleted" => report.deleted,
+        "unchanged" => report.unchanged,
+        "filtered" => report.filtered,
+        _ => report.quarantined,
+    }
+}
+
+/// The same of what an action has saved.
+pub(super) fn counted_by(saved: Option<&Saved>, name: &str) -> u64 {
+    match (saved, name) {
+        (Some(saved), "added") => saved.added,
+        (Some(saved), "updated") => saved.updated,
+        (Some(saved), "unchanged") => saved.unchanged,
+        _ => 0,
+    }
+}
+
+/// The tables that a sync fills.
+pub(super) fn tables_of_sync(sync: &SyncPlan) -> Vec<Table<'_>> {
+    let models = std::iter::once(&sync.model).chain(sync.outputs.iter().map(|output| &output.model));
+    models.flat_map(|model| of_model(model)).collect()
+}
+
+/// The tables that an action writes or reads.
+pub(super) fn tables_of_action(action: &ActionPlan) -> Vec<Table<'_>> {
+    let models = action.save.iter().chain(action.synced_first.iter().map(|first| &first.model));
+    models.flat_map(|model| of_model(model)).collect()
 }
 
 /// What an action has answered.
@@ -161,7 +179,7 @@ fn look(
     looked.unwrap_or_else(|error| vec![unreadable(&error)])
 }
 
-fn unreadable(error: &Error) -> Failure {
+pub(super) fn unreadable(error: &Error) -> Failure {
     Failure::new(format!("the database of the test cannot be read: {error}"), Vec::new())
 }
 
@@ -220,15 +238,27 @@ fn tally(found: impl Fn(&str) -> u64, expected: &[(&'static str, u64)]) -> Optio
 }
 
 /// A table that a test may expect rows of.
-struct Table<'p> {
-    name: String,
+pub(super) struct Table<'p> {
+    pub name: String,
     schema: &'p str,
-    key: Vec<String>,
+    pub key: Vec<String>,
     columns: Vec<(&'p str, &'p ColumnType)>,
+    /// it keeps what the rows of another one were
+    pub is_history: bool,
 }
 
 impl Table<'_> {
-    fn column(&self, name: &str) -> Option<&ColumnType> {
+    /// Its living rows, or those that have changed `after`.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn rows(&self, store: &ReadStore, after: Option<i64>) -> Result<Vec<Map<String, Value>>, Error> {
+        let key: Vec<&str> = self.key.iter().map(String::as_str).collect();
+        store.rows((self.schema, &self.name), &key, after, limits::TEST_ROWS_MAX)
+    }
+
+    /// The type of a column.
+    pub fn column(&self, name: &str) -> Option<&ColumnType> {
         let is_time = ["_first_seen_at", "_last_modified_at", "_deleted_at", "valid_from", "valid_to"].contains(&name);
         let own = self.columns.iter().find(|(known, _)| *known == name).map(|(_, of)| *of);
         own.or_else(|| is_time.then_some(&ColumnType::Timestamptz))
@@ -243,12 +273,13 @@ fn of_model(model: &ModelPlan) -> Vec<Table<'_>> {
     let mut tables = Vec::new();
     if model.history {
         let key = key.iter().cloned().chain(["valid_from".to_owned()]).collect();
-        tables.push(Table { name: format!("{}_history", model.table), schema, key, columns: columns.clone() });
+        let columns = columns.clone();
+        tables.push(Table { name: format!("{}_history", model.table), schema, key, columns, is_history: true });
     }
     for child in &model.children {
         tables.extend(of_model(&child.model));
     }
-    tables.push(Table { name: model.table.clone(), schema, key, columns });
+    tables.push(Table { name: model.table.clone(), schema, key, columns, is_history: false });
     tables
 }
 
@@ -262,9 +293,7 @@ fn of_tables(
     let mut failures = Vec::new();
     for (name, expected) in expected.into_iter().flatten() {
         let Some(table) = tables.iter().find(|table| table.name == *name) else { continue };
-        let key: Vec<&str> = table.key.iter().map(String::as_str).collect();
-        let found: Vec<Map<String, Value>> =
-            store.rows((table.schema, &table.name), &key, after, limits::TEST_ROWS_MAX)?;
+        let found = table.rows(store, after)?;
         let same = |column: &str, one: &Value, other: &Value| is_same(table.column(column), one, other);
         if let Some(lines) = diff::rows(expected, &found, &table.key, same) {
             failures.push(Failure::new(format!("the {what} of `{name}` are other ones:"), lines));
@@ -276,12 +305,7 @@ fn of_tables(
 fn marks(store: &ReadStore, sync: &SyncPlan, expected: Option<&Value>) -> Result<Option<Failure>, Error> {
     let Some(expected) = expected else { return Ok(None) };
     let expected = plain(expected);
-    let found = if sync.token.is_some() {
-        // the token is what the next run asks with
-        store.checkpoint(&sync.id)?.and_then(|checkpoint| checkpoint.token).as_ref().map(plain)
-    } else {
-        store.status()?.into_iter().find(|status| status.id == sync.id).and_then(|status| status.watermark)
-    };
+    let found = watermark(store, sync)?;
     if found.as_ref().is_some_and(|found| is_same_text(&expected, found)) {
         return Ok(None);
     }
@@ -291,6 +315,17 @@ fn marks(store: &ReadStore, sync: &SyncPlan, expected: Option<&Value>) -> Result
     });
     let lines = vec![Line::new(Sign::Missing, expected), Line::new(Sign::Extra, found)];
     Ok(Some(Failure::new("the watermark is another one:".to_owned(), lines)))
+}
+
+/// What the next run of a sync asks with, as text.
+///
+/// # Errors
+/// The database cannot be read.
+pub(super) fn watermark(store: &ReadStore, sync: &SyncPlan) -> Result<Option<String>, Error> {
+    if sync.token.is_some() {
+        return Ok(store.checkpoint(&sync.id)?.and_then(|checkpoint| checkpoint.token).as_ref().map(plain));
+    }
+    Ok(store.status()?.into_iter().find(|status| status.id == sync.id).and_then(|status| status.watermark))
 }
 
 /// What a run says of itself that may be why something is not as expected.

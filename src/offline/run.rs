@@ -1,12 +1,13 @@
 //! One test after the other, a few at once.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use secrecy::SecretString;
+use tempfile::TempDir;
 use tokio::sync::{Semaphore, watch};
 
 use super::diff::{Line, Sign};
@@ -50,24 +51,46 @@ impl Failure {
 
 /// Runs tests of the project in `folder`, some at once; `each` gets what came of them in their order. `clock` measures how long they take.
 pub async fn run(tests: Vec<TestPlan>, folder: &Path, clock: Clock, mut each: impl FnMut(TestReport)) {
+    let judge = |test: TestPlan, folder: PathBuf| async move { runs(&test, &folder).await };
+    at_once(tests, folder, &clock, judge, |(id, file, description), took, failed| {
+        let failed = failed.unwrap_or_else(|broken| Some((1, vec![broken])));
+        each(TestReport { id, file, description, took, failed });
+    })
+    .await;
+}
+
+/// A test's name, its file, and what it shows.
+pub(super) type Named = (String, String, Option<String>);
+
+/// Does `work` with each test, with some at once; `each` gets what came of them in their order, with the time that it took.
+pub(super) async fn at_once<T: Send + 'static, F: Future<Output = T> + Send + 'static>(
+    tests: Vec<TestPlan>,
+    folder: &Path,
+    clock: &Clock,
+    work: impl Fn(TestPlan, PathBuf) -> F,
+    mut each: impl FnMut(Named, Duration, Result<T, Failure>),
+) {
     let permits = Arc::new(Semaphore::new(limits::TESTS_AT_ONCE));
     let mut running = Vec::with_capacity(tests.len());
     for test in tests {
-        let (permits, folder, clock) = (Arc::clone(&permits), folder.to_owned(), Arc::clone(&clock));
-        let (id, file, description) = (test.id(), test.file.clone(), test.description.clone());
+        let (permits, clock) = (Arc::clone(&permits), Arc::clone(clock));
+        let named = (test.id(), test.file.clone(), test.description.clone());
+        let working = work(test, folder.to_owned());
         let task = tokio::task::spawn(async move {
             let _held = permits.acquire_owned().await;
             let began = clock();
-            let failed = runs(&test, &folder).await;
-            ((clock() - began).to_std().unwrap_or_default(), failed)
+            let came = working.await;
+            ((clock() - began).to_std().unwrap_or_default(), came)
         });
-        running.push((id, file, description, task));
+        running.push((named, task));
     }
-    for (id, file, description, task) in running {
-        let (took, failed) = task.await.unwrap_or_else(|error| {
-            (Duration::ZERO, Some((1, vec![Failure::new(format!("headwater failed: {error}"), Vec::new())])))
-        });
-        each(TestReport { id, file, description, took, failed });
+    for (named, task) in running {
+        match task.await {
+            Ok((took, came)) => each(named, took, Ok(came)),
+            Err(error) => {
+                each(named, Duration::ZERO, Err(Failure::new(format!("headwater failed: {error}"), Vec::new())));
+            }
+        }
     }
 }
 
@@ -78,86 +101,126 @@ fn first() -> DateTime<Utc> {
 
 /// Makes the runs of a test until one is not as expected.
 async fn runs(test: &TestPlan, folder: &Path) -> Option<(usize, Vec<Failure>)> {
-    let broken = |what: String| Some((1, vec![Failure::new(what, Vec::new())]));
-    let own = match tempfile::Builder::new().prefix("headwater-test-").tempdir() {
-        Ok(own) => own,
-        Err(error) => return broken(format!("there is no folder for the test's database: {error}")),
+    let mut stage = match Stage::new(folder) {
+        Ok(stage) => stage,
+        Err(broken) => return Some((1, vec![broken])),
     };
-    let (mut now, mut after) = (first(), 0);
     for (index, run) in test.runs.iter().enumerate() {
-        // what the run before waited for has gone by
-        let at = run.at.map_or(now, |at| if index == 0 { at } else { at.max(now - TimeDelta::days(1)) });
-        let (failures, ended) = one(test, run, at, (folder, own.path()), &mut after).await;
+        let Made { came, mut failures, before } = stage.one(test, run, index == 0).await;
+        if let Some(came) = came {
+            let (expect, database) = (run.expect.clone(), stage.database());
+            let looked = tokio::task::spawn_blocking(move || expect::check(&expect, &came, &database, before));
+            let found = looked.await.unwrap_or_else(|error| vec![broken(&error)]);
+            // the end of a run explains what it did not ask
+            failures.splice(0..0, found);
+        }
         if !failures.is_empty() {
             return Some((index + 1, failures));
         }
-        now = ended + TimeDelta::days(1);
     }
     None
 }
 
-/// Makes one run at this time; gives what is not as expected, and when it ended.
-async fn one(
-    test: &TestPlan,
-    run: &TestRunPlan,
-    at: DateTime<Utc>,
-    (folder, own): (&Path, &Path),
-    after: &mut i64,
-) -> (Vec<Failure>, DateTime<Utc>) {
-    let mut expected = Vec::with_capacity(run.exchange.len());
-    for plan in &run.exchange {
-        match body(test, plan, folder) {
-            Ok(body) => expected.push((Arc::clone(plan), body)),
-            Err(what) => return (vec![Failure::new(what, Vec::new())], at),
+/// A mistake in headwater.
+pub(super) fn broken(error: &tokio::task::JoinError) -> Failure {
+    Failure::new(format!("headwater failed: {error}"), Vec::new())
+}
+
+/// Where the runs of one test are made, one after the other.
+pub(super) struct Stage<'f> {
+    /// the project
+    folder: &'f Path,
+    /// has the database, and goes with it
+    own: TempDir,
+    /// when the next run is that says nothing of it
+    now: DateTime<Utc>,
+    /// the last change number
+    after: i64,
+}
+
+/// A run that was made.
+pub(super) struct Made {
+    /// what came of it; none of one that was not answered, which says nothing
+    pub came: Option<Came>,
+    /// what of its requests is not as expected, and what it could not be made for
+    pub failures: Vec<Failure>,
+    /// the last change number before it
+    pub before: i64,
+}
+
+impl<'f> Stage<'f> {
+    /// A stage with an empty database.
+    ///
+    /// # Errors
+    /// There is no folder for it.
+    pub fn new(folder: &'f Path) -> Result<Self, Failure> {
+        let own = tempfile::Builder::new().prefix("headwater-test-").tempdir();
+        let no_folder =
+            |error| Failure::new(format!("there is no folder for the test's database: {error}"), Vec::new());
+        Ok(Self { folder, own: own.map_err(no_folder)?, now: first(), after: 0 })
+    }
+
+    /// The DuckDB file.
+    pub fn database(&self) -> PathBuf {
+        self.own.path().join("test.duckdb")
+    }
+
+    /// Makes the next run.
+    pub async fn one(&mut self, test: &TestPlan, run: &TestRunPlan, is_first: bool) -> Made {
+        let before = self.after;
+        // what the run before waited for has gone by
+        let at = run.at.map_or(self.now, |at| if is_first { at } else { at.max(self.now - TimeDelta::days(1)) });
+        let mut expected = Vec::with_capacity(run.exchange.len());
+        for plan in &run.exchange {
+            match body(test, plan, self.folder) {
+                Ok(body) => expected.push((Arc::clone(plan), body)),
+                Err(what) => return Made { came: None, failures: vec![Failure::new(what, Vec::new())], before },
+            }
+        }
+        let secrets: BTreeSet<String> = test.credentials.values().chain(test.token.values()).cloned().collect();
+        let exchange = Arc::new(Mutex::new(Exchange::new(test.ordered, expected, secrets)));
+        let answers = Arc::clone(&exchange);
+        let script = Script::new(at, move |asked| answers.lock().unwrap_or_else(PoisonError::into_inner).answer(asked));
+        let script = Arc::new(script);
+        let came = self.perform(test, run, &script).await;
+        self.now = script.now() + TimeDelta::days(1);
+        let (is_disturbed, mut failures) = {
+            let mut exchange = exchange.lock().unwrap_or_else(PoisonError::into_inner);
+            let over = std::mem::replace(&mut *exchange, Exchange::new(true, Vec::new(), BTreeSet::new()));
+            (over.is_disturbed(), over.end())
+        };
+        match came {
+            Ok(came) => {
+                self.after = came.last_change().unwrap_or(before);
+                // what a run does that was not answered says nothing
+                Made { came: (!is_disturbed).then_some(came), failures, before }
+            }
+            Err(error) => {
+                let hint = error.hint().map(|hint| Line::new(Sign::Same, format!("hint: {hint}")));
+                failures.push(Failure::new(format!("the run failed: {error}"), hint.into_iter().collect()));
+                Made { came: None, failures, before }
+            }
         }
     }
-    let secrets: BTreeSet<String> = test.credentials.values().chain(test.token.values()).cloned().collect();
-    let exchange = Arc::new(Mutex::new(Exchange::new(test.ordered, expected, secrets)));
-    let answers = Arc::clone(&exchange);
-    let script = Script::new(at, move |asked| answers.lock().unwrap_or_else(PoisonError::into_inner).answer(asked));
-    let script = Arc::new(script);
-    let database = own.join("test.duckdb");
-    // nobody stops it
-    let (_running, stop) = watch::channel(false);
-    let options = options(&database, own, &script, stop);
-    let came = match &run.work {
-        TestWork::Run(syncs) => {
-            let ended = engine::rehearse(syncs, options, offline(test, &script)).await;
-            ended.map(|report| Came::Report(syncs.clone(), report))
+
+    /// Does what a run does, as the script answers.
+    async fn perform(&self, test: &TestPlan, run: &TestRunPlan, script: &Arc<Script>) -> Result<Came, Error> {
+        // nobody stops it
+        let (_running, stop) = watch::channel(false);
+        let options = options((&self.database(), self.own.path()), run.budget, script, stop);
+        match &run.work {
+            TestWork::Run(syncs) => {
+                let ended = engine::rehearse(syncs, options, offline(test, script)).await;
+                ended.map(|report| Came::Report(syncs.clone(), report))
+            }
+            TestWork::Call { action, input, cursor } => {
+                let call = Call { input: input.clone(), cursor: cursor.clone(), variant: None, idempotency_key: None };
+                let Options { host, observer, .. } = options;
+                let place = CallPlace::Host(Host::new(host, Some(offline(test, script))));
+                Ok(Came::Answer(Arc::clone(action), engine::call(action, call, place, observer).await))
+            }
         }
-        TestWork::Call { action, input, cursor } => {
-            let call = Call { input: input.clone(), cursor: cursor.clone(), variant: None, idempotency_key: None };
-            let Options { host, observer, .. } = options;
-            let place = CallPlace::Host(Host::new(host, Some(offline(test, &script))));
-            Ok(Came::Answer(Arc::clone(action), engine::call(action, call, place, observer).await))
-        }
-    };
-    let now = script.now();
-    let (is_disturbed, mut failures) = {
-        let mut exchange = exchange.lock().unwrap_or_else(PoisonError::into_inner);
-        let over = std::mem::replace(&mut *exchange, Exchange::new(true, Vec::new(), BTreeSet::new()));
-        (over.is_disturbed(), over.end())
-    };
-    let came = match came {
-        Ok(came) => came,
-        Err(error) => {
-            let hint = error.hint().map(|hint| Line::new(Sign::Same, format!("hint: {hint}")));
-            failures.push(Failure::new(format!("the run failed: {error}"), hint.into_iter().collect()));
-            return (failures, now);
-        }
-    };
-    let before = *after;
-    *after = came.last_change().unwrap_or(before);
-    // what a run does that was not answered says nothing
-    if !is_disturbed {
-        let expect = run.expect.clone();
-        let looked = tokio::task::spawn_blocking(move || expect::check(&expect, &came, &database, before));
-        let found =
-            looked.await.unwrap_or_else(|error| vec![Failure::new(format!("headwater failed: {error}"), Vec::new())]);
-        // the end of a run explains what it did not ask
-        failures.splice(0..0, found);
     }
-    (failures, now)
 }
 
 /// What came of a run.
@@ -177,12 +240,17 @@ impl Came {
     }
 }
 
-fn options(database: &Path, own: &Path, script: &Arc<Script>, stop: watch::Receiver<bool>) -> Options {
+fn options(
+    (database, own): (&Path, &Path),
+    budget: Budget,
+    script: &Arc<Script>,
+    stop: watch::Receiver<bool>,
+) -> Options {
     Options {
         host: HostOptions::new(database.to_owned(), own, script.clock()),
         wish: Wish::default(),
         allow_destructive: false,
-        budget: Budget::default(),
+        budget,
         observer: Arc::new(|_, _| {}),
         stop,
     }

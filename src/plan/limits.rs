@@ -323,6 +323,16 @@ pub const TEST_ROWS_MAX: usize = 10_000;
 pub const TEST_VALUE_CHARS_MAX: usize = 60;
 /// Lines that are shown of one thing that is not as a test expects it.
 pub const TEST_LINES_MAX: usize = 60;
+/// Bytes of one answer that can be recorded as part of a test.
+pub const RECORD_ANSWER_BYTES_MAX: usize = 8 << 20;
+/// Runs that are recorded as one test.
+pub const RECORD_RUNS_MAX: u64 = 10;
+/// Requests of a sync in each of them.
+pub const RECORD_PAGES_MAX: u64 = 100;
+/// How often `watch` looks whether a file of the project has changed.
+pub const WATCH_EVERY: Duration = Duration::from_millis(200);
+/// Folders within each other that `watch` looks into.
+pub const WATCH_DEPTH_MAX: usize = 8;
 /// Requests that a test does not expect and that are shown.
 pub const TEST_REQUESTS_SHOWN: usize = 5;
 

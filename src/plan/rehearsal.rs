@@ -11,7 +11,7 @@ use super::action::ActionDraft;
 use super::compile::{Documents, Drafts, Typed, parents, sync_plan};
 use super::place::{Document, Place, Sink};
 use super::{
-    AnswerPlan, ConnectionPlan, ExchangePlan, ExpectPlan, ExpectedOutput, GivenBody, Method, SyncId, SyncPlan,
+    AnswerPlan, Budget, ConnectionPlan, ExchangePlan, ExpectPlan, ExpectedOutput, GivenBody, Method, SyncId, SyncPlan,
     TestPlan, TestRunPlan, TestWork, columns_from, connection, test, words,
 };
 use crate::spec::{
@@ -76,6 +76,7 @@ pub(super) fn rehearsal(
         made_runs.push(TestRunPlan {
             at: words::optional(run.at.as_ref(), at)?,
             work,
+            budget: Budget { runtime: None, requests: run.max_requests, records: run.max_records },
             exchange: common.iter().cloned().chain(own).collect(),
             expect: expectation(&run.expect),
         });

@@ -120,7 +120,7 @@ fn run_is_possible(
     about: &About<'_>,
     common: &Map<String, Value>,
 ) {
-    let TestRunSpec { at: _, sync: other, input: own, cursor, exchange, expect } = run;
+    let TestRunSpec { at: _, sync: other, input: own, max_requests, max_records, cursor, exchange, expect } = run;
     if let Some(schema) = about.input.filter(|_| !own.is_empty()) {
         // another sync takes of the connection's what it has a word for
         let takes = |name: &String| other.is_none() || schema.is_some_and(|schema| has_property(schema, name));
@@ -131,6 +131,12 @@ fn run_is_possible(
     if cursor.is_some() && about.is_sync {
         let hint = "take the line out, or test an `action`".to_owned();
         sink.key_error("E115", &place.key("cursor"), "a sync goes from page to page by itself", Some(hint));
+    }
+    for (key, bound) in [("max_requests", max_requests), ("max_records", max_records)] {
+        if bound.is_some() && !about.is_sync {
+            let hint = "take the line out, or test a `sync`".to_owned();
+            sink.key_error("E115", &place.key(key), "an action is called for one page", Some(hint));
+        }
     }
     exchanges(sink, &place.key("exchange"), exchange);
     expectations(sink, &place.key("expect"), expect, &about.tables, about.is_sync);

@@ -117,6 +117,13 @@ impl Access {
         Self { credentials, kept: None, held: None, clock, told: None }
     }
 
+    /// All secrets in it by name, those of the token that is kept last.
+    pub fn secrets(&self) -> Vec<(String, SecretString)> {
+        let kept = self.kept.iter().flat_map(|kept| &kept.token).chain(self.held.iter().flatten());
+        let token = kept.map(|(name, secret)| (name.clone(), secret.clone()));
+        self.credentials.named().chain(token).collect()
+    }
+
     /// The same with the token that a way in would make, by the names of credentials: it has no end, and is kept nowhere.
     #[must_use]
     pub fn holding(self, token: BTreeMap<String, SecretString>) -> Self {

@@ -304,6 +304,7 @@ impl Client {
             url: &outgoing.url,
             headers: outgoing.headers.clone(),
             body: request.body.as_ref().map(|(_, body)| body.clone()),
+            for_token: false,
             lasts: streams.then_some(limits::STREAM_TIME_MAX),
         };
         // with its parameters filled in a URL leads to the same origin

@@ -103,6 +103,11 @@ impl Credentials {
         self.0.iter().filter(move |(name, _)| is_secret(name)).map(|(_, secret)| secret.expose_secret())
     }
 
+    /// All of them with their names.
+    pub(super) fn named(&self) -> impl Iterator<Item = (String, SecretString)> {
+        self.0.iter().map(|(name, secret)| (name.clone(), secret.clone()))
+    }
+
     pub(super) fn values(&self) -> impl Iterator<Item = &str> {
         self.0.values().map(ExposeSecret::expose_secret)
     }

@@ -67,7 +67,7 @@ impl Outlet {
             put("webhook-signature", &signature(key, id, &timestamp, &body))?;
         }
         let body = Some(Bytes::from(body));
-        let leaving = Leaving { method: Method::Post, url: &self.url, headers, body, lasts: None };
+        let leaving = Leaving { method: Method::Post, url: &self.url, headers, body, for_token: false, lasts: None };
         let answer = self.routes.send(leaving, false).await.map_err(|why| self.words(why))?;
         let text = |name| Some(answer.headers().get(name)?.to_str().ok()?.to_owned());
         Ok(Receipt { status: answer.status().as_u16(), retry_after: text(RETRY_AFTER), date: text(DATE) })

@@ -21,6 +21,11 @@ pub fn random_key() -> String {
     digits::<16>()
 }
 
+/// Random bytes from the operating system, for a key that is thrown away.
+pub fn random_bytes() -> [u8; 32] {
+    bytes::<32>()
+}
+
 fn bytes<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     SystemRandom::new().fill(&mut bytes).expect("the operating system has random numbers");

@@ -13,6 +13,7 @@ use super::certificates::Certificates;
 use super::network::{Network, PublicOnly, Refusal};
 use super::outgoing::is_loopback;
 use super::script::{Asked, Script};
+use super::tap::{self, Heard, Tap};
 use crate::plan::{ConnectionPlan, Method, limits};
 
 /// Says who asks; a request's own `User-Agent` header wins.
@@ -25,12 +26,19 @@ pub struct Sockets {
     sets: HashMap<Settings, Arc<Sets>>,
     /// answers in place of all of them
     script: Option<Arc<Script>>,
+    /// is told of what goes through them
+    tap: Option<Arc<Tap>>,
 }
 
 impl Sockets {
+    /// Sockets that somebody listens to.
+    pub fn tapped(tap: Arc<Tap>) -> Self {
+        Self { tap: Some(tap), ..Self::default() }
+    }
+
     /// No sockets at all: every request is answered by the script, whatever its host is, and nothing is looked up.
     pub fn scripted(script: Arc<Script>) -> Self {
-        Self { sets: HashMap::new(), script: Some(script) }
+        Self { script: Some(script), ..Self::default() }
     }
 
     /// The way to a URL that a person wrote out, for messages to an application.
@@ -46,7 +54,7 @@ impl Sockets {
         };
         let plain = Arc::new(Sets::new(settings, None)?);
         let proxies = (!settings.direct).then(|| Box::new(Matcher::from_system()));
-        Ok(Routes { network: Network::to(url), way: Way::Sockets { proxies, plain, certified: None } })
+        Ok(Routes { network: Network::to(url), way: Way::Sockets { proxies, plain, certified: None }, tap: None })
     }
 
     /// Whether a script answers.
@@ -71,7 +79,7 @@ impl Sockets {
     ) -> reqwest::Result<Routes> {
         let network = Network::new(connection);
         if let Some(script) = &self.script {
-            return Ok(Routes { network, way: Way::Script(Arc::clone(script)) });
+            return Ok(Routes { network, way: Way::Script(Arc::clone(script)), tap: None });
         }
         let settings = Settings {
             connect: connection.timeout_connect,
@@ -89,7 +97,7 @@ impl Sockets {
             }
         };
         let proxies = (!settings.direct).then(|| Box::new(Matcher::from_system()));
-        Ok(Routes { network, way: Way::Sockets { proxies, plain, certified } })
+        Ok(Routes { network, way: Way::Sockets { proxies, plain, certified }, tap: self.tap.clone() })
     }
 }
 
@@ -155,6 +163,7 @@ fn builder(settings: Settings, certificates: Option<&Certificates>) -> reqwest::
 pub(super) struct Routes {
     pub network: Network,
     way: Way,
+    tap: Option<Arc<Tap>>,
 }
 
 /// Where requests go.
@@ -176,6 +185,8 @@ pub(super) struct Leaving<'a> {
     pub url: &'a Url,
     pub headers: HeaderMap,
     pub body: Option<bytes::Bytes>,
+    /// whether it asks for a token, and for nothing else
+    pub for_token: bool,
     /// the time for the answer, where it is not that of every request
     pub lasts: Option<Duration>,
 }
@@ -205,7 +216,7 @@ impl Routes {
     /// Sends a request, the only place where one leaves, and reads the head of its answer.
     pub async fn send(&self, leaving: Leaving<'_>, gets_credentials: bool) -> Result<reqwest::Response, NoRoute> {
         let guarded = self.network.must_be_guarded(leaving.url).map_err(NoRoute::Refused)?;
-        let Leaving { method, url, mut headers, body, lasts } = leaving;
+        let Leaving { method, url, mut headers, body, for_token, lasts } = leaving;
         match &self.way {
             Way::Script(script) => {
                 headers.entry(USER_AGENT_HEADER).or_insert(HeaderValue::from_static(USER_AGENT));
@@ -214,6 +225,7 @@ impl Routes {
             }
             Way::Sockets { .. } => {
                 let http = self.sockets(url, guarded, gets_credentials)?;
+                let asked = self.tap.as_ref().map(|tap| (tap, tap::texts(&headers), body.clone()));
                 let mut builder = http.request(verb(method), url.clone()).headers(headers);
                 if let Some(body) = body {
                     builder = builder.body(body);
@@ -221,7 +233,13 @@ impl Routes {
                 if let Some(lasts) = lasts {
                     builder = builder.timeout(lasts);
                 }
-                builder.send().await.map_err(NoRoute::Failed)
+                let answer = builder.send().await.map_err(NoRoute::Failed)?;
+                let Some((tap, headers, body)) = asked else { return Ok(answer) };
+                let (status, answer_headers) = (answer.status().as_u16(), tap::texts(answer.headers()));
+                let (heard, answer) = tap.read(answer).await.map_err(NoRoute::Failed)?;
+                let (url, body) = (url.clone(), body.map(|body| body.to_vec()));
+                tap.tell(Heard { method, url, for_token, headers, body, status, answer_headers, answer: heard });
+                Ok(answer)
             }
         }
     }

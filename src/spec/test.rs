@@ -123,6 +123,13 @@ pub struct TestRunSpec {
     /// Parameters of this run in place of those of the connection, name by name.
     #[serde(default)]
     pub input: Map<String, Value>,
+    /// The run stops after so many requests of the sync, between two pages, as with `headwater run --max-requests`: the next one goes on
+    /// there.
+    #[schemars(range(min = 1))]
+    pub max_requests: Option<u64>,
+    /// The same for so many records.
+    #[schemars(range(min = 1))]
+    pub max_records: Option<u64>,
     /// The page that an action is called for: what the call before gave as `next_cursor`.
     pub cursor: Option<Value>,
     /// The requests that are expected in this run alone.

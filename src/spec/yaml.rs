@@ -1,5 +1,9 @@
 //! The only door to `serde_yaml`: text to a JSON value, with the place of every mistake, and the place of any node.
 
+mod amend;
+mod print;
+mod spans;
+
 use std::cell::Cell;
 use std::fmt;
 
@@ -8,6 +12,9 @@ use serde_json::{Map, Value};
 
 use super::syntax::{self, Complaint};
 use crate::diagnostic::{Position, Segment};
+
+pub use amend::{Unfaithful, amended};
+pub use print::document;
 
 /// Bytes of one YAML document.
 pub const DOCUMENT_BYTES_MAX: usize = 1 << 20;
@@ -74,9 +81,9 @@ pub fn parse_showing(text: &str, shown: &str) -> Result<Value, Error> {
     }
     let left = Cell::new(WEIGHT_MIN + text.len() * WEIGHT_PER_BYTE_MAX);
     let explain = |error| explain(text, shown, &error);
-    let value = Node { depth: 0, left: &left }.deserialize(document(text)).map_err(explain)?;
+    let value = Node { depth: 0, left: &left }.deserialize(reader(text)).map_err(explain)?;
     if has_fraction(&value) {
-        Digits(&value).deserialize(document(text)).map_err(explain)?;
+        Digits(&value).deserialize(reader(text)).map_err(explain)?;
     }
     Ok(value)
 }
@@ -87,7 +94,7 @@ pub fn write(value: &Value) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the door to serde_yaml")]
-fn document(text: &str) -> serde_yaml::Deserializer<'_> {
+fn reader(text: &str) -> serde_yaml::Deserializer<'_> {
     serde_yaml::Deserializer::from_str(text)
 }
 
@@ -174,7 +181,7 @@ fn first_alias(text: &str) -> Option<Position> {
 
 /// The place of the node at `path`, or of its key.
 pub fn locate(text: &str, path: &[Segment], what: Part) -> Option<Position> {
-    let error = Find { path, what }.deserialize(document(text)).err()?;
+    let error = Find { path, what }.deserialize(reader(text)).err()?;
     position_of(text, &error)
 }
 

@@ -6,7 +6,7 @@ use indexmap::IndexMap;
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::plan::{ActionPlan, Method, SyncPlan};
+use crate::plan::{ActionPlan, Budget, Method, SyncPlan};
 
 /// A test of a sync or an action, ready to run.
 #[derive(Debug, Clone)]
@@ -47,6 +47,8 @@ pub struct TestRunPlan {
     pub at: Option<DateTime<Utc>>,
     /// what it does
     pub work: TestWork,
+    /// where it stops
+    pub budget: Budget,
     /// the requests of every run, then those of this one
     pub exchange: Vec<Arc<ExchangePlan>>,
     /// what must be true after it

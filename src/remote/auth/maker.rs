@@ -286,7 +286,7 @@ impl Maker<'_> {
             map.insert(parsed, proof::secret_value(name, value.expose_secret()).map_err(Fault::Refused)?);
         }
         // where credentials are asked for, the certificate may be too (RFC 8705)
-        let leaving = Leaving { method, url: &url, headers: map, body, lasts: None };
+        let leaving = Leaving { method, url: &url, headers: map, body, for_token: true, lasts: None };
         let mut answer = self.routes.send(leaving, true).await.map_err(|none| match none {
             NoRoute::Refused(refusal) => Fault::Refused(format!("{shown}: {refusal}")),
             NoRoute::Broken(error) => Fault::Refused(format!("{shown}: {}", transport::in_words(&error.without_url()))),
