@@ -33,6 +33,7 @@ mod connect;
 mod deletes;
 mod delta;
 mod detail;
+mod draft;
 mod errors;
 mod explain;
 mod fanout;

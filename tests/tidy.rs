@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. Arrows point one way, so none may come back.
-const ARROWS: [(&str, &[&str]); 14] = [
+const ARROWS: [(&str, &[&str]); 15] = [
     ("diagnostic", &[]),
     ("spec", &["diagnostic"]),
     ("plan", &["spec", "diagnostic"]),
     ("files", &["plan", "spec", "diagnostic"]),
     ("scan", &["plan"]),
     ("record", &["plan", "scan"]),
+    ("draft", &["spec", "plan", "record"]),
     ("remote", &["plan"]),
     ("store", &["plan", "scan", "record", "diagnostic"]),
     ("engine", &["store", "remote", "record", "scan", "plan", "spec", "diagnostic"]),
@@ -25,6 +26,7 @@ const ARROWS: [(&str, &[&str]); 14] = [
             "telemetry",
             "offline",
             "demo",
+            "draft",
             "engine",
             "store",
             "remote",
