@@ -4,9 +4,11 @@ use serde_json::{Map, Value, json};
 
 use super::aside::put;
 use super::example::{Examples, moment, time};
-use super::parts::{DeletesDraft, FlagKind, IdList, ModelDraft, Setting, Surroundings, SyncDraft};
+use super::parts::{ColumnDraft, DeletesDraft, FlagKind, IdList, ModelDraft, Setting, Surroundings, SyncDraft};
 use super::runs::{Exchange, ListOf, Numbered, has_pages, lags};
 use super::texts::Block;
+use super::write::is_time;
+use crate::plan::ColumnType;
 
 /// What the API says when it refuses.
 const REFUSAL: &str = "no such list";
@@ -87,8 +89,8 @@ impl Stage<'_> {
             expect.insert("rows".to_owned(), json!({ self.model.table.as_str(): rows }));
         }
         expect.insert("counts".to_owned(), json!({ "added": numbers.len(), "quarantined": 0 }));
-        if let Some(mark) = self.mark(&numbers, false).filter(|_| !lags(&self.sync.paging.value)) {
-            expect.insert("watermark".to_owned(), mark);
+        if let Some((told, _)) = self.mark(&numbers).filter(|_| !self.lags()) {
+            expect.insert("watermark".to_owned(), told);
         }
         Some(self.run("everything", &exchanges, expect))
     }
@@ -121,7 +123,7 @@ impl Stage<'_> {
             }
         }
         let live: Vec<u32> = if is_one { vec![1] } else { [1, 2, 3].into_iter().filter(|number| !deleted.contains(number)).collect() };
-        let since = if lags(&self.sync.paging.value) { None } else { self.mark(&[1, 2, 3], false) };
+        let since = if self.lags() { None } else { self.mark(&[1, 2, 3]).map(|(_, sent)| sent) };
         let main = self.list(self.query(since)).scan(&[records])?;
         let exchanges = self.around_of(main, &deleted, &live)?;
         let is_changed = self.examples.can_change();
@@ -225,19 +227,31 @@ impl Stage<'_> {
         is_told.then(|| numbers.map(|(number, is_changed)| self.examples.row(number, is_changed)).collect())
     }
 
-    /// The time of the last change among these records, as the field is written.
-    fn mark(&self, numbers: &[u32], is_changed: bool) -> Option<Value> {
-        let incremental = &self.sync.incremental.as_ref()?.value;
-        let column = self.model.column(&incremental.column)?;
-        let latest = numbers.iter().map(|number| moment(*number, is_changed)).max()?;
-        match super::write::is_time(&column.column_type) {
-            // a time without an offset is one of UTC, and is sent with its offset
-            true if column.format.is_none() && column.column_type != crate::plan::ColumnType::Date => {
-                Some(latest.format("%Y-%m-%dT%H:%M:%SZ").to_string().into())
-            }
-            true => Some(time(&column.column_type, column.format.as_deref(), latest)),
-            false => self.examples.at(column.path()?, *numbers.iter().max()?),
+    /// The column that says what is newer.
+    fn marks(&self) -> Option<&ColumnDraft> {
+        self.model.column(&self.sync.incremental.as_ref()?.value.column)
+    }
+
+    /// Whether the second run asks for what the first has asked for: see [`lags`]. Numbers and texts say nothing of the scan's own time.
+    fn lags(&self) -> bool {
+        lags(&self.sync.paging.value, self.marks().is_some_and(|column| is_time(&column.column_type)))
+    }
+
+    /// The latest mark among these records: as it is told, and as it is sent.
+    fn mark(&self, numbers: &[u32]) -> Option<(Value, Value)> {
+        let column = self.marks()?;
+        let latest = numbers.iter().map(|number| moment(*number, false)).max()?;
+        if !is_time(&column.column_type) {
+            let mark = self.examples.at(column.path()?, *numbers.iter().max()?)?;
+            return Some((mark.clone(), mark));
         }
+        let sent = time(&column.column_type, column.format.as_deref(), latest);
+        if column.column_type == ColumnType::Date {
+            return Some((sent.clone(), sent));
+        }
+        let told = Value::from(latest.format("%Y-%m-%dT%H:%M:%SZ").to_string());
+        // a time without an offset is one of UTC, and is sent with its offset
+        Some((told.clone(), if column.format.is_none() { told } else { sent }))
     }
 
     /// When a record was deleted, as its member says it.

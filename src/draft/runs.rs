@@ -141,10 +141,10 @@ pub(super) fn own(paging: &Paging) -> &Paging {
 }
 
 /// Whether a list is read by numbers that move when a record goes, and nothing tells how many there are: what a scan of several pages has
-/// found is then asked for once more.
-pub(super) fn lags(paging: &Paging) -> bool {
+/// found is then asked for once more. So it is where the marks of records are no times (`of_time`).
+pub(super) fn lags(paging: &Paging, of_time: bool) -> bool {
     match own(paging) {
-        Paging::Offset { ends, .. } | Paging::Page { ends, .. } => ends.total.is_none(),
+        Paging::Offset { ends, .. } | Paging::Page { ends, .. } => ends.total.is_none() || !of_time,
         Paging::OfProvider(_) | Paging::None | Paging::Link | Paging::NextUrl { .. } | Paging::Cursor { .. } => false,
     }
 }

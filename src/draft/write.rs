@@ -464,3 +464,44 @@ fn test_of_action(action: &ActionDraft, around: &Surroundings) -> Block {
     test.list("runs", vec![good, bad]);
     test
 }
+
+/// The project file of a first project, with one connection of a provider.
+pub fn files_of_project(provider: &ProviderDraft) -> Vec<DraftFile> {
+    let mut block = head("project", 0, "The project: which accounts are synced, and into which DuckDB file.");
+    block.value("database", "warehouse.duckdb");
+    block.blank();
+    let mut connection = Block::default();
+    connection.value("provider", provider.name.as_str());
+    if let (Some((name, _)), true) = (provider.auth.first(), provider.auth.len() > 1) {
+        let names: Vec<&str> = provider.auth.iter().map(|(name, _)| name.as_str()).collect();
+        connection.noted("auth", name.as_str(), Some(&format!("one of {}", names.join(", "))));
+    }
+    let needed: Map<String, Value> = provider
+        .config
+        .iter()
+        .filter(|setting| setting.required)
+        .map(|setting| (setting.name.clone(), setting.example.clone()))
+        .collect();
+    if !needed.is_empty() {
+        connection.guessed("config", needed, Some("write those of your account"));
+    }
+    let prefix = provider.name.to_uppercase().replace('-', "_");
+    let secret = |name: &&str| ((*name).to_owned(), format!("${{{prefix}_{}}}", name.to_uppercase()).into());
+    let names: &[&str] = match provider.auth.first().map(|(_, way)| &way.value) {
+        Some(Way::Header(_) | Way::Query(_) | Way::Cookie(_)) => &["api_key"],
+        Some(Way::Basic) => &["username", "password"],
+        Some(Way::Bearer) => &["token"],
+        Some(Way::AuthorizationCode { .. } | Way::ClientCredentials { .. }) => &["client_id", "client_secret"],
+        Some(Way::None) | None => &[],
+    };
+    if !names.is_empty() {
+        let credentials: Map<String, Value> = names.iter().map(secret).collect();
+        connection.noted("credentials", credentials, Some("read from the environment when a run starts"));
+    }
+    let mut connections = Block::default();
+    connections.comment("your name for the account; every row says which connection it came from");
+    connections.block(&provider.name, connection);
+    block.block("connections", connections);
+    let ignored = "*.duckdb\n*.duckdb.*\n".to_owned();
+    vec![file("headwater.yaml".to_owned(), &block), DraftFile { path: ".gitignore".to_owned(), text: ignored }]
+}

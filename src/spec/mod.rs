@@ -7,6 +7,7 @@ pub mod expression;
 pub mod finding;
 pub mod gloss;
 pub mod inherit;
+pub mod foreign;
 pub mod mend;
 pub mod reference;
 pub mod schema;

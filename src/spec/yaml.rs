@@ -87,7 +87,7 @@ pub fn write(value: &Value) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the door to serde_yaml")]
-fn document(text: &str) -> serde_yaml::Deserializer<'_> {
+pub(super) fn document(text: &str) -> serde_yaml::Deserializer<'_> {
     serde_yaml::Deserializer::from_str(text)
 }
 
