@@ -53,6 +53,7 @@ mod language;
 mod leaks;
 mod metrics;
 mod model;
+mod new;
 mod newest_first;
 mod notify;
 mod offline;

@@ -44,7 +44,8 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     if let Some(name) = write {
         let (provider, name) = super::new::named(name, "contacts")?;
         let spec = super::new::files::provider(folder, provider)?;
-        let wishes = words.asked(name, &Questions::here(writing.no_questions || writing.json), Some(&proposal), &spec)?;
+        let wishes =
+            words.asked(name, &Questions::here(writing.no_questions || writing.json), Some(&proposal), &spec)?;
         sync::write(folder, &wishes, Some(&proposal), &spec, writing)?;
         return Ok(0);
     }
@@ -155,7 +156,8 @@ fn with_request(folder: &Path, name: &str, words: &sync::Words) -> Result<Vec<In
         request["query"][name] = value.into();
     }
     let of_provider = inputs.iter_mut().find(|input| {
-        input.kind == Kind::Provider && yaml::parse(&input.source.text).is_ok_and(|value| value["provider"].as_str() == Some(provider))
+        input.kind == Kind::Provider
+            && yaml::parse(&input.source.text).is_ok_and(|value| value["provider"].as_str() == Some(provider))
     });
     if let Some(input) = of_provider
         && let Ok(mut value) = yaml::parse(&input.source.text)

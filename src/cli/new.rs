@@ -20,7 +20,7 @@ pub(super) struct Arguments {
     #[command(subcommand)]
     what: Option<What>,
     #[command(flatten)]
-    openapi: openapi::Arguments,
+    openapi: openapi::OpenApi,
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,7 +77,8 @@ pub(super) fn named<'n>(text: &'n str, what: &str) -> Result<(&'n str, &'n str),
     match text.split_once('/') {
         Some((provider, name)) if is_name(provider) && is_name(name) => Ok((provider, name)),
         _ => {
-            let hint = format!("write the provider and its name: `acme/{what}`, in lowercase letters, digits, `_` and `-`");
+            let hint =
+                format!("write the provider and its name: `acme/{what}`, in lowercase letters, digits, `_` and `-`");
             Err(Failure::user(format!("`{text}` is no name of something of a provider"), Some(hint)))
         }
     }

@@ -129,13 +129,17 @@ mod tests {
 
     use super::{Question, Questions};
 
-    const QUESTION: Question<'static> = Question { flag: "--auth", asks: "auth", explains: "how a request proves who asks" };
+    const QUESTION: Question<'static> =
+        Question { flag: "--auth", asks: "auth", explains: "how a request proves who asks" };
 
     #[test]
     fn a_flag_answers_before_anybody_is_asked() {
         let script = Questions::Script(RefCell::new(vec!["typed"]));
         let flag = "bearer".to_owned();
-        assert_eq!(script.choice(&QUESTION, Some(&flag), &["bearer", "basic"], "basic").ok().as_deref(), Some("bearer"));
+        assert_eq!(
+            script.choice(&QUESTION, Some(&flag), &["bearer", "basic"], "basic").ok().as_deref(),
+            Some("bearer")
+        );
         assert_eq!(script.needed(&QUESTION, None).ok().as_deref(), Some("typed"), "and then it was asked");
         let wrong = "baerer".to_owned();
         let failure = script.choice(&QUESTION, Some(&wrong), &["bearer"], "bearer").expect_err("no such word");

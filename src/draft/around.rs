@@ -80,7 +80,7 @@ pub(super) fn example_of(schema: &Value, name: &str) -> Value {
         Some("boolean") => true.into(),
         Some("array") => Value::Array(vec![example_of(&schema["items"], name)]),
         Some("object") => Value::Object(Map::new()),
-        _ => format!("test-{name}").into(),
+        _ => format!("some-{name}").into(),
     }
 }
 
@@ -114,7 +114,16 @@ pub fn paging_of(spec: &PaginationSpec) -> Option<Paging> {
             };
             Some(Paging::Cursor { from, query: query.clone(), has_more: has_more.clone() })
         }
-        PaginationSpec::Offset(OffsetSpec { query: Some(query), limit, limit_param, start: 0, total, has_more, stop: None, .. }) => {
+        PaginationSpec::Offset(OffsetSpec {
+            query: Some(query),
+            limit,
+            limit_param,
+            start: 0,
+            total,
+            has_more,
+            stop: None,
+            ..
+        }) => {
             let ends = ends(has_more, total, &None);
             Some(Paging::Offset { query: query.clone(), limit: *limit, limit_param: limit_param.clone(), ends })
         }
@@ -159,7 +168,7 @@ fn kept(value: &Value, name: &str, depth: usize) -> Value {
         Value::Null => Value::Null,
         Value::Bool(_) => true.into(),
         Value::Number(_) => 1.into(),
-        Value::String(_) => format!("test-{}", super::name::column_name(name)).into(),
+        Value::String(_) => format!("some-{}", super::name::column_name(name)).into(),
         Value::Array(items) => items.iter().take(1).map(|item| kept(item, name, depth + 1)).collect(),
         Value::Object(members) => Value::Object(
             members

@@ -188,7 +188,8 @@ fn epoch(name: &str, numbers: &[i64]) -> Option<Kind> {
 /// Whether a name is that of a moment.
 pub(super) fn is_time(name: &str) -> bool {
     let bare = bare(name);
-    let ends = ["at", "on", "time", "date", "timestamp", "created", "updated", "modified", "changed", "ts", "since", "until"];
+    let ends =
+        ["at", "on", "time", "date", "timestamp", "created", "updated", "modified", "changed", "ts", "since", "until"];
     let snake = super::name::column_name(name);
     let last = snake.rsplit('_').next().unwrap_or_default();
     ends.contains(&last) || ["timestamp", "datetime"].iter().any(|end| bare.ends_with(end))

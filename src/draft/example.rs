@@ -65,7 +65,8 @@ impl<'m> Examples<'m> {
     /// The row that the record becomes, as far as a test names it.
     pub(super) fn row(&self, number: u32, is_changed: bool) -> Value {
         let is_named = |column: &&ColumnDraft| {
-            self.model.key.value.contains(&column.name) || self.changing.is_some_and(|changing| changing.name == column.name)
+            self.model.key.value.contains(&column.name)
+                || self.changing.is_some_and(|changing| changing.name == column.name)
         };
         let cell = |column: &ColumnDraft| (column.name.clone(), self.value(column, number, is_changed));
         Value::Object(self.model.columns.iter().filter(is_named).map(cell).collect())

@@ -47,33 +47,94 @@ pub(super) struct List<'f> {
 }
 
 const NEXT_URLS: [&str; 10] = [
-    "next", "nexturl", "nextpageurl", "nextpageuri", "nextlink", "odatanextlink", "nexthref", "nextpage", "nexturi",
+    "next",
+    "nexturl",
+    "nextpageurl",
+    "nextpageuri",
+    "nextlink",
+    "odatanextlink",
+    "nexthref",
+    "nextpage",
+    "nexturi",
     "nextrecordsurl",
 ];
 const TOKENS: [&str; 20] = [
-    "nextcursor", "nextpagetoken", "nexttoken", "endcursor", "continuationtoken", "nextmarker", "cursor", "after",
-    "marker", "pagetoken", "continuation", "nextpagecursor", "cursornext", "nextcontinuationtoken", "scrollid",
-    "nextpage", "next", "offset", "nextoffset", "resumetoken",
+    "nextcursor",
+    "nextpagetoken",
+    "nexttoken",
+    "endcursor",
+    "continuationtoken",
+    "nextmarker",
+    "cursor",
+    "after",
+    "marker",
+    "pagetoken",
+    "continuation",
+    "nextpagecursor",
+    "cursornext",
+    "nextcontinuationtoken",
+    "scrollid",
+    "nextpage",
+    "next",
+    "offset",
+    "nextoffset",
+    "resumetoken",
 ];
 const TOKEN_PARAMS: [&str; 22] = [
-    "cursor", "pagetoken", "after", "nexttoken", "continuationtoken", "marker", "pagecursor", "pageafter",
-    "startcursor", "nextcursor", "nextpagetoken", "scrollid", "continuation", "startingafter", "cursornext",
-    "aftercursor", "offset", "nextpage", "pagenext", "resumetoken", "starttoken", "next",
+    "cursor",
+    "pagetoken",
+    "after",
+    "nexttoken",
+    "continuationtoken",
+    "marker",
+    "pagecursor",
+    "pageafter",
+    "startcursor",
+    "nextcursor",
+    "nextpagetoken",
+    "scrollid",
+    "continuation",
+    "startingafter",
+    "cursornext",
+    "aftercursor",
+    "offset",
+    "nextpage",
+    "pagenext",
+    "resumetoken",
+    "starttoken",
+    "next",
 ];
 const LAST_PARAMS: [&str; 6] = ["startingafter", "after", "sinceid", "afterid", "lastid", "startafter"];
 const HAS_MORE: [&str; 8] =
     ["hasmore", "hasnext", "hasnextpage", "more", "moreitemsincollection", "morepages", "hasmoreitems", "moreresults"];
 const TOTALS: [&str; 10] = [
-    "total", "totalcount", "totalresults", "totalsize", "totalitems", "totalrecords", "totalelements", "totalentries",
-    "resultcount", "nbhits",
+    "total",
+    "totalcount",
+    "totalresults",
+    "totalsize",
+    "totalitems",
+    "totalrecords",
+    "totalelements",
+    "totalentries",
+    "resultcount",
+    "nbhits",
 ];
-const TOTAL_PAGES: [&str; 7] =
-    ["totalpages", "pagecount", "pages", "lastpage", "numpages", "pagestotal", "nbpages"];
+const TOTAL_PAGES: [&str; 7] = ["totalpages", "pagecount", "pages", "lastpage", "numpages", "pagestotal", "nbpages"];
 const PAGES: [&str; 7] = ["page", "pagenumber", "pageno", "currentpage", "pagenum", "pageindex", "p"];
 const OFFSETS: [&str; 7] = ["offset", "skip", "start", "startat", "startindex", "pageoffset", "from"];
 const SIZES: [&str; 12] = [
-    "perpage", "pagesize", "limit", "size", "count", "maxresults", "maxpagesize", "pagelimit", "resultsperpage", "top",
-    "maxitems", "first",
+    "perpage",
+    "pagesize",
+    "limit",
+    "size",
+    "count",
+    "maxresults",
+    "maxpagesize",
+    "pagelimit",
+    "resultsperpage",
+    "top",
+    "maxitems",
+    "first",
 ];
 /// Records of a page where nothing says how many there may be.
 pub(super) const SIZE: u64 = 100;
@@ -128,10 +189,21 @@ impl List<'_> {
 
     /// How the next page is asked for, as far as names tell it.
     pub(super) fn paging(&self) -> Guess<Paging> {
-        self.by_url().or_else(|| self.by_token()).or_else(|| self.by_last()).or_else(|| self.by_number()).unwrap_or_else(|| {
-            let why = if self.params.is_some() { "no parameter looks like one for the next page" } else { "nothing in the answer tells of a next page" };
-            Guess::guessed(Paging::None, why)
-        })
+        self.by_url()
+            .or_else(|| self.by_token())
+            .or_else(|| self.by_last())
+            .or_else(|| self.by_number())
+            .unwrap_or_else(|| {
+                let param = self.param(&TOKEN_PARAMS, |_| true).map(|param| param.name.as_str());
+                let why = match (param, self.params.is_some()) {
+                    (Some(name), _) => {
+                        format!("nothing tells where the value of `{name}` for the next page comes from")
+                    }
+                    (None, true) => "no parameter looks like one for the next page".to_owned(),
+                    (None, false) => "nothing in the answer tells of a next page".to_owned(),
+                };
+                Guess::guessed(Paging::None, why)
+            })
     }
 
     fn by_url(&self) -> Option<Guess<Paging>> {
@@ -142,12 +214,17 @@ impl List<'_> {
         let is_below_links = |fact: &Fact| fact.names.iter().rev().skip(1).any(|name| name.ends_with("links"));
         let sure = self.fact(&NEXT_URLS, is_url).or_else(|| {
             self.facts.iter().find(|fact| {
-                is_url(fact) && fact.names.last().is_some_and(|name| name == "href") && fact.names.iter().any(|name| name == "next")
+                is_url(fact)
+                    && fact.names.last().is_some_and(|name| name == "href")
+                    && fact.names.iter().any(|name| name == "next")
             })
         });
         let found = sure.or_else(|| {
             self.fact(&NEXT_URLS, |fact| {
-                let named = fact.names.last().is_some_and(|name| name.ends_with("url") || name.ends_with("link") || name.ends_with("uri"));
+                let named = fact
+                    .names
+                    .last()
+                    .is_some_and(|name| name.ends_with("url") || name.ends_with("link") || name.ends_with("uri"));
                 let is_open = matches!(fact.holds, Holds::Unknown | Holds::Text);
                 is_open && (named || is_below_links(fact))
             })
@@ -185,7 +262,8 @@ impl List<'_> {
                     "nextmarker" | "marker" => "marker",
                     _ => "cursor",
                 };
-                let why = format!("`{}` looks like a token; see in the documentation which parameter takes it", fact.path);
+                let why =
+                    format!("`{}` looks like a token; see in the documentation which parameter takes it", fact.path);
                 Some(Guess::guessed(Paging::Cursor { from, query: query.to_owned(), has_more }, why))
             }
         }
@@ -255,22 +333,53 @@ impl List<'_> {
 }
 
 const CHANGED_AT: [&str; 26] = [
-    "updatedat", "updated", "modifiedat", "lastmodified", "lastmodifiedat", "lastmodifieddate", "lastmodifieddatetime",
-    "lastmodifiedtime", "modified", "modifiedon", "updatedon", "dateupdated", "datemodified", "lastupdated",
-    "lastupdatedat", "lastupdatedtime", "updatetime", "updatedtime", "modifieddate", "modifiedtime", "updateddate",
-    "systemmodstamp", "changedat", "changed", "mtime", "hslastmodifieddate",
+    "updatedat",
+    "updated",
+    "modifiedat",
+    "lastmodified",
+    "lastmodifiedat",
+    "lastmodifieddate",
+    "lastmodifieddatetime",
+    "lastmodifiedtime",
+    "modified",
+    "modifiedon",
+    "updatedon",
+    "dateupdated",
+    "datemodified",
+    "lastupdated",
+    "lastupdatedat",
+    "lastupdatedtime",
+    "updatetime",
+    "updatedtime",
+    "modifieddate",
+    "modifiedtime",
+    "updateddate",
+    "systemmodstamp",
+    "changedat",
+    "changed",
+    "mtime",
+    "hslastmodifieddate",
 ];
 
 /// The column that tells when a record was changed last.
 pub(super) fn changed_at(columns: &[ColumnDraft]) -> Option<&ColumnDraft> {
     let is_time = |column: &&ColumnDraft| {
-        matches!(column.column_type, ColumnType::Timestamptz | ColumnType::Timestamp | ColumnType::Date) && column.path().is_some()
+        matches!(column.column_type, ColumnType::Timestamptz | ColumnType::Timestamp | ColumnType::Date)
+            && column.path().is_some()
     };
     CHANGED_AT.iter().find_map(|name| columns.iter().filter(is_time).find(|column| bare(&column.name) == *name))
 }
 
 const FLAGS: [&str; 10] = [
-    "deleted", "isdeleted", "archived", "isarchived", "deletedat", "archivedat", "deletedon", "datedeleted", "trashed",
+    "deleted",
+    "isdeleted",
+    "archived",
+    "isarchived",
+    "deletedat",
+    "archivedat",
+    "deletedon",
+    "datedeleted",
+    "trashed",
     "deletedtime",
 ];
 
@@ -324,18 +433,43 @@ mod tests {
         let next = Paging::NextUrl { from: "$.links.next".into() };
         assert_eq!(paging(&[fact("$.links.next", Holds::Url)], None), next);
         assert_eq!(paging(&[fact("$.links.next", Holds::Unknown)], None), next);
-        let token = Paging::Cursor { from: TokenFrom::Answer("$.paging.next.after".into()), query: "after".into(), has_more: None };
+        let token = Paging::Cursor {
+            from: TokenFrom::Answer("$.paging.next.after".into()),
+            query: "after".into(),
+            has_more: None,
+        };
         assert_eq!(paging(&[fact("$.paging.next.after", Holds::Text)], None), token);
         let known = [param("limit", true), param("pageToken", false)];
-        let token = Paging::Cursor { from: TokenFrom::Answer("$.nextPageToken".into()), query: "pageToken".into(), has_more: None };
+        let token = Paging::Cursor {
+            from: TokenFrom::Answer("$.nextPageToken".into()),
+            query: "pageToken".into(),
+            has_more: None,
+        };
         assert_eq!(paging(&[fact("$.nextPageToken", Holds::Text)], Some(&known)), token);
-        let last = Paging::Cursor { from: TokenFrom::LastRecord("$.id".into()), query: "starting_after".into(), has_more: Some("$.has_more".into()) };
+        let last = Paging::Cursor {
+            from: TokenFrom::LastRecord("$.id".into()),
+            query: "starting_after".into(),
+            has_more: Some("$.has_more".into()),
+        };
         assert_eq!(paging(&[fact("$.has_more", Holds::Bool)], Some(&[param("starting_after", false)])), last);
         let ends = Ends { total: Some("$.total".into()), ..Ends::default() };
-        let page = Paging::Page { query: "page".into(), start: 1, size: Some(100), size_param: Some("per_page".into()), ends: ends.clone() };
-        assert_eq!(paging(&[fact("$.total", Holds::Number(None))], Some(&[param("page", true), param("per_page", true)])), page);
+        let page = Paging::Page {
+            query: "page".into(),
+            start: 1,
+            size: Some(100),
+            size_param: Some("per_page".into()),
+            ends: ends.clone(),
+        };
+        assert_eq!(
+            paging(&[fact("$.total", Holds::Number(None))], Some(&[param("page", true), param("per_page", true)])),
+            page
+        );
         let offset = Paging::Offset { query: "offset".into(), limit: 25, limit_param: None, ends };
-        let counted = [fact("$.offset", Holds::Number(Some(0))), fact("$.limit", Holds::Number(Some(25))), fact("$.total", Holds::Number(Some(60)))];
+        let counted = [
+            fact("$.offset", Holds::Number(Some(0))),
+            fact("$.limit", Holds::Number(Some(25))),
+            fact("$.total", Holds::Number(Some(60))),
+        ];
         assert_eq!(paging(&counted, None), offset);
         assert_eq!(paging(&[], None), Paging::None);
         assert_eq!(paging(&[fact("$.nextPageToken", Holds::Text)], Some(&[param("q", false)])), Paging::None);

@@ -8,7 +8,12 @@ use super::parts::Setting;
 /// The path as a template over `input`, with a setting for each name that stands in braces; those that are there already are used. None
 /// where it is no path: a brace that is not closed, a template, a query, or a space.
 pub fn with_inputs(path: &str, settings: &mut Vec<(String, Setting)>) -> Option<String> {
-    if !path.starts_with('/') || path.contains("{{") || path.contains("{%") || path.contains("{#") || path.contains(['?', '#']) {
+    if !path.starts_with('/')
+        || path.contains("{{")
+        || path.contains("{%")
+        || path.contains("{#")
+        || path.contains(['?', '#'])
+    {
         return None;
     }
     if path.chars().any(|c| c.is_control() || c.is_whitespace()) {
@@ -40,7 +45,7 @@ fn input_of(name: &str, settings: &mut Vec<(String, Setting)>) -> String {
         name: own.clone(),
         schema: json!({ "type": "string" }),
         required: true,
-        example: format!("test-{own}").into(),
+        example: format!("some-{own}").into(),
     };
     settings.push((name.to_owned(), setting));
     own
@@ -55,8 +60,12 @@ mod tests {
         let mut settings = Vec::new();
         let path = with_inputs("/repos/{owner}/{repo-name}/issues", &mut settings);
         assert_eq!(path.as_deref(), Some("/repos/{{ input.owner }}/{{ input.repo_name }}/issues"));
-        assert_eq!(settings.iter().map(|(_, setting)| setting.name.as_str()).collect::<Vec<_>>(), ["owner", "repo_name"]);
-        for bad in ["no/slash", "/a{b", "/a}b", "/{}", "/{a{b}}", "/{{ credentials.key }}", "/a?b", "/a b", "/{% x %}"] {
+        assert_eq!(
+            settings.iter().map(|(_, setting)| setting.name.as_str()).collect::<Vec<_>>(),
+            ["owner", "repo_name"]
+        );
+        for bad in ["no/slash", "/a{b", "/a}b", "/{}", "/{a{b}}", "/{{ credentials.key }}", "/a?b", "/a b", "/{% x %}"]
+        {
             assert_eq!(with_inputs(bad, &mut settings), None, "{bad}");
         }
     }

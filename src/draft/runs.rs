@@ -58,7 +58,9 @@ impl ListOf<'_> {
             Paging::Offset { ends, .. } => ends.has_more.is_none() && ends.total.is_none(),
             Paging::Page { ends, .. } => !told(ends),
             Paging::Cursor { from: TokenFrom::LastRecord(_), has_more, .. } => has_more.is_none(),
-            Paging::OfProvider(_) | Paging::None | Paging::Link | Paging::NextUrl { .. } | Paging::Cursor { .. } => false,
+            Paging::OfProvider(_) | Paging::None | Paging::Link | Paging::NextUrl { .. } | Paging::Cursor { .. } => {
+                false
+            }
         }
     }
 
@@ -140,12 +142,13 @@ pub(super) fn own(paging: &Paging) -> &Paging {
     }
 }
 
-/// Whether a list is read by numbers that move when a record goes, and nothing tells how many there are: what a scan of several pages has
-/// found is then asked for once more. So it is where the marks of records are no times (`of_time`).
+/// Whether the second run asks for what the first has asked for: after several pages that are read by numbers, which move when a record goes,
+/// where nothing tells how many there are; and after any several pages where the marks of records are no times (`of_time`).
 pub(super) fn lags(paging: &Paging, of_time: bool) -> bool {
     match own(paging) {
         Paging::Offset { ends, .. } | Paging::Page { ends, .. } => ends.total.is_none() || !of_time,
-        Paging::OfProvider(_) | Paging::None | Paging::Link | Paging::NextUrl { .. } | Paging::Cursor { .. } => false,
+        Paging::OfProvider(_) | Paging::None => false,
+        Paging::Link | Paging::NextUrl { .. } | Paging::Cursor { .. } => !of_time,
     }
 }
 

@@ -5,9 +5,7 @@ use std::collections::HashSet;
 use super::columns::{Kind, kind_of};
 use super::facts::{self, Fact, Holds, List, key_rank};
 use super::name::{bare, column_name, member, unique};
-use super::parts::{
-    ColumnDraft, DeletesDraft, Guess, IncrementalDraft, Paging, Source,
-};
+use super::parts::{ColumnDraft, DeletesDraft, Guess, IncrementalDraft, Paging, Source};
 use crate::plan::{ColumnType, Path, limits};
 use crate::record::{Json, parse, select};
 
@@ -92,11 +90,19 @@ pub fn propose(text: &[u8], records: Option<&str>, has_link: bool) -> Result<Pro
     }
     let mut notes = Vec::new();
     if objects.len() < items.len() {
-        notes.push(format!("{} of {} records are no objects, and will not fit", items.len() - objects.len(), items.len()));
+        notes.push(format!(
+            "{} of {} records are no objects, and will not fit",
+            items.len() - objects.len(),
+            items.len()
+        ));
     }
     let mut columns = columns(&objects, &mut notes);
     let key = key(&mut columns, &objects);
-    let key_path = key.value.first().and_then(|name| columns.iter().find(|column| column.name == *name)).and_then(ColumnDraft::path);
+    let key_path = key
+        .value
+        .first()
+        .and_then(|name| columns.iter().find(|column| column.name == *name))
+        .and_then(ColumnDraft::path);
     let mut facts = Vec::new();
     collect_facts(&root, "$", &mut Vec::new(), &items, &mut facts);
     let list = List { facts: &facts, params: None, has_link, key: key_path };
@@ -144,8 +150,22 @@ pub(super) fn changes(
 
 /// Names that lists of records have, the likeliest first.
 const LISTS: [&str; 16] = [
-    "data", "results", "items", "records", "value", "values", "entries", "rows", "list", "content", "objects", "elements",
-    "members", "nodes", "edges", "resources",
+    "data",
+    "results",
+    "items",
+    "records",
+    "value",
+    "values",
+    "entries",
+    "rows",
+    "list",
+    "content",
+    "objects",
+    "elements",
+    "members",
+    "nodes",
+    "edges",
+    "resources",
 ];
 
 /// Where records probably stand: the list of objects that is nearest to the root, of several the one whose name is usual, or the longest.
@@ -166,12 +186,17 @@ fn found(root: &Json<'_>) -> Option<Guess<String>> {
             }
             return Some(Guess::guessed(format!("{path}[*]"), why));
         }
-        level = level.iter().flat_map(|(path, _, value)| match value {
-            Json::Object(members) => {
-                members.iter().map(|(name, value)| (member(path, name), bare(name), value)).filter(|(path, _, _)| Path::parse(path).is_ok()).collect::<Vec<_>>()
-            }
-            _ => Vec::new(),
-        }).collect();
+        level = level
+            .iter()
+            .flat_map(|(path, _, value)| match value {
+                Json::Object(members) => members
+                    .iter()
+                    .map(|(name, value)| (member(path, name), bare(name), value))
+                    .filter(|(path, _, _)| Path::parse(path).is_ok())
+                    .collect::<Vec<_>>(),
+                _ => Vec::new(),
+            })
+            .collect();
     }
     // a map of records by their ids
     if let Json::Object(members) = root {
@@ -181,7 +206,10 @@ fn found(root: &Json<'_>) -> Option<Guess<String>> {
             return Some(Guess::guessed("$.*".to_owned(), "all members of the answer are objects"));
         }
         if !members.is_empty() {
-            return Some(Guess::guessed("$".to_owned(), "there is no list of objects, so the answer is the one record"));
+            return Some(Guess::guessed(
+                "$".to_owned(),
+                "there is no list of objects, so the answer is the one record",
+            ));
         }
     }
     None
@@ -193,7 +221,8 @@ fn wrapped(items: &[Json<'_>]) -> Option<String> {
         Json::Object(members) => {
             let mut objects = members.iter().filter(|(_, value)| matches!(value, Json::Object(_)));
             let first = objects.next().filter(|_| members.len() <= 2)?;
-            (objects.next().is_none() && matches!(bare(&first.0).as_str(), "node" | "item" | "record" | "resource")).then(|| first.0.to_string())
+            (objects.next().is_none() && matches!(bare(&first.0).as_str(), "node" | "item" | "record" | "resource"))
+                .then(|| first.0.to_string())
         }
         _ => None,
     };
@@ -271,7 +300,11 @@ fn key(columns: &mut Vec<ColumnDraft>, records: &[&Json<'_>]) -> Guess<Vec<Strin
             _ => false,
         })
     };
-    let best = columns.iter().enumerate().filter(|(_, column)| can_be(column) && tells(column)).min_by_key(|(at, column)| (key_rank(&column.name), *at));
+    let best = columns
+        .iter()
+        .enumerate()
+        .filter(|(_, column)| can_be(column) && tells(column))
+        .min_by_key(|(at, column)| (key_rank(&column.name), *at));
     if let Some((_, column)) = best {
         let name = column.name.clone();
         let why = match (key_rank(&name), records.len()) {
@@ -285,7 +318,17 @@ fn key(columns: &mut Vec<ColumnDraft>, records: &[&Json<'_>]) -> Guess<Vec<Strin
     let name = unique("record_hash", |name| taken.contains(name));
     let source = Source::Template("{{ record | json | sha256 }}".to_owned());
     let description = Some("Tells records apart that have nothing of their own to do so".to_owned());
-    columns.insert(0, ColumnDraft { name: name.clone(), source, column_type: ColumnType::Varchar, format: None, description, why: None });
+    columns.insert(
+        0,
+        ColumnDraft {
+            name: name.clone(),
+            source,
+            column_type: ColumnType::Varchar,
+            format: None,
+            description,
+            why: None,
+        },
+    );
     Guess::guessed(vec![name], "no member tells all records of the sample apart, so a changed record is a new row")
 }
 

@@ -38,7 +38,7 @@ impl Block {
         let text = one_line(text);
         let mut line = String::new();
         for word in text.split(' ') {
-            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH - 12 {
+            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > WIDTH - 4 {
                 self.0.push(Line::Comment(std::mem::take(&mut line)));
             }
             if !line.is_empty() {
@@ -157,7 +157,9 @@ fn write_value(out: &mut String, value: &Value, indent: usize, note: Option<&str
                 out.push('-');
                 match item {
                     // the members of an item stand in one column
-                    Value::Object(members) if !members.is_empty() && flow(item, false).chars().count() + indent + 4 > WIDTH => {
+                    Value::Object(members)
+                        if !members.is_empty() && flow(item, false).chars().count() + indent + 4 > WIDTH =>
+                    {
                         for (at, (name, value)) in members.iter().enumerate() {
                             out.push_str(&if at == 0 { " ".to_owned() } else { " ".repeat(indent + 4) });
                             out.push_str(&scalar(name, true));
@@ -202,8 +204,11 @@ const NO_TEXTS: [&str; 9] = ["true", "false", "null", "yes", "no", "on", "off", 
 fn scalar(text: &str, inside: bool) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '/' | '$' | '.' | '-');
     let begins = |c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '/' | '$');
-    let is_sentence = |c: char| !inside && (c.is_alphabetic() || matches!(c, ' ' | ',' | '\'' | '(' | ')' | ';' | '?' | '=' | '+'));
-    let is_url = !inside && text.starts_with("https://") && text.chars().all(|c| plain(c) || matches!(c, ':' | '?' | '=' | '&' | '%' | '~'));
+    let is_sentence =
+        |c: char| !inside && (c.is_alphabetic() || matches!(c, ' ' | ',' | '\'' | '(' | ')' | ';' | '?' | '=' | '+'));
+    let is_url = !inside
+        && text.starts_with("https://")
+        && text.chars().all(|c| plain(c) || matches!(c, ':' | '?' | '=' | '&' | '%' | '~'));
     let is_plain = text.starts_with(begins)
         && text.chars().all(|c| plain(c) || is_sentence(c))
         && !text.ends_with(' ')
@@ -228,7 +233,8 @@ fn scalar(text: &str, inside: bool) -> String {
 
 /// A text that stays in its line.
 pub(super) fn one_line(text: &str) -> String {
-    let seen: String = text.chars().map(|c| if c.is_control() || is_unseen(c) || c.is_whitespace() { ' ' } else { c }).collect();
+    let seen: String =
+        text.chars().map(|c| if c.is_control() || is_unseen(c) || c.is_whitespace() { ' ' } else { c }).collect();
     seen.split(' ').filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
@@ -258,7 +264,34 @@ mod tests {
         let word = prop_oneof![
             any::<String>(),
             "[a-z:#\\-?&*!|>'\"%@`{}\\[\\], \\\\=~]{0,6}",
-            prop::sample::select(vec!["null", "NO", "~", "1e3", "0x1f", "-", "---", "...", "<<", "=", "{{ credentials.key }}", "a: b", "a #b", "\u{85}", "\u{feff}", "http:", "https://a: b", "https://", "\u{7f}", "\u{fffe}", ".inf", "2024-01-01", "1_000", "0o7", "12:30"]).prop_map(str::to_owned),
+            prop::sample::select(vec![
+                "null",
+                "NO",
+                "~",
+                "1e3",
+                "0x1f",
+                "-",
+                "---",
+                "...",
+                "<<",
+                "=",
+                "{{ credentials.key }}",
+                "a: b",
+                "a #b",
+                "\u{85}",
+                "\u{feff}",
+                "http:",
+                "https://a: b",
+                "https://",
+                "\u{7f}",
+                "\u{fffe}",
+                ".inf",
+                "2024-01-01",
+                "1_000",
+                "0o7",
+                "12:30"
+            ])
+            .prop_map(str::to_owned),
         ];
         let leaf = prop_oneof![
             Just(Value::Null),
@@ -270,7 +303,8 @@ mod tests {
         leaf.prop_recursive(4, 48, 6, move |inner| {
             prop_oneof![
                 prop::collection::vec(inner.clone(), 0..6).prop_map(Value::Array),
-                prop::collection::vec((word.clone(), inner), 0..6).prop_map(|members| Value::Object(members.into_iter().collect())),
+                prop::collection::vec((word.clone(), inner), 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
             ]
         })
     }

@@ -5,7 +5,8 @@ use serde_json::Value;
 use super::facts::SIZE;
 use super::name::{column_name, member, model_name};
 use super::parts::{
-    ColumnDraft, DeletesDraft, Ends, FlagKind, Guess, IdList, IncrementalDraft, ModelDraft, Paging, Source, SyncDraft, TokenFrom,
+    ColumnDraft, DeletesDraft, Ends, FlagKind, Guess, IdList, IncrementalDraft, ModelDraft, Paging, Source, SyncDraft,
+    TokenFrom,
 };
 use super::paths::with_inputs;
 use super::sample::Proposal;
@@ -80,7 +81,11 @@ impl Wishes {
     ///
     /// # Errors
     /// Something essential is missing, or cannot be.
-    pub fn draft(&self, proposal: Option<&Proposal>, provider: Option<&Paging>) -> Result<(SyncDraft, ModelDraft), Wrong> {
+    pub fn draft(
+        &self,
+        proposal: Option<&Proposal>,
+        provider: Option<&Paging>,
+    ) -> Result<(SyncDraft, ModelDraft), Wrong> {
         let mut settings = Vec::new();
         let path = with_inputs(&self.get, &mut settings).ok_or_else(|| {
             let hint = "begin it with `/`, and write what changes in braces: `--get '/lists/{list}/contacts'`; parameters are `--query`";
@@ -93,13 +98,21 @@ impl Wishes {
         };
         let mut columns = self.columns(proposal)?;
         let key = self.key(&columns, proposal)?;
-        let key_path = key.value.first().and_then(|name| columns.iter().find(|column| column.name == *name)?.path()).map(str::to_owned);
+        let key_path = key
+            .value
+            .first()
+            .and_then(|name| columns.iter().find(|column| column.name == *name)?.path())
+            .map(str::to_owned);
         let paging = self.paging(proposal, provider, key_path.as_deref())?;
         let incremental = self.incremental(&mut columns)?;
         let deletes = self.deletes(&columns, (proposal, incremental.is_some()), &paging.value, &records.value)?;
-        for path in [Some(&records.value), self.next_from.as_ref(), self.deletes_records.as_ref()].into_iter().flatten() {
+        for path in [Some(&records.value), self.next_from.as_ref(), self.deletes_records.as_ref()].into_iter().flatten()
+        {
             if let Err(reason) = Path::parse(path) {
-                return Err(wrong(format!("the path `{path}` does not parse: {reason}"), "a path starts with `$`: `$.results[*]`"));
+                return Err(wrong(
+                    format!("the path `{path}` does not parse: {reason}"),
+                    "a path starts with `$`: `$.results[*]`",
+                ));
             }
         }
         let mut notes: Vec<String> = proposal.map(|proposal| proposal.notes.clone()).unwrap_or_default();
@@ -145,7 +158,10 @@ impl Wishes {
             };
             let path = parts.next().map_or_else(|| member("$", name), str::to_owned);
             if let Err(reason) = Path::parse(&path) {
-                return Err(wrong(format!("the path `{path}` does not parse: {reason}"), "a path starts with `$`: `$.address.city`"));
+                return Err(wrong(
+                    format!("the path `{path}` does not parse: {reason}"),
+                    "a path starts with `$`: `$.address.city`",
+                ));
             }
             let column = ColumnDraft {
                 name: column_name(name),
@@ -159,7 +175,8 @@ impl Wishes {
             columns.push(column);
         }
         if columns.is_empty() {
-            let hint = "give one answer of the API (`--sample answer.json`), or name them: `--column id:bigint --column name`";
+            let hint =
+                "give one answer of the API (`--sample answer.json`), or name them: `--column id:bigint --column name`";
             return Err(wrong("nothing tells the columns", hint));
         }
         Ok(columns)
@@ -168,19 +185,29 @@ impl Wishes {
     fn key(&self, columns: &[ColumnDraft], proposal: Option<&Proposal>) -> Result<Guess<Vec<String>>, Wrong> {
         let names = || columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
         if let Some(missing) = self.key.iter().find(|name| !columns.iter().any(|column| column.name == **name)) {
-            return Err(wrong(format!("there is no column `{missing}` for the key"), format!("columns are {}", names())));
+            return Err(wrong(
+                format!("there is no column `{missing}` for the key"),
+                format!("columns are {}", names()),
+            ));
         }
         match (self.key.as_slice(), proposal) {
             ([], Some(proposal)) => Ok(proposal.key.clone()),
             ([], None) => Ok(match columns.iter().find(|column| column.name == "id") {
                 Some(column) => Guess::said(vec![column.name.clone()]),
-                None => Guess::guessed(vec![columns[0].name.clone()], "it is the first column; `--key` names another one"),
+                None => {
+                    Guess::guessed(vec![columns[0].name.clone()], "it is the first column; `--key` names another one")
+                }
             }),
             (given, _) => Ok(Guess::said(given.to_vec())),
         }
     }
 
-    fn paging(&self, proposal: Option<&Proposal>, provider: Option<&Paging>, key: Option<&str>) -> Result<Guess<Paging>, Wrong> {
+    fn paging(
+        &self,
+        proposal: Option<&Proposal>,
+        provider: Option<&Paging>,
+        key: Option<&str>,
+    ) -> Result<Guess<Paging>, Wrong> {
         let seen = proposal.map(|proposal| &proposal.paging);
         let Some(word) = &self.pagination else {
             return Ok(match (provider, seen) {
@@ -221,7 +248,9 @@ impl Wishes {
             }
             "cursor" => {
                 let (token, query, more) = match seen {
-                    Some(Paging::Cursor { from, query, has_more }) => (Some(from.clone()), Some(query.clone()), has_more.clone()),
+                    Some(Paging::Cursor { from, query, has_more }) => {
+                        (Some(from.clone()), Some(query.clone()), has_more.clone())
+                    }
                     _ => (None, None, None),
                 };
                 let said = self.next_from.as_ref().map(|path| match path.strip_prefix("record:") {
@@ -271,13 +300,17 @@ impl Wishes {
     fn incremental(&self, columns: &mut Vec<ColumnDraft>) -> Result<Option<Guess<IncrementalDraft>>, Wrong> {
         let Some(named) = self.incremental.as_ref().filter(|named| *named != "none") else {
             return match &self.since {
-                Some(_) => Err(wrong("`--since` without `--incremental`", "name the member with the time of the last change")),
+                Some(_) => {
+                    Err(wrong("`--since` without `--incremental`", "name the member with the time of the last change"))
+                }
                 None => Ok(None),
             };
         };
         if Self::column_of(columns, named).is_none() {
             let path = if named.starts_with('$') { named.clone() } else { member("$", named) };
-            let name = column_name(path.rsplit(['.', '\'']).find(|part| !part.is_empty() && *part != "]").unwrap_or("updated_at"));
+            let name = column_name(
+                path.rsplit(['.', '\'']).find(|part| !part.is_empty() && *part != "]").unwrap_or("updated_at"),
+            );
             columns.push(ColumnDraft {
                 name,
                 source: Source::Path(path),
@@ -291,7 +324,12 @@ impl Wishes {
         let Some(column) = column else { return Ok(None) };
         let can_be = matches!(
             column.column_type,
-            ColumnType::Timestamptz | ColumnType::Timestamp | ColumnType::Date | ColumnType::Integer | ColumnType::Bigint | ColumnType::Varchar
+            ColumnType::Timestamptz
+                | ColumnType::Timestamp
+                | ColumnType::Date
+                | ColumnType::Integer
+                | ColumnType::Bigint
+                | ColumnType::Varchar
         );
         if !can_be {
             let kind = column.column_type.to_string().to_lowercase();
@@ -327,7 +365,10 @@ impl Wishes {
         Ok(Guess::said(match word.as_str() {
             "absence" if is_incremental => {
                 let hint = "choose `flag`, `feed` or `sweep`, or leave `--incremental` out";
-                return Err(wrong("`absence` compares whole lists, and an incremental sync reads only what changed", hint));
+                return Err(wrong(
+                    "`absence` compares whole lists, and an incremental sync reads only what changed",
+                    hint,
+                ));
             }
             "absence" => DeletesDraft::Absence,
             "flag" => self.flag(columns, seen.as_ref())?,
@@ -365,7 +406,9 @@ impl Wishes {
         };
         let holds = match (text, column.map(|column| &column.column_type)) {
             (Some(text), _) => FlagKind::Text(text.to_owned()),
-            (None, Some(ColumnType::Timestamptz | ColumnType::Timestamp | ColumnType::Date | ColumnType::Varchar)) => FlagKind::Time,
+            (None, Some(ColumnType::Timestamptz | ColumnType::Timestamp | ColumnType::Date | ColumnType::Varchar)) => {
+                FlagKind::Time
+            }
             (None, _) => FlagKind::True,
         };
         Ok(DeletesDraft::Flag { path, holds })

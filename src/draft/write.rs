@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::parts::{
-    ActionDraft, BodyKind, ColumnDraft, DeletesDraft, DraftFile, FlagKind, Guess, IdList, ModelDraft, Paging, ProviderDraft,
-    Setting, Source, Surroundings, SyncDraft, TokenFrom, Way,
+    ActionDraft, BodyKind, ColumnDraft, DeletesDraft, DraftFile, FlagKind, Guess, IdList, ModelDraft, Paging,
+    ProviderDraft, Setting, Source, Surroundings, SyncDraft, TokenFrom, Way,
 };
 use super::rehearse;
 use super::runs::own;
@@ -78,7 +78,9 @@ pub fn files_of_provider(provider: &ProviderDraft) -> Vec<DraftFile> {
     }
     block.blank();
     match verify {
-        Some(path) => block.noted("verify", one("get", path.as_str()), Some("succeeds if a connection's credentials work")),
+        Some(path) => {
+            block.noted("verify", one("get", path.as_str()), Some("succeeds if a connection's credentials work"))
+        }
         None => {
             block.comment("A request that every connection may send and whose answer is small; it shows whether its credentials work.");
             block.comment("verify: { get: /me }");
@@ -98,7 +100,9 @@ fn written_way(way: &Way) -> (Value, Option<&'static str>) {
         Way::Header(name) => (json!({ "api_key": { "header": name } }), KEY),
         Way::Query(name) => (json!({ "api_key": { "query": name } }), KEY),
         Way::Cookie(name) => (json!({ "api_key": { "cookie": name } }), KEY),
-        Way::Basic => (json!({ "basic": {} }), Some("the secrets are `credentials.username` and `credentials.password`")),
+        Way::Basic => {
+            (json!({ "basic": {} }), Some("the secrets are `credentials.username` and `credentials.password`"))
+        }
         Way::Bearer => (json!({ "bearer": {} }), Some("the secret is `credentials.token`")),
         Way::AuthorizationCode { authorize_url, token_url, scopes } => {
             let mut way = json!({ "authorize_url": authorize_url, "token": { "url": token_url } });
@@ -160,7 +164,9 @@ fn written_sync(sync: &SyncDraft, model: &ModelDraft) -> Block {
     block.noted("model", model.name.as_str(), Some(&format!("../models/{}.yaml", model.name)));
     if !sync.input.is_empty() {
         block.blank();
-        block.comment("What a connection says under `syncs`. To ask for all of them, go over another sync with `for_each`.");
+        block.comment(
+            "What a connection says under `syncs`. To ask for all of them, go over another sync with `for_each`.",
+        );
         block.value("auto_start", false);
         block.value("input", schema_of(&sync.input));
     }
@@ -402,8 +408,7 @@ pub fn files_of_action(action: &ActionDraft, around: &Surroundings) -> Vec<Draft
         request.value("query", query);
     }
     if let Some((kind, members)) = &action.body {
-        let members: Map<String, Value> =
-            members.iter().map(|(name, input)| (name.clone(), template(input))).collect();
+        let members: Map<String, Value> = members.iter().map(|(name, input)| (name.clone(), template(input))).collect();
         let word = match kind {
             BodyKind::Json => "json",
             BodyKind::Form => "form",
@@ -412,7 +417,9 @@ pub fn files_of_action(action: &ActionDraft, around: &Surroundings) -> Vec<Draft
     }
     block.block("request", request);
     block.blank();
-    block.comment("A POST or PATCH is only tried again where the API has surely not done it. If the API takes a key that");
+    block.comment(
+        "A POST or PATCH is only tried again where the API has surely not done it. If the API takes a key that",
+    );
     block.comment("makes a repetition harmless: idempotency_key: { header: Idempotency-Key }");
     if !action.notes.is_empty() {
         block.blank();
@@ -436,16 +443,28 @@ fn test_of_action(action: &ActionDraft, around: &Surroundings) -> Block {
         test.value("connection", connection);
     }
     let path = rehearse::filled(&action.path, &action.input);
-    let example = |input: &String| action.input.iter().find(|setting| setting.name == *input).map(|setting| setting.example.clone());
+    let example = |input: &String| {
+        let setting = action.input.iter().find(|setting| setting.name == *input);
+        setting.map(|setting| setting.example.clone())
+    };
     let filled = |pairs: &[(String, String)]| -> Map<String, Value> {
         pairs.iter().filter_map(|(name, input)| Some((name.clone(), example(input)?))).collect()
     };
+    // a list repeats its parameter, so that one of one item is that item
+    let repeated = |pairs: &[(String, String)]| -> Map<String, Value> {
+        let one = |value: Value| match value {
+            Value::Array(items) if items.len() == 1 => items.into_iter().next().unwrap_or_default(),
+            other => other,
+        };
+        filled(pairs).into_iter().map(|(name, value)| (name, one(value))).collect()
+    };
     let mut request = one(action.verb.word(), path.as_str());
     if !around.adds_query {
-        request["query"] = filled(&action.query).into();
+        request["query"] = repeated(&action.query).into();
     }
-    if let Some((_, members)) = &action.body {
-        request["body"] = filled(members).into();
+    if let Some((kind, members)) = &action.body {
+        let sent = if *kind == BodyKind::Form { repeated(members) } else { filled(members) };
+        request["body"] = sent.into();
     }
     if let Some((name, value)) = &around.proof {
         request["headers"] = one(name, value.as_str());
@@ -458,7 +477,8 @@ fn test_of_action(action: &ActionDraft, around: &Surroundings) -> Block {
     good.value("exchange", json!([{ "request": request, "response": response }]));
     good.value("expect", one("output", output));
     let mut bad = Block::default();
-    let refused = json!({ "request": { action.verb.word(): path }, "response": { "status": 400, "text": "no such thing" } });
+    let refused =
+        json!({ "request": { action.verb.word(): path }, "response": { "status": 400, "text": "no such thing" } });
     bad.value("exchange", json!([refused]));
     bad.value("expect", json!({ "error": "no such thing" }));
     test.list("runs", vec![good, bad]);

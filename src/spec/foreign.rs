@@ -161,7 +161,10 @@ mod tests {
         let text = "openapi: 3.0.0\nresponses:\n  200: { x: .nan }\n  default: !custom a\nday: 2024-01-01\ntrue: 1\n";
         let read = parse(text).expect("YAML");
         assert_eq!(read["responses"]["200"]["x"], json!("NaN"));
-        assert_eq!((&read["day"], &read["true"], &read["responses"]["default"]), (&json!("2024-01-01"), &json!(1), &json!("a")));
+        assert_eq!(
+            (&read["day"], &read["true"], &read["responses"]["default"]),
+            (&json!("2024-01-01"), &json!(1), &json!("a"))
+        );
         assert_eq!(parse(" {\"a\": [1]}").expect("JSON"), json!({ "a": [1] }));
         assert!(parse("{\"a\": [1}").is_err());
     }

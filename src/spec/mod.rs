@@ -5,9 +5,9 @@
 
 pub mod expression;
 pub mod finding;
+pub mod foreign;
 pub mod gloss;
 pub mod inherit;
-pub mod foreign;
 pub mod mend;
 pub mod reference;
 pub mod schema;

@@ -68,12 +68,20 @@ fn asked(name: &str, arguments: &Arguments) -> Result<ActionDraft, Failure> {
     let (verb, path) = match given {
         Some(given) => given,
         None => {
-            let method = Question { flag: "--post", asks: "method", explains: "give the method with its path: `--post /contacts`" };
+            let method = Question {
+                flag: "--post",
+                asks: "method",
+                explains: "give the method with its path: `--post /contacts`",
+            };
             if !questions.is_asked() {
                 questions.needed(&method, None)?;
             }
             let word = questions.choice(&method, None, &Verb::ALL.map(Verb::word), "post")?;
-            let path = Question { flag: "--post", asks: "path", explains: "under the base URL; what changes stands in braces: /contacts/{id}" };
+            let path = Question {
+                flag: "--post",
+                asks: "path",
+                explains: "under the base URL; what changes stands in braces: /contacts/{id}",
+            };
             let verb = Verb::ALL.into_iter().find(|verb| verb.word() == word).unwrap_or(Verb::Post);
             (verb, questions.needed(&path, None)?)
         }
@@ -84,10 +92,17 @@ fn asked(name: &str, arguments: &Arguments) -> Result<ActionDraft, Failure> {
         explains: "names with types, and commas between them; with `!` what must be given: email:string!, age:integer",
     };
     let inputs = match arguments.inputs.as_slice() {
-        [] => questions.maybe(&inputs, None, None)?.unwrap_or_default().split(',').map(|one| one.trim().to_owned()).filter(|one| !one.is_empty()).collect(),
+        [] => questions
+            .maybe(&inputs, None, None)?
+            .unwrap_or_default()
+            .split(',')
+            .map(|one| one.trim().to_owned())
+            .filter(|one| !one.is_empty())
+            .collect(),
         given => given.to_vec(),
     };
-    let docs = Question { flag: "--docs", asks: "documentation of this request", explains: "the page that describes it" };
+    let docs =
+        Question { flag: "--docs", asks: "documentation of this request", explains: "the page that describes it" };
     let docs = questions.maybe(&docs, arguments.docs.as_ref(), None)?;
     let mut settings = Vec::new();
     let Some(path) = with_inputs(&path, &mut settings) else {
@@ -148,7 +163,7 @@ fn input(text: &str) -> Result<(String, Setting), Failure> {
         "boolean" => json!(true),
         "array" => json!(["a"]),
         "object" => json!({ "a": 1 }),
-        _ => json!(format!("test-{own}")),
+        _ => json!(format!("some-{own}")),
     };
     Ok((name.to_owned(), Setting { name: own, schema: json!({ "type": kind }), required, example }))
 }

@@ -32,7 +32,12 @@ pub(super) fn schemas() -> Vec<DraftFile> {
 ///
 /// # Errors
 /// One of them is there already, or cannot be written.
-pub(in crate::cli) fn write(folder: &Path, files: &[DraftFile], writing: &Writing, next: &[String]) -> Result<(), Failure> {
+pub(in crate::cli) fn write(
+    folder: &Path,
+    files: &[DraftFile],
+    writing: &Writing,
+    next: &[String],
+) -> Result<(), Failure> {
     let taken: Vec<&str> =
         files.iter().filter(|file| folder.join(&file.path).exists()).map(|file| file.path.as_str()).collect();
     if let (Some(first), false) = (taken.first(), writing.force) {
@@ -82,7 +87,10 @@ fn put(folder: &Path, file: &DraftFile) -> Result<(), Failure> {
 fn told(folder: &Path, files: &[DraftFile]) -> Result<(usize, usize), Failure> {
     let compiled = project::compiled(folder)?;
     let own: std::collections::HashSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
-    let in_own = compiled.diagnostics.iter().filter(|one| own.contains(one.source.name.as_str()) && one.source.name != PROJECT_FILE);
+    let in_own = compiled
+        .diagnostics
+        .iter()
+        .filter(|one| own.contains(one.source.name.as_str()) && one.source.name != PROJECT_FILE);
     let (errors, warnings): (Vec<_>, Vec<_>) = in_own.partition(|one| one.severity == Severity::Error);
     let shown: Vec<_> = errors.iter().chain(&warnings).copied().collect();
     project::print(&shown);

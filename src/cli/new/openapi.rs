@@ -4,11 +4,13 @@ use super::{Writing, files};
 use crate::cli::output::{DIM, Failure, visible};
 use crate::cli::{Done, given};
 use crate::draft::openapi::{Drafts, draft};
-use crate::draft::{file_name, files_of_action, files_of_project, files_of_provider, files_of_sync, surroundings_of_draft};
+use crate::draft::{
+    file_name, files_of_action, files_of_project, files_of_provider, files_of_sync, surroundings_of_draft,
+};
 use crate::spec::foreign;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(super) struct OpenApi {
     /// An OpenAPI 3 document, as JSON or YAML (`-` for standard input): a provider with syncs, models, actions and tests is drafted from it.
     #[arg(long, value_name = "FILE")]
     openapi: Option<PathBuf>,
@@ -28,7 +30,7 @@ pub(super) struct Arguments {
     writing: Writing,
 }
 
-impl Arguments {
+impl OpenApi {
     pub(super) fn is_given(&self) -> bool {
         self.openapi.is_some()
     }
@@ -37,12 +39,14 @@ impl Arguments {
 /// Operations that are told of as left out.
 const SKIPPED_SHOWN: usize = 8;
 
-pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
+pub(super) fn run(folder: &Path, arguments: &OpenApi) -> Done {
     let Some(file) = &arguments.openapi else { return Ok(0) };
     let bytes = given::bytes(file)?;
-    let text = String::from_utf8(bytes).map_err(|_| Failure::user(format!("`{}` is not UTF-8", file.display()), None))?;
-    let document = foreign::parse(&text)
-        .map_err(|error| Failure::user(format!("`{}` is neither JSON nor YAML: {}", file.display(), visible(&error)), None))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| Failure::user(format!("`{}` is not UTF-8", file.display()), None))?;
+    let document = foreign::parse(&text).map_err(|error| {
+        Failure::user(format!("`{}` is neither JSON nor YAML: {}", file.display(), visible(&error)), None)
+    })?;
     let title = document.pointer("/info/title").and_then(serde_json::Value::as_str).unwrap_or("api");
     let name = match &arguments.name {
         Some(name) => {
@@ -77,8 +81,15 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     ];
     files::write(folder, &written, &arguments.writing, &next)?;
     if !arguments.writing.json {
-        anstream::eprintln!("{DIM}{} syncs and {} actions; {} operations make neither{DIM:#}", syncs.len(), actions.len(), skipped.len());
-        for (operation, why) in skipped.iter().filter(|(operation, _)| operation.starts_with("get ")).take(SKIPPED_SHOWN) {
+        anstream::eprintln!(
+            "{DIM}{} syncs and {} actions; {} operations make neither{DIM:#}",
+            syncs.len(),
+            actions.len(),
+            skipped.len()
+        );
+        for (operation, why) in
+            skipped.iter().filter(|(operation, _)| operation.starts_with("get ")).take(SKIPPED_SHOWN)
+        {
             anstream::eprintln!("{DIM}  {}: {why}{DIM:#}", visible(operation));
         }
     }

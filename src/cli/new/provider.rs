@@ -59,7 +59,9 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     }
     let name = &draft.name;
     let mut next = vec![
-        format!("headwater new sync {name}/contacts --sample answer.json   a list of the API as a table, from one of its answers"),
+        format!(
+            "headwater new sync {name}/contacts --sample answer.json   a list of the API as a table, from one of its answers"
+        ),
         format!("headwater connect {name}                                  give an account's secrets, and try them"),
     ];
     next.push("headwater check                                          find every mistake".to_owned());
@@ -70,19 +72,31 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
 fn asked(arguments: &Arguments) -> Result<ProviderDraft, Failure> {
     let questions = arguments.writing.questions();
     let ask = |flag, asks, explains| Question { flag, asks, explains };
-    let base = ask("--base-url", "base URL", "where the API is, with a fixed part such as `/v2`; names in braces are settings of an account: https://{region}.api.acme.com/v2");
+    let base = ask(
+        "--base-url",
+        "base URL",
+        "where the API is, with a fixed part such as `/v2`; names in braces are settings of an account: https://{region}.api.acme.com/v2",
+    );
     let base_url = questions.needed(&base, arguments.base_url.as_ref())?;
     let (base_url, config) = templated(base_url.trim_end_matches('/'))?;
     let docs = ask("--docs", "documentation", "the page where the API's documentation begins");
     let docs = questions.maybe(&docs, arguments.docs.as_ref(), None)?;
-    let title = questions.maybe(&ask("--title", "title", "the API's name for people"), arguments.title.as_ref(), Some(&arguments.name))?;
+    let title = questions.maybe(
+        &ask("--title", "title", "the API's name for people"),
+        arguments.title.as_ref(),
+        Some(&arguments.name),
+    )?;
     let auth = way(arguments)?;
     let quota = ask("--quota", "quota", "how many requests may be sent, as the documentation says: 100 per 10s");
     let quotas = match arguments.quotas.as_slice() {
         [] => questions.maybe(&quota, None, None)?.into_iter().collect(),
         given => given.to_vec(),
     };
-    let verify = ask("--verify", "request that shows whether credentials work", "a path every account may read and whose answer is small: /me");
+    let verify = ask(
+        "--verify",
+        "request that shows whether credentials work",
+        "a path every account may read and whose answer is small: /me",
+    );
     let verify = questions.maybe(&verify, arguments.verify.as_ref(), None)?;
     Ok(ProviderDraft {
         name: arguments.name.clone(),
@@ -101,7 +115,11 @@ fn asked(arguments: &Arguments) -> Result<ProviderDraft, Failure> {
 fn way(arguments: &Arguments) -> Result<Vec<(String, Guess<Way>)>, Failure> {
     let questions = arguments.writing.questions();
     let ask = |flag, asks, explains| Question { flag, asks, explains };
-    let kind = ask("--auth", "way in", "api_key: a key in a header or the query; bearer: a token that a person made; oauth: a person agrees in the browser; client_credentials: an id and a secret for a token");
+    let kind = ask(
+        "--auth",
+        "way in",
+        "api_key: a key in a header or the query; bearer: a token that a person made; oauth: a person agrees in the browser; client_credentials: an id and a secret for a token",
+    );
     let kind = match (&arguments.auth, &arguments.auth_header, &arguments.auth_query) {
         (None, Some(_), _) | (None, _, Some(_)) => "api_key".to_owned(),
         (given, _, _) => {
@@ -111,14 +129,20 @@ fn way(arguments: &Arguments) -> Result<Vec<(String, Guess<Way>)>, Failure> {
             questions.choice(&kind, given.as_ref(), &WAYS, "bearer")?
         }
     };
-    let url = |flag, asks, given: Option<&String>| questions.needed(&ask(flag, asks, "the whole URL, as the documentation of OAuth says it"), given);
+    let url = |flag, asks, given: Option<&String>| {
+        questions.needed(&ask(flag, asks, "the whole URL, as the documentation of OAuth says it"), given)
+    };
     let way = match kind.as_str() {
         "none" => Guess::said(Way::None),
         "api_key" => match (&arguments.auth_header, &arguments.auth_query) {
             (_, Some(query)) => Guess::said(Way::Query(query.clone())),
             (Some(header), None) => Guess::said(Way::Header(header.clone())),
             (None, None) => {
-                let header = ask("--auth-header", "header of the key", "the header that takes the key; a parameter of the query is `--auth-query`");
+                let header = ask(
+                    "--auth-header",
+                    "header of the key",
+                    "the header that takes the key; a parameter of the query is `--auth-query`",
+                );
                 let header = questions.maybe(&header, None, Some("X-Api-Key"))?.unwrap_or_default();
                 match questions.is_asked() {
                     true => Guess::said(Way::Header(header)),
@@ -152,7 +176,8 @@ fn way(arguments: &Arguments) -> Result<Vec<(String, Guess<Way>)>, Failure> {
 /// A base URL whose names in braces are settings.
 fn templated(url: &str) -> Result<(String, Vec<Setting>), Failure> {
     let wrong = || {
-        let hint = "write it whole: `https://api.acme.com/v2`, or with names of settings: `https://{region}.api.acme.com`";
+        let hint =
+            "write it whole: `https://api.acme.com/v2`, or with names of settings: `https://{region}.api.acme.com`";
         Failure::user(format!("`{url}` cannot be a base URL"), Some(hint.to_owned()))
     };
     if !(url.starts_with("https://") || url.starts_with("http://")) {
@@ -166,7 +191,7 @@ fn templated(url: &str) -> Result<(String, Vec<Setting>), Failure> {
         out.push_str(&format!("{{{{ config.{name} }}}}"));
         if !settings.iter().any(|setting| setting.name == name) {
             let schema = serde_json::json!({ "type": "string" });
-            settings.push(Setting { example: format!("test-{name}").into(), name, schema, required: true });
+            settings.push(Setting { example: format!("some-{name}").into(), name, schema, required: true });
         }
         rest = behind;
     }

@@ -5,8 +5,8 @@ use crate::cli::output::Failure;
 use crate::cli::questions::{Question, Questions};
 use crate::cli::{Done, given};
 use crate::draft::{
-    DELETES, DeletesDraft, DraftFile, Ends, PAGINATIONS, Paging, Proposal, SampleError, TokenFrom, Wishes, Wrong, files_of_sync, paging_of,
-    propose, surroundings,
+    DELETES, DeletesDraft, DraftFile, Ends, PAGINATIONS, Paging, Proposal, SampleError, TokenFrom, Wishes, Wrong,
+    files_of_sync, paging_of, propose, surroundings,
 };
 use crate::spec::ProviderSpec;
 
@@ -176,7 +176,11 @@ impl Words {
         spec: &ProviderSpec,
     ) -> Result<Wishes, Failure> {
         let ask = |flag, asks, explains| Question { flag, asks, explains };
-        let get = ask("--get", "path of the list", "under the base URL; what changes stands in braces: /lists/{list}/contacts");
+        let get = ask(
+            "--get",
+            "path of the list",
+            "under the base URL; what changes stands in braces: /lists/{list}/contacts",
+        );
         let get = questions.needed(&get, self.get.as_ref())?;
         let docs = ask("--docs", "documentation of this list", "the page that describes it");
         let docs = questions.maybe(&docs, self.docs.as_ref(), None)?;
@@ -188,7 +192,11 @@ impl Words {
             records: self.records.clone(),
             next_from: self.next_from.clone(),
             next_param: self.next_param.clone(),
-            ends: Ends { has_more: self.has_more.clone(), total: self.total.clone(), total_pages: self.total_pages.clone() },
+            ends: Ends {
+                has_more: self.has_more.clone(),
+                total: self.total.clone(),
+                total_pages: self.total_pages.clone(),
+            },
             page_size: self.page_size,
             size_param: self.size_param.clone(),
             deletes_get: self.deletes_get.clone(),
@@ -259,37 +267,63 @@ impl Words {
         let ask = |flag, asks, explains| Question { flag, asks, explains };
         if matches!(word.as_str(), "cursor" | "next_url") && questions.is_asked() {
             let known = match seen {
-                Some(Paging::Cursor { from: TokenFrom::Answer(path), .. } | Paging::NextUrl { from: path }) => Some(path.clone()),
+                Some(Paging::Cursor { from: TokenFrom::Answer(path), .. } | Paging::NextUrl { from: path }) => {
+                    Some(path.clone())
+                }
                 Some(Paging::Cursor { from: TokenFrom::LastRecord(path), .. }) => Some(format!("record:{path}")),
                 _ => None,
             };
-            let from = ask("--next-from", "where it stands", "a path into the answer: $.paging.next; record:$.id is the last record's");
+            let from = ask(
+                "--next-from",
+                "where it stands",
+                "a path into the answer: $.paging.next; record:$.id is the last record's",
+            );
             wishes.next_from = questions.maybe(&from, self.next_from.as_ref(), known.as_deref())?;
         }
         if matches!(word.as_str(), "cursor" | "page" | "offset") && questions.is_asked() {
             let known = match seen {
-                Some(Paging::Cursor { query, .. } | Paging::Page { query, .. } | Paging::Offset { query, .. }) => query.as_str(),
+                Some(Paging::Cursor { query, .. } | Paging::Page { query, .. } | Paging::Offset { query, .. }) => {
+                    query.as_str()
+                }
                 _ => word.as_str(),
             };
-            let param = ask("--next-param", "its query parameter", "the parameter of the request that asks for the next page");
+            let param =
+                ask("--next-param", "its query parameter", "the parameter of the request that asks for the next page");
             wishes.next_param = questions.maybe(&param, self.next_param.as_ref(), Some(known))?;
         }
         if matches!(word.as_str(), "page" | "offset") && questions.is_asked() {
-            let param = ask("--size-param", "query parameter of the page's size", "per_page, limit and the like; a larger page is fewer requests");
+            let param = ask(
+                "--size-param",
+                "query parameter of the page's size",
+                "per_page, limit and the like; a larger page is fewer requests",
+            );
             wishes.size_param = questions.maybe(&param, self.size_param.as_ref(), None)?;
         }
         wishes.pagination = Some(word);
         Ok(())
     }
 
-    fn ask_changes(&self, wishes: &mut Wishes, questions: &Questions, proposal: Option<&Proposal>) -> Result<(), Failure> {
+    fn ask_changes(
+        &self,
+        wishes: &mut Wishes,
+        questions: &Questions,
+        proposal: Option<&Proposal>,
+    ) -> Result<(), Failure> {
         let ask = |flag, asks, explains| Question { flag, asks, explains };
-        let since = ask("--since", "query parameter that asks for what changed since", "updated_since, modified_after and the like; empty if the API has none");
+        let since = ask(
+            "--since",
+            "query parameter that asks for what changed since",
+            "updated_since, modified_after and the like; empty if the API has none",
+        );
         wishes.since = questions.maybe(&since, self.since.as_ref(), None)?;
         wishes.incremental = self.incremental.clone();
         if wishes.since.is_some() && questions.is_asked() {
             let known = proposal.and_then(|proposal| proposal.watermark.as_deref()).unwrap_or("updated_at");
-            let field = ask("--incremental", "member with the time of the last change", "the highest value that is stored is what the next run asks with");
+            let field = ask(
+                "--incremental",
+                "member with the time of the last change",
+                "the highest value that is stored is what the next run asks with",
+            );
             wishes.incremental = questions.maybe(&field, self.incremental.as_ref(), Some(known))?;
         }
         let flagged = proposal.is_some_and(|proposal| matches!(proposal.deletes.value, DeletesDraft::Flag { .. }));

@@ -20,14 +20,24 @@ pub(super) fn action<'d>(
 ) -> Result<ActionDraft, &'static str> {
     let (path, mut settings) = asked.settings(document).ok_or("its path is none that a request can have")?;
     let mut query = Vec::new();
-    for parameter in asked.parameters(document).into_iter().filter(|parameter| parameter["in"] == "query").take(MEMBERS_MAX) {
+    for parameter in
+        asked.parameters(document).into_iter().filter(|parameter| parameter["in"] == "query").take(MEMBERS_MAX)
+    {
         let name = parameter["name"].as_str().unwrap_or_default();
         let flat = Flat::of(document, document.member(parameter, "schema"));
         let input = add(document, &mut settings, ("query", name), &flat, parameter["required"] == true);
         query.push((name.to_owned(), input));
     }
     let body = body(document, asked, &mut settings)?;
-    let answer = document.answer(asked.operation).0.map(|schema| Flat::of(document, schema).example(document, "value", 0));
+    let answer =
+        document.answer(asked.operation).0.map(|schema| Flat::of(document, schema).example(document, "value", 0));
+    // what looks like an error would be one
+    let answer = answer.map(|mut answer| {
+        if let Some(members) = answer.as_object_mut() {
+            members.retain(|name, _| !matches!(name.as_str(), "error" | "errors" | "ok" | "success"));
+        }
+        answer
+    });
     let answer = answer.filter(|answer| answer.is_object() && *answer != json!({}));
     let wanted = match asked.operation.get("operationId").and_then(Value::as_str) {
         Some(id) => file_name(id),
@@ -53,7 +63,11 @@ pub(super) fn action<'d>(
 /// A body with the inputs that its members take.
 type Body = Option<(BodyKind, Vec<(String, String)>)>;
 
-fn body<'d>(document: &Document<'d>, asked: &Operation<'d>, settings: &mut Vec<(String, Setting)>) -> Result<Body, &'static str> {
+fn body<'d>(
+    document: &Document<'d>,
+    asked: &Operation<'d>,
+    settings: &mut Vec<(String, Setting)>,
+) -> Result<Body, &'static str> {
     let body = document.member(asked.operation, "requestBody");
     let Some(content) = body.get("content") else { return Ok(None) };
     let form = content.get("application/x-www-form-urlencoded").and_then(|media| media.get("schema"));

@@ -53,16 +53,20 @@ impl<'d> Document<'d> {
             let media = media.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
             media == "application/json" || media.ends_with("+json") || media == "*/*"
         };
-        let media = content.keys().find(|media| *media == "application/json").or_else(|| content.keys().find(is_json))?;
+        let media =
+            content.keys().find(|media| *media == "application/json").or_else(|| content.keys().find(is_json))?;
         content[media].get("schema")
     }
 
     /// The schema of the JSON that an operation answers with when it succeeds, and whether it tells of a `Link` header.
     pub(super) fn answer(&self, operation: &'d Value) -> (Option<&'d Value>, bool) {
         let Some(responses) = operation.get("responses").and_then(Value::as_object) else { return (None, false) };
-        let good = ["200", "201", "202", "203", "2XX", "2xx", "default"];
+        let good: &[&str] = match responses.keys().any(|status| status.starts_with('2')) {
+            true => &["200", "201", "202", "203", "2XX", "2xx"],
+            false => &["default"],
+        };
         for status in good {
-            let Some(response) = responses.get(status).map(|response| self.resolve(response)) else { continue };
+            let Some(response) = responses.get(*status).map(|response| self.resolve(response)) else { continue };
             let has_link = response
                 .get("headers")
                 .and_then(Value::as_object)

@@ -66,7 +66,11 @@ impl<'d> Operation<'d> {
         let lists = needs.filter_map(Value::as_object).flat_map(|need| need.values()).filter_map(Value::as_array);
         let mut scopes: Vec<String> = Vec::new();
         for scope in lists.flatten().filter_map(Value::as_str) {
-            if scope.chars().all(|c| c.is_ascii_graphic()) && !scope.is_empty() && !scopes.iter().any(|known| known == scope) && scopes.len() < 20 {
+            if scope.chars().all(|c| c.is_ascii_graphic())
+                && !scope.is_empty()
+                && !scopes.iter().any(|known| known == scope)
+                && scopes.len() < 20
+            {
                 scopes.push(scope.to_owned());
             }
         }
@@ -91,9 +95,13 @@ impl<'d> Operation<'d> {
                     schema["description"] = text.into();
                 }
                 // a value that is no segment of a path would be refused
-                if setting.example.as_str().is_some_and(|text| text.contains(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_')) {
+                if setting
+                    .example
+                    .as_str()
+                    .is_some_and(|text| text.contains(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_'))
+                {
                     schema.as_object_mut()?.remove("enum");
-                    setting.example = format!("test-{}", setting.name).into();
+                    setting.example = format!("some-{}", setting.name).into();
                 }
                 setting.schema = schema;
             }
@@ -103,7 +111,8 @@ impl<'d> Operation<'d> {
 }
 
 pub(super) fn is_link(url: &str) -> bool {
-    url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https")) && !url.chars().any(|c| c.is_whitespace() || c.is_control())
+    url::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
+        && !url.chars().any(|c| c.is_whitespace() || c.is_control())
 }
 
 /// The sync of an operation, if it lists records; else why not.
@@ -115,13 +124,15 @@ pub(super) fn sync<'d>(
     let (schema, has_link) = document.answer(asked.operation);
     let schema = schema.ok_or("it answers with no JSON")?;
     let parameters = asked.parameters(document);
-    let params: Vec<Param> = parameters.iter().filter(|one| one["in"] == "query").map(|one| param(document, one)).collect();
+    let params: Vec<Param> =
+        parameters.iter().filter(|one| one["in"] == "query").map(|one| param(document, one)).collect();
     let found = list_of(document, schema).ok_or("it answers with no list of objects")?;
     let (path, settings) = asked.settings(document).ok_or("its path is none that a request can have")?;
     let mut notes = Vec::new();
     let columns = columns(document, &found.record, &mut notes);
     let key = key(&columns, &found.record).ok_or("its records have no member that could be a key")?;
-    let key_path = columns.iter().find(|column| column.name == key.value[0]).and_then(ColumnDraft::path).map(str::to_owned);
+    let key_path =
+        columns.iter().find(|column| column.name == key.value[0]).and_then(ColumnDraft::path).map(str::to_owned);
     let list = List { facts: &found.facts, params: Some(&params), has_link, key: key_path.as_deref() };
     let paging = list.paging();
     let is_paged = !matches!(paging.value, Paging::None);
@@ -134,7 +145,9 @@ pub(super) fn sync<'d>(
     let mut query = required(document, &parameters, &mut settings, (&paging.value, since_name.as_deref()), &mut notes);
     if matches!(paging.value, Paging::Link | Paging::NextUrl { .. } | Paging::Cursor { .. }) {
         let size = list.page_size().filter(|(name, _)| !query.iter().any(|(known, _)| known == name));
-        query.extend(size.map(|(name, size)| (name, Guess::guessed(Value::from(size), "the largest page that the document allows, or 100"))));
+        query.extend(size.map(|(name, size)| {
+            (name, Guess::guessed(Value::from(size), "the largest page that the document allows, or 100"))
+        }));
     }
     let (incremental, deletes) = changes(&columns, since_name.as_deref(), &mut notes);
     number_for_a_time(&incremental, &columns, since, &mut notes);
@@ -205,7 +218,10 @@ fn required<'d>(
                 let flat = Flat::of(document, document.member(parameter, "schema"));
                 let own = unique(&column_name(name), |own| settings.iter().any(|(_, setting)| setting.name == own));
                 let example = flat.example(document, name, 0);
-                settings.push((format!("query:{name}"), Setting { name: own.clone(), schema: flat.input(), required: true, example }));
+                settings.push((
+                    format!("query:{name}"),
+                    Setting { name: own.clone(), schema: flat.input(), required: true, example },
+                ));
                 query.push((name.to_owned(), Guess::said(format!("{{{{ input.{own} }}}}").into())));
             }
             Some("header") => {
@@ -219,8 +235,21 @@ fn required<'d>(
 }
 
 const LISTS: [&str; 15] = [
-    "data", "results", "items", "records", "value", "values", "entries", "rows", "list", "content", "objects", "elements",
-    "members", "nodes", "resources",
+    "data",
+    "results",
+    "items",
+    "records",
+    "value",
+    "values",
+    "entries",
+    "rows",
+    "list",
+    "content",
+    "objects",
+    "elements",
+    "members",
+    "nodes",
+    "resources",
 ];
 
 /// The list in the schema of an answer.
@@ -228,7 +257,12 @@ fn list_of<'d>(document: &Document<'d>, schema: &'d Value) -> Option<Found<'d>> 
     let root = Flat::of(document, schema);
     if let Some(items) = root.items.filter(|_| root.members.is_empty()) {
         let record = Flat::of(document, items);
-        return record.is_record().then(|| Found { path: "$[*]".to_owned(), record, facts: Vec::new(), is_usual: true });
+        return record.is_record().then(|| Found {
+            path: "$[*]".to_owned(),
+            record,
+            facts: Vec::new(),
+            is_usual: true,
+        });
     }
     let members = root.members.len();
     let mut level: Vec<(String, Vec<String>, Flat<'d>)> = vec![("$".to_owned(), Vec::new(), root)];
@@ -267,7 +301,8 @@ fn list_of<'d>(document: &Document<'d>, schema: &'d Value) -> Option<Found<'d>> 
 /// The scalars of an answer outside of its list.
 fn facts<'d>(document: &Document<'d>, schema: &'d Value, list: &str) -> Vec<Fact> {
     let mut found = Vec::new();
-    let mut level: Vec<(String, Vec<String>, Flat<'d>)> = vec![("$".to_owned(), Vec::new(), Flat::of(document, schema))];
+    let mut level: Vec<(String, Vec<String>, Flat<'d>)> =
+        vec![("$".to_owned(), Vec::new(), Flat::of(document, schema))];
     for _ in 0..=DEPTH_MAX {
         let mut next = Vec::new();
         for (path, names, flat) in &level {

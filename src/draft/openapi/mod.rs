@@ -7,7 +7,4 @@ mod schema;
 mod security;
 mod whole;
 
-#[cfg(test)]
-mod tests;
-
 pub use whole::{Drafts, Error, draft};

@@ -93,7 +93,8 @@ impl<'d> Flat<'d> {
         let schemas = of.and_then(Value::as_array).into_iter().flatten().take(MEMBERS_MAX);
         let is_null = |schema: &&'d Value| {
             let schema = document.resolve(schema);
-            schema.get("type").and_then(Value::as_str) == Some("null") || schema.get("enum").is_some_and(|choices| *choices == json!([null]))
+            schema.get("type").and_then(Value::as_str) == Some("null")
+                || schema.get("enum").is_some_and(|choices| *choices == json!([null]))
         };
         let schemas: Vec<&'d Value> = schemas.filter(|schema| !is_null(schema)).collect();
         if let [only] = schemas.as_slice() {
@@ -128,7 +129,11 @@ impl<'d> Flat<'d> {
     }
 
     /// The type of a column for a member of this name, how its times are written, and why that is a guess.
-    pub(super) fn column(&self, document: &Document<'d>, name: &str) -> (ColumnType, Option<&'static str>, Option<&'static str>) {
+    pub(super) fn column(
+        &self,
+        document: &Document<'d>,
+        name: &str,
+    ) -> (ColumnType, Option<&'static str>, Option<&'static str>) {
         let sure = |kind: ColumnType| (kind, None, None);
         if self.types.is_empty() && self.choices.is_none() {
             return (ColumnType::Json, None, Some("the document does not say its type"));
@@ -143,7 +148,11 @@ impl<'d> Flat<'d> {
             "integer" => self.whole(name),
             "number" => match self.format {
                 Some("int32" | "int64") => self.whole(name),
-                Some("decimal") => (ColumnType::Decimal { precision: 38, scale: 9 }, None, Some("an amount of at most 9 digits behind the point")),
+                Some("decimal") => (
+                    ColumnType::Decimal { precision: 38, scale: 9 },
+                    None,
+                    Some("an amount of at most 9 digits behind the point"),
+                ),
                 _ => sure(ColumnType::Double),
             },
             "array" => match self.items.map(|items| Flat::of(document, items)) {
@@ -170,9 +179,15 @@ impl<'d> Flat<'d> {
 
     fn whole(&self, name: &str) -> (ColumnType, Option<&'static str>, Option<&'static str>) {
         match self.format {
-            Some("unix-time" | "timestamp" | "epoch" | "unix-timestamp") => (ColumnType::Timestamptz, Some("epoch_s"), None),
+            Some("unix-time" | "timestamp" | "epoch" | "unix-timestamp") => {
+                (ColumnType::Timestamptz, Some("epoch_s"), None)
+            }
             Some("int32") if !is_time(name) => (ColumnType::Integer, None, None),
-            _ if is_time(name) => (ColumnType::Bigint, None, Some("perhaps a time: `type: timestamptz` with `format: epoch_s` or `epoch_ms`")),
+            _ if is_time(name) => (
+                ColumnType::Bigint,
+                None,
+                Some("perhaps a time: `type: timestamptz` with `format: epoch_s` or `epoch_ms`"),
+            ),
             _ => (ColumnType::Bigint, None, None),
         }
     }
@@ -189,7 +204,8 @@ impl<'d> Flat<'d> {
         if let Some(text) = self.description.and_then(sentence) {
             schema.insert("description".to_owned(), text.into());
         }
-        let choices = self.choices.filter(|choices| choices.len() <= CHOICES_MAX && choices.iter().all(Value::is_string));
+        let choices =
+            self.choices.filter(|choices| choices.len() <= CHOICES_MAX && choices.iter().all(Value::is_string));
         if let Some(choices) = choices.filter(|choices| !choices.is_empty() && self.is("string")) {
             let mut told: Vec<Value> = Vec::new();
             for choice in choices {
@@ -226,7 +242,7 @@ impl<'d> Flat<'d> {
                 Some("date-time") => "2024-05-01T10:00:00Z".into(),
                 Some("date") => "2024-05-01".into(),
                 Some("uuid") => "00000000-0000-4000-8000-000000000001".into(),
-                _ => format!("test-{}", crate::draft::name::column_name(name)).into(),
+                _ => format!("some-{}", crate::draft::name::column_name(name)).into(),
             },
         }
     }

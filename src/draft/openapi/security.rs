@@ -32,9 +32,13 @@ pub(super) fn base_url(document: &Document<'_>, own: Option<&str>) -> (Guess<Str
         let why = (servers.len() > 1).then(|| format!("the first of {} servers of the document", servers.len()));
         return (Guess { value: template, why }, settings);
     }
-    let path = url.starts_with('/') && url.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.'));
+    let path =
+        url.starts_with('/') && url.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '.'));
     let value = if path { format!("{NOWHERE}{url}") } else { NOWHERE.to_owned() };
-    (Guess::guessed(value, "the document does not say the host; write it, or draft again with `--base-url`"), Vec::new())
+    (
+        Guess::guessed(value, "the document does not say the host; write it, or draft again with `--base-url`"),
+        Vec::new(),
+    )
 }
 
 const NOWHERE: &str = "https://api.example.com";
@@ -61,7 +65,7 @@ fn templated(url: &str, variables: &Value) -> (String, Vec<Setting>) {
             if let Some(default) = &default {
                 schema["default"] = default.as_str().into();
             }
-            let example = default.clone().unwrap_or_else(|| format!("test-{own}"));
+            let example = default.clone().unwrap_or_else(|| format!("some-{own}"));
             settings.push(Setting { name: own, schema, required: default.is_none(), example: example.into() });
         }
         rest = behind;

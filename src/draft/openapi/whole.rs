@@ -40,8 +40,12 @@ pub enum Error {
 pub fn draft(root: &Value, name: &str, own_base_url: Option<&str>, only: &[String]) -> Result<Drafts, Error> {
     match (root["openapi"].as_str(), root["swagger"].as_str()) {
         (Some(version), _) if version.starts_with("3.") => {}
-        (Some(version), _) => return Err(Error::NoOpenApi(format!("it is of version `{}`", sentence(version).unwrap_or_default()))),
-        (None, Some(_)) => return Err(Error::NoOpenApi("it is Swagger 2.0, which converters make OpenAPI 3 of".to_owned())),
+        (Some(version), _) => {
+            return Err(Error::NoOpenApi(format!("it is of version `{}`", sentence(version).unwrap_or_default())));
+        }
+        (None, Some(_)) => {
+            return Err(Error::NoOpenApi("it is Swagger 2.0, which converters make OpenAPI 3 of".to_owned()));
+        }
         (None, None) => return Err(Error::NoOpenApi("it does not say `openapi: 3.…`".to_owned())),
     }
     let document = Document::of(root);
@@ -89,7 +93,8 @@ fn operations<'d>(document: &Document<'d>, only: &[String]) -> Vec<(Verb, Operat
         for verb in Verb::ALL {
             let Some(operation) = item.get(verb.word()).filter(|operation| operation.is_object()) else { continue };
             let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
-            let is_wanted = only.is_empty() || only.iter().any(|word| path.contains(word.as_str()) || id.contains(word.as_str()));
+            let is_wanted =
+                only.is_empty() || only.iter().any(|word| path.contains(word.as_str()) || id.contains(word.as_str()));
             if is_wanted && operation["deprecated"] != true && found.len() < OPERATIONS_MAX {
                 found.push((verb, Operation { path, item, operation }));
             }
