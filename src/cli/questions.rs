@@ -2,6 +2,7 @@
 
 use super::connect::ask;
 use super::output::{DIM, Failure};
+use crate::plan::limits;
 
 /// Whoever answers.
 pub(super) enum Questions {
@@ -57,7 +58,7 @@ impl Questions {
             return Err(Failure::user(message, Some(question.explains.to_owned())));
         }
         explain(question);
-        for _ in 0..ATTEMPTS_MAX {
+        for _ in 0..limits::QUESTION_ATTEMPTS_MAX {
             let typed = self.line(question.asks)?;
             if !typed.is_empty() {
                 return Ok(typed);
@@ -103,7 +104,7 @@ impl Questions {
             return Ok(default.to_owned());
         }
         explain(question);
-        for _ in 0..ATTEMPTS_MAX {
+        for _ in 0..limits::QUESTION_ATTEMPTS_MAX {
             let typed = self.line(&format!("{} ({}) [{default}]", question.asks, words.join(" | ")))?;
             if typed.is_empty() {
                 return Ok(default.to_owned());
@@ -115,9 +116,6 @@ impl Questions {
         Err(Failure::user(format!("nothing that `{}` takes was given", question.flag), None))
     }
 }
-
-/// Times that one question is asked.
-const ATTEMPTS_MAX: usize = 5;
 
 fn explain(question: &Question<'_>) {
     anstream::eprintln!("{DIM}{}{DIM:#}", question.explains);

@@ -32,7 +32,9 @@ const COUNT_MAX: i64 = 1_000_000;
 pub(super) fn kind_of(name: &str, values: &[&Json<'_>]) -> Kind {
     let given: Vec<&Json<'_>> = values.iter().copied().filter(|value| !value.is_null()).collect();
     if given.is_empty() {
-        return Kind::of(ColumnType::Varchar).because("no value was seen");
+        let why =
+            if is_time(name) { "no value was seen; by its name perhaps a `timestamptz`" } else { "no value was seen" };
+        return Kind::of(ColumnType::Varchar).because(why);
     }
     let lists = given.iter().filter(|value| matches!(value, Json::Array(_))).count();
     if lists == given.len() {

@@ -37,7 +37,7 @@ fn joined(text: &str, with: &str, instead: &str) -> String {
         instead.clone_into(&mut name);
     }
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
-        name.insert_str(0, "n");
+        name.insert(0, 'n');
     }
     name.truncate(NAME_CHARS_MAX);
     name.trim_end_matches(['_', '-']).to_owned()

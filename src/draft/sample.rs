@@ -9,13 +9,6 @@ use super::parts::{ColumnDraft, DeletesDraft, Guess, IncrementalDraft, Paging, S
 use crate::plan::{ColumnType, Path, limits};
 use crate::record::{Json, parse, select};
 
-/// Levels below which records are not looked for.
-const DEPTH_MAX: usize = 4;
-/// Levels below which nothing is looked for that tells of the next page.
-const FACT_DEPTH_MAX: usize = 3;
-/// Columns that one sample makes.
-pub(super) const COLUMNS_MAX: usize = 250;
-
 /// What a sample says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Proposal {
@@ -171,7 +164,7 @@ const LISTS: [&str; 16] = [
 /// Where records probably stand: the list of objects that is nearest to the root, of several the one whose name is usual, or the longest.
 fn found(root: &Json<'_>) -> Option<Guess<String>> {
     let mut level = vec![("$".to_owned(), String::new(), root)];
-    for _ in 0..=DEPTH_MAX {
+    for _ in 0..=limits::DRAFT_LIST_DEPTH_MAX {
         let lists = level.iter().filter_map(|(path, name, value)| match value {
             Json::Array(items) if items.iter().any(|item| matches!(item, Json::Object(_))) => Some((path, name, items)),
             _ => None,
@@ -238,7 +231,7 @@ fn columns(records: &[&Json<'_>], notes: &mut Vec<String>) -> Vec<ColumnDraft> {
     let mut columns: Vec<ColumnDraft> = Vec::new();
     let mut seen: HashSet<String> = HashSet::new();
     let mut add = |name: &str, path: String, values: &[&Json<'_>], notes: &mut Vec<String>| {
-        if columns.len() >= COLUMNS_MAX {
+        if columns.len() >= limits::DRAFT_COLUMNS_MAX {
             return;
         }
         if Path::parse(&path).is_err() {
@@ -265,8 +258,11 @@ fn columns(records: &[&Json<'_>], notes: &mut Vec<String>) -> Vec<ColumnDraft> {
         }
         left += 1;
     }
-    if columns.len() >= COLUMNS_MAX {
-        notes.push(format!("only the first {COLUMNS_MAX} columns are here, of a record with {left} members"));
+    if columns.len() >= limits::DRAFT_COLUMNS_MAX {
+        notes.push(format!(
+            "only the first {} columns are here, of a record with {left} members",
+            limits::DRAFT_COLUMNS_MAX
+        ));
     }
     columns
 }
@@ -280,7 +276,7 @@ fn members_of<'j>(objects: &[&'j Json<'j>]) -> Vec<(String, Vec<&'j Json<'j>>)> 
             all.entry(name.as_ref()).or_default().push(value);
         }
     }
-    all.into_iter().take(limits::COLUMNS_MAX).map(|(name, values)| (name.to_owned(), values)).collect()
+    all.into_iter().take(limits::DRAFT_COLUMNS_MAX).map(|(name, values)| (name.to_owned(), values)).collect()
 }
 
 /// What tells records apart: the likeliest column that each of them has, each another one. A column that is made for it, if there is none.
@@ -339,8 +335,8 @@ fn collect_facts(value: &Json<'_>, path: &str, names: &mut Vec<String>, records:
     }
     let holds = match value {
         Json::Object(members) => {
-            if names.len() < FACT_DEPTH_MAX {
-                for (name, value) in members.iter().take(limits::COLUMNS_MAX) {
+            if names.len() < limits::DRAFT_FACT_DEPTH_MAX {
+                for (name, value) in members.iter().take(limits::DRAFT_COLUMNS_MAX) {
                     names.push(bare(name));
                     collect_facts(value, &member(path, name), names, records, out);
                     names.pop();

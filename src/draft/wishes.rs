@@ -9,6 +9,7 @@ use super::parts::{
     TokenFrom,
 };
 use super::paths::with_inputs;
+use super::runs::own;
 use super::sample::Proposal;
 use crate::plan::{ColumnType, Path};
 
@@ -128,14 +129,25 @@ impl Wishes {
             columns,
             notes: Vec::new(),
         };
-        let value = |text: &String| Value::from(text.as_str());
+        // what is a number is written as one, and sent as the same text
+        let value = |text: &String| match text.parse::<u32>() {
+            Ok(number) if number.to_string() == *text => number.into(),
+            _ => Value::from(text.as_str()),
+        };
+        let mut query: Vec<(String, Guess<Value>)> =
+            self.query.iter().map(|(name, text)| (name.clone(), Guess::said(value(text)))).collect();
+        if let (Some(param), Paging::None | Paging::Link | Paging::NextUrl { .. } | Paging::Cursor { .. }) =
+            (&self.size_param, own(&paging.value))
+        {
+            query.push((param.clone(), Guess::said(self.page_size.unwrap_or(SIZE).into())));
+        }
         let sync = SyncDraft {
             name: self.name.clone(),
             description: None,
             docs: self.docs.clone(),
             scopes: Vec::new(),
             path,
-            query: self.query.iter().map(|(name, text)| (name.clone(), Guess::said(value(text)))).collect(),
+            query,
             input: settings.into_iter().map(|(_, setting)| setting).collect(),
             records,
             paging,
@@ -246,27 +258,7 @@ impl Wishes {
                 });
                 Paging::NextUrl { from: needed(from, "--next-from", "a path to the URL of the next page")? }
             }
-            "cursor" => {
-                let (token, query, more) = match seen {
-                    Some(Paging::Cursor { from, query, has_more }) => {
-                        (Some(from.clone()), Some(query.clone()), has_more.clone())
-                    }
-                    _ => (None, None, None),
-                };
-                let said = self.next_from.as_ref().map(|path| match path.strip_prefix("record:") {
-                    Some(path) => TokenFrom::LastRecord(path.to_owned()),
-                    None => TokenFrom::Answer(path.clone()),
-                });
-                let has_more = self.ends.has_more.clone().or(more);
-                // without a token in the answer the last record is one
-                let last = || key.filter(|_| has_more.is_some()).map(|key| TokenFrom::LastRecord(key.to_owned()));
-                let Some(from) = said.or(token).or_else(last) else {
-                    let hint = "name a path in the answer with `--next-from '$.paging.next'`, or in the last record with `--next-from 'record:$.id'`";
-                    return Err(wrong("`--pagination cursor` needs to know where the token comes from", hint));
-                };
-                let query = or_guess(self.next_param.clone().or(query), "cursor", "--next-param");
-                Paging::Cursor { from, query, has_more }
-            }
+            "cursor" => self.cursor(seen, key, &mut or_guess)?,
             "offset" => {
                 let (known, known_size, known_ends) = match seen {
                     Some(Paging::Offset { query, limit, ends, .. }) => (Some(query.clone()), Some(*limit), Some(ends)),
@@ -287,6 +279,33 @@ impl Wishes {
             }
         };
         Ok(Guess { value: paging, why })
+    }
+
+    fn cursor(
+        &self,
+        seen: Option<&Paging>,
+        key: Option<&str>,
+        or_guess: &mut impl FnMut(Option<String>, &str, &str) -> String,
+    ) -> Result<Paging, Wrong> {
+        let (token, query, more) = match seen {
+            Some(Paging::Cursor { from, query, has_more }) => {
+                (Some(from.clone()), Some(query.clone()), has_more.clone())
+            }
+            _ => (None, None, None),
+        };
+        let said = self.next_from.as_ref().map(|path| match path.strip_prefix("record:") {
+            Some(path) => TokenFrom::LastRecord(path.to_owned()),
+            None => TokenFrom::Answer(path.clone()),
+        });
+        let has_more = self.ends.has_more.clone().or(more);
+        // without a token in the answer the last record is one
+        let last = || key.filter(|_| has_more.is_some()).map(|key| TokenFrom::LastRecord(key.to_owned()));
+        let Some(from) = said.or(token).or_else(last) else {
+            let hint = "name a path in the answer with `--next-from '$.paging.next'`, or in the last record with `--next-from 'record:$.id'`";
+            return Err(wrong("`--pagination cursor` needs to know where the token comes from", hint));
+        };
+        let query = or_guess(self.next_param.clone().or(query), "cursor", "--next-param");
+        Ok(Paging::Cursor { from, query, has_more })
     }
 
     /// The column of a member that was named by its name or its path.

@@ -79,7 +79,7 @@ pub fn files_of_provider(provider: &ProviderDraft) -> Vec<DraftFile> {
     block.blank();
     match verify {
         Some(path) => {
-            block.noted("verify", one("get", path.as_str()), Some("succeeds if a connection's credentials work"))
+            block.noted("verify", one("get", path.as_str()), Some("succeeds if a connection's credentials work"));
         }
         None => {
             block.comment("A request that every connection may send and whose answer is small; it shows whether its credentials work.");
@@ -302,7 +302,7 @@ fn deletes(block: &mut Block, sync: &SyncDraft, model: &ModelDraft) {
     };
     match value {
         DeletesDraft::None(reason) => {
-            block.comment("deletes: what is gone from the API stays in the table");
+            block.comment("deletes: what is gone from the API stays in the table; docs/guides/deletes.md has the ways to learn of it");
             let is_full = sync.incremental.is_none();
             let reason = reason.as_deref().unwrap_or("nobody has said yet how the API tells what is gone");
             if is_full {

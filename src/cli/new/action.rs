@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{SampleFile, Writing, files};
 use crate::cli::output::Failure;
-use crate::cli::questions::Question;
+use crate::cli::questions::{Question, Questions};
 use crate::cli::{Done, given};
 use crate::draft::{ActionDraft, BodyKind, Setting, Verb, column_name, files_of_action, surroundings, with_inputs};
 
@@ -62,30 +62,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
 
 fn asked(name: &str, arguments: &Arguments) -> Result<ActionDraft, Failure> {
     let questions = arguments.writing.questions();
-    let Arguments { get, post, put, patch, delete, .. } = arguments;
-    let given = [(Verb::Get, get), (Verb::Post, post), (Verb::Put, put), (Verb::Patch, patch), (Verb::Delete, delete)];
-    let given = given.into_iter().find_map(|(verb, path)| Some((verb, path.clone()?)));
-    let (verb, path) = match given {
-        Some(given) => given,
-        None => {
-            let method = Question {
-                flag: "--post",
-                asks: "method",
-                explains: "give the method with its path: `--post /contacts`",
-            };
-            if !questions.is_asked() {
-                questions.needed(&method, None)?;
-            }
-            let word = questions.choice(&method, None, &Verb::ALL.map(Verb::word), "post")?;
-            let path = Question {
-                flag: "--post",
-                asks: "path",
-                explains: "under the base URL; what changes stands in braces: /contacts/{id}",
-            };
-            let verb = Verb::ALL.into_iter().find(|verb| verb.word() == word).unwrap_or(Verb::Post);
-            (verb, questions.needed(&path, None)?)
-        }
-    };
+    let (verb, path) = method(arguments, &questions)?;
     let inputs = Question {
         flag: "--input",
         asks: "what a caller gives",
@@ -136,6 +113,34 @@ fn asked(name: &str, arguments: &Arguments) -> Result<ActionDraft, Failure> {
         answer,
         notes: Vec::new(),
     })
+}
+
+/// The method and its path.
+fn method(arguments: &Arguments, questions: &Questions) -> Result<(Verb, String), Failure> {
+    let Arguments { get, post, put, patch, delete, .. } = arguments;
+    let given = [(Verb::Get, get), (Verb::Post, post), (Verb::Put, put), (Verb::Patch, patch), (Verb::Delete, delete)];
+    let given = given.into_iter().find_map(|(verb, path)| Some((verb, path.clone()?)));
+    match given {
+        Some(given) => Ok(given),
+        None => {
+            let method = Question {
+                flag: "--post",
+                asks: "method",
+                explains: "give the method with its path: `--post /contacts`",
+            };
+            if !questions.is_asked() {
+                questions.needed(&method, None)?;
+            }
+            let word = questions.choice(&method, None, &Verb::ALL.map(Verb::word), "post")?;
+            let path = Question {
+                flag: "--post",
+                asks: "path",
+                explains: "under the base URL; what changes stands in braces: /contacts/{id}",
+            };
+            let verb = Verb::ALL.into_iter().find(|verb| verb.word() == word).unwrap_or(Verb::Post);
+            Ok((verb, questions.needed(&path, None)?))
+        }
+    }
 }
 
 /// What the API answers in the test: the shape of the sample, without what stands in it.

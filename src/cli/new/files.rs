@@ -10,12 +10,9 @@ use crate::cli::project;
 use crate::diagnostic::Severity;
 use crate::draft::DraftFile;
 use crate::files::{self, PROJECT_FILE};
-use crate::plan::Input;
+use crate::plan::{Input, limits};
 use crate::spec::schema::Kind;
 use crate::spec::{ProviderSpec, yaml};
-
-/// Files listed before the rest is only counted.
-const LISTED: usize = 30;
 
 /// Whether a project is here.
 pub(super) fn is_project(folder: &Path) -> bool {
@@ -55,11 +52,11 @@ pub(in crate::cli) fn write(
         let paths: Vec<&str> = files.iter().map(|file| file.path.as_str()).collect();
         return json_line(&json!({ "written": paths, "errors": found.0, "warnings": found.1, "next": next }));
     }
-    for file in files.iter().take(LISTED) {
+    for file in files.iter().take(limits::WRITTEN_LISTED_MAX) {
         anstream::println!("  written  {}", visible(&file.path));
     }
-    if files.len() > LISTED {
-        anstream::println!("  … and {} more", files.len() - LISTED);
+    if files.len() > limits::WRITTEN_LISTED_MAX {
+        anstream::println!("  … and {} more", files.len() - limits::WRITTEN_LISTED_MAX);
     }
     match found {
         (0, 0) => anstream::println!("`headwater check` finds nothing wrong in them"),

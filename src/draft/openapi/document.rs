@@ -5,10 +5,7 @@ use std::cell::Cell;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-/// References that lead to references.
-const HOPS_MAX: usize = 16;
-/// Steps over one document: references that are followed and schemas that are looked at.
-const STEPS_MAX: usize = 20_000_000;
+use crate::plan::limits;
 
 /// A document.
 pub(super) struct Document<'d> {
@@ -21,13 +18,13 @@ static NOTHING: Value = Value::Null;
 
 impl<'d> Document<'d> {
     pub(super) fn of(root: &'d Value) -> Self {
-        Self { root, left: Cell::new(STEPS_MAX) }
+        Self { root, left: Cell::new(limits::DRAFT_STEPS_MAX) }
     }
 
     /// A value, or what its `$ref` leads to within the document; null where that is nowhere, or in a circle.
     pub(super) fn resolve(&self, value: &'d Value) -> &'d Value {
         let mut value = value;
-        for _ in 0..HOPS_MAX {
+        for _ in 0..limits::DRAFT_HOPS_MAX {
             let Some(left) = self.left.get().checked_sub(1) else { return &NOTHING };
             self.left.set(left);
             let Some(reference) = value.get("$ref").and_then(Value::as_str) else { return value };

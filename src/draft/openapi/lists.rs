@@ -10,9 +10,9 @@ use crate::draft::facts::{Fact, Holds, List, Param, key_rank};
 use crate::draft::name::{bare, column_name, file_name, member, sentence, unique};
 use crate::draft::parts::{ColumnDraft, Guess, ModelDraft, Paging, Setting, Source, SyncDraft};
 use crate::draft::paths::with_inputs;
-use crate::draft::sample::{COLUMNS_MAX, changes};
+use crate::draft::sample::changes;
 use crate::draft::{model_name, parts::IncrementalDraft};
-use crate::plan::{ColumnType, Path};
+use crate::plan::{ColumnType, Path, limits};
 
 /// Levels of an answer in which its list is looked for.
 const DEPTH_MAX: usize = 2;
@@ -337,7 +337,7 @@ fn columns<'d>(document: &Document<'d>, record: &Flat<'d>, notes: &mut Vec<Strin
     let mut columns: Vec<ColumnDraft> = Vec::new();
     let mut seen: HashSet<String> = HashSet::new();
     let mut add = |name: &str, path: String, flat: &Flat<'d>| {
-        if columns.len() >= COLUMNS_MAX || flat.write_only || Path::parse(&path).is_err() {
+        if columns.len() >= limits::DRAFT_COLUMNS_MAX || flat.write_only || Path::parse(&path).is_err() {
             return;
         }
         let (column_type, format, why) = flat.column(document, name);
@@ -370,8 +370,8 @@ fn columns<'d>(document: &Document<'d>, record: &Flat<'d>, notes: &mut Vec<Strin
             }
         }
     }
-    if columns.len() >= COLUMNS_MAX {
-        notes.push(format!("only the first {COLUMNS_MAX} columns are here"));
+    if columns.len() >= limits::DRAFT_COLUMNS_MAX {
+        notes.push(format!("only the first {} columns are here", limits::DRAFT_COLUMNS_MAX));
     }
     columns
 }

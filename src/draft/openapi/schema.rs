@@ -6,12 +6,7 @@ use serde_json::{Map, Value, json};
 use super::document::Document;
 use crate::draft::columns::is_time;
 use crate::draft::name::sentence;
-use crate::plan::ColumnType;
-
-/// Schemas in schemas that are looked at.
-const DEPTH_MAX: usize = 12;
-/// Members of an object that are looked at.
-const MEMBERS_MAX: usize = 400;
+use crate::plan::{ColumnType, limits};
 
 /// A schema with all that it is made of.
 #[derive(Debug, Default)]
@@ -40,7 +35,7 @@ impl<'d> Flat<'d> {
     }
 
     fn add(&mut self, document: &Document<'d>, schema: &'d Value, depth: usize) {
-        if depth > DEPTH_MAX {
+        if depth > limits::DRAFT_SCHEMA_DEPTH_MAX {
             return;
         }
         let own = document.resolve(schema);
@@ -69,12 +64,12 @@ impl<'d> Flat<'d> {
         self.items = self.items.or_else(|| own.get("items"));
         if let Some(members) = own.get("properties").and_then(Value::as_object) {
             self.kind("object");
-            for (name, member) in members.iter().take(MEMBERS_MAX) {
+            for (name, member) in members.iter().take(limits::DRAFT_MEMBERS_MAX) {
                 self.members.entry(name).or_insert(member);
             }
         }
         let required = own.get("required").and_then(Value::as_array).into_iter().flatten();
-        self.required.extend(required.filter_map(Value::as_str).take(MEMBERS_MAX));
+        self.required.extend(required.filter_map(Value::as_str).take(limits::DRAFT_MEMBERS_MAX));
         for part in own.get("allOf").and_then(Value::as_array).into_iter().flatten() {
             self.add(document, part, depth + 1);
         }
@@ -90,7 +85,7 @@ impl<'d> Flat<'d> {
 
     /// Of several schemas the one that is not null; of several objects the members of all.
     fn choose(&mut self, document: &Document<'d>, of: Option<&'d Value>, depth: usize) {
-        let schemas = of.and_then(Value::as_array).into_iter().flatten().take(MEMBERS_MAX);
+        let schemas = of.and_then(Value::as_array).into_iter().flatten().take(limits::DRAFT_MEMBERS_MAX);
         let is_null = |schema: &&'d Value| {
             let schema = document.resolve(schema);
             schema.get("type").and_then(Value::as_str) == Some("null")

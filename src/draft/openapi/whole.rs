@@ -1,5 +1,6 @@
 //! From the document to all drafts.
 
+use crate::plan::limits;
 use serde_json::Value;
 
 use super::actions::action;
@@ -8,9 +9,6 @@ use super::lists::{Operation, Taken, is_link, sync};
 use super::security::{base_url, ways};
 use crate::draft::name::sentence;
 use crate::draft::parts::{ActionDraft, ModelDraft, ProviderDraft, SyncDraft, Verb};
-
-/// Operations of one document that are looked at.
-const OPERATIONS_MAX: usize = 5_000;
 
 /// All that a document gives.
 #[derive(Debug)]
@@ -95,7 +93,7 @@ fn operations<'d>(document: &Document<'d>, only: &[String]) -> Vec<(Verb, Operat
             let id = operation.get("operationId").and_then(Value::as_str).unwrap_or_default();
             let is_wanted =
                 only.is_empty() || only.iter().any(|word| path.contains(word.as_str()) || id.contains(word.as_str()));
-            if is_wanted && operation["deprecated"] != true && found.len() < OPERATIONS_MAX {
+            if is_wanted && operation["deprecated"] != true && found.len() < limits::DRAFT_OPERATIONS_MAX {
                 found.push((verb, Operation { path, item, operation }));
             }
         }
