@@ -178,7 +178,7 @@ fn sync(
     columns.extend(mark.map(|(column, _)| column.clone()));
     match deletes {
         DeletesDraft::Flag { path, holds: FlagKind::True } if path == "$.archived" => {
-            columns.push(column("archived", "boolean", None))
+            columns.push(column("archived", "boolean", None));
         }
         DeletesDraft::Flag { holds: FlagKind::Time, .. } => columns.push(column("deleted_at", "timestamptz", None)),
         _ => {}
