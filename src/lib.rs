@@ -29,6 +29,8 @@ pub mod scan;
 
 pub mod record;
 
+pub mod draft;
+
 pub mod remote;
 
 pub mod store;

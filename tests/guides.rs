@@ -428,7 +428,7 @@ impl Reader {
             std::iter::once(binary.to_owned()).chain(std::env::split_paths(&std::env::var_os("PATH").expect("a path"))),
         );
         let output = Command::new("sh")
-            .args(["-c", &format!("exec 2>&1; {command}")])
+            .args(["-c", &format!("exec 2>&1; {}", command.replace(SHOP, &self.server.base_url()))])
             .current_dir(&self.folder)
             .env("PATH", path.expect("a path"))
             .env("NO_COLOR", "1")

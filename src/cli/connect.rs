@@ -1,4 +1,4 @@
-mod ask;
+pub(super) mod ask;
 mod loopback;
 mod project_file;
 

@@ -12,9 +12,11 @@ mod docs;
 mod dry_run;
 mod explain;
 mod given;
+mod infer;
 mod init;
 mod key;
 mod log;
+mod new;
 mod notifications;
 mod output;
 mod pause;
@@ -23,6 +25,7 @@ mod progress;
 mod project;
 mod providers;
 mod query;
+mod questions;
 mod record;
 mod remap;
 mod reset;
@@ -66,6 +69,10 @@ const EXIT_CODES: &str = "Exit codes:
 enum Command {
     /// Make a new project here, with an example to change.
     Init(init::Arguments),
+    /// Write the files of a provider, a sync or an action, with comments and a test that passes: from questions, flags, or an OpenAPI document.
+    New(Box<new::Arguments>),
+    /// Look at an answer of an API and propose a sync and its model: where the records are, key, types, pages, the time of the last change.
+    Infer(Box<infer::Arguments>),
     /// Connect an account: ask for what its API needs, agree in the browser, look whether it works, and keep the secrets encrypted.
     Connect(connect::Arguments),
     /// Show each connection and how it is, or ask its API whether it still works.
@@ -138,6 +145,8 @@ pub fn main() -> ExitCode {
     };
     let done = match command {
         Command::Init(arguments) => init::run(&project, &arguments),
+        Command::New(arguments) => new::run(&project, &arguments),
+        Command::Infer(arguments) => infer::run(&project, &arguments),
         Command::Check(arguments) => check::run(&project, &arguments),
         Command::Connect(arguments) => connect::run(&project, &arguments),
         Command::Connections(arguments) => connections::run(&project, &arguments),

@@ -61,6 +61,15 @@ pub(super) fn plan(folder: &Path) -> Result<Plan, Failure> {
     Ok(served(folder)?.0)
 }
 
+/// The plan of these files; mistakes are printed and end the command.
+pub(super) fn plan_of(folder: &Path, inputs: &[Input]) -> Result<Plan, Failure> {
+    let compiled = compiled_with(folder, inputs)?;
+    match compiled.plan {
+        Some(plan) => Ok(plan),
+        None => refuse(&compiled),
+    }
+}
+
 /// The same with what it is made from, and the files as they may be shown.
 pub(super) fn served(folder: &Path) -> Result<(Plan, Sources, Vec<ShownFile>), Failure> {
     let sources = Sources { files: files::read_project(folder)?, known: known(folder)? };

@@ -22,6 +22,16 @@ pub async fn verify(client: &Client, at: DateTime<Utc>) -> Result<bool, Error> {
     Ok(true)
 }
 
+/// Sends the provider's `verify` request, and gives its answer.
+///
+/// # Errors
+/// As [`verify`]; also where the provider has none.
+pub async fn sample(client: &Client, at: DateTime<Utc>) -> Result<Response, Error> {
+    let connection = client.connection();
+    let Some(request) = &connection.verify else { return Err(Error::Bug("there is no request to send".to_owned())) };
+    ask(client, request, &variables(connection, &Map::new(), at)).await
+}
+
 /// Sends the provider's `on_connect` requests, and gives what is kept of the answers, by the names of settings. A later request may name
 /// what an earlier one has told.
 ///

@@ -34,7 +34,7 @@ mod writer;
 pub use crate::remote::{Delivery, Keys};
 pub use action::{Answer, Call, CallPlace, Saved, Source, call};
 pub use clock::{Clock, system_clock};
-pub use connect::{learn, verify};
+pub use connect::{learn, sample, verify};
 pub use delivery::{Received, Reception, Refusal};
 pub use error::{Error, ErrorKind, RuleEnd};
 pub use event::{Event, Observer};

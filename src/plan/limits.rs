@@ -386,3 +386,26 @@ pub const COLLECTOR_WAIT: Duration = Duration::from_secs(10);
 pub const COLLECTOR_FLUSH_MAX: Duration = Duration::from_secs(3);
 /// Bytes of the answer of a collector that are looked at.
 pub const COLLECTOR_ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of a document of another program that drafts are made from.
+pub use crate::spec::foreign::FOREIGN_BYTES_MAX;
+/// Operations of an OpenAPI document that are looked at.
+pub const DRAFT_OPERATIONS_MAX: usize = 5_000;
+/// Steps over one OpenAPI document: references that are followed.
+pub const DRAFT_STEPS_MAX: usize = 20_000_000;
+/// References of an OpenAPI document that lead to references.
+pub const DRAFT_HOPS_MAX: usize = 16;
+/// Schemas in schemas that are looked at.
+pub const DRAFT_SCHEMA_DEPTH_MAX: usize = 12;
+/// Members of an object of a schema that are looked at.
+pub const DRAFT_MEMBERS_MAX: usize = 400;
+/// Columns that one draft of a model has.
+pub const DRAFT_COLUMNS_MAX: usize = 250;
+/// Levels of an answer in which records are looked for.
+pub const DRAFT_LIST_DEPTH_MAX: usize = 4;
+/// Levels of an answer in which what tells of the next page is looked for.
+pub const DRAFT_FACT_DEPTH_MAX: usize = 3;
+/// Times that `headwater new` asks one question.
+pub const QUESTION_ATTEMPTS_MAX: usize = 5;
+/// Files that `headwater new` lists before the rest is only counted.
+pub const WRITTEN_LISTED_MAX: usize = 30;

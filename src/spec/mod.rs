@@ -5,6 +5,7 @@
 
 pub mod expression;
 pub mod finding;
+pub mod foreign;
 pub mod gloss;
 pub mod inherit;
 pub mod mend;

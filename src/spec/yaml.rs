@@ -94,7 +94,7 @@ pub fn write(value: &Value) -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the door to serde_yaml")]
-fn reader(text: &str) -> serde_yaml::Deserializer<'_> {
+pub(super) fn reader(text: &str) -> serde_yaml::Deserializer<'_> {
     serde_yaml::Deserializer::from_str(text)
 }
 

@@ -12,7 +12,7 @@ use crate::cli::output::{DIM, Failure, plain};
 use crate::spec::finding::check_against;
 
 /// Whether there is a person to ask.
-pub(super) fn is_interactive() -> bool {
+pub(in crate::cli) fn is_interactive() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
@@ -75,7 +75,7 @@ pub(super) fn secret(name: &str) -> Result<SecretString, Failure> {
 }
 
 /// A line from the person.
-pub(super) fn line(prompt: &str) -> Result<String, Failure> {
+pub(in crate::cli) fn line(prompt: &str) -> Result<String, Failure> {
     if !is_interactive() {
         return Err(Failure::user("nobody is there to ask", Some("run it in a terminal".to_owned())));
     }
