@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Which rooms a room may use. Arrows point one way, so none may come back.
-const ARROWS: [(&str, &[&str]); 15] = [
+const ARROWS: [(&str, &[&str]); 16] = [
     ("diagnostic", &[]),
     ("spec", &["diagnostic"]),
     ("plan", &["spec", "diagnostic"]),

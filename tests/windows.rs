@@ -3,7 +3,7 @@
 mod deletes;
 mod zones;
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -221,9 +221,9 @@ fn a_window_that_holds_too_much_is_halved() {
 /// An answer that is no success has no list whose length could be looked at.
 #[test]
 fn a_refusal_that_split_cannot_judge_is_what_its_status_says() {
-    let turned_away = std::sync::atomic::AtomicBool::new(false);
+    let turned_away = AtomicBool::new(false);
     let api = Api::start(move |request| {
-        if turned_away.swap(true, std::sync::atomic::Ordering::Relaxed) {
+        if turned_away.swap(true, Ordering::Relaxed) {
             pages(nine())(request)
         } else {
             Reply::status(429, "{\"detail\":\"slower\"}").with("Retry-After", "0")
