@@ -84,6 +84,9 @@ pub enum Stuck {
     /// the answer promises more and does not say where
     #[error("the answer says that there is more, and gives no token for it")]
     NoToken,
+    /// the answer promises more behind a page that leads nowhere
+    #[error("the answer says that there is more, and has no records, so that the next offset would be the same")]
+    NoStep,
 }
 
 impl Stuck {
@@ -99,6 +102,7 @@ impl Stuck {
             Self::EmptyPages { .. } => "check `response.records` and the pagination words",
             Self::SamePage { .. } => "check the parameter that the position goes to: the API does not know it",
             Self::NoToken => "check the path the cursor is taken from",
+            Self::NoStep => "check `response.records`, and the path that says whether there is more",
         }
     }
 }
@@ -308,7 +312,10 @@ impl ScanState {
                 // a server may send fewer than asked for (a silent cap): only what came is skipped
                 let next = offset + page.records;
                 let at_total = page.total.is_some_and(|total| next.saturating_sub(*start) >= total);
-                self.counted_end(Some(*limit), at_total, page).then_some(Position::Offset(next))
+                if page.records == 0 && page.has_more == Some(true) && !at_total {
+                    return Err(Stuck::NoStep);
+                }
+                self.goes_on(Some(*limit), at_total, page).then_some(Position::Offset(next))
             }
             PageKind::Page { start, size, .. } => {
                 let number = match self.position {
@@ -317,20 +324,22 @@ impl ScanState {
                 };
                 let at_total = page.total_pages.is_some_and(|pages| number + 1 - start >= pages)
                     || page.total.is_some_and(|total| self.records >= total);
-                self.counted_end(*size, at_total, page).then_some(Position::Page(number + 1))
+                self.goes_on(*size, at_total, page).then_some(Position::Page(number + 1))
             }
         })
     }
 
-    /// Whether a counted list goes on. The better sign decides: what the API says, then an empty page, then a short page of a
-    /// server that was seen to honour the size.
-    fn counted_end(&mut self, size: Option<u64>, at_total: bool, page: &PageFacts) -> bool {
+    /// Whether a counted list goes on. The better sign decides: what the API says of the next page, then what it says of all, then an
+    /// empty page, then a short page of a server that was seen to honour the size. It has no more where both a total that is reached and an
+    /// empty page say so, whatever else it says.
+    fn goes_on(&mut self, size: Option<u64>, at_total: bool, page: &PageFacts) -> bool {
         let knows_total = page.total.is_some() || page.total_pages.is_some();
-        if page.records == 0 || page.has_more == Some(false) || at_total {
-            return false;
-        }
-        if page.has_more == Some(true) || knows_total {
-            return true;
+        match page.has_more {
+            Some(true) => return page.records > 0 || !at_total,
+            Some(false) => return false,
+            None if page.records == 0 || at_total => return false,
+            None if knows_total => return true,
+            None => {}
         }
         match size {
             Some(size) if page.records >= size => {

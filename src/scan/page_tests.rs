@@ -142,6 +142,28 @@ fn a_promise_without_a_token_and_too_many_pages_are_errors() {
     assert_eq!(state.advance(&plan, &facts(2)), Err(Stuck::PagesMax { pages: 2 }));
 }
 
+#[test]
+fn what_an_answer_says_of_the_next_page_counts_for_more_than_its_total() {
+    let told = |records, more| PageFacts { records, has_more: Some(more), total: Some(2), ..PageFacts::default() };
+    for kind in [offset(2), page(Some(2)), page(None)] {
+        let mut state = begin();
+        assert_eq!(state.advance(&plan(kind.clone()), &told(2, true)), Ok(Step::More), "{kind:?}");
+        assert_eq!(state.clone().advance(&plan(kind.clone()), &told(0, true)), Ok(Step::Done), "it was sloppy");
+        assert_eq!(state.advance(&plan(kind), &told(1, false)), Ok(Step::Done));
+    }
+}
+
+#[test]
+fn an_empty_page_does_not_end_a_list_of_which_the_answer_says_there_is_more() {
+    let more = PageFacts { has_more: Some(true), ..PageFacts::default() };
+    let mut state = begin();
+    assert_eq!(state.advance(&plan(offset(2)), &more), Err(Stuck::NoStep));
+    assert_eq!(state.advance(&plan(page(Some(2))), &more), Ok(Step::More));
+    assert_eq!(state.position, Position::Page(2));
+    let short = PageFacts { total: Some(5), ..more };
+    assert_eq!(begin().advance(&plan(offset(2)), &short), Err(Stuck::NoStep));
+}
+
 /// What the API says of its list while it is read by position.
 fn read(pages: &[(u64, u64)], high: Option<chrono::DateTime<chrono::Utc>>) -> ScanState {
     let mut state = begin();
