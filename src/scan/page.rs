@@ -154,7 +154,7 @@ impl ScanState {
         // a token is as new as the answer that gives it, and what came since may be on a page that was read before
         // so it may where the API counts otherwise than before, though the page is empty: what was behind the last one may be before it now
         let can_have_moved = page.records > 0 || page.token.is_some() || self.moved;
-        self.by_position |= can_have_moved && is_by_position(&self.position);
+        self.by_position |= can_have_moved && is_by_position(plan, &self.position);
         if page.token.is_some() {
             self.token.clone_from(&page.token);
         }
@@ -194,7 +194,7 @@ impl ScanState {
         self.watch_content(page.content)?;
         self.watch_cycle(&next)?;
         // behind a page that is not full there was nothing that could have slipped to it, unless the server gives less than it is asked for
-        self.by_position |= is_by_position(&next) && (page.left_out || !is_short(&plan.kind, page));
+        self.by_position |= is_by_position(plan, &next) && (page.left_out || !is_short(&plan.kind, page));
         self.position = next;
         Ok(Step::More)
     }
@@ -388,14 +388,20 @@ fn is_short(kind: &PageKind, page: &PageFacts) -> bool {
 }
 
 /// Whether a place is told by the number of pages or records before it, and not by what they are.
-fn is_by_position(position: &Position) -> bool {
+fn is_by_position(plan: &PagePlan, position: &Position) -> bool {
     match position {
-        Position::Start | Position::End | Position::Cursor(_) | Position::Part(_) => false,
+        Position::Start | Position::End | Position::Part(_) => false,
         Position::Page(_) | Position::Offset(_) => true,
-        Position::Url(url) => {
-            url::Url::parse(url).is_ok_and(|url| url.query_pairs().any(|(name, value)| counts(&name, &value)))
-        }
+        Position::Cursor(_) => plan.by_position == Some(true),
+        Position::Url(url) => plan.by_position.unwrap_or_else(|| url_counts(url)),
     }
+}
+
+/// Whether a URL has a parameter that counts, and none that leads to the page without it.
+fn url_counts(url: &str) -> bool {
+    let Ok(url) = url::Url::parse(url) else { return false };
+    let has = |is: fn(&str, &str) -> bool| url.query_pairs().any(|(name, value)| is(&bare(&name), &value));
+    has(counts) && !has(leads)
 }
 
 /// Names that APIs have for a position in their next links, without case, `_`, `-`, `$` and brackets.
@@ -416,13 +422,35 @@ const COUNTERS: [&str; 14] = [
     "from",
 ];
 
+/// Names that APIs have for a token of the page; where there is one, a number beside it is for the reader's own use.
+const TOKENS: [&str; 9] = [
+    "pagetoken",
+    "nextpagetoken",
+    "nexttoken",
+    "continuationtoken",
+    "paginationtoken",
+    "skiptoken",
+    "cursor",
+    "pagecursor",
+    "nextcursor",
+];
+
+/// The name of a parameter without case and signs.
+fn bare(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+}
+
 fn counts(name: &str, value: &str) -> bool {
-    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     // longer numbers are times and ids
-    COUNTERS.contains(&name.as_str())
+    COUNTERS.contains(&name)
         && !value.is_empty()
         && value.len() <= 9
         && value.bytes().all(|digit| digit.is_ascii_digit())
+}
+
+/// One without letters (`0:100:0`) can count too.
+fn leads(name: &str, value: &str) -> bool {
+    TOKENS.contains(&name) && value.contains(|c: char| c.is_ascii_alphabetic())
 }
 
 #[cfg(test)]

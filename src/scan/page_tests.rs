@@ -5,7 +5,7 @@ use super::*;
 use crate::plan::{CursorSource, Fact, Path, Target};
 
 fn plan(kind: PageKind) -> PagePlan {
-    PagePlan { kind, stop_when: None, pages_max: 10_000 }
+    PagePlan { kind, by_position: None, stop_when: None, pages_max: 10_000 }
 }
 
 fn begin() -> ScanState {
@@ -231,9 +231,22 @@ fn next_links_are_by_position_if_they_count() {
         ("https://a.example/x?start=1700000000", false),
         ("https://a.example/x?page[after]=abc&page[size]=100", false),
         ("https://a.example/x?limit=100", false),
+        ("https://a.example/x?PageSize=50&Page=1&PageToken=PASM1f", false),
+        ("https://a.example/x?page=2&pageToken=", true),
+        ("https://a.example/x?page=2&access_token=abc", true),
+        ("https://a.example/x?page=2&cursor=0:100:0", true),
+        ("https://a.example/x?cursor=0:100:0", false),
     ] {
-        assert_eq!(is_by_position(&Position::Url(url.into())), counts, "{url}");
+        let link = plan(PageKind::Link { rel: "next".into(), more_param: None });
+        let position = Position::Url(url.into());
+        assert_eq!(is_by_position(&link, &position), counts, "{url}");
+        for said in [true, false] {
+            assert_eq!(is_by_position(&PagePlan { by_position: Some(said), ..link.clone() }, &position), said, "{url}");
+        }
     }
+    let token = Position::Cursor(json!("0:100:0"));
+    assert!(!is_by_position(&plan(cursor()), &token));
+    assert!(is_by_position(&PagePlan { by_position: Some(true), ..plan(cursor()) }, &token));
 }
 
 #[test]
