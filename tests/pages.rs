@@ -214,8 +214,8 @@ fn link_headers_that_say_of_themselves_whether_there_is_more() {
     let case = Case {
         sync: "request: { get: /items }\nresponse: { records: \"$[*]\" }\npagination: { link: { has_more_param: results, position: true } }",
         answer: |request| {
-            let from: u64 = request.param("cursor").and_then(|at| at.split(':').nth(1)?.parse().ok()).unwrap_or(0);
-            let link = |at: u64, rel, more| format!("</items?cursor=0:{at}:0>; rel=\"{rel}\"; results=\"{more}\"");
+            let from: usize = request.param("cursor").and_then(|at| at.split(':').nth(1)?.parse().ok()).unwrap_or(0);
+            let link = |at: usize, rel, more| format!("</items?cursor=0:{at}:0>; rel=\"{rel}\"; results=\"{more}\"");
             let links = format!("{}, {}", link(0, "previous", false), link(from + 4, "next", from + 4 < 7));
             Reply::json(&Value::Array(slice(from, 4))).with("link", &links)
         },

@@ -152,7 +152,7 @@ fn columns(sync: &SyncPlan) -> Vec<Vec<String>> {
     let row = |(at, column): (usize, &crate::plan::ColumnPlan)| {
         let source = match &column.source {
             ColumnSource::Path(path) => path.text().to_owned(),
-            ColumnSource::Template(template) => template.text().to_owned(),
+            ColumnSource::Template(template) | ColumnSource::OfItem(template, _) => template.text().to_owned(),
             ColumnSource::Parent(at) => model.columns[*at].name.clone(),
         };
         let how = format_of(&column.format).map(|format| format!(" ({format})")).unwrap_or_default();

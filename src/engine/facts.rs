@@ -78,7 +78,9 @@ impl Reader {
         match &self.list.pagination.kind {
             PageKind::None => {}
             PageKind::Link { rel, more_param } => {
-                facts.next = link(response, rel, more_param.as_deref()).map(|text| self.url(request, response, &text)).transpose()?;
+                facts.next = link(response, rel, more_param.as_deref())
+                    .map(|text| self.url(request, response, &text))
+                    .transpose()?;
             }
             PageKind::NextUrl { from } => {
                 facts.next = match fact(from) {

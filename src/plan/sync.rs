@@ -9,10 +9,11 @@ use super::place::{Place, Sink};
 use super::provider::ProviderWords;
 use super::variables::Variables;
 use super::{
-    Budget, ColumnPlan, ColumnSource, ColumnType, CursorSource, DeletePlan, DetailPlan, DownloadPlan, ErrorAction, ErrorRule,
-    IncrementalPlan, JobPlan, LevelSource, ListPlan, MarkKind, ModelPlan, OnWebhook, OutputPlan, PageKind, PagePlan,
-    PartitionPlan, Predicate, RequestPlan, ResponsePlan, Schedule, Scope, Template, TokenFeed, ValuePlan, WalkPlan,
-    WebhookAction, deletes, incremental, lint, paging, partition, provider, request, schedule, webhook, words,
+    Budget, ColumnPlan, ColumnSource, ColumnType, CursorSource, DeletePlan, DetailPlan, DownloadPlan, ErrorAction,
+    ErrorRule, IncrementalPlan, JobPlan, LevelSource, ListPlan, MarkKind, ModelPlan, OnWebhook, OutputPlan, PageKind,
+    PagePlan, PartitionPlan, Predicate, RequestPlan, ResponsePlan, Schedule, Scope, Template, TokenFeed, ValuePlan,
+    WalkPlan, WebhookAction, deletes, incremental, lint, paging, partition, provider, request, schedule, webhook,
+    words,
 };
 use crate::spec::{
     CursorSpec, JobSpec, LinkSpec, ModelRefSpec, NextUrlSpec, OffsetSpec, OutputSpec, PageSpec, PaginationSpec,
