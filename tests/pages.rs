@@ -210,25 +210,6 @@ fn link_headers_with_relative_urls_in_several_headers() {
 }
 
 #[test]
-fn link_headers_that_say_of_themselves_whether_there_is_more() {
-    let case = Case {
-        sync: "request: { get: /items }\nresponse: { records: \"$[*]\" }\npagination: { link: { has_more_param: results, position: true } }",
-        answer: |request| {
-            let from: usize = request.param("cursor").and_then(|at| at.split(':').nth(1)?.parse().ok()).unwrap_or(0);
-            let link = |at: usize, rel, more| format!("</items?cursor=0:{at}:0>; rel=\"{rel}\"; results=\"{more}\"");
-            let links = format!("{}, {}", link(0, "previous", false), link(from + 4, "next", from + 4 < 7));
-            Reply::json(&Value::Array(slice(from, 4))).with("link", &links)
-        },
-    };
-    let walked = case.walked();
-    insta::assert_snapshot!(walked, @r"
-    GET /items
-    GET /items?cursor=0:4:0
-    ");
-    case.goes_on_at(1, &walked);
-}
-
-#[test]
 fn the_next_url_in_the_body() {
     let case = Case {
         sync: "request: { get: /items, query: { q: a b } }\nresponse: { records: \"$.items[*]\" }\npagination: { next_url: { from: $.paging.next } }",

@@ -62,7 +62,27 @@ fn a_cursor_or_a_link_can_be_a_position_in_disguise() {
         assert_eq!(project.run()["added"], 4);
         api.becomes(slips_at(1));
         let report = project.run();
-        assert_eq!((&report["deleted"], &report["added"]), (&json!(1), &json!(0)), "{pages}: {report}");
+        assert_eq!((&report["deleted"], &report["requests"]), (&json!(0), &json!(4)), "{pages}: {report}");
+        assert_eq!(project.column("select id from api.items_live order by id"), [1, 2, 3, 4], "{pages}: 3 is found");
+        api.becomes(slips_at(0));
+        assert_eq!(project.run()["deleted"], 1, "{pages}");
         assert_eq!(project.column("select id from api.items_live order by id"), [2, 3, 4], "{pages}");
     }
+}
+
+#[test]
+fn a_link_can_say_of_itself_that_nothing_is_behind_it() {
+    let api = Api::start(|request| {
+        let from: u64 = request.param("cursor").and_then(|at| at.split(':').nth(1)?.parse().ok()).unwrap_or(0);
+        let items: Vec<_> = (from..(from + 2).min(3)).map(|id| json!({ "id": id })).collect();
+        let link = |at: u64, rel, more| format!("</items?cursor=0:{at}:0>; rel=\"{rel}\"; results=\"{more}\"");
+        let links = format!("{}, {}", link(0, "previous", false), link(from + 2, "next", from + 2 < 3));
+        Reply::json(&Value::from(items)).with("link", &links)
+    });
+    let words = "request: { get: /items }\nresponse: { records: \"$[*]\" }\n\
+                 pagination: { link: { has_more_param: results, position: true } }\ndeletes: { absence: {} }";
+    let project = Project::simple(&api.url(), words, "key: [id]\ncolumns: { id: { path: $.id, type: bigint } }");
+    let report = project.run();
+    assert_eq!((&report["added"], &report["deletes_skipped"]), (&json!(3), &Value::Null), "{report}");
+    assert_eq!(api.asked(), ["GET /items", "GET /items?cursor=0:2:0"]);
 }
