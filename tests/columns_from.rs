@@ -101,3 +101,37 @@ fn a_column_can_be_a_place_in_a_list() {
     let rows = project.rows("SELECT id, who, points FROM api.items_live ORDER BY id");
     assert_eq!(rows, [json!({ "id": 1, "who": "Ann", "points": 7 }), json!({ "id": 2, "who": "Bob", "points": 9 })]);
 }
+
+#[test]
+fn a_column_can_be_made_of_the_record_and_the_item() {
+    let api = Api::start(|_| {
+        Reply::json(
+            &json!([{ "id": 1, "Owner": { "Name": "Ada" }, "Name": "Deal" }, { "id": 2, "Owner": null, "Name": "Other" }]),
+        )
+    });
+    let project = project(&api, "");
+    let model = "model: Item\ntable: items\nkey: [id]\nhistory: true\ncolumns: { id: { path: $.id, type: bigint } }\ncolumns_from:\n  \
+        each: \"{{ input.fields }}\"\n  name: \"{{ item | slug | replace('-', '_') }}\"\n  \
+        value: \"{{ (record[(item | split('.'))[0]] | default({}))[(item | split('.'))[1]] if '.' in item else record[item] }}\"\n";
+    project.write("integrations/api/models/Item.yaml", model);
+    project.write(
+        "headwater.yaml",
+        "database: test.duckdb\nconnections:\n  one: { provider: api, syncs: { items: { input: { fields: [Owner.Name, Name] } } } }\n",
+    );
+    let sync = "sync: items\nmodel: Item\ninput: { type: object, properties: { fields: { type: array } } }\nrequest: { get: /items }\n\
+        response: { records: \"$[*]\" }\ndeletes: { absence: {} }\n";
+    project.write("integrations/api/syncs/items.yaml", sync);
+    assert_eq!(project.run()["added"], 2);
+    assert_eq!(
+        rows(&project, "one"),
+        [
+            json!({ "id": 1, "owner_name": "Ada", "name": "Deal" }),
+            json!({ "id": 2, "owner_name": null, "name": "Other" })
+        ]
+    );
+    assert_eq!(project.run()["unchanged"], 2);
+
+    project.write("integrations/api/models/Item.yaml", format!("{model}  path: \"$['{{{{ item }}}}']\"\n"));
+    let output = project.headwater(&["check"]);
+    assert!(output.code == 2 && output.stderr.contains("E052"), "{output:?}");
+}

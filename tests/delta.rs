@@ -141,7 +141,10 @@ fn a_refresh_that_is_stopped_goes_on_and_is_guarded() {
         Some(_) => Reply::status(410, "{}"),
     });
     let report = project.fails_at("2024-06-03", "deletes_guarded");
-    assert_eq!(report["error"]["hint"], "if they really are gone: `headwater run acme/items --accept-deletes`");
+    assert_eq!(
+        report["error"]["hint"],
+        "if they really are gone: `headwater run acme/items --accept-deletes`; the bound is `deletes.flag.guard`"
+    );
     assert_eq!(live(&project), [1, 2, 4]);
     api.asked();
     assert_eq!(project.run_at("2024-06-04", Run::accepting())["deleted"], 3);
@@ -149,6 +152,38 @@ fn a_refresh_that_is_stopped_goes_on_and_is_guarded() {
     api.becomes(|request| page_of(&[], "t10", request));
     project.run();
     assert_eq!(api.asked(), ["GET /items?since=t10"]);
+}
+
+#[test]
+fn the_guard_of_what_starting_over_deletes_can_be_set() {
+    let flag = |guard: &str| FLAG.replace(" } }", &format!(", guard: {guard} }} }}"));
+    let listed = |guard: &str| {
+        format!(
+            "deletes: {{ feed: {{ request: {{ get: /gone }}, response: {{ records: \"$.items[*]\" }}, key: {{ id: $.id }}, guard: {guard} }} }}"
+        )
+    };
+    for words in [&flag as &dyn Fn(&str) -> String, &listed] {
+        for (guard, left) in
+            [("{ allow_empty: true }", 0), ("{ allow_empty: true, min_rows: 3, max_fraction: 0.9 }", 3)]
+        {
+            let api = Api::start(changing(records(1..=3), vec![]));
+            let project = Project::simple(&api.url(), &feed(", expired: { status: 410 }", &words(guard)), MODEL);
+            let quiet = |works: fn(&Request) -> Reply| {
+                move |request: &Request| {
+                    if request.path == "/gone" { page_of(&[], "", request) } else { works(request) }
+                }
+            };
+            api.becomes(quiet(|request| changing(records(1..=3), vec![])(request)));
+            project.done_at("2024-06-01");
+            api.becomes(quiet(|request| expired(vec![])(request)));
+            if left == 0 {
+                assert_eq!(project.done_at("2024-06-02")["deleted"], 3, "{guard}");
+            } else {
+                project.fails_at("2024-06-02", "deletes_guarded");
+            }
+            assert_eq!(live(&project).len(), left, "{guard}");
+        }
+    }
 }
 
 #[test]
@@ -196,6 +231,30 @@ fn a_last_page_without_a_token_fails_and_loses_nothing() {
         assert_eq!(api.asked(), ["GET /items?since=t1&page=1"]);
         assert_eq!(live(&project), [1, 2, 3, 4, 5, 6]);
     }
+}
+
+#[test]
+fn a_last_page_may_leave_the_token_out_where_nothing_is_new() {
+    let (api, project) = loaded(", optional: true", FLAG);
+    let nothing = |_: &Request| Reply::json(&json!({ "items": [], "token": null }));
+    api.becomes(nothing);
+    assert_eq!(project.run()["deleted"], 0);
+    project.run();
+    assert_eq!(api.asked(), ["GET /items?since=t1", "GET /items?since=t1"], "the one that was asked with stays");
+    api.becomes(changing(vec![], records([4])));
+    project.run();
+    project.run();
+    assert_eq!(api.asked(), ["GET /items?since=t1", "GET /items?since=t2"]);
+    assert_eq!(live(&project), [1, 2, 3, 4]);
+
+    // without any, everything is read again
+    let api = Api::start(nothing);
+    let project = Project::simple(&api.url(), &feed(", optional: true", FLAG), MODEL);
+    project.run();
+    api.becomes(changing(records(1..=3), vec![]));
+    project.run();
+    assert_eq!(api.asked(), ["GET /items", "GET /items", "GET /items?page=1"]);
+    assert_eq!(live(&project), [1, 2, 3]);
 }
 
 #[test]

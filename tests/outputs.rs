@@ -81,3 +81,27 @@ fn outputs_share_the_records_of_one_list_by_what_they_are() {
         [json!(1), json!(2)]
     );
 }
+
+#[test]
+fn pages_hold_the_records_of_the_response_whatever_outputs_make_of_them() {
+    let entry = |id: u64| json!({ "id": id, "deal": { "id": id * 10, "name": "d" } });
+    let api = Api::start(move |request| {
+        let from = request.param("from").and_then(|from| from.parse().ok()).unwrap_or(0);
+        let entries: Vec<_> = (from..(from + 2).min(4)).map(entry).collect();
+        // what it counts as all is what it has on a page: whether there is more is said beside it
+        Reply::json(&json!({ "log": entries, "total": 2, "more": from + 2 < 4 }))
+    });
+    let outputs = "outputs:\n  \
+        - { model: { model: Entry, table: entries, key: [id], columns: { id: { path: $.id, type: bigint } } } }\n  \
+        - { model: { model: Deal, table: deals, key: [id], columns: { id: { path: $.id, type: bigint } } }, records: \"$.log[*].deal\" }\n";
+    let words = format!(
+        "request: {{ get: /log }}\nresponse: {{ records: \"$.log[*]\" }}\n\
+         pagination: {{ offset: {{ query: from, limit: 2, total: $.total, has_more: $.more }} }}\n\
+         deletes: {{ absence: {{}} }}\n{outputs}"
+    );
+    let project = project(&api, PROVIDER_MODELS, "{}");
+    project.write("integrations/api/syncs/items.yaml", format!("sync: items\n{words}"));
+    let report = project.run();
+    assert_eq!((&report["added"], &report["pages"]), (&json!(8), &json!(2)), "{report}");
+    assert_eq!(project.column("select id from api.entries_live order by id"), [json!(0), json!(1), json!(2), json!(3)]);
+}

@@ -7,8 +7,8 @@ use crate::plan::{
     ActionOutput, ActionPlan, Algorithm, AuthPlan, BatchPlan, ClientPlan, ConnectionPlan, DeletePlan, DetailPlan,
     DownloadPlan, Encoding, ErrorAction, ErrorRule, Format, Guard, Hash, IdempotencyKey, IncrementalPlan, JobPlan,
     KeyPlace, LevelSource, ListPlan, MadeAuth, ModelPlan, NetworkPlan, OnMissing, OnWebhook, PartitionPlan, Path,
-    Predicate, RequestPlan, Schedule, Scope, SendPlan, Signature, Span, StartToken, SyncPlan, SyncedFirst, Template,
-    TlsPlan, TokenFeed, TokenPlan, WalkPlan, WebhookAction, WebhookVerify, WebhooksPlan,
+    Predicate, RequestPlan, Schedule, Scope, SendPlan, Signature, SourceFrom, Span, StartToken, SyncPlan, SyncedFirst,
+    Template, TlsPlan, TokenFeed, TokenPlan, WalkPlan, WebhookAction, WebhookVerify, WebhooksPlan,
 };
 
 /// What follows the usual facts: name and text, in the order in which a sync does it.
@@ -236,7 +236,7 @@ fn stretches(plan: &IncrementalPlan) -> Vec<(&'static str, String)> {
 }
 
 fn token(plan: &TokenFeed) -> String {
-    let TokenFeed { from, start, expired, max_age: _ } = plan;
+    let TokenFeed { from, optional, start, expired, max_age: _ } = plan;
     let first = start.as_ref().map(|StartToken { request: asked, from }| {
         format!("; the first one is {} of {}, before everything is read", from.text(), request(asked))
     });
@@ -247,7 +247,8 @@ fn token(plan: &TokenFeed) -> String {
         }
         None => String::new(),
     };
-    format!("{} of the last page is the watermark{}{expired}", from.text(), first.unwrap_or_default())
+    let lacks = if *optional { "; without one, the one before stays" } else { "" };
+    format!("{} of the last page is the watermark{lacks}{}{expired}", from.text(), first.unwrap_or_default())
 }
 
 fn changes(plan: &ListPlan) -> String {
@@ -323,8 +324,8 @@ fn table(sync: &SyncPlan) -> Vec<(&'static str, String)> {
         facts.push(("validate", "rows must fit a JSON Schema".to_owned()));
     }
     if let Some(columns) = &model.columns_from {
-        let [each, name, path, of] =
-            [&columns.each, &columns.name, &columns.path, &columns.column_type].map(Template::text);
+        let (SourceFrom::Path(source) | SourceFrom::Value(source)) = &columns.source;
+        let [each, name, path, of] = [&columns.each, &columns.name, source, &columns.column_type].map(Template::text);
         facts.push(("columns", format!("{name} ({of}) from {path}, for each item of {each}")));
     }
     for child in &model.children {
@@ -568,13 +569,14 @@ pub(super) fn deletes(sync: &SyncPlan) -> String {
             };
             format!("{scan}{gone}; {}", guarded(guard))
         }
-        DeletePlan::Flag { when, at, gone_partitions: _ } => {
+        DeletePlan::Flag { when, at, gone_partitions: _, guard } => {
             let at = at.as_ref().map(|path| format!(", since {}", path.text())).unwrap_or_default();
-            format!("records with {}{at}{gone}", predicate(when))
+            format!("records with {}{at}{gone}{}", predicate(when), guarded_anew(guard))
         }
         DeletePlan::Feed(feed) => {
             let mark = feed.field.as_ref().map(|(path, _)| format!("; its watermark is {}", path.text()));
-            format!("the rows with {} in {}{}{gone}", row(&feed.key), list(&feed.list), mark.unwrap_or_default())
+            let (mark, guard) = (mark.unwrap_or_default(), guarded_anew(&feed.guard));
+            format!("the rows with {} in {}{mark}{gone}{guard}", row(&feed.key), list(&feed.list))
         }
         DeletePlan::Sweep(sweep) => {
             format!(
@@ -600,4 +602,9 @@ fn guarded(guard: &Guard) -> String {
         guard.min_rows,
         if guard.allow_empty { "" } else { ", and where nothing is returned" }
     )
+}
+
+/// The same, of what is gone only where the sync starts over.
+fn guarded_anew(guard: &Guard) -> String {
+    if *guard == Guard::DEFAULT { String::new() } else { format!("; starting over, {}", guarded(guard)) }
 }

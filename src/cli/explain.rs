@@ -152,7 +152,7 @@ fn columns(sync: &SyncPlan) -> Vec<Vec<String>> {
     let row = |(at, column): (usize, &crate::plan::ColumnPlan)| {
         let source = match &column.source {
             ColumnSource::Path(path) => path.text().to_owned(),
-            ColumnSource::Template(template) => template.text().to_owned(),
+            ColumnSource::Template(template) | ColumnSource::OfItem(template, _) => template.text().to_owned(),
             ColumnSource::Parent(at) => model.columns[*at].name.clone(),
         };
         let how = format_of(&column.format).map(|format| format!(" ({format})")).unwrap_or_default();
@@ -318,7 +318,10 @@ pub(super) fn pages(plan: &PagePlan) -> String {
     let sent = |to: &Option<Target>| to.as_ref().map(|to| format!(" ({})", target(to))).unwrap_or_default();
     let text = match &plan.kind {
         PageKind::None => return "one request".into(),
-        PageKind::Link { rel } => format!("Link header, rel={rel}"),
+        PageKind::Link { rel, more_param } => {
+            let more = more_param.as_ref().map(|name| format!(", while its {name} is not false")).unwrap_or_default();
+            format!("Link header, rel={rel}{more}")
+        }
         PageKind::NextUrl { from } => format!("the URL in {}", fact(from)),
         PageKind::Cursor { from, to, replaces_params, has_more } => {
             let from = match from {
@@ -349,6 +352,11 @@ pub(super) fn pages(plan: &PagePlan) -> String {
             let size = first.as_ref().map(|(name, size)| format!(", {size} at a time (${name})")).unwrap_or_default();
             format!("relay, {} to ${after}{size}", page_info.text())
         }
+    };
+    let text = match (&plan.kind, plan.by_position) {
+        (_, Some(true)) => format!("{text}, by position"),
+        (PageKind::Link { .. } | PageKind::NextUrl { .. }, Some(false)) => format!("{text}, by token"),
+        _ => text,
     };
     if plan.pages_max == limits::PAGES_MAX { text } else { format!("{text}; {} pages at most", plan.pages_max) }
 }

@@ -16,7 +16,7 @@ use super::stream::Piece;
 use super::sync::Task;
 use super::webhook::newest;
 use super::{Error, Event};
-use crate::plan::{ColumnType, DeletePlan, Guard, ModelPlan, Order, Scope, SyncPlan, limits};
+use crate::plan::{ColumnType, DeletePlan, ModelPlan, Order, Scope, SyncPlan, limits};
 use crate::record::{Batch, Keys};
 use crate::scan::{Checkpoint, Lane, ListsRead, Mark, Node, OpenWindow, Position, ScanState, all_at_once, seen_by};
 use crate::store::{
@@ -585,8 +585,10 @@ impl<'t> Commits<'t> {
         let plan = &self.task.plan;
         let bound = match &plan.deletes {
             DeletePlan::Absence { .. } => Some("deletes.absence.guard"),
+            DeletePlan::Flag { .. } => Some("deletes.flag.guard"),
+            DeletePlan::Feed(_) => Some("deletes.feed.guard"),
             DeletePlan::Sweep(_) => Some("deletes.sweep.guard"),
-            _ => None,
+            DeletePlan::None | DeletePlan::Webhook => None,
         };
         Error::Guarded { would_delete, live, returned, sync: plan.id.to_string(), bound }
     }
@@ -620,11 +622,9 @@ impl<'t> Commits<'t> {
         after: &Checkpoint,
     ) -> Result<Absence, Error> {
         let plan = Arc::clone(&self.task.plan);
-        let (guard, stretch) = match &plan.deletes {
-            DeletePlan::Absence { guard, scope: Scope::Window, .. } => (*guard, self.stretch(partition, lane)?),
-            DeletePlan::Absence { guard, .. } => (*guard, None),
-            DeletePlan::Sweep(sweep) => (sweep.guard, None),
-            _ => (Guard::DEFAULT, None),
+        let stretch = match &plan.deletes {
+            DeletePlan::Absence { scope: Scope::Window, .. } => self.stretch(partition, lane)?,
+            _ => None,
         };
         let scan_id = seen_by(&plan, self.part(partition)?).unwrap_or(scan.id);
         let keep = seen_by(&plan, after);
@@ -639,7 +639,7 @@ impl<'t> Commits<'t> {
                 "" => Partitions::All,
                 _ => Partitions::Of(Arc::clone(partition)),
             },
-            guard,
+            guard: plan.deletes.guard(),
             accept: self.task.wish.accept_deletes,
             // a record can have slipped past the reader: what is missing is looked for once more
             confirm: scan.by_position && !scan.agrees(),

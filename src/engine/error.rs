@@ -482,6 +482,7 @@ impl Error {
             Self::Stuck(Stuck::EmptyPages { .. }) => "empty_pages",
             Self::Stuck(Stuck::NoToken) => "no_token",
             Self::Stuck(Stuck::SamePage { .. }) => "same_page",
+            Self::Stuck(Stuck::NoStep) => "no_next_offset",
             Self::TokenExpired => "token_expired",
             Self::TokenMissing { .. } | Self::StartTokenMissing { .. } => "token_missing",
             Self::WindowTooFull { .. } => "window_too_full",

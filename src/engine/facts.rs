@@ -77,8 +77,10 @@ impl Reader {
         let mut facts = PageFacts { records: tail.records, ..PageFacts::default() };
         match &self.list.pagination.kind {
             PageKind::None => {}
-            PageKind::Link { rel } => {
-                facts.next = link(response, rel).map(|text| self.url(request, response, &text)).transpose()?;
+            PageKind::Link { rel, more_param } => {
+                facts.next = link(response, rel, more_param.as_deref())
+                    .map(|text| self.url(request, response, &text))
+                    .transpose()?;
             }
             PageKind::NextUrl { from } => {
                 facts.next = match fact(from) {
@@ -178,24 +180,30 @@ fn whole(value: &Json<'_>) -> Option<u64> {
     }
 }
 
-/// The target of the first link of this relation (RFC 8288, 3).
-fn link(response: &Response, rel: &str) -> Option<String> {
-    response.headers.iter().filter(|(name, _)| name == "link").find_map(|(_, value)| link_in(value, rel))
+/// The target of the first link of this relation (RFC 8288, 3); none where its parameter says that there is nothing behind it.
+fn link(response: &Response, rel: &str, more_param: Option<&str>) -> Option<String> {
+    let mut headers = response.headers.iter().filter(|(name, _)| name == "link");
+    let (target, own) = headers.find_map(|(_, value)| link_in(value, rel))?;
+    let is_last = |(name, value): (&str, &str)| {
+        more_param.is_some_and(|more| name.eq_ignore_ascii_case(more)) && value.eq_ignore_ascii_case("false")
+    };
+    (!parameters(own).any(is_last)).then(|| target.to_owned())
 }
 
-fn link_in(header: &str, rel: &str) -> Option<String> {
+/// The target of the first link of this relation, and its parameters.
+fn link_in<'h>(header: &'h str, rel: &str) -> Option<(&'h str, &'h str)> {
     let mut rest = header;
     while let Some(open) = rest.find('<') {
         let close = open + rest[open..].find('>')?;
         let target = &rest[open + 1..close];
         let after = &rest[close + 1..];
-        let end = end_of_parameters(after);
-        if parameters(&after[..end]).any(|(name, value)| {
+        let (own, behind) = after.split_at(end_of_parameters(after));
+        if parameters(own).any(|(name, value)| {
             name.eq_ignore_ascii_case("rel") && value.split_ascii_whitespace().any(|one| one.eq_ignore_ascii_case(rel))
         }) {
-            return Some(target.to_owned());
+            return Some((target, own));
         }
-        rest = &after[end..];
+        rest = behind;
     }
     None
 }
@@ -228,9 +236,10 @@ mod tests {
     fn links_are_found_by_relation() {
         let header =
             r#"<https://a.example/x?page=1,2&b=<c>; rel="prev", </x?page=3>; title="a, b; c"; rel="next last""#;
-        assert_eq!(link_in(header, "next").as_deref(), Some("/x?page=3"));
-        assert_eq!(link_in(header, "first"), None);
-        assert_eq!(link_in("<u>; REL=next", "next").as_deref(), Some("u"));
-        assert_eq!(link_in("garbage", "next"), None);
+        let target = |header, rel| link_in(header, rel).map(|(target, _)| target);
+        assert_eq!(target(header, "next"), Some("/x?page=3"));
+        assert_eq!(target(header, "first"), None);
+        assert_eq!(target("<u>; REL=next", "next"), Some("u"));
+        assert_eq!(target("garbage", "next"), None);
     }
 }

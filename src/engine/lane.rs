@@ -369,7 +369,10 @@ impl Lanes {
         reader: &Arc<Reader>,
         fetched: Asked,
     ) -> Result<Page, Error> {
-        if let (Lane::Main, Some(request), Step::Done, None) = (lane, fetched.request, fetched.step, &scan.token) {
+        let may_lack = self.task.plan.token.as_ref().is_some_and(|token| token.optional);
+        if let (false, Lane::Main, Some(request), Step::Done, None) =
+            (may_lack, lane, fetched.request, fetched.step, &scan.token)
+        {
             return Err(Error::TokenMissing { request });
         }
         let PageFacts { records, total, .. } = fetched.facts;

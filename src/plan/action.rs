@@ -208,7 +208,9 @@ fn saved(
 /// A row that is written through must have what a sync writes.
 fn saved_is_whole(sink: &mut Sink, place: &Place<'_>, model: &ModelPlan) {
     let foreign = |column: &&ColumnPlan| match &column.source {
-        ColumnSource::Template(template) => OF_SYNCS.iter().any(|name| template.names(name)),
+        ColumnSource::Template(template) | ColumnSource::OfItem(template, _) => {
+            OF_SYNCS.iter().any(|name| template.names(name))
+        }
         ColumnSource::Path(_) | ColumnSource::Parent(_) => false,
     };
     if let Some(column) = model.columns.iter().find(foreign) {

@@ -14,8 +14,8 @@ use serde_json::Value;
 use super::place::{Place, Sink};
 use super::table::{BadName, COLUMN_NAME_FORM, HISTORY_COLUMNS, bad_name};
 use super::{
-    ColumnPlan, ColumnSource, ColumnType, ColumnsFrom, ConnectionPlan, ModelPlan, Path, SyncId, SyncPlan, TimeFormat,
-    limits, words,
+    ColumnPlan, ColumnSource, ColumnType, ColumnsFrom, ConnectionPlan, ModelPlan, Path, SourceFrom, SyncId, SyncPlan,
+    TimeFormat, limits, words,
 };
 
 /// The columns that the input of each sync makes.
@@ -58,7 +58,7 @@ pub(super) fn columns(
     let mut whole = true;
     for item in &items {
         let inside = context! { item => minijinja::Value::from(Serde(item)), ..outside.clone() };
-        let made = column(from, &inside).and_then(|column| match clash(model, &columns, &column) {
+        let made = column(from, item, &inside).and_then(|column| match clash(model, &columns, &column) {
             None => Ok(column),
             Some(reason) => Err(reason),
         });
@@ -73,8 +73,9 @@ pub(super) fn columns(
     whole.then_some(columns)
 }
 
-fn column(from: &ColumnsFrom, item: &minijinja::Value) -> Result<ColumnPlan, String> {
-    let text = |template: &super::Template| match template.render(item) {
+/// The column of an item, which the variables `inside` have.
+fn column(from: &ColumnsFrom, item: &Value, inside: &minijinja::Value) -> Result<ColumnPlan, String> {
+    let text = |template: &super::Template| match template.render(inside) {
         Ok(Some(text)) => Ok(text),
         Ok(None) => Err(format!("`{}` has no value", template.text())),
         Err(error) => Err(error.to_string()),
@@ -85,14 +86,19 @@ fn column(from: &ColumnsFrom, item: &minijinja::Value) -> Result<ColumnPlan, Str
         Some(BadName::Form) => return Err(COLUMN_NAME_FORM.to_owned()),
         None => {}
     }
-    let path = from.path.render_member_path(item).map_err(|error| error.to_string())?;
-    let path = Path::parse(&path).map_err(|reason| format!("`{path}` is no path: {reason}"))?;
+    let source = match &from.source {
+        SourceFrom::Path(path) => {
+            let path = path.render_member_path(inside).map_err(|error| error.to_string())?;
+            ColumnSource::Path(Path::parse(&path).map_err(|reason| format!("`{path}` is no path: {reason}"))?)
+        }
+        SourceFrom::Value(value) => ColumnSource::OfItem(value.clone(), item.clone()),
+    };
     let column_type = text(&from.column_type)?;
     let column_type = ColumnType::parse(&column_type).ok_or_else(|| format!("`{column_type}` is not a column type"))?;
     Ok(ColumnPlan {
         name,
         column_type,
-        source: ColumnSource::Path(path),
+        source,
         format: TimeFormat::Rfc3339,
         required: false,
         volatile: false,

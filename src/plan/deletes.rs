@@ -33,16 +33,26 @@ pub(super) fn deletes(
                 guard: guard(guard_spec.as_ref()),
             })
         }
-        DeletesSpec::Flag(FlagSpec { when, at, gone_partitions }) => {
+        DeletesSpec::Flag(FlagSpec { when, at, gone_partitions, guard: guard_spec }) => {
             let place = place.key("flag");
             let names = request::record_names(open);
             let when = words::predicate(sink, &place.key("when"), when, open.with(&names));
             let at = words::optional(at.as_ref(), |_| words::optional_path(sink, &place, "at", at.as_ref()));
-            Some(DeletePlan::Flag { when: when?, at: at?, gone_partitions: gone_partitions.deletes() })
+            let guard = guard(guard_spec.as_ref());
+            Some(DeletePlan::Flag { when: when?, at: at?, gone_partitions: gone_partitions.deletes(), guard })
         }
         DeletesSpec::Feed(spec) => {
             let place = place.key("feed");
-            let FeedSpec { request: asked, response, pagination, key, field, format, gone_partitions } = spec;
+            let FeedSpec {
+                request: asked,
+                response,
+                pagination,
+                key,
+                field,
+                format,
+                gone_partitions,
+                guard: guard_spec,
+            } = spec;
             // the watermark is the feed's own
             let mut names = open.but(&["watermark", "window"]);
             names.extend(field.is_some().then_some("watermark"));
@@ -52,8 +62,9 @@ pub(super) fn deletes(
             let field = words::optional(field.as_ref(), |text| words::singular_path(sink, &place.key("field"), text));
             let format = words::time_format(sink, &place.key("format"), format.as_deref().unwrap_or("rfc3339"));
             let field = field?.zip(format);
-            let gone_partitions = gone_partitions.deletes();
-            Some(DeletePlan::Feed(Box::new(FeedPlan { list: Arc::new(list?), key: key?, field, gone_partitions })))
+            let (guard, gone_partitions) = (guard(guard_spec.as_ref()), gone_partitions.deletes());
+            let list = Arc::new(list?);
+            Some(DeletePlan::Feed(Box::new(FeedPlan { list, key: key?, field, gone_partitions, guard })))
         }
         DeletesSpec::Sweep(spec) => {
             let place = place.key("sweep");

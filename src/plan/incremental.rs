@@ -340,7 +340,7 @@ fn token(
     provider: &ProviderWords<'_>,
     (open, max_age): (Variables<'_>, Option<Duration>),
 ) -> Option<TokenFeed> {
-    let TokenFeedSpec { from, start, expired } = spec;
+    let TokenFeedSpec { from, optional, start, expired } = spec;
     let from = words::path(sink, &place.key("from"), from);
     let start = words::optional(start.as_ref(), |StartTokenSpec { request: asked, from }| {
         let place = place.key("start");
@@ -359,5 +359,5 @@ fn token(
             when.map(|when| Some((*status, when)))
         }
     };
-    Some(TokenFeed { from: from?, start: start?, expired: expired?, max_age })
+    Some(TokenFeed { from: from?, optional: *optional, start: start?, expired: expired?, max_age })
 }

@@ -21,14 +21,17 @@ pub(super) fn pagination(
     let ctx = &mut Context { sink, variables };
     match spec {
         PaginationSpec::None {} => Some(PagePlan::one()),
-        PaginationSpec::Link(LinkSpec { rel, stop, max_pages }) => {
+        PaginationSpec::Link(LinkSpec { rel, has_more_param, position, stop, max_pages }) => {
             let rel = rel.clone().unwrap_or_else(|| "next".to_owned());
-            ctx.plan(&place.key("link"), stop.as_ref(), *max_pages, Some(PageKind::Link { rel }))
+            let kind = PageKind::Link { rel, more_param: has_more_param.clone() };
+            let plan = ctx.plan(&place.key("link"), stop.as_ref(), *max_pages, Some(kind))?;
+            Some(PagePlan { by_position: *position, ..plan })
         }
-        PaginationSpec::NextUrl(NextUrlSpec { from, header, stop, max_pages }) => {
+        PaginationSpec::NextUrl(NextUrlSpec { from, header, position, stop, max_pages }) => {
             let place = place.key("next_url");
             let from = ctx.fact(&place, from.as_ref(), header.as_ref(), "header");
-            ctx.plan(&place, stop.as_ref(), *max_pages, from.map(|from| PageKind::NextUrl { from }))
+            let plan = ctx.plan(&place, stop.as_ref(), *max_pages, from.map(|from| PageKind::NextUrl { from }))?;
+            Some(PagePlan { by_position: *position, ..plan })
         }
         PaginationSpec::Cursor(spec) => ctx.cursor(&place.key("cursor"), spec),
         PaginationSpec::Offset(spec) => ctx.offset(&place.key("offset"), spec),
@@ -57,7 +60,8 @@ impl Context<'_, '_> {
                 template(self.sink, &place, when, self.variables.with(&STOP_VARIABLES)).map(Some)
             }
         };
-        Some(PagePlan { kind: kind?, stop_when: stop_when?, pages_max: max_pages.unwrap_or(limits::PAGES_MAX) })
+        let pages_max = max_pages.unwrap_or(limits::PAGES_MAX);
+        Some(PagePlan { kind: kind?, by_position: None, stop_when: stop_when?, pages_max })
     }
 
     fn fact(
@@ -164,6 +168,7 @@ impl Context<'_, '_> {
             replaces_params,
             has_more,
             last_page,
+            position,
             stop,
             max_pages,
         } = spec;
@@ -191,7 +196,8 @@ impl Context<'_, '_> {
         let kind = (|| {
             Some(PageKind::Cursor { from: source?, to: to?, replaces_params: *replaces_params, has_more: has_more? })
         })();
-        self.plan(place, stop.as_ref(), *max_pages, kind)
+        let plan = self.plan(place, stop.as_ref(), *max_pages, kind)?;
+        Some(PagePlan { by_position: Some(*position), ..plan })
     }
 
     fn offset(&mut self, place: &Place<'_>, spec: &OffsetSpec) -> Option<PagePlan> {
@@ -244,14 +250,15 @@ impl Context<'_, '_> {
     }
 
     fn relay(&mut self, place: &Place<'_>, spec: &RelaySpec) -> Option<PagePlan> {
-        let RelaySpec { page_info, after, first, size, stop, max_pages } = spec;
+        let RelaySpec { page_info, after, first, size, position, stop, max_pages } = spec;
         let page_info = words::path(self.sink, &place.key("page_info"), page_info);
         let kind = page_info.map(|page_info| PageKind::Relay {
             page_info,
             after: after.clone().unwrap_or_else(|| "after".to_owned()),
             first: first.clone().map(|name| (name, size.unwrap_or(100))),
         });
-        self.plan(place, stop.as_ref(), *max_pages, kind)
+        let plan = self.plan(place, stop.as_ref(), *max_pages, kind)?;
+        Some(PagePlan { by_position: Some(*position), ..plan })
     }
 }
 

@@ -9,10 +9,11 @@ use super::place::{Place, Sink};
 use super::provider::ProviderWords;
 use super::variables::Variables;
 use super::{
-    Budget, ColumnPlan, ColumnSource, ColumnType, DeletePlan, DetailPlan, DownloadPlan, ErrorAction, ErrorRule,
-    IncrementalPlan, JobPlan, LevelSource, ListPlan, MarkKind, ModelPlan, OnWebhook, OutputPlan, PageKind, PagePlan,
-    PartitionPlan, Predicate, RequestPlan, ResponsePlan, Schedule, Scope, Template, TokenFeed, ValuePlan, WalkPlan,
-    WebhookAction, deletes, incremental, lint, paging, partition, provider, request, schedule, webhook, words,
+    Budget, ColumnPlan, ColumnSource, ColumnType, CursorSource, DeletePlan, DetailPlan, DownloadPlan, ErrorAction,
+    ErrorRule, IncrementalPlan, JobPlan, LevelSource, ListPlan, MarkKind, ModelPlan, OnWebhook, OutputPlan, PageKind,
+    PagePlan, PartitionPlan, Predicate, RequestPlan, ResponsePlan, Schedule, Scope, Template, TokenFeed, ValuePlan,
+    WalkPlan, WebhookAction, deletes, incremental, lint, paging, partition, provider, request, schedule, webhook,
+    words,
 };
 use crate::spec::{
     CursorSpec, JobSpec, LinkSpec, ModelRefSpec, NextUrlSpec, OffsetSpec, OutputSpec, PageSpec, PaginationSpec,
@@ -457,6 +458,7 @@ fn cross_rules(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
         let at = if own.node().is_some() { own } else { asks };
         paging::position_has_a_place(sink, &at, &draft.pagination, paged);
     }
+    pages_hold_what_is_counted(sink, place, draft);
     words_have_what_they_need(sink, place, draft);
     events_have_whole_records(sink, place, draft);
     one_way_to_read_changes(sink, place, draft);
@@ -488,6 +490,26 @@ fn events_have_whole_records(sink: &mut Sink, place: &Place<'_>, draft: &SyncDra
             sink.not_yet(&place, "an event's `delete` for a key that a template makes");
         }
     }
+}
+
+/// Where each output has its own records, nothing says what a page holds: two paths may lead into one list, or to several of which each has as
+/// many as were asked for. Who counts them all skips records, and who stops at a page without any may stop too early.
+fn pages_hold_what_is_counted(sink: &mut Sink, place: &Place<'_>, draft: &SyncDraft) {
+    if !draft.response.records.is_empty() || place.is_broken() {
+        return;
+    }
+    let message = match &draft.pagination.kind {
+        PageKind::Offset { .. } | PageKind::Page { .. } => "pages are counted by their records, and",
+        PageKind::Cursor { from: CursorSource::LastRecord(_), .. } => "the cursor is in the last record of a page, and",
+        PageKind::Cursor { .. }
+        | PageKind::None
+        | PageKind::Link { .. }
+        | PageKind::NextUrl { .. }
+        | PageKind::Relay { .. } => return,
+    };
+    let message = format!("{message} with outputs that each have their own it is not known which those are");
+    let hint = "say what a page holds: `response: { records: \"$.items[*]\" }`; the outputs keep their own `records`";
+    sink.key_error("E113", &place.key("outputs"), &message, Some(hint.to_owned()));
 }
 
 /// Words that do nothing without another one.

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::place::{Place, Sink};
 use super::variables::{Variables, template};
 use super::{
-    ChildPlan, ColumnPlan, ColumnSource, ColumnType, ColumnsFrom, ModelPlan, OnInvalid, Path, RowSchema, TimeFormat,
-    words,
+    ChildPlan, ColumnPlan, ColumnSource, ColumnType, ColumnsFrom, ModelPlan, OnInvalid, Path, RowSchema, SourceFrom,
+    TimeFormat, words,
 };
 use crate::diagnostic::suggest;
 use crate::spec::{ChildSpec, ColumnSpec, ColumnsFromSpec, ModelSpec, OnInvalidSpec};
@@ -180,7 +180,7 @@ fn columns_from_plan(
     spec: &ColumnsFromSpec,
     config: Option<&Value>,
 ) -> Option<ColumnsFrom> {
-    let ColumnsFromSpec { each, name, path, column_type } = spec;
+    let ColumnsFromSpec { each, name, path, value, column_type } = spec;
     let outside = Variables::new(&["config", "input", "variant", "connection"], config);
     let each = template(sink, &place.key("each"), each, outside);
     let inside = outside.with(&["item", "config", "input", "variant", "connection"]);
@@ -194,10 +194,22 @@ fn columns_from_plan(
     if let Some(path) = path_template.as_ref().filter(|path| Path::parse(&path.sample("0")).is_err()) {
         words::path(sink, &place.key("path"), &path.sample("x"))?;
     }
+    if path.is_some() && value.is_some() {
+        let hint = "keep one of them: `path: \"$['{{ item }}']\"` or `value: \"{{ record[item] }}\"`".to_owned();
+        sink.key_error("E052", &place.key("value"), "the columns have both a `path` and a `value`", Some(hint));
+        return None;
+    }
+    let source = match value {
+        None => path_template.map(SourceFrom::Path),
+        Some(value) => {
+            let names: Vec<&str> = RECORD_VARIABLES.into_iter().chain(["item"]).collect();
+            template(sink, &place.key("value"), value, outside.with(&names)).map(SourceFrom::Value)
+        }
+    };
     if let Some(fixed) = column_type.as_ref().filter(|template| template.is_fixed()) {
         words::column_type(sink, &place.key("type"), fixed.text())?;
     }
-    Some(ColumnsFrom { each: each?, name: name?, path: path_template?, column_type: column_type? })
+    Some(ColumnsFrom { each: each?, name: name?, source: source?, column_type: column_type? })
 }
 
 /// The nested lists of a model that is `half` compiled: without them. As many as have no mistake.

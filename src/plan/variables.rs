@@ -83,7 +83,10 @@ const PLACES: [(&str, &str); 14] = [
         "window",
         "there are windows in the request of a sync that has `incremental: { window: { size: 7 days } }` (with `changes`, in theirs)",
     ),
-    ("page", "there is a `page` in the request of a sync that has `pagination: { cursor: … }`, `offset` or `page`"),
+    (
+        "page",
+        "there is a `page` in a request that has `pagination: { cursor: … }`, `offset` or `page` beside it; that of a sync is not that of the lists under `deletes`, `changes`, `for_each` and `detail`",
+    ),
     (
         "parent",
         "there is a parent in the request of a sync that has `for_each`, and in columns that only such syncs fill",

@@ -56,7 +56,7 @@ impl KeyReader {
     pub fn of_records(plan: &SyncPlan) -> Option<Self> {
         let path = |at: &usize| match &plan.model.columns[*at].source {
             ColumnSource::Path(path) => Some((*at, path.clone())),
-            ColumnSource::Template(_) | ColumnSource::Parent(_) => None,
+            ColumnSource::Template(_) | ColumnSource::OfItem(..) | ColumnSource::Parent(_) => None,
         };
         let key: Vec<(usize, Path)> = plan.model.key.iter().map(path).collect::<Option<_>>()?;
         Some(Self::new(plan, &key, plan.incremental.as_ref().map(MarkReader::of)))

@@ -4,7 +4,8 @@ use std::fmt::Write;
 use std::ops::Range;
 
 use chrono::{DateTime, NaiveDate};
-use minijinja::Value;
+use minijinja::value::Serde;
+use minijinja::{Value, context};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::coerce::{Cell, Coercion, Reason};
@@ -54,7 +55,7 @@ fn describe(record: &Quarantined) -> String {
 #[derive(Debug, Clone)]
 pub struct Mapper {
     columns: Vec<Column>,
-    templates: Vec<Template>,
+    templates: Vec<(Template, Option<Value>)>,
     /// steps of all plain paths
     steps: usize,
     key: Vec<usize>,
@@ -242,7 +243,11 @@ impl Mapper {
     fn source(&mut self, source: &ColumnSource) -> Source {
         match source {
             ColumnSource::Template(template) => {
-                self.templates.push(template.clone());
+                self.templates.push((template.clone(), None));
+                Source::Template(self.templates.len() - 1)
+            }
+            ColumnSource::OfItem(template, item) => {
+                self.templates.push((template.clone(), Some(Value::from(Serde(item)))));
                 Source::Template(self.templates.len() - 1)
             }
             ColumnSource::Parent(at) => Source::Parent(*at),
@@ -445,7 +450,10 @@ impl Mapper {
     }
 
     fn computed(&self, scope: &Scope<'_>) -> Vec<Result<Json<'static>, String>> {
-        let values = self.templates.iter().map(|template| template.value(scope.variables()));
+        let values = self.templates.iter().map(|(template, item)| match item {
+            None => template.value(scope.variables()),
+            Some(item) => template.value(&context! { item, ..scope.variables().clone() }),
+        });
         values
             .map(|value| {
                 Ok(value.map_err(|error| excerpt::message(&error.to_string()))?.map_or(Json::Null, Json::from))
@@ -549,7 +557,7 @@ struct Flag {
 
 impl Flag {
     fn new(plan: &DeletePlan) -> Option<Self> {
-        let DeletePlan::Flag { when, at, gone_partitions: _ } = plan else { return None };
+        let DeletePlan::Flag { when, at, gone_partitions: _, guard: _ } = plan else { return None };
         let moment = |format| Coercion::new(&ColumnType::Timestamptz, &format);
         Some(Self {
             when: when.clone(),

@@ -84,6 +84,9 @@ pub enum Stuck {
     /// the answer promises more and does not say where
     #[error("the answer says that there is more, and gives no token for it")]
     NoToken,
+    /// the answer promises more behind a page that leads nowhere
+    #[error("the answer says that there is more, and has no records, so that the next offset would be the same")]
+    NoStep,
 }
 
 impl Stuck {
@@ -99,6 +102,7 @@ impl Stuck {
             Self::EmptyPages { .. } => "check `response.records` and the pagination words",
             Self::SamePage { .. } => "check the parameter that the position goes to: the API does not know it",
             Self::NoToken => "check the path the cursor is taken from",
+            Self::NoStep => "check `response.records`, and the path that says whether there is more",
         }
     }
 }
@@ -150,7 +154,7 @@ impl ScanState {
         // a token is as new as the answer that gives it, and what came since may be on a page that was read before
         // so it may where the API counts otherwise than before, though the page is empty: what was behind the last one may be before it now
         let can_have_moved = page.records > 0 || page.token.is_some() || self.moved;
-        self.by_position |= can_have_moved && is_by_position(&self.position);
+        self.by_position |= can_have_moved && is_by_position(plan, &self.position);
         if page.token.is_some() {
             self.token.clone_from(&page.token);
         }
@@ -190,7 +194,7 @@ impl ScanState {
         self.watch_content(page.content)?;
         self.watch_cycle(&next)?;
         // behind a page that is not full there was nothing that could have slipped to it, unless the server gives less than it is asked for
-        self.by_position |= is_by_position(&next) && (page.left_out || !is_short(&plan.kind, page));
+        self.by_position |= is_by_position(plan, &next) && (page.left_out || !is_short(&plan.kind, page));
         self.position = next;
         Ok(Step::More)
     }
@@ -308,7 +312,10 @@ impl ScanState {
                 // a server may send fewer than asked for (a silent cap): only what came is skipped
                 let next = offset + page.records;
                 let at_total = page.total.is_some_and(|total| next.saturating_sub(*start) >= total);
-                self.counted_end(Some(*limit), at_total, page).then_some(Position::Offset(next))
+                if page.records == 0 && page.has_more == Some(true) && !at_total {
+                    return Err(Stuck::NoStep);
+                }
+                self.goes_on(Some(*limit), at_total, page).then_some(Position::Offset(next))
             }
             PageKind::Page { start, size, .. } => {
                 let number = match self.position {
@@ -317,20 +324,22 @@ impl ScanState {
                 };
                 let at_total = page.total_pages.is_some_and(|pages| number + 1 - start >= pages)
                     || page.total.is_some_and(|total| self.records >= total);
-                self.counted_end(*size, at_total, page).then_some(Position::Page(number + 1))
+                self.goes_on(*size, at_total, page).then_some(Position::Page(number + 1))
             }
         })
     }
 
-    /// Whether a counted list goes on. The better sign decides: what the API says, then an empty page, then a short page of a
-    /// server that was seen to honour the size.
-    fn counted_end(&mut self, size: Option<u64>, at_total: bool, page: &PageFacts) -> bool {
+    /// Whether a counted list goes on. The better sign decides: what the API says of the next page, then what it says of all, then an
+    /// empty page, then a short page of a server that was seen to honour the size. It has no more where both a total that is reached and an
+    /// empty page say so, whatever else it says.
+    fn goes_on(&mut self, size: Option<u64>, at_total: bool, page: &PageFacts) -> bool {
         let knows_total = page.total.is_some() || page.total_pages.is_some();
-        if page.records == 0 || page.has_more == Some(false) || at_total {
-            return false;
-        }
-        if page.has_more == Some(true) || knows_total {
-            return true;
+        match page.has_more {
+            Some(true) => return page.records > 0 || !at_total,
+            Some(false) => return false,
+            None if page.records == 0 || at_total => return false,
+            None if knows_total => return true,
+            None => {}
         }
         match size {
             Some(size) if page.records >= size => {
@@ -379,14 +388,20 @@ fn is_short(kind: &PageKind, page: &PageFacts) -> bool {
 }
 
 /// Whether a place is told by the number of pages or records before it, and not by what they are.
-fn is_by_position(position: &Position) -> bool {
+fn is_by_position(plan: &PagePlan, position: &Position) -> bool {
     match position {
-        Position::Start | Position::End | Position::Cursor(_) | Position::Part(_) => false,
+        Position::Start | Position::End | Position::Part(_) => false,
         Position::Page(_) | Position::Offset(_) => true,
-        Position::Url(url) => {
-            url::Url::parse(url).is_ok_and(|url| url.query_pairs().any(|(name, value)| counts(&name, &value)))
-        }
+        Position::Cursor(_) => plan.by_position == Some(true),
+        Position::Url(url) => plan.by_position.unwrap_or_else(|| url_counts(url)),
     }
+}
+
+/// Whether a URL has a parameter that counts, and none that leads to the page without it.
+fn url_counts(url: &str) -> bool {
+    let Ok(url) = url::Url::parse(url) else { return false };
+    let has = |is: fn(&str, &str) -> bool| url.query_pairs().any(|(name, value)| is(&bare(&name), &value));
+    has(counts) && !has(leads)
 }
 
 /// Names that APIs have for a position in their next links, without case, `_`, `-`, `$` and brackets.
@@ -407,13 +422,35 @@ const COUNTERS: [&str; 14] = [
     "from",
 ];
 
+/// Names that APIs have for a token of the page; where there is one, a number beside it is for the reader's own use.
+const TOKENS: [&str; 9] = [
+    "pagetoken",
+    "nextpagetoken",
+    "nexttoken",
+    "continuationtoken",
+    "paginationtoken",
+    "skiptoken",
+    "cursor",
+    "pagecursor",
+    "nextcursor",
+];
+
+/// The name of a parameter without case and signs.
+fn bare(name: &str) -> String {
+    name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase()
+}
+
 fn counts(name: &str, value: &str) -> bool {
-    let name: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
     // longer numbers are times and ids
-    COUNTERS.contains(&name.as_str())
+    COUNTERS.contains(&name)
         && !value.is_empty()
         && value.len() <= 9
         && value.bytes().all(|digit| digit.is_ascii_digit())
+}
+
+/// One without letters (`0:100:0`) can count too.
+fn leads(name: &str, value: &str) -> bool {
+    TOKENS.contains(&name) && value.contains(|c: char| c.is_ascii_alphabetic())
 }
 
 #[cfg(test)]

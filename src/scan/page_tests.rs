@@ -5,7 +5,7 @@ use super::*;
 use crate::plan::{CursorSource, Fact, Path, Target};
 
 fn plan(kind: PageKind) -> PagePlan {
-    PagePlan { kind, stop_when: None, pages_max: 10_000 }
+    PagePlan { kind, by_position: None, stop_when: None, pages_max: 10_000 }
 }
 
 fn begin() -> ScanState {
@@ -142,6 +142,28 @@ fn a_promise_without_a_token_and_too_many_pages_are_errors() {
     assert_eq!(state.advance(&plan, &facts(2)), Err(Stuck::PagesMax { pages: 2 }));
 }
 
+#[test]
+fn what_an_answer_says_of_the_next_page_counts_for_more_than_its_total() {
+    let told = |records, more| PageFacts { records, has_more: Some(more), total: Some(2), ..PageFacts::default() };
+    for kind in [offset(2), page(Some(2)), page(None)] {
+        let mut state = begin();
+        assert_eq!(state.advance(&plan(kind.clone()), &told(2, true)), Ok(Step::More), "{kind:?}");
+        assert_eq!(state.clone().advance(&plan(kind.clone()), &told(0, true)), Ok(Step::Done), "it was sloppy");
+        assert_eq!(state.advance(&plan(kind), &told(1, false)), Ok(Step::Done));
+    }
+}
+
+#[test]
+fn an_empty_page_does_not_end_a_list_of_which_the_answer_says_there_is_more() {
+    let more = PageFacts { has_more: Some(true), ..PageFacts::default() };
+    let mut state = begin();
+    assert_eq!(state.advance(&plan(offset(2)), &more), Err(Stuck::NoStep));
+    assert_eq!(state.advance(&plan(page(Some(2))), &more), Ok(Step::More));
+    assert_eq!(state.position, Position::Page(2));
+    let short = PageFacts { total: Some(5), ..more };
+    assert_eq!(begin().advance(&plan(offset(2)), &short), Err(Stuck::NoStep));
+}
+
 /// What the API says of its list while it is read by position.
 fn read(pages: &[(u64, u64)], high: Option<chrono::DateTime<chrono::Utc>>) -> ScanState {
     let mut state = begin();
@@ -209,9 +231,22 @@ fn next_links_are_by_position_if_they_count() {
         ("https://a.example/x?start=1700000000", false),
         ("https://a.example/x?page[after]=abc&page[size]=100", false),
         ("https://a.example/x?limit=100", false),
+        ("https://a.example/x?PageSize=50&Page=1&PageToken=PASM1f", false),
+        ("https://a.example/x?page=2&pageToken=", true),
+        ("https://a.example/x?page=2&access_token=abc", true),
+        ("https://a.example/x?page=2&cursor=0:100:0", true),
+        ("https://a.example/x?cursor=0:100:0", false),
     ] {
-        assert_eq!(is_by_position(&Position::Url(url.into())), counts, "{url}");
+        let link = plan(PageKind::Link { rel: "next".into(), more_param: None });
+        let position = Position::Url(url.into());
+        assert_eq!(is_by_position(&link, &position), counts, "{url}");
+        for said in [true, false] {
+            assert_eq!(is_by_position(&PagePlan { by_position: Some(said), ..link.clone() }, &position), said, "{url}");
+        }
     }
+    let token = Position::Cursor(json!("0:100:0"));
+    assert!(!is_by_position(&plan(cursor()), &token));
+    assert!(is_by_position(&PagePlan { by_position: Some(true), ..plan(cursor()) }, &token));
 }
 
 #[test]

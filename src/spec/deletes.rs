@@ -94,6 +94,8 @@ pub struct FlagSpec {
     /// What becomes of the rows of a partition that is gone.
     #[serde(default)]
     pub gone_partitions: GonePartitionsSpec,
+    /// What keeps a wrong answer from emptying a table where the sync starts over and finds out what is gone by reading everything.
+    pub guard: Option<GuardSpec>,
 }
 
 /// An endpoint that lists what was deleted. It has a watermark of its own: `{{ watermark }}` in its request.
@@ -117,6 +119,8 @@ pub struct FeedSpec {
     /// What becomes of the rows of a partition that is gone.
     #[serde(default)]
     pub gone_partitions: GonePartitionsSpec,
+    /// What keeps a wrong answer from emptying a table where the sync starts over and finds out what is gone by reading everything.
+    pub guard: Option<GuardSpec>,
 }
 
 /// A list of all ids, read now and then. A row that is not in it is deleted.

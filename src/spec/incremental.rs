@@ -116,6 +116,9 @@ pub struct TokenFeedSpec {
     /// A path to the token in the answer of the last page: `$.next_sync_token`.
     #[schemars(with = "PathText")]
     pub from: String,
+    /// A last page without a token says that nothing is new: the token that was asked with stays. Otherwise it fails the run.
+    #[serde(default)]
+    pub optional: bool,
     /// The first token is asked for, before everything is read: `from` then holds for the answers to a request with a token.
     pub start: Option<StartTokenSpec>,
     /// How the API says that it does not know a token any more; the sync then starts over with everything.

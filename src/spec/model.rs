@@ -54,6 +54,7 @@ pub struct ModelSpec {
 /// A column for each item of a list. Templates name the item as `item`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(extend("x-exclusive" = [["path", "value"]]))]
 pub struct ColumnsFromSpec {
     /// The list: `{{ input.fields }}`.
     #[schemars(with = "TemplateText")]
@@ -64,6 +65,9 @@ pub struct ColumnsFromSpec {
     /// A path into the record; each value in it is one member's name: `$.properties['{{ item }}']`.
     #[schemars(with = "Option<TemplateText>", extend("default" = "$['{{ item }}']"))]
     pub path: Option<String>,
+    /// A template over the record, instead of `path`: `{{ record[item.of][item.name] }}`.
+    #[schemars(with = "Option<TemplateText>")]
+    pub value: Option<String>,
     /// The column's type, as under `columns`.
     #[serde(rename = "type")]
     #[schemars(with = "Option<TemplateText>", extend("default" = "varchar"))]

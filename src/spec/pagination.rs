@@ -42,6 +42,11 @@ pub struct LinkSpec {
     /// The relation of the link that leads to it.
     #[schemars(extend("default" = "next"))]
     pub rel: Option<String>,
+    /// The parameter of the link that is `false` behind the last page: `results`.
+    pub has_more_param: Option<String>,
+    /// Whether it counts pages or records, so that a list which moved is read again before anything is deleted; without it the parameters of the
+    /// URL tell.
+    pub position: Option<bool>,
     /// Ends the scan early.
     pub stop: Option<StopSpec>,
     /// Pages of one scan at most; more fails the run, and the next one goes on from there.
@@ -59,6 +64,9 @@ pub struct NextUrlSpec {
     pub from: Option<String>,
     /// The URL stands in this response header.
     pub header: Option<String>,
+    /// Whether it counts pages or records, so that a list which moved is read again before anything is deleted; without it the parameters of the
+    /// URL tell.
+    pub position: Option<bool>,
     /// Ends the scan early.
     pub stop: Option<StopSpec>,
     /// Pages of one scan at most; more fails the run, and the next one goes on from there.
@@ -94,6 +102,9 @@ pub struct CursorSpec {
     /// A path that is true on the last page, instead of `has_more`: `$.isLast`.
     #[schemars(with = "Option<PathText>")]
     pub last_page: Option<String>,
+    /// The cursor counts pages or records, so that a list which moved is read again before anything is deleted.
+    #[serde(default)]
+    pub position: bool,
     /// Ends the scan early.
     pub stop: Option<StopSpec>,
     /// Pages of one scan at most; more fails the run, and the next one goes on from there.
@@ -185,6 +196,9 @@ pub struct RelaySpec {
     /// The page size.
     #[schemars(range(min = 1), extend("default" = 100))]
     pub size: Option<u64>,
+    /// The cursor counts pages or records, so that a list which moved is read again before anything is deleted.
+    #[serde(default)]
+    pub position: bool,
     /// Ends the scan early.
     pub stop: Option<StopSpec>,
     /// Pages of one scan at most; more fails the run, and the next one goes on from there.

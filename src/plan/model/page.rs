@@ -5,6 +5,8 @@ use crate::plan::{Path, Template};
 pub struct PagePlan {
     /// the way
     pub kind: PageKind,
+    /// whether what leads to the next page counts pages or records; none = what a URL looks like tells
+    pub by_position: Option<bool>,
     /// a template over `response` that ends the scan
     pub stop_when: Option<Template>,
     /// pages of one scan at most; reaching it fails the run
@@ -14,7 +16,7 @@ pub struct PagePlan {
 impl PagePlan {
     /// One request holds everything.
     pub fn one() -> Self {
-        Self { kind: PageKind::None, stop_when: None, pages_max: 1 }
+        Self { kind: PageKind::None, by_position: None, stop_when: None, pages_max: 1 }
     }
 }
 
@@ -47,6 +49,8 @@ pub enum PageKind {
     Link {
         /// the relation, usually `next`
         rel: String,
+        /// the parameter of the link that is `false` where there is nothing behind it
+        more_param: Option<String>,
     },
     /// a whole URL in the answer
     NextUrl {

@@ -232,6 +232,8 @@ pub struct WindowPlan {
 pub struct TokenFeed {
     /// where it stands in the answer of the last page
     pub from: Path,
+    /// a last page without one says that nothing is new: the token that was asked with stays
+    pub optional: bool,
     /// what gives the first one, before everything is read; none = the last page of that does
     pub start: Option<StartToken>,
     /// the status, and what must hold of `response`, that say that it is not known any more
@@ -343,6 +345,8 @@ pub enum DeletePlan {
         at: Option<Path>,
         /// the rows of a partition that is gone are deleted
         gone_partitions: bool,
+        /// what keeps a wrong answer from emptying a table
+        guard: Guard,
     },
     /// an endpoint lists what was deleted
     Feed(Box<FeedPlan>),
@@ -366,9 +370,10 @@ impl DeletePlan {
     /// What keeps a wrong answer from emptying a table.
     pub fn guard(&self) -> Guard {
         match self {
-            Self::Absence { guard, .. } => *guard,
+            Self::Absence { guard, .. } | Self::Flag { guard, .. } => *guard,
+            Self::Feed(feed) => feed.guard,
             Self::Sweep(sweep) => sweep.guard,
-            Self::None | Self::Flag { .. } | Self::Feed(_) | Self::Webhook => Guard::DEFAULT,
+            Self::None | Self::Webhook => Guard::DEFAULT,
         }
     }
 }
@@ -395,6 +400,8 @@ pub struct FeedPlan {
     pub field: Option<(Path, TimeFormat)>,
     /// the rows of a partition that is gone are deleted
     pub gone_partitions: bool,
+    /// what keeps a wrong answer from emptying a table
+    pub guard: Guard,
 }
 
 /// A list of all ids that is read now and then.

@@ -77,10 +77,19 @@ pub struct ColumnsFrom {
     pub each: Template,
     /// the column's name, over `item`
     pub name: Template,
-    /// the path into the record, over `item`
-    pub path: Template,
+    /// where its value comes from, over `item`
+    pub source: SourceFrom,
     /// the column's type, over `item`
     pub column_type: Template,
+}
+
+/// Where the value of a column comes from that is made of an item.
+#[derive(Debug, Clone, PartialEq)]
+pub enum SourceFrom {
+    /// a path into the record, over `item`
+    Path(Template),
+    /// a template over `record` and `item`
+    Value(Template),
 }
 
 /// A nested list as a table of its own.
@@ -97,7 +106,7 @@ impl ChildPlan {
     pub fn parent_key(&self) -> impl Iterator<Item = (&ColumnPlan, usize)> {
         self.model.columns.iter().filter_map(|column| match column.source {
             ColumnSource::Parent(at) => Some((column, at)),
-            ColumnSource::Path(_) | ColumnSource::Template(_) => None,
+            ColumnSource::Path(_) | ColumnSource::Template(_) | ColumnSource::OfItem(..) => None,
         })
     }
 }
@@ -128,6 +137,8 @@ pub enum ColumnSource {
     Path(Path),
     /// a template over `record`
     Template(Template),
+    /// a template over `record` and this `item`, of which the column was made
+    OfItem(Template, serde_json::Value),
     /// of a child, the column at this position of the row that the item stands in
     Parent(usize),
 }

@@ -9,8 +9,8 @@ use chrono::{DateTime, NaiveDate};
 use super::fixture::{column, json, path, sync, template};
 use crate::plan::limits::{QUARANTINE_BYTES_MAX, RECORD_BYTES_MAX};
 use crate::plan::{
-    DeletePlan, IncrementalPlan, MarkKind, ModelPlan, OnInvalid, Order, Predicate, RowSchema, SyncPlan, TimeFormat,
-    Zone,
+    DeletePlan, Guard, IncrementalPlan, MarkKind, ModelPlan, OnInvalid, Order, Predicate, RowSchema, SyncPlan,
+    TimeFormat, Zone,
 };
 use crate::record::map::read_start;
 use crate::record::{Batch, Fate, Json, KeyReader, MapError, Mapper};
@@ -256,6 +256,7 @@ fn a_tombstone_needs_its_key_alone() {
         when: Predicate::Path(path("$[?@.deleted == true]")),
         at: Some(path("$.deleted_at")),
         gone_partitions: false,
+        guard: Guard::DEFAULT,
     };
     let batch = map(
         &plan,
@@ -336,8 +337,12 @@ fn an_unreadable_mark_sends_the_record_to_quarantine() {
     let batch = map(&plan, records);
     assert_eq!((batch.rows.num_rows(), batch.quarantined[0].code), (1, "type_mismatch"));
     assert!(batch.quarantined[0].reason.contains("incremental field `$.at`"), "{}", batch.quarantined[0].reason);
-    plan.deletes =
-        DeletePlan::Flag { when: Predicate::Path(path("$[?@.at == 'soon']")), at: None, gone_partitions: false };
+    plan.deletes = DeletePlan::Flag {
+        when: Predicate::Path(path("$[?@.at == 'soon']")),
+        at: None,
+        gone_partitions: false,
+        guard: Guard::DEFAULT,
+    };
     assert_eq!(map(&plan, records).fates, [Fate::Deleted(None), Fate::Live], "a tombstone needs no mark");
 }
 
@@ -550,7 +555,12 @@ fn a_row_that_breaks_its_schema_is_quarantined_with_the_column() {
 #[test]
 fn a_tombstone_breaks_no_schema() {
     let mut plan = validated(&serde_json::json!({ "required": ["name"] }), OnInvalid::Quarantine);
-    plan.deletes = DeletePlan::Flag { when: Predicate::Path(path("$[?@.gone]")), at: None, gone_partitions: false };
+    plan.deletes = DeletePlan::Flag {
+        when: Predicate::Path(path("$[?@.gone]")),
+        at: None,
+        gone_partitions: false,
+        guard: Guard::DEFAULT,
+    };
     let batch = map(&plan, r#"[{"id":1,"gone":true},{"id":2}]"#);
     assert_eq!((batch.rows.num_rows(), batch.quarantined.len()), (1, 1));
 }
