@@ -6,6 +6,7 @@ use super::{Done, project};
 use crate::diagnostic::suggest;
 use crate::files;
 use crate::plan::{Input, ProviderEntry, SyncEntry};
+use crate::spec::CategorySpec;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -26,7 +27,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         (Some(word), None) => matching(&all, word)?,
     };
     if arguments.json {
-        shown.into_iter().try_for_each(|entry| json_line(entry))?;
+        shown.into_iter().try_for_each(json_line)?;
     } else if let Some(one) = one {
         print(one);
     } else {
@@ -56,7 +57,7 @@ fn by_name(entries: Vec<ProviderEntry>) -> impl Iterator<Item = (String, Provide
 fn matching<'e>(all: &'e [ProviderEntry], word: &str) -> Result<Vec<&'e ProviderEntry>, Failure> {
     let word = word.to_lowercase();
     let has = |entry: &&ProviderEntry| {
-        let category = entry.category.map(|category| category.name());
+        let category = entry.category.map(CategorySpec::name);
         let texts = [Some(entry.name.as_str()), entry.title.as_deref(), category];
         texts.into_iter().flatten().any(|text| text.to_lowercase().contains(&word))
     };

@@ -245,11 +245,14 @@ fn integrations<'d>(sink: &mut Sink, documents: &'d Documents, used: &BTreeSet<&
     rows_come_from_elsewhere(sink, documents);
 }
 
+/// Documents of one provider by their own names.
+type Named<'d, T> = [(&'d str, &'d Typed<T>)];
+
 /// Looks at the documents of a provider that belongs to the catalogue.
 fn for_the_catalogue(
     sink: &mut Sink,
     provider: &ProviderWords<'_>,
-    (syncs, actions, tests): (&[(&str, &Typed<SyncSpec>)], &[(&str, &Typed<ActionSpec>)], &[(&str, &Typed<TestSpec>)]),
+    (syncs, actions, tests): (&Named<'_, SyncSpec>, &Named<'_, ActionSpec>, &Named<'_, TestSpec>),
     (documents, drafts): (&Documents, &Drafts<'_>),
 ) {
     catalogue::provider(sink, &provider.place, provider.spec);

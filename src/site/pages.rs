@@ -93,7 +93,6 @@ fn index(providers: &[ProviderEntry]) -> Value {
 
 fn of(provider: &ProviderEntry) -> Value {
     let mut shown = json!(provider);
-    shown["category"] = json!(provider.category.map(|category| category.name()));
     shown["docs"] = json!(link(provider.docs.as_deref()));
     shown["settings"] = parameters(provider.config.as_ref());
     shown["connection"] = json!(provider.connection());
