@@ -99,6 +99,30 @@ fn providers_lists_them_and_shows_one() {
     assert_eq!((titles["github"], titles["mine"]), ("Ours", "Mine"));
 }
 
+/// A project keeps working when the catalogue gets a provider that is called as one of its own.
+#[test]
+fn a_provider_of_the_same_name_is_another_one() {
+    let own = "provider: github\nbase_url: https://git.example\nauth: { none: { none: {} } }\n";
+    let sync = "sync: things\nmodel: { model: Thing, table: things, key: [id], columns: { id: $.id } }\nrequest: { get: /things }\n\
+                response: { records: \"$[*]\" }\ndeletes: { absence: {} }\n";
+    let project = Project::empty();
+    project.write("headwater.yaml", "database: w.duckdb\nconnections: { ours: { provider: github } }\n");
+    project.write("providers/github.yaml", own);
+    project.write("integrations/github/syncs/things.yaml", sync);
+    let syncs = |project: &Project| {
+        let lines = project.headwater(&["explain", "--json"]).json();
+        lines.iter().filter_map(|line| line["sync"].as_str().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    assert_eq!(syncs(&project), ["ours/things"]);
+    // one that extends the catalogue's has all that is synced from it
+    project.write("providers/github.yaml", "provider: github\nextends: github\nbase_url: https://git.example\n");
+    project.write(
+        "headwater.yaml",
+        "database: w.duckdb\nconnections: { ours: { provider: github, auth: token, credentials: { token: \"${T}\" }, syncs: { things: {}, repositories: {} } } }\n",
+    );
+    assert_eq!(syncs(&project), ["ours/things", "ours/repositories"]);
+}
+
 #[test]
 fn docs_writes_pages_whose_links_lead_somewhere() {
     let project = Project::empty();

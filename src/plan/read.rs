@@ -36,9 +36,15 @@ pub(super) fn read(sink: &mut Sink, inputs: &[Input]) -> Documents {
     for (input, document) in bases.inherited(sink) {
         sort_in(sink, &mut documents, input, document);
     }
+    // a provider that only has the name of one of the catalogue is another one: what the catalogue syncs from its own is not for it
+    let is_another = |name: &str| {
+        let own = documents.providers.get(name).filter(|typed| !typed.builtin);
+        own.is_some_and(|typed| typed.spec.extends.as_deref() != Some(name))
+    };
+    let another: BTreeSet<String> = used.iter().filter(|name| is_another(name)).cloned().collect();
     for input in others {
         let provider = input.integration.as_deref().unwrap_or_default();
-        if !input.builtin || used.contains(provider) {
+        if !input.builtin || used.contains(provider) && !another.contains(provider) {
             let parsed = parsed(sink, input);
             if let Some(document) = document(sink, input, parsed) {
                 sort_in(sink, &mut documents, input, document);
