@@ -16,7 +16,7 @@ use crate::plan::{NOT_YET, TestPlan};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Only tests whose name, `provider/test`, has this in it.
+    /// Only tests whose name, `provider/test`, has this in it, or begins with it: `acme/` means all of one provider.
     #[arg(value_name = "PATTERN")]
     patterns: Vec<String>,
     /// Those of the built-in catalogue too.
@@ -98,15 +98,20 @@ fn tell(report: &TestReport, json: bool) -> Result<(), output::Failure> {
     Ok(())
 }
 
+/// Whether a pattern means the test `provider/test`: it has it in its name, or begins with it where it says the provider.
+pub(super) fn is_meant(id: &str, pattern: &str) -> bool {
+    if pattern.contains('/') { id.starts_with(pattern) } else { id.contains(pattern) }
+}
+
 /// The tests that some pattern names; all without any.
 fn chosen(tests: Vec<TestPlan>, patterns: &[String]) -> Result<Vec<TestPlan>, output::Failure> {
     let names: Vec<String> = tests.iter().map(TestPlan::id).collect();
-    if let Some(wrong) = patterns.iter().find(|pattern| !names.iter().any(|name| name.contains(*pattern))) {
+    if let Some(wrong) = patterns.iter().find(|pattern| !names.iter().any(|name| is_meant(name, pattern))) {
         let hint = suggest(wrong, names.iter().map(String::as_str));
         let none = || "a test stands in `integrations/<provider>/tests/<name>.yaml`".to_owned();
         return Err(output::Failure::user(format!("no test has `{wrong}` in its name"), hint.or_else(|| Some(none()))));
     }
-    let named = |test: &TestPlan| patterns.is_empty() || patterns.iter().any(|pattern| test.id().contains(pattern));
+    let named = |test: &TestPlan| patterns.is_empty() || patterns.iter().any(|pattern| is_meant(&test.id(), pattern));
     Ok(tests.into_iter().filter(named).collect())
 }
 

@@ -14,7 +14,7 @@ use crate::plan::{Compiled, TestPlan, limits};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
-    /// Only tests whose name, `provider/test`, has this in it.
+    /// Only tests whose name, `provider/test`, has this in it, or begins with it: `acme/` means all of one provider.
     #[arg(value_name = "PATTERN")]
     patterns: Vec<String>,
     /// One JSON object each time, as lines.
@@ -137,8 +137,9 @@ async fn tested(
     if compiled.diagnostics.iter().any(|one| is_mistake(&one)) {
         return (Vec::new(), 0);
     }
-    let is_named =
-        |id: &str| arguments.patterns.is_empty() || arguments.patterns.iter().any(|pattern| id.contains(pattern));
+    let is_named = |id: &str| {
+        arguments.patterns.is_empty() || arguments.patterns.iter().any(|pattern| test::is_meant(id, pattern))
+    };
     let tests = compiled.tests.iter().filter(|test| !test.builtin && is_named(&test.id()) && waiting.concerns(test));
     let (ready, unready): (Vec<_>, Vec<_>) =
         tests.cloned().partition(|test| test::waits_for(test, &compiled.diagnostics).is_none());

@@ -410,6 +410,26 @@ pub(super) fn key_rank(name: &str) -> usize {
     }
 }
 
+/// Names that lists of records have, the likeliest first.
+pub(super) const LISTS: [&str; 16] = [
+    "data",
+    "results",
+    "items",
+    "records",
+    "value",
+    "values",
+    "entries",
+    "rows",
+    "list",
+    "content",
+    "objects",
+    "elements",
+    "members",
+    "nodes",
+    "edges",
+    "resources",
+];
+
 #[cfg(test)]
 mod tests {
     use super::{Fact, Holds, List, Param};

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use super::columns::{Kind, kind_of};
-use super::facts::{self, Fact, Holds, List, key_rank};
+use super::facts::{self, Fact, Holds, LISTS, List, key_rank};
 use super::name::{bare, column_name, member, unique};
 use super::parts::{ColumnDraft, DeletesDraft, Guess, IncrementalDraft, Paging, Source};
 use crate::plan::{ColumnType, Path, limits};
@@ -140,26 +140,6 @@ pub(super) fn changes(
     };
     (incremental, deletes)
 }
-
-/// Names that lists of records have, the likeliest first.
-const LISTS: [&str; 16] = [
-    "data",
-    "results",
-    "items",
-    "records",
-    "value",
-    "values",
-    "entries",
-    "rows",
-    "list",
-    "content",
-    "objects",
-    "elements",
-    "members",
-    "nodes",
-    "edges",
-    "resources",
-];
 
 /// Where records probably stand: the list of objects that is nearest to the root, of several the one whose name is usual, or the longest.
 fn found(root: &Json<'_>) -> Option<Guess<String>> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::document::Document;
 use super::schema::Flat;
-use crate::draft::facts::{Fact, Holds, List, Param, key_rank};
+use crate::draft::facts::{Fact, Holds, LISTS, List, Param, key_rank};
 use crate::draft::name::{bare, column_name, file_name, member, sentence, unique};
 use crate::draft::parts::{ColumnDraft, Guess, ModelDraft, Paging, Setting, Source, SyncDraft};
 use crate::draft::paths::with_inputs;
@@ -233,24 +233,6 @@ fn required<'d>(
     }
     query
 }
-
-const LISTS: [&str; 15] = [
-    "data",
-    "results",
-    "items",
-    "records",
-    "value",
-    "values",
-    "entries",
-    "rows",
-    "list",
-    "content",
-    "objects",
-    "elements",
-    "members",
-    "nodes",
-    "resources",
-];
 
 /// The list in the schema of an answer.
 fn list_of<'d>(document: &Document<'d>, schema: &'d Value) -> Option<Found<'d>> {
