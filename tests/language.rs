@@ -240,7 +240,7 @@ fn the_catalogue_serves_a_project_and_gives_way_to_its_own_files() {
     let inputs = catalogue(PROJECT);
     let plan = compile(&inputs, here, &Known::default()).plan.expect("a plan");
     assert_eq!(plan.syncs[0].connection.base_url.as_str(), "https://eu.api.acme.example/v2");
-    // the project's own provider and model instead
+    // the project's own words of the provider, and its own model instead
     let own = |name: &str, kind, integration: Option<&str>, text: &str| Input {
         source: Arc::new(Source::new(name, text)),
         kind,
@@ -249,7 +249,7 @@ fn the_catalogue_serves_a_project_and_gives_way_to_its_own_files() {
         stray: false,
     };
     let mut both = inputs.clone();
-    both.push(own("providers/acme.yaml", Kind::Provider, None, "provider: acme\nbase_url: https://own.example\nauth: { key: { bearer: { token: \"{{ credentials.api_key }}\" } } }\n"));
+    both.push(own("providers/acme.yaml", Kind::Provider, None, "provider: acme\nextends: acme\nbase_url: https://own.example\nauth: { key: { bearer: { token: \"{{ credentials.api_key }}\" } } }\n"));
     both.push(own(
         "integrations/acme/models/Contact.yaml",
         Kind::Model,

@@ -150,7 +150,9 @@ pub fn first_scan(
 ) -> ScanState {
     let scan = ScanState { since_token, ..ScanState::begin(id, now, since) };
     let by_time = plan.incremental.as_ref().filter(|_| plan.token.is_none() && begins_changes(plan, &scan));
-    let late = by_time.and_then(|incremental| TimeDelta::from_std(incremental.lookback).ok()).unwrap_or_default();
+    // a request by the watermark looks back by itself, and the first window begins where it is told to
+    let windowed = by_time.filter(|incremental| incremental.window.is_some());
+    let late = windowed.and_then(|incremental| TimeDelta::from_std(incremental.lookback).ok()).unwrap_or_default();
     let before = now - limits::CLOCK_SKEW_MAX.max(late);
     let covers = by_time.map(|incremental| match incremental.kind {
         MarkKind::Date => Mark::Date(incremental.clock().today(before)),
