@@ -53,14 +53,17 @@ pub(super) fn entry(name: &str, value: &Value, room: usize, open: &[&str]) -> Ve
     }
     let within = room.saturating_sub(2);
     let short = lines(value, behind, open, is_open);
-    match value {
-        Value::Object(members) if !members.is_empty() && (is_open || short.len() > 1) => {
+    let has_more = match value {
+        Value::Object(members) => !members.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    };
+    // one entry that is too long for the line is one line too, and cannot stand behind the key
+    match has_more && (is_open || short != [flow(value)]) {
+        true => {
             std::iter::once(format!("{key}:")).chain(indented("  ", "  ", lines(value, within, open, true))).collect()
         }
-        Value::Array(items) if !items.is_empty() && (is_open || short.len() > 1) => {
-            std::iter::once(format!("{key}:")).chain(indented("  ", "  ", lines(value, within, open, true))).collect()
-        }
-        _ => vec![format!("{key}: {}", short.join(" "))],
+        false => vec![format!("{key}: {}", short.join(" "))],
     }
 }
 
@@ -173,6 +176,15 @@ mod tests {
 
     use super::super::parse;
     use super::*;
+
+    #[test]
+    fn one_entry_that_is_too_long_for_a_line_stands_below_its_key() {
+        let link = format!("<http://127.0.0.1/users?after={}>; rel=\"next\"", "x".repeat(200));
+        for value in [json!({ "headers": { "link": link } }), json!({ "links": [link] })] {
+            let text = lines(&value, 120, &[], false).join("\n");
+            assert_eq!(parse(&text).expect("YAML"), value, "{text}");
+        }
+    }
 
     #[test]
     fn it_looks_as_people_write_it() {
