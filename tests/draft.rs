@@ -94,7 +94,7 @@ fn ways() -> Vec<Option<Way>> {
     vec![
         None,
         Some(Way::None),
-        Some(Way::Header("X-Api-Key".to_owned())),
+        Some(Way::Header { name: "X-Api-Key".to_owned(), prefix: None }),
         Some(Way::Query("key".to_owned())),
         Some(Way::Cookie("session".to_owned())),
         Some(Way::Basic),

@@ -256,8 +256,64 @@ fn an_action_has_a_test_that_passes() {
             "n:integer",
         ],
     );
+    let people = ["new", "action", "acme/create-person", "--post", "/people"];
+    let members = ["--input", "profile.login:string!", "--input", "profile.address.city", "--input", "active:boolean"];
+    good(&project, &[&people[..], &members].concat());
+    let written = std::fs::read_to_string(project.path().join("integrations/acme/actions/create-person.yaml"));
+    let written = written.expect("the action");
+    assert!(
+        written.contains(
+            "profile: { login: \"{{ input.profile_login }}\", address: { city: \"{{ input.profile_address_city }}\" } }"
+        ),
+        "{written}"
+    );
     let tested = good(&project, &["test"]);
-    assert!(tested.contains("4 tests: 4 ok"), "{tested}");
+    assert!(tested.contains("5 tests: 5 ok"), "{tested}");
+    for wrong in [["profile", "profile.login"], ["profile.login", "profile"], ["a..b", "c"], ["a.b", "a_b"]] {
+        let given: Vec<&str> = wrong.iter().flat_map(|input| ["--input", *input]).collect();
+        let output = project.headwater(&[&["new", "action", "acme/other", "--post", "/other"][..], &given].concat());
+        assert_eq!(output.code, 2, "{wrong:?}: {}{}", output.stdout, output.stderr);
+        assert!(!project.path().join("integrations/acme/actions/other.yaml").exists());
+    }
+}
+
+/// A key behind a word, a second provider in a project, and an answer of which some columns are not wanted.
+#[test]
+fn a_second_provider_is_connected_by_hand_and_its_columns_are_chosen() {
+    let project = project();
+    let said = good(
+        &project,
+        &[
+            "new",
+            "provider",
+            "people",
+            "--base-url",
+            "https://people.example",
+            "--auth-header",
+            "Authorization",
+            "--auth-prefix",
+            "SSWS",
+        ],
+    );
+    assert!(said.contains("headwater providers people"), "{said}");
+    let provider = std::fs::read_to_string(project.path().join("providers/people.yaml")).expect("the provider");
+    assert!(provider.contains("value: \"SSWS {{ credentials.api_key }}\""), "{provider}");
+    assert!(good(&project, &["providers", "people"]).contains("api_key: \"${PEOPLE_API_KEY}\""));
+    project.write(
+        "answer.json",
+        r#"[{ "id": "a1", "status": "ACTIVE", "created": "2024-05-01T08:00:00Z", "profile": { "login": "ada", "city": null }, "links": {} }]"#,
+    );
+    let sample = project.path().join("answer.json");
+    let sample = sample.to_str().expect("a path");
+    let sync = ["new", "sync", "people/users", "--get", "/users", "--sample", sample, "--without-column", "links"];
+    good(&project, &[&sync[..], &["--column", "status:string", "--deletes", "none"]].concat());
+    let model = std::fs::read_to_string(project.path().join("integrations/people/models/User.yaml")).expect("a model");
+    assert!(model.contains("login: $.profile.login") && !model.contains("links"), "{model}");
+    let test = std::fs::read_to_string(project.path().join("integrations/people/tests/users.yaml")).expect("a test");
+    assert!(test.contains("SSWS test-api_key"), "{test}");
+    assert!(good(&project, &["test"]).contains("1 test: 1 ok"));
+    let output = project.headwater(&[&sync[..], &["--without-column", "nothing", "--force"]].concat());
+    assert!(output.code == 2 && output.stderr.contains("columns are id, status"), "{}", output.stderr);
 }
 
 #[test]
@@ -299,7 +355,7 @@ fn an_api_is_asked_once_as_the_connection_would_and_its_secrets_stay_hidden() {
     let project = Project::empty();
     good(&project, &["new", "provider", "acme", "--base-url", &api.url(), "--auth", "bearer"]);
     let token = [("ACME_TOKEN", "s3cret-token")];
-    let asked = ["infer", "--connection", "acme", "--get", "/things", "--query", "per_page=2"];
+    let asked = ["infer", "--connection", "acme", "--get", "/things", "--size-param", "per_page", "--page-size", "2"];
     let output = project.headwater_with(&asked, &token);
     assert_eq!(output.code, 0, "{}", output.stderr);
     assert!(output.stdout.contains("link: {}") && output.stdout.contains("format: epoch_s"), "{}", output.stdout);

@@ -55,7 +55,7 @@ fn project(api: &Api) -> Project {
 const KEY: [(&str, &str); 1] = [("API_KEY", "live-key-0123456789")];
 
 fn recorded(project: &Project) -> String {
-    std::fs::read_to_string(project.path().join("integrations/api/tests/items.yaml")).expect("a recording")
+    std::fs::read_to_string(project.path().join("integrations/api/tests/items_recorded.yaml")).expect("a recording")
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_recording_passes_and_tells_of_nobody() {
     let whole = recorded(&project);
     assert!(whole.len() > text.len() * 2, "all records are kept");
     let said = forced.json().remove(0);
-    assert_eq!((&said["test"], &said["answers"]), (&json!("api/items"), &json!(2)));
+    assert_eq!((&said["test"], &said["answers"]), (&json!("api/items_recorded"), &json!(2)));
     assert!(
         said["replaced"].as_array().expect("a list").iter().any(|one| one["key"] == "email" && one["times"] == 40),
         "{said}"
@@ -116,6 +116,51 @@ fn two_runs_show_that_only_what_changed_is_asked_for() {
     assert!(!text.contains("max_requests") && text.contains("Ada Byron") && !text.contains("status: active"), "{text}");
     assert!(text.contains("unchanged: 1"), "{text}");
     assert_eq!(project.headwater(&["test"]).code, 0);
+}
+
+/// As a directory of people gives them: long URLs in `Link`, a name that is a word of the integration's files, and a token so short that it
+/// stands in other words.
+#[test]
+fn long_links_are_recorded_and_a_short_token_garbles_nothing() {
+    let api = Api::start(|request: &Request| {
+        let people: Vec<Value> = match request.param("after") {
+            None => (1..=3).collect::<Vec<u64>>(),
+            Some(_) => vec![4],
+        }
+        .into_iter()
+        .map(|nth| {
+            json!({ "id": nth, "email": format!("ada{nth}@okta.local"), "name": "Item", "status": "active", "locale": "localised",
+                "updated_at": "2024-05-01T08:00:00Z" })
+        })
+        .collect();
+        let rest =
+            "limit=200&filter=status+eq+%22ACTIVE%22+or+status+eq+%22LOCKED_OUT%22&sortBy=lastUpdated&sortOrder=asc";
+        let host = format!("http://{}", request.header("host").expect("a host"));
+        let own = format!("<{host}/items?{rest}>; rel=\"self\"");
+        let reply = Reply::json(&json!({ "items": people }));
+        match request.param("after") {
+            None => {
+                reply.with("link", &format!("{own}, <{host}/items?after=00u1b2c3d4e5f6g7h8i9&{rest}>; rel=\"next\""))
+            }
+            Some(_) => reply.with("link", &own),
+        }
+    });
+    let project = project(&api);
+    let sync = SYNC.replace("pagination: { cursor: { from: $.next, query: after } }", "pagination: { link: {} }");
+    project.write("integrations/api/syncs/items.yaml", format!("sync: items\nmodel: Item\n{sync}\n"));
+    let output = project.headwater_with(&["record", "acme/items"], &[("API_KEY", "local")]);
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{}", output.stdout);
+    let text = recorded(&project);
+    assert!(
+        text.contains("rel=\\\"next\\\"") && text.contains("locale: localised") && !text.contains("test-token"),
+        "{text}"
+    );
+    assert!(!text.contains("ada1@") && text.contains("name: Item"), "{text}");
+    assert!(output.stdout.contains("left as it is: `name` (4)"), "{}", output.stdout);
+    let replaced =
+        project.headwater_with(&["record", "acme/items", "--force", "--replace", "name"], &[("API_KEY", "local")]);
+    assert_eq!(replaced.code, 0, "{}", replaced.stderr);
+    assert!(!recorded(&project).contains("name: Item"));
 }
 
 /// What cannot be replayed is not written, not even a half of it.

@@ -127,7 +127,12 @@ const HOW: &str = "write it as `--input '{\"email\": \"ada@example.com\"}'`, `--
 /// What a caller has given that the action does not take.
 fn refused(action: &ActionPlan, mistakes: &[(String, Option<String>)]) -> Failure {
     let (message, hint) = ActionPlan::refusal(mistakes);
-    let hint = hint.unwrap_or_else(|| format!("`headwater explain {}/{}`", action.connection.provider, action.name));
+    // what stands beside one mistake says little of the others
+    let hint = hint.filter(|_| mistakes.len() == 1);
+    let hint = hint.unwrap_or_else(|| {
+        let (provider, name) = (&action.connection.provider, &action.name);
+        format!("`headwater explain {provider}/{name}` shows what it takes")
+    });
     Failure::user(visible(&message), Some(hint))
 }
 

@@ -64,7 +64,7 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     named.get = Some(path);
     let spec = nobody()?;
     let wishes = named.asked(&name, &Questions::Nobody, Some(&proposal), &spec)?;
-    print(&sync::drafted(&wishes, Some(&proposal), &spec)?, &proposal);
+    print(&sync::drafted(&wishes, Some(&proposal), &spec)?, &proposal, &name);
     Ok(0)
 }
 
@@ -74,13 +74,13 @@ fn nobody() -> Result<ProviderSpec, Failure> {
     serde_json::from_value(spec).map_err(|error| Failure { code: 1, ..Failure::user(error.to_string(), None) })
 }
 
-fn print(files: &[DraftFile], proposal: &Proposal) {
+fn print(files: &[DraftFile], proposal: &Proposal, name: &str) {
     for file in files.iter().filter(|file| !file.path.contains("/tests/")) {
         anstream::println!("{DIM}# --- {}{DIM:#}", visible(&file.path.replace("/provider/", "/<provider>/")));
         anstream::println!("{}", file.text);
     }
     let records = if proposal.count == 1 { "1 record".to_owned() } else { format!("{} records", proposal.count) };
-    anstream::eprintln!("{DIM}from {records}; `--write acme/contacts` writes these files and a test{DIM:#}");
+    anstream::eprintln!("{DIM}from {records}; `--write <provider>/{name}` writes these files and a test{DIM:#}");
 }
 
 /// The proposal for machines.
@@ -138,7 +138,7 @@ fn asked(folder: &Path, name: &str, words: &sync::Words) -> Result<(Vec<u8>, boo
     anstream::eprintln!("{DIM}{} bytes from {}{DIM:#}", response.body.len(), client.redact(response.url.as_str()));
     let has_link = response.headers.iter().any(|(name, value)| name == "link" && value.contains("rel=\"next\""));
     let text = String::from_utf8_lossy(&response.body);
-    Ok((client.redact(&text).into_bytes(), has_link))
+    Ok((client.redacted_data(&text).into_owned().into_bytes(), has_link))
 }
 
 /// The files of the project, in which the request of the sample stands for the one that verifies the connection.
@@ -152,7 +152,8 @@ fn with_request(folder: &Path, name: &str, words: &sync::Words) -> Result<Vec<In
         Failure::user(format!("there is no connection `{name}` in the project"), Some(hint))
     })?;
     let mut request = json!({ "get": words.get });
-    for (name, value) in words.pairs()? {
+    let size = words.size_param.clone().zip(words.page_size).map(|(name, size)| (name, size.to_string()));
+    for (name, value) in words.pairs()?.into_iter().chain(size) {
         request["query"][name] = value.into();
     }
     let of_provider = inputs.iter_mut().find(|input| {

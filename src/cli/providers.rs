@@ -73,16 +73,17 @@ fn matching<'e>(all: &'e [ProviderEntry], word: &str) -> Result<Vec<&'e Provider
 fn list(entries: &[&ProviderEntry]) {
     let mut rows: Vec<Vec<String>> = Vec::with_capacity(entries.len());
     for entry in entries {
-        let names = |names: Vec<&str>| names.join(", ");
         rows.push(vec![
             entry.name.clone(),
+            entry.title.clone().unwrap_or_default(),
             entry.category.map(|category| category.name().to_owned()).unwrap_or_default(),
-            names(entry.auth.iter().map(|way| way.kind.as_str()).collect()),
-            names(entry.syncs.iter().map(|sync| sync.name.as_str()).collect()),
-            names(entry.actions.iter().map(|action| action.name.as_str()).collect()),
+            entry.auth.iter().map(|way| way.kind.as_str()).collect::<Vec<_>>().join(", "),
+            entry.syncs.len().to_string(),
+            entry.actions.len().to_string(),
         ]);
     }
-    anstream::println!("{}", table(&["provider", "category", "ways in", "syncs", "actions"], &rows, &[]));
+    let headings = ["provider", "title", "category", "ways in", "syncs", "actions"];
+    anstream::println!("{}", table(&headings, &rows, &[4, 5]));
     let total = |of: fn(&ProviderEntry) -> usize| entries.iter().map(|entry| of(entry)).sum::<usize>();
     anstream::println!(
         "{} providers, {} syncs, {} actions; {DIM}`headwater providers NAME` shows all of one, `headwater docs FOLDER` writes pages{DIM:#}",

@@ -25,6 +25,13 @@ pub(super) struct Question<'q> {
     pub(super) explains: &'q str,
 }
 
+impl<'q> Question<'q> {
+    /// Asks for what `flag` says.
+    pub(super) fn new(flag: &'q str, asks: &'q str, explains: &'q str) -> Self {
+        Self { flag, asks, explains }
+    }
+}
+
 impl Questions {
     /// Of the terminal, if there is one and nobody has said otherwise.
     pub(super) fn here(no_questions: bool) -> Self {

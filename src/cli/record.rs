@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use anstyle::AnsiColor;
 use serde_json::json;
 
-use super::output::{self, DIM, Failure, bold, count, json_line};
+use super::output::{self, DIM, Failure, bold, count, json_line, visible};
 use super::progress::{self, Style};
 use super::{Done, project, test};
 use crate::engine::{self, ErrorKind};
@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     /// Records to keep of each list in an answer, the first ones and the last, as long as the run asks the same; 0 keeps all.
     #[arg(long, default_value_t = 3, value_name = "N")]
     records: usize,
-    /// The file to write, relative to the project (default: `integrations/<provider>/tests/<sync>.yaml`).
+    /// The file to write, relative to the project (default: `integrations/<provider>/tests/<sync>_recorded.yaml`).
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write the file though there is one already.
@@ -51,8 +51,9 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
         let hint = format!("name one: {}", named.join(", "));
         return Err(Failure::user(format!("`{}` names {} syncs", arguments.selector, chosen.len()), Some(hint)));
     };
-    let usual =
-        || Path::new("integrations").join(&sync.id.provider).join("tests").join(format!("{}.yaml", sync.id.sync));
+    let usual = || {
+        Path::new("integrations").join(&sync.id.provider).join("tests").join(format!("{}_recorded.yaml", sync.id.sync))
+    };
     let file = arguments.output.clone().unwrap_or_else(usual);
     if folder.join(&file).exists() && !arguments.force {
         let hint = "`--output FILE` names another one, `--force` writes over it".to_owned();
@@ -145,7 +146,7 @@ fn refused(why: Unproven, sync: &SyncPlan) -> Failure {
 }
 
 fn print(file: &str, answers: usize, recording: &Recording, sync: &SyncPlan) {
-    let Recording { text: _, replaced, whole } = recording;
+    let Recording { text: _, replaced, left, whole } = recording;
     let green = bold(AnsiColor::Green);
     let (answers, s) = (count(answers as u64), if answers == 1 { "" } else { "s" });
     anstream::println!("{green}written{green:#} {file}  {DIM}{answers} answer{s} of {}; it passes{DIM:#}", sync.id);
@@ -162,6 +163,15 @@ fn print(file: &str, answers: usize, recording: &Recording, sync: &SyncPlan) {
         anstream::println!("{}", output::table(&["replaced", "as", "times"], &rows, &[2]));
     }
     let yellow = bold(AnsiColor::Yellow);
+    if !left.is_empty() {
+        let keys: Vec<String> =
+            left.iter().map(|(key, times)| format!("`{}` ({})", visible(key), count(*times))).collect();
+        anstream::println!(
+            "{yellow}left as it is{yellow:#}: {}, though the key could tell of somebody: the integration's files have the same words, or \
+             nothing in it looks like a name",
+            keys.join(", ")
+        );
+    }
     anstream::println!(
         "{yellow}read the file before you share it{yellow:#}: what is personal is told by its key and its form, and both can mislead; \
          `--replace KEY` replaces more, `--keep KEY` less"
@@ -169,11 +179,12 @@ fn print(file: &str, answers: usize, recording: &Recording, sync: &SyncPlan) {
 }
 
 fn wire(file: &str, test: &str, answers: usize, recording: &Recording, sync: &SyncPlan) -> serde_json::Value {
-    let Recording { text: _, replaced, whole } = recording;
+    let Recording { text: _, replaced, left, whole } = recording;
     let replaced =
         replaced.iter().map(|Replaced { key, kind, count }| json!({ "key": key, "as": kind.as_str(), "times": count }));
     json!({
         "file": file, "test": format!("{}/{test}", sync.id.provider), "sync": sync.id.to_string(), "answers": answers,
-        "replaced": replaced.collect::<Vec<_>>(), "all_records_because": whole,
+        "replaced": replaced.collect::<Vec<_>>(), "left": left.iter().map(|(key, times)| json!({ "key": key, "times": times })).collect::<Vec<_>>(),
+        "all_records_because": whole,
     })
 }

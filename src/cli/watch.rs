@@ -107,7 +107,7 @@ async fn look(folder: &Path, arguments: &Arguments, waiting: &mut Waiting) -> Re
     }
     let failed: Vec<&TestReport> = reports.iter().filter(|report| report.failed.is_some()).collect();
     failed.iter().for_each(|report| test::print_failures(report));
-    let mut verdict = check::verdict(&compiled);
+    let mut verdict = check::verdict(&compiled, false);
     if !reports.is_empty() || unready > 0 {
         let tests = test::summary(reports.len(), failed.len(), unready, None);
         verdict = if failed.is_empty() { format!("{verdict}; {tests}") } else { tests.trim_start().to_owned() };

@@ -23,7 +23,7 @@ pub fn surroundings(spec: &ProviderSpec) -> Surroundings {
 pub fn surroundings_of_draft(draft: &ProviderDraft) -> Surroundings {
     let first = draft.auth.first().map(|(_, way)| &way.value);
     let proof = match first {
-        Some(Way::Header(name)) => Some((name.clone(), "test-api_key".to_owned())),
+        Some(Way::Header { name, prefix }) => Some((name.clone(), prefixed(prefix.as_deref(), KEY))),
         Some(Way::Basic) => Some(basic()),
         Some(Way::Bearer | Way::AuthorizationCode { .. } | Way::ClientCredentials { .. }) => Some(bearer()),
         Some(Way::None | Way::Query(_) | Way::Cookie(_)) | None => None,
@@ -38,6 +38,21 @@ pub fn surroundings_of_draft(draft: &ProviderDraft) -> Surroundings {
     }
 }
 
+/// The key of a test.
+const KEY: &str = "test-api_key";
+/// The key as a template.
+const API_KEY: &str = "{{ credentials.api_key }}";
+
+/// A key with the word before it.
+fn prefixed(prefix: Option<&str>, key: &str) -> String {
+    prefix.map_or_else(|| key.to_owned(), |prefix| format!("{prefix} {key}"))
+}
+
+/// What the header of a key holds where that is more than the key.
+pub(super) fn header_value(prefix: &str) -> String {
+    prefixed(Some(prefix), API_KEY)
+}
+
 fn bearer() -> (String, String) {
     ("Authorization".to_owned(), "Bearer test-token".to_owned())
 }
@@ -49,8 +64,9 @@ fn basic() -> (String, String) {
 /// The header that proves who asks, where it is the usual one with a made-up secret.
 fn proof(way: &AuthSpec) -> Option<(String, String)> {
     match way {
-        AuthSpec::ApiKey(ApiKeySpec { header: Some(header), value: None, .. }) => {
-            Some((header.clone(), "test-api_key".to_owned()))
+        AuthSpec::ApiKey(ApiKeySpec { header: Some(header), value, .. }) => {
+            let value = value.as_deref().unwrap_or(API_KEY).replace(API_KEY, KEY);
+            (!value.contains("{{")).then(|| (header.clone(), value))
         }
         AuthSpec::Bearer(bearing) if bearing.token.is_none() => Some(bearer()),
         AuthSpec::Basic(known) if known.username.is_none() && known.password.is_none() => Some(basic()),

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Value, json};
 
 use super::aside::put;
+use super::facts::changed_at;
 use super::parts::{ColumnDraft, ModelDraft, Source};
 use crate::plan::ColumnType;
 
@@ -83,9 +84,10 @@ impl<'m> Examples<'m> {
                 _ => {}
             }
         }
-        let changes = is_changed && self.changing.is_some_and(|changing| changing.name == column.name);
-        // all times are those of the last change, so that the one that is asked by is among them; a key stays
-        scalar(column, &column.column_type, number, if is_key { None } else { Some((is_changed, changes)) })
+        let is = |other: Option<&ColumnDraft>| other.is_some_and(|other| other.name == column.name);
+        let changes = is_changed && is(self.changing);
+        let is_later = is_changed && (is(self.marks) || is(changed_at(&self.model.columns)));
+        scalar(column, &column.column_type, number, if is_key { None } else { Some((is_later, changes)) })
     }
 
     /// What the member at the head of a key says in the record of a number: the token of a page that it ends.
@@ -95,9 +97,9 @@ impl<'m> Examples<'m> {
     }
 }
 
-/// A value of a type; `change` says whether the record has changed, and whether this member has.
+/// A value of a type; `change` says whether it is a time that is later now, and whether it is what has changed.
 fn scalar(column: &ColumnDraft, kind: &ColumnType, number: u32, change: Option<(bool, bool)>) -> Value {
-    let (is_changed, changes) = change.unwrap_or_default();
+    let (is_later, changes) = change.unwrap_or_default();
     let more = number + if changes { 1_000 } else { 0 };
     match kind {
         ColumnType::Boolean => changes.into(),
@@ -110,7 +112,7 @@ fn scalar(column: &ColumnDraft, kind: &ColumnType, number: u32, change: Option<(
         ColumnType::Varchar if changes => "changed".into(),
         ColumnType::Varchar => format!("{} {number}", column.name.replace('_', " ")).into(),
         ColumnType::Date | ColumnType::Time | ColumnType::Timestamp | ColumnType::Timestamptz => {
-            time(kind, column.format.as_deref(), moment(number, is_changed))
+            time(kind, column.format.as_deref(), moment(number, is_later))
         }
         ColumnType::Uuid => format!("00000000-0000-4000-8000-{number:012}").into(),
         ColumnType::Json => json!({ "example": more }),

@@ -67,7 +67,12 @@ pub enum Way {
     /// nothing to prove
     None,
     /// a key in a header
-    Header(String),
+    Header {
+        /// which
+        name: String,
+        /// the word before the key, if there is one: `SSWS`
+        prefix: Option<String>,
+    },
     /// a key in a query parameter
     Query(String),
     /// a key in a cookie
@@ -312,6 +317,9 @@ pub enum BodyKind {
     Form,
 }
 
+/// A member of a body: the names that lead to it, and the name of the input that it takes.
+pub type BodyMember = (Vec<String>, String);
+
 /// An HTTP method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
@@ -362,8 +370,8 @@ pub struct ActionDraft {
     pub input: Vec<Setting>,
     /// query parameters, each with the name of the input that it takes
     pub query: Vec<(String, String)>,
-    /// members of the body, each with the name of the input that it takes
-    pub body: Option<(BodyKind, Vec<(String, String)>)>,
+    /// members of the body
+    pub body: Option<(BodyKind, Vec<BodyMember>)>,
     /// what the API could answer; none for an answer without a body
     pub answer: Option<Value>,
     /// what a person has to look at

@@ -100,7 +100,13 @@ pub fn propose(text: &[u8], records: Option<&str>, has_link: bool) -> Result<Pro
     collect_facts(&root, "$", &mut Vec::new(), &items, &mut facts);
     let list = List { facts: &facts, params: None, has_link, key: key_path };
     let paging = if records.value == "$" { Guess::said(Paging::None) } else { list.paging() };
-    let (incremental, deletes) = changes(&columns, None, &mut notes);
+    let (incremental, mut deletes) = changes(&columns, None, &mut notes);
+    if let (Guess { value: Paging::None, why: Some(_) }, DeletesDraft::Absence) = (&paging, &deletes.value) {
+        let records = objects.len();
+        deletes.why = Some(format!(
+            "if these {records} records are all that there are: where there is a next page, name it first, or what stands there would never be read"
+        ));
+    }
     let watermark = facts::changed_at(&columns).map(|column| column.name.clone());
     Ok(Proposal { records, count: objects.len(), key, columns, paging, watermark, incremental, deletes, notes })
 }
@@ -133,7 +139,7 @@ pub(super) fn changes(
             Guess::guessed(DeletesDraft::Absence, why)
         }
         (None, Some(_)) => {
-            let ways = "nothing tells of deletes; `flag`, `feed` and `sweep` are ways to learn of them (docs/guides/deletes.md)";
+            let ways = "nothing tells of deletes; `flag`, `feed` and `sweep` are ways to learn of them";
             notes.push(ways.to_owned());
             Guess::said(DeletesDraft::None(None))
         }
@@ -204,7 +210,7 @@ fn wrapped(items: &[Json<'_>]) -> Option<String> {
 }
 
 /// Members that only hold a record's own: their members become columns too.
-const WRAPPERS: [&str; 3] = ["properties", "attributes", "fields"];
+const WRAPPERS: [&str; 4] = ["properties", "attributes", "fields", "profile"];
 
 /// The columns of records, in the order in which their members are seen first.
 fn columns(records: &[&Json<'_>], notes: &mut Vec<String>) -> Vec<ColumnDraft> {

@@ -54,6 +54,8 @@ pub struct Wishes {
     pub key: Vec<String>,
     /// columns as `name[:type[:path]]`
     pub columns: Vec<String>,
+    /// columns of the answer that are left out
+    pub without_columns: Vec<String>,
     /// the model's name
     pub model: Option<String>,
 }
@@ -75,6 +77,10 @@ pub struct Wrong {
 
 fn wrong(message: impl Into<String>, hint: impl Into<String>) -> Wrong {
     Wrong { message: message.into(), hint: hint.into() }
+}
+
+fn listed(columns: &[ColumnDraft]) -> String {
+    columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 impl Wishes {
@@ -164,6 +170,13 @@ impl Wishes {
             let mut parts = text.splitn(3, ':').map(str::trim);
             let name = parts.next().unwrap_or_default();
             let kind = parts.next().filter(|kind| !kind.is_empty()).unwrap_or("varchar");
+            // the types of JSON, which people know better
+            let kind = match kind {
+                "string" | "text" => "varchar",
+                "number" => "double",
+                "object" | "array" => "json",
+                kind => kind,
+            };
             let Some(column_type) = ColumnType::parse(kind) else {
                 let hint = format!("types are {}, and lists of them: `varchar[]`", ColumnType::NAMES.join(", "));
                 return Err(wrong(format!("`{kind}` is no type of a column"), hint));
@@ -183,8 +196,19 @@ impl Wishes {
                 description: None,
                 why: None,
             };
-            columns.retain(|known| known.name != column.name);
-            columns.push(column);
+            match columns.iter_mut().find(|known| known.name == column.name) {
+                Some(known) => *known = column,
+                None => columns.push(column),
+            }
+        }
+        for name in &self.without_columns {
+            if !columns.iter().any(|column| column.name == *name) {
+                return Err(wrong(
+                    format!("there is no column `{name}` to leave out"),
+                    format!("columns are {}", listed(&columns)),
+                ));
+            }
+            columns.retain(|column| column.name != *name);
         }
         if columns.is_empty() {
             let hint =
@@ -195,11 +219,10 @@ impl Wishes {
     }
 
     fn key(&self, columns: &[ColumnDraft], proposal: Option<&Proposal>) -> Result<Guess<Vec<String>>, Wrong> {
-        let names = || columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
         if let Some(missing) = self.key.iter().find(|name| !columns.iter().any(|column| column.name == **name)) {
             return Err(wrong(
                 format!("there is no column `{missing}` for the key"),
-                format!("columns are {}", names()),
+                format!("columns are {}", listed(columns)),
             ));
         }
         match (self.key.as_slice(), proposal) {

@@ -2,9 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
+use super::around::header_value;
 use super::parts::{
-    ActionDraft, BodyKind, ColumnDraft, DeletesDraft, DraftFile, FlagKind, Guess, IdList, ModelDraft, Paging,
-    ProviderDraft, Setting, Source, Surroundings, SyncDraft, TokenFrom, Way,
+    ActionDraft, BodyKind, BodyMember, ColumnDraft, DeletesDraft, DraftFile, FlagKind, Guess, IdList, ModelDraft,
+    Paging, ProviderDraft, Setting, Source, Surroundings, SyncDraft, TokenFrom, Way,
 };
 use super::rehearse;
 use super::runs::own;
@@ -57,7 +58,7 @@ pub fn files_of_provider(provider: &ProviderDraft) -> Vec<DraftFile> {
     }
     block.blank();
     if auth.is_empty() {
-        block.comment("auth: nothing is known of how a request proves who asks; the ways are in docs/language.md#auth");
+        block.comment("auth: nothing is known of how a request proves who asks; ways are api_key, bearer, basic, authorization_code and client_credentials, among others");
     } else {
         let mut ways = Block::default();
         for (name, way) in auth {
@@ -95,9 +96,14 @@ pub fn files_of_provider(provider: &ProviderDraft) -> Vec<DraftFile> {
 
 fn written_way(way: &Way) -> (Value, Option<&'static str>) {
     const KEY: Option<&str> = Some("the secret is `credentials.api_key`");
+    const HEADER: &str =
+        "the secret is `credentials.api_key`; with a word before it: value: \"Key {{ credentials.api_key }}\"";
     match way {
         Way::None => (json!({ "none": {} }), None),
-        Way::Header(name) => (json!({ "api_key": { "header": name } }), KEY),
+        Way::Header { name, prefix: None } => (json!({ "api_key": { "header": name } }), Some(HEADER)),
+        Way::Header { name, prefix: Some(prefix) } => {
+            (json!({ "api_key": { "header": name, "value": header_value(prefix) } }), KEY)
+        }
         Way::Query(name) => (json!({ "api_key": { "query": name } }), KEY),
         Way::Cookie(name) => (json!({ "api_key": { "cookie": name } }), KEY),
         Way::Basic => {
@@ -204,7 +210,7 @@ fn pagination(block: &mut Block, paging: &Guess<Paging>) {
     match &paging.value {
         Paging::OfProvider(_) => block.comment("pagination: as the provider says"),
         Paging::None if paging.why.is_some() => {
-            block.comment("The choices are in docs/guides/add-a-provider.md.");
+            block.comment("Ways are link, next_url, cursor, page, offset and relay. With `none` only this one answer is ever read.");
             block.guessed("pagination", one("none", json!({})), paging.why.as_deref());
         }
         other => block.guessed("pagination", written_paging(other), paging.why.as_deref()),
@@ -302,7 +308,7 @@ fn deletes(block: &mut Block, sync: &SyncDraft, model: &ModelDraft) {
     };
     match value {
         DeletesDraft::None(reason) => {
-            block.comment("deletes: what is gone from the API stays in the table; docs/guides/deletes.md has the ways to learn of it");
+            block.comment("deletes: what is gone from the API stays in the table; ways to learn of it are absence, flag, feed and sweep");
             let is_full = sync.incremental.is_none();
             let reason = reason.as_deref().unwrap_or("nobody has said yet how the API tells what is gone");
             if is_full {
@@ -408,7 +414,7 @@ pub fn files_of_action(action: &ActionDraft, around: &Surroundings) -> Vec<Draft
         request.value("query", query);
     }
     if let Some((kind, members)) = &action.body {
-        let members: Map<String, Value> = members.iter().map(|(name, input)| (name.clone(), template(input))).collect();
+        let members = nested(members, |input| Some(template(input)));
         let word = match kind {
             BodyKind::Json => "json",
             BodyKind::Form => "form",
@@ -433,6 +439,17 @@ pub fn files_of_action(action: &ActionDraft, around: &Surroundings) -> Vec<Draft
     files
 }
 
+/// The members of a body, each below the names that lead to it.
+fn nested(members: &[BodyMember], value: impl Fn(&String) -> Option<Value>) -> Map<String, Value> {
+    let mut body = json!({});
+    for (names, input) in members {
+        let Some(value) = value(input) else { continue };
+        let at = names.iter().fold(&mut body, |at, name| &mut at[name.as_str()]);
+        *at = value;
+    }
+    if let Value::Object(body) = body { body } else { Map::new() }
+}
+
 fn test_of_action(action: &ActionDraft, around: &Surroundings) -> Block {
     let mut test = Block::default();
     test.value("test", action.name.as_str());
@@ -447,24 +464,19 @@ fn test_of_action(action: &ActionDraft, around: &Surroundings) -> Block {
         let setting = action.input.iter().find(|setting| setting.name == *input);
         setting.map(|setting| setting.example.clone())
     };
-    let filled = |pairs: &[(String, String)]| -> Map<String, Value> {
-        pairs.iter().filter_map(|(name, input)| Some((name.clone(), example(input)?))).collect()
-    };
     // a list repeats its parameter, so that one of one item is that item
-    let repeated = |pairs: &[(String, String)]| -> Map<String, Value> {
-        let one = |value: Value| match value {
-            Value::Array(items) if items.len() == 1 => items.into_iter().next().unwrap_or_default(),
-            other => other,
-        };
-        filled(pairs).into_iter().map(|(name, value)| (name, one(value))).collect()
+    let unlisted = |value: Value| match value {
+        Value::Array(items) if items.len() == 1 => items.into_iter().next().unwrap_or_default(),
+        other => other,
     };
     let mut request = one(action.verb.word(), path.as_str());
     if !around.adds_query {
-        request["query"] = repeated(&action.query).into();
+        let pair = |(name, input): &(String, String)| Some((name.clone(), unlisted(example(input)?)));
+        request["query"] = action.query.iter().filter_map(pair).collect::<Map<_, _>>().into();
     }
     if let Some((kind, members)) = &action.body {
-        let sent = if *kind == BodyKind::Form { repeated(members) } else { filled(members) };
-        request["body"] = sent.into();
+        let one = |input: &String| if *kind == BodyKind::Form { example(input).map(unlisted) } else { example(input) };
+        request["body"] = nested(members, one).into();
     }
     if let Some((name, value)) = &around.proof {
         request["headers"] = one(name, value.as_str());
@@ -508,7 +520,7 @@ pub fn files_of_project(provider: &ProviderDraft) -> Vec<DraftFile> {
     let prefix = provider.name.to_uppercase().replace('-', "_");
     let secret = |name: &&str| ((*name).to_owned(), format!("${{{prefix}_{}}}", name.to_uppercase()).into());
     let names: &[&str] = match provider.auth.first().map(|(_, way)| &way.value) {
-        Some(Way::Header(_) | Way::Query(_) | Way::Cookie(_)) => &["api_key"],
+        Some(Way::Header { .. } | Way::Query(_) | Way::Cookie(_)) => &["api_key"],
         Some(Way::Basic) => &["username", "password"],
         Some(Way::Bearer) => &["token"],
         Some(Way::AuthorizationCode { .. } | Way::ClientCredentials { .. }) => &["client_id", "client_secret"],

@@ -540,12 +540,12 @@ impl Error {
             }
             Self::Status { status: 404 | 410, .. } => "check `base_url` and the path of the request".into(),
             Self::Status { status: 400 | 422, .. } => {
-                "check the parameters of the request: `headwater dry-run` shows them".into()
+                "check what the request sends; `headwater dry-run` shows it for a sync, `headwater explain` for an action".into()
             }
             Self::Status { .. } => "the next run goes on behind the last committed page".into(),
             Self::Decode { .. } => "`headwater dry-run` shows the request; check `base_url` and the path".into(),
             Self::FailedBody { .. } => {
-                "check the credentials and the parameters: `headwater dry-run` shows the request".into()
+                "check the credentials, and what the request sends: `headwater dry-run` shows it for a sync, `headwater explain` for an action".into()
             }
             Self::NoRecords { .. } => {
                 "check `response.records`; where the API leaves the list out when it is empty, say `optional: true`"

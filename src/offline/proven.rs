@@ -40,6 +40,8 @@ pub struct Recording {
     pub text: String,
     /// what was replaced, by key
     pub replaced: Vec<Replaced>,
+    /// keys that could tell of somebody, with how often what stands under them was left as it is
+    pub left: Vec<(String, u64)>,
     /// why all records were kept, where fewer were wanted
     pub whole: Option<String>,
 }
@@ -84,7 +86,7 @@ pub async fn proven(
     };
     let notation = Notation { test: spot.test, sync: spot.sync, test_base: &test_base, rules, key };
     let (bare, disguise) = record::document(tape, notation)?;
-    let replaced = disguise.replaced().to_vec();
+    let (replaced, left) = (disguise.replaced().to_vec(), disguise.left().to_vec());
     drop(disguise);
     // what several sides ask at once comes in an order that is another one each time
     let mut whole = spot.found(&bare).await;
@@ -115,7 +117,7 @@ pub async fn proven(
     run::run(vec![test], spot.folder, Arc::clone(&spot.clock), |report| failed = report.failed).await;
     match failed {
         Some((run, failures)) => Err(Unproven::Differs(run, failures)),
-        None => Ok(Recording { text, replaced, whole: why }),
+        None => Ok(Recording { text, replaced, left, whole: why }),
     }
 }
 

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 use url::{Url, form_urlencoded};
 
-use super::disguise::{Content, Disguise, Learner, Rules, read};
+use super::disguise::{Content, Disguise, Learner, Rules, SURE_SECRET_BYTES_MIN, read};
 use crate::engine::{self, Clock, HostOptions, Observer, Options, Report};
 use crate::plan::{Budget, ConnectionPlan, LevelSource, Method, SyncPlan, limits};
 use crate::remote::{Access, CredentialStore, Heard, Redactor, Tap};
@@ -173,8 +173,6 @@ fn named(heard: &Heard) -> String {
 
 /// Characters from which on a secret is one: shorter ones stand everywhere by chance.
 const SECRET_CHARS_MIN: usize = 4;
-/// Those that stand in a file by chance are shorter than this.
-const SURE_CHARS_MIN: usize = 8;
 /// The same of what a token endpoint tells.
 const TOLD_CHARS_MIN: usize = 12;
 
@@ -215,7 +213,8 @@ impl Tape {
 
     /// Whether a text holds none of the secrets, in whatever way they are written.
     pub fn is_clean(&self, text: &str) -> bool {
-        let long = self.secrets.iter().map(|(secret, _)| secret.as_str()).filter(|it| it.len() >= SURE_CHARS_MIN);
+        let long =
+            self.secrets.iter().map(|(secret, _)| secret.as_str()).filter(|it| it.len() >= SURE_SECRET_BYTES_MIN);
         let redactor = Redactor::new(long);
         text.lines().all(|line| matches!(redactor.redact(line), std::borrow::Cow::Borrowed(_)))
     }

@@ -16,7 +16,7 @@ pub(super) const MASK: &str = "***";
 
 /// Shorter secrets are left alone: replacing them would garble every text and still not hide them.
 const CHARS_MIN: usize = 4;
-/// Shorter secrets are not looked for inside longer base64 or as hex, where they could stand by chance.
+/// Shorter secrets are looked for as words of their own only, and neither inside longer base64 nor as hex, where they could stand by chance.
 const INSIDE_BYTES_MIN: usize = 8;
 /// Shorter ones are not looked for across line breaks and spaces, nor as one line of several.
 const FOLDED_BYTES_MIN: usize = 16;
@@ -33,7 +33,8 @@ pub struct Redactor {
 }
 
 impl Redactor {
-    /// A redactor for these secrets. Those of fewer than 4 characters are ignored.
+    /// A redactor for these secrets. Those of fewer than 4 characters are ignored; those of fewer than 8 bytes are words of their own, so
+    /// that `test` does not become `***` in `latest`.
     pub fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
         let mut redactor = Self::default();
         for secret in secrets {
@@ -157,7 +158,7 @@ impl Redactor {
         for pattern in self.all().take(if is_message { usize::MAX } else { self.patterns.len() }) {
             // much faster than finding the places, of which there are nearly never any
             if text.contains(pattern) {
-                found.extend(occurrences(text.as_bytes(), pattern.as_bytes()));
+                found.extend(places(text.as_bytes(), pattern.as_bytes()));
             }
         }
         // read as a space, a plus can only be part of a secret with a space
@@ -185,7 +186,7 @@ impl Redactor {
             if text.is_ok_and(|text| !text.contains(pattern)) {
                 continue;
             }
-            found.extend(occurrences(&undone.bytes, pattern.as_bytes()).filter_map(|range| undone.place(range)));
+            found.extend(places(&undone.bytes, pattern.as_bytes()).filter_map(|range| undone.place(range)));
         }
     }
 }
@@ -201,6 +202,19 @@ fn occurrences<'a>(text: &'a [u8], pattern: &'a [u8]) -> impl Iterator<Item = Ra
     let starts = text.iter().enumerate().filter(|(_, byte)| pattern.first() == Some(byte));
     let is_here = |at: &usize| text.get(*at..).is_some_and(|rest| rest.starts_with(pattern));
     starts.map(|(at, _)| at).filter(is_here).map(|at| at..at + pattern.len())
+}
+
+/// Those where it is met as a secret: a short one only as a word of its own.
+fn places<'a>(text: &'a [u8], pattern: &'a [u8]) -> impl Iterator<Item = Range<usize>> + 'a {
+    let is_word =
+        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii());
+    let is_whole = move |range: &Range<usize>| {
+        let before = range.start.checked_sub(1).and_then(|at| text.get(at));
+        let begins_before = is_word(before) && is_word(pattern.first());
+        let goes_on = is_word(text.get(range.end)) && is_word(pattern.last());
+        !(begins_before || goes_on)
+    };
+    occurrences(text, pattern).filter(move |range| pattern.len() >= INSIDE_BYTES_MIN || is_whole(range))
 }
 
 /// Adds those that are not there yet.
@@ -221,7 +235,7 @@ mod tests {
 
     #[test]
     fn every_written_form_of_a_secret_is_replaced() {
-        let redactor = Redactor::new(["pa ss/wörd+\"1\"", "sk_live_0123456789", "abc", ">>>???"]);
+        let redactor = Redactor::new(["pa ss/wörd+\"1\"", "sk_live_0123456789", "abc", "hunt2", ">>>???"]);
         let table = [
             ("key sk_live_0123456789!", "key ***!"),
             ("?k=sk%5Flive_0123456789&a=1", "?k=***&a=1"),
@@ -232,6 +246,7 @@ mod tests {
             ("Basic c2tfbGl2ZV8wMTIzNDU2Nzg5", "Basic ***"),
             ("Pj4-Pz8_ Pj4+Pz8/", "*** ***"),
             ("abc stays, it is too short", "abc stays, it is too short"),
+            ("user:hunt2 hunt2! xhunt2 hunt2er my_hunt2", "user:*** ***! xhunt2 hunt2er my_hunt2"),
             ("sk_live_012345678", "sk_live_012345678"),
             ("100% of +1 é", "100% of +1 é"),
             ("x736B5F6C6976655F30313233343536373839 736b5f6c6976655f30313233343536373839", "x*** ***"),
@@ -268,8 +283,8 @@ mod tests {
 
     #[test]
     fn overlapping_secrets_leave_no_end_behind() {
-        assert_eq!(Redactor::new(["abcdef", "defghi"]).redact("xabcdefghiy"), "x***y");
-        assert_eq!(Redactor::new(["aaaa"]).redact("baaaaaab"), "b***b");
+        assert_eq!(Redactor::new(["abcdefgh", "defghijk"]).redact("xabcdefghijky"), "x***y");
+        assert_eq!(Redactor::new(["aaaaaaaa"]).redact("baaaaaaaaaab"), "b***b");
         assert_eq!(Redactor::new(["abcd", "abcdef"]).redact("abcdef abcd"), "*** ***");
     }
 
@@ -281,7 +296,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_secret_is_left(
-            secrets in prop::collection::vec("[a-c%+ é]{4,6}", 1..4), text in "[a-c%+ é]{0,30}", at in 0_usize..4, mix: u32,
+            secrets in prop::collection::vec("[a-c%+ é]{8,10}", 1..4), text in "[a-c%+ é]{0,30}", at in 0_usize..4, mix: u32,
         ) {
             let redactor = Redactor::new(secrets.iter().map(String::as_str));
             let secret = &secrets[at % secrets.len()];

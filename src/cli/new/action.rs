@@ -6,7 +6,9 @@ use super::{SampleFile, Writing, files};
 use crate::cli::output::Failure;
 use crate::cli::questions::{Question, Questions};
 use crate::cli::{Done, given};
-use crate::draft::{ActionDraft, BodyKind, Setting, Verb, column_name, files_of_action, surroundings, with_inputs};
+use crate::draft::{
+    ActionDraft, BodyKind, BodyMember, Setting, Verb, column_name, files_of_action, surroundings, with_inputs,
+};
 
 #[derive(Debug, clap::Args)]
 #[command(group(clap::ArgGroup::new("method").multiple(false)))]
@@ -30,7 +32,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "PATH", group = "method")]
     delete: Option<String>,
     /// What a caller gives besides what stands in the path: its name, perhaps its type (string, integer, number, boolean, array, object)
-    /// and a `!` if it must be given: `email:string!`. It goes into the body, of GET and DELETE into the query; may be given several times.
+    /// and a `!` if it must be given: `email:string!`. It goes into the body, of GET and DELETE into the query; a dot leads into an object
+    /// of a JSON body: `profile.email`. May be given several times.
     #[arg(long = "input", value_name = "NAME[:TYPE][!]")]
     inputs: Vec<String>,
     /// The body is a form, not JSON.
@@ -63,11 +66,11 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
 fn asked(name: &str, arguments: &Arguments) -> Result<ActionDraft, Failure> {
     let questions = arguments.writing.questions();
     let (verb, path) = method(arguments, &questions)?;
-    let inputs = Question {
-        flag: "--input",
-        asks: "what a caller gives",
-        explains: "names with types, and commas between them; with `!` what must be given: email:string!, age:integer",
-    };
+    let inputs = Question::new(
+        "--input",
+        "what a caller gives",
+        "names with types, and commas between them; with `!` what must be given: email:string!, profile.age:integer",
+    );
     let inputs = match arguments.inputs.as_slice() {
         [] => questions
             .maybe(&inputs, None, None)?
@@ -78,8 +81,7 @@ fn asked(name: &str, arguments: &Arguments) -> Result<ActionDraft, Failure> {
             .collect(),
         given => given.to_vec(),
     };
-    let docs =
-        Question { flag: "--docs", asks: "documentation of this request", explains: "the page that describes it" };
+    let docs = Question::new("--docs", "documentation of this request", "the page that describes it");
     let docs = questions.maybe(&docs, arguments.docs.as_ref(), None)?;
     let mut settings = Vec::new();
     let Some(path) = with_inputs(&path, &mut settings) else {
@@ -89,15 +91,23 @@ fn asked(name: &str, arguments: &Arguments) -> Result<ActionDraft, Failure> {
     let mut members = Vec::new();
     for text in &inputs {
         let (member, setting) = input(text)?;
+        if settings.iter().any(|(_, known)| known.name == setting.name) {
+            let message = format!("`{}` would be given twice", setting.name);
+            return Err(Failure::user(
+                message,
+                Some("give each input, and each name in braces, a name of its own".to_owned()),
+            ));
+        }
         members.push((member.clone(), setting.name.clone()));
         settings.push((member, setting));
     }
-    let in_query = matches!(verb, Verb::Get | Verb::Delete);
-    let kind = if arguments.form { BodyKind::Form } else { BodyKind::Json };
-    let (query, body) = match members.is_empty() {
-        true => (Vec::new(), None),
-        false if in_query => (members, None),
-        false => (Vec::new(), Some((kind, members))),
+    let (query, body) = match (members.is_empty(), verb) {
+        (true, _) => (Vec::new(), None),
+        (false, Verb::Get | Verb::Delete) => (members, None),
+        (false, _) if arguments.form => {
+            (Vec::new(), Some((BodyKind::Form, members.into_iter().map(|(name, input)| (vec![name], input)).collect())))
+        }
+        (false, _) => (Vec::new(), Some((BodyKind::Json, nested(members)?))),
     };
     let answer = answer(arguments, verb)?;
     Ok(ActionDraft {
@@ -123,20 +133,13 @@ fn method(arguments: &Arguments, questions: &Questions) -> Result<(Verb, String)
     match given {
         Some(given) => Ok(given),
         None => {
-            let method = Question {
-                flag: "--post",
-                asks: "method",
-                explains: "give the method with its path: `--post /contacts`",
-            };
+            let method = Question::new("--post", "method", "give the method with its path: `--post /contacts`");
             if !questions.is_asked() {
                 questions.needed(&method, None)?;
             }
             let word = questions.choice(&method, None, &Verb::ALL.map(Verb::word), "post")?;
-            let path = Question {
-                flag: "--post",
-                asks: "path",
-                explains: "under the base URL; what changes stands in braces: /contacts/{id}",
-            };
+            let explains = "under the base URL; what changes stands in braces: /contacts/{id}";
+            let path = Question::new("--post", "path", explains);
             let verb = Verb::ALL.into_iter().find(|verb| verb.word() == word).unwrap_or(Verb::Post);
             Ok((verb, questions.needed(&path, None)?))
         }
@@ -152,6 +155,22 @@ fn answer(arguments: &Arguments, verb: Verb) -> Result<Option<Value>, Failure> {
     let value: Value = serde_json::from_slice(&text)
         .map_err(|error| Failure::user(format!("`{}` is no JSON: {error}", file.display()), None))?;
     Ok(Some(crate::draft::without_data(&value)))
+}
+
+/// Members of a JSON body, with a dot between the names that lead to one.
+fn nested(members: Vec<(String, String)>) -> Result<Vec<BodyMember>, Failure> {
+    let mut paths: Vec<BodyMember> = Vec::with_capacity(members.len());
+    for (member, input) in members {
+        let path: Vec<String> = member.split('.').map(str::to_owned).collect();
+        let is_above = |one: &[String], other: &[String]| other.starts_with(one);
+        let clash = paths.iter().find(|(known, _)| is_above(known, &path) || is_above(&path, known));
+        if path.iter().any(String::is_empty) || clash.is_some() {
+            let hint = "a dot leads into an object, which is no value of its own: `profile.email` and `profile.name`";
+            return Err(Failure::user(format!("`{member}` has no place in the body"), Some(hint.to_owned())));
+        }
+        paths.push((path, input));
+    }
+    Ok(paths)
 }
 
 /// `email:string!` as the member and its setting.

@@ -25,6 +25,9 @@ pub(super) struct Arguments {
     /// The header of an API key.
     #[arg(long, value_name = "NAME", conflicts_with = "auth_query")]
     auth_header: Option<String>,
+    /// The word before the key in its header: `SSWS` for `Authorization: SSWS …`.
+    #[arg(long, value_name = "WORD", conflicts_with = "auth_query")]
+    auth_prefix: Option<String>,
     /// The query parameter of an API key.
     #[arg(long, value_name = "NAME")]
     auth_query: Option<String>,
@@ -53,17 +56,22 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     super::named(&format!("{}/x", arguments.name), "contacts")?;
     let draft = asked(arguments)?;
     let mut written = files_of_provider(&draft);
-    if !files::is_project(folder) {
+    let name = &draft.name;
+    let mut next = Vec::new();
+    if files::is_project(folder) {
+        next.push(format!(
+            "headwater providers {name}                                shows the lines for `connections` of headwater.yaml"
+        ));
+    } else {
         written.extend(files_of_project(&draft));
         written.extend(files::schemas());
     }
-    let name = &draft.name;
-    let mut next = vec![
+    next.extend([
         format!(
             "headwater new sync {name}/contacts --sample answer.json   a list of the API as a table, from one of its answers"
         ),
         format!("headwater connect {name}                                  give an account's secrets, and try them"),
-    ];
+    ]);
     next.push("headwater check                                          find every mistake".to_owned());
     files::write(folder, &written, &arguments.writing, &next)?;
     Ok(0)
@@ -71,28 +79,28 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
 
 fn asked(arguments: &Arguments) -> Result<ProviderDraft, Failure> {
     let questions = arguments.writing.questions();
-    let ask = |flag, asks, explains| Question { flag, asks, explains };
-    let base = ask(
+    let base = Question::new(
         "--base-url",
         "base URL",
         "where the API is, with a fixed part such as `/v2`; names in braces are settings of an account: https://{region}.api.acme.com/v2",
     );
     let base_url = questions.needed(&base, arguments.base_url.as_ref())?;
     let (base_url, config) = templated(base_url.trim_end_matches('/'))?;
-    let docs = ask("--docs", "documentation", "the page where the API's documentation begins");
+    let docs = Question::new("--docs", "documentation", "the page where the API's documentation begins");
     let docs = questions.maybe(&docs, arguments.docs.as_ref(), None)?;
     let title = questions.maybe(
-        &ask("--title", "title", "the API's name for people"),
+        &Question::new("--title", "title", "the API's name for people"),
         arguments.title.as_ref(),
         Some(&arguments.name),
     )?;
     let auth = way(arguments)?;
-    let quota = ask("--quota", "quota", "how many requests may be sent, as the documentation says: 100 per 10s");
+    let quota =
+        Question::new("--quota", "quota", "how many requests may be sent, as the documentation says: 100 per 10s");
     let quotas = match arguments.quotas.as_slice() {
         [] => questions.maybe(&quota, None, None)?.into_iter().collect(),
         given => given.to_vec(),
     };
-    let verify = ask(
+    let verify = Question::new(
         "--verify",
         "request that shows whether credentials work",
         "a path every account may read and whose answer is small: /me",
@@ -114,8 +122,7 @@ fn asked(arguments: &Arguments) -> Result<ProviderDraft, Failure> {
 /// The way in, with a name.
 fn way(arguments: &Arguments) -> Result<Vec<(String, Guess<Way>)>, Failure> {
     let questions = arguments.writing.questions();
-    let ask = |flag, asks, explains| Question { flag, asks, explains };
-    let kind = ask(
+    let kind = Question::new(
         "--auth",
         "way in",
         "api_key: a key in a header or the query; bearer: a token that a person made; oauth: a person agrees in the browser; client_credentials: an id and a secret for a token",
@@ -130,23 +137,24 @@ fn way(arguments: &Arguments) -> Result<Vec<(String, Guess<Way>)>, Failure> {
         }
     };
     let url = |flag, asks, given: Option<&String>| {
-        questions.needed(&ask(flag, asks, "the whole URL, as the documentation of OAuth says it"), given)
+        questions.needed(&Question::new(flag, asks, "the whole URL, as the documentation of OAuth says it"), given)
     };
+    let keyed = |name| Way::Header { name, prefix: arguments.auth_prefix.clone() };
     let way = match kind.as_str() {
         "none" => Guess::said(Way::None),
         "api_key" => match (&arguments.auth_header, &arguments.auth_query) {
             (_, Some(query)) => Guess::said(Way::Query(query.clone())),
-            (Some(header), None) => Guess::said(Way::Header(header.clone())),
+            (Some(header), None) => Guess::said(keyed(header.clone())),
             (None, None) => {
-                let header = ask(
+                let header = Question::new(
                     "--auth-header",
                     "header of the key",
                     "the header that takes the key; a parameter of the query is `--auth-query`",
                 );
                 let header = questions.maybe(&header, None, Some("X-Api-Key"))?.unwrap_or_default();
                 match questions.is_asked() {
-                    true => Guess::said(Way::Header(header)),
-                    false => Guess::guessed(Way::Header(header), "no header was named (`--auth-header`)"),
+                    true => Guess::said(keyed(header)),
+                    false => Guess::guessed(keyed(header), "no header was named (`--auth-header`)"),
                 }
             }
         },
@@ -164,7 +172,7 @@ fn way(arguments: &Arguments) -> Result<Vec<(String, Guess<Way>)>, Failure> {
     };
     let name = match &way.value {
         Way::None => "none",
-        Way::Header(_) | Way::Query(_) | Way::Cookie(_) => "key",
+        Way::Header { .. } | Way::Query(_) | Way::Cookie(_) => "key",
         Way::Basic => "password",
         Way::Bearer => "token",
         Way::AuthorizationCode { .. } => "oauth",

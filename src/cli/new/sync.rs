@@ -58,10 +58,10 @@ pub(in crate::cli) struct Words {
     total_pages: Option<String>,
     /// Records of a page.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
-    page_size: Option<u64>,
+    pub(in crate::cli) page_size: Option<u64>,
     /// The query parameter that takes it.
     #[arg(long, value_name = "NAME")]
-    size_param: Option<String>,
+    pub(in crate::cli) size_param: Option<String>,
     /// The member with the time of the last change; `none` reads everything in every run.
     #[arg(long, value_name = "MEMBER")]
     incremental: Option<String>,
@@ -86,6 +86,9 @@ pub(in crate::cli) struct Words {
     /// A column: its name, perhaps its type, perhaps its path; may be given several times.
     #[arg(long = "column", value_name = "NAME[:TYPE[:PATH]]")]
     columns: Vec<String>,
+    /// A column of the answer that is left out; may be given several times.
+    #[arg(long = "without-column", value_name = "NAME")]
+    without_columns: Vec<String>,
     /// The model's name.
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
@@ -157,11 +160,11 @@ pub(in crate::cli) fn drafted(
 
 /// The file with the sample, if there is one.
 fn file(questions: &Questions, sample: &SampleFile) -> Result<Option<PathBuf>, Failure> {
-    let question = Question {
-        flag: "--sample",
-        asks: "file with one answer of the API",
-        explains: "columns, types, records and pages are taken from it, as from `curl … > answer.json`; without one you name the columns",
-    };
+    let question = Question::new(
+        "--sample",
+        "file with one answer of the API",
+        "columns, types, records and pages are taken from it, as from `curl … > answer.json`; without one you name the columns",
+    );
     let given = sample.sample.as_ref().map(|path| path.display().to_string());
     Ok(questions.maybe(&question, given.as_ref(), None)?.map(PathBuf::from))
 }
@@ -175,14 +178,13 @@ impl Words {
         proposal: Option<&Proposal>,
         spec: &ProviderSpec,
     ) -> Result<Wishes, Failure> {
-        let ask = |flag, asks, explains| Question { flag, asks, explains };
-        let get = ask(
+        let get = Question::new(
             "--get",
             "path of the list",
             "under the base URL; what changes stands in braces: /lists/{list}/contacts",
         );
         let get = questions.needed(&get, self.get.as_ref())?;
-        let docs = ask("--docs", "documentation of this list", "the page that describes it");
+        let docs = Question::new("--docs", "documentation of this list", "the page that describes it");
         let docs = questions.maybe(&docs, self.docs.as_ref(), None)?;
         let mut wishes = Wishes {
             name: name.to_owned(),
@@ -203,6 +205,7 @@ impl Words {
             deletes_records: self.deletes_records.clone(),
             key: self.key.clone(),
             columns: self.columns.clone(),
+            without_columns: self.without_columns.clone(),
             model: self.model.clone(),
             ..Wishes::default()
         };
@@ -224,18 +227,18 @@ impl Words {
     }
 
     fn ask_columns(&self, wishes: &mut Wishes, questions: &Questions) -> Result<(), Failure> {
-        let records = Question {
-            flag: "--records",
-            asks: "where the records stand in the answer",
-            explains: "a path to each record, not to the list: `$.results[*]`; `$[*]` where the answer is the list itself",
-        };
+        let records = Question::new(
+            "--records",
+            "where the records stand in the answer",
+            "a path to each record, not to the list: `$.results[*]`; `$[*]` where the answer is the list itself",
+        );
         wishes.records = questions.maybe(&records, self.records.as_ref(), Some("$.data[*]"))?;
         if self.columns.is_empty() {
-            let columns = Question {
-                flag: "--column",
-                asks: "columns",
-                explains: "names with types, and commas between them: id:bigint, name, total:decimal(18;2), updated_at:timestamptz",
-            };
+            let columns = Question::new(
+                "--column",
+                "columns",
+                "names with types, and commas between them: id:bigint, name, total:decimal(18;2), updated_at:timestamptz",
+            );
             let typed = questions.maybe(&columns, None, Some("id, name, updated_at:timestamptz"))?.unwrap_or_default();
             wishes.columns = typed.split(',').map(|column| column.trim().replace(';', ",")).collect();
         }
@@ -255,16 +258,15 @@ impl Words {
             (false, Some(seen)) => word_of(seen),
             (false, None) => "none",
         };
-        let question = Question {
-            flag: "--pagination",
-            asks: "next page",
-            explains: "cursor: a token; next_url: a URL in the answer; link: a URL in the `Link` header; page, offset: counted",
-        };
+        let question = Question::new(
+            "--pagination",
+            "next page",
+            "cursor: a token; next_url: a URL in the answer; link: a URL in the `Link` header; page, offset: counted",
+        );
         if self.pagination.is_none() && !questions.is_asked() {
             return Ok(());
         }
         let word = questions.choice(&question, self.pagination.as_ref(), &PAGINATIONS, default)?;
-        let ask = |flag, asks, explains| Question { flag, asks, explains };
         if matches!(word.as_str(), "cursor" | "next_url") && questions.is_asked() {
             let known = match seen {
                 Some(Paging::Cursor { from: TokenFrom::Answer(path), .. } | Paging::NextUrl { from: path }) => {
@@ -273,7 +275,7 @@ impl Words {
                 Some(Paging::Cursor { from: TokenFrom::LastRecord(path), .. }) => Some(format!("record:{path}")),
                 _ => None,
             };
-            let from = ask(
+            let from = Question::new(
                 "--next-from",
                 "where it stands",
                 "a path into the answer: $.paging.next; record:$.id is the last record's",
@@ -287,12 +289,15 @@ impl Words {
                 }
                 _ => word.as_str(),
             };
-            let param =
-                ask("--next-param", "its query parameter", "the parameter of the request that asks for the next page");
+            let param = Question::new(
+                "--next-param",
+                "its query parameter",
+                "the parameter of the request that asks for the next page",
+            );
             wishes.next_param = questions.maybe(&param, self.next_param.as_ref(), Some(known))?;
         }
         if matches!(word.as_str(), "page" | "offset") && questions.is_asked() {
-            let param = ask(
+            let param = Question::new(
                 "--size-param",
                 "query parameter of the page's size",
                 "per_page, limit and the like; a larger page is fewer requests",
@@ -309,8 +314,7 @@ impl Words {
         questions: &Questions,
         proposal: Option<&Proposal>,
     ) -> Result<(), Failure> {
-        let ask = |flag, asks, explains| Question { flag, asks, explains };
-        let since = ask(
+        let since = Question::new(
             "--since",
             "query parameter that asks for what changed since",
             "updated_since, modified_after and the like; empty if the API has none",
@@ -319,7 +323,7 @@ impl Words {
         wishes.incremental = self.incremental.clone();
         if wishes.since.is_some() && questions.is_asked() {
             let known = proposal.and_then(|proposal| proposal.watermark.as_deref()).unwrap_or("updated_at");
-            let field = ask(
+            let field = Question::new(
                 "--incremental",
                 "member with the time of the last change",
                 "the highest value that is stored is what the next run asks with",
@@ -332,7 +336,7 @@ impl Words {
             (false, true) => "none",
             (false, false) => "absence",
         };
-        let question = ask(
+        let question = Question::new(
             "--deletes",
             "what tells that a record is gone",
             "absence: it is not in the list any more; flag: it says so itself; feed: a list of deletions; sweep: all ids, once a day",
@@ -341,11 +345,12 @@ impl Words {
         if self.deletes.is_some() || questions.is_asked() {
             let word = questions.choice(&question, self.deletes.as_ref(), &DELETES, default)?;
             if word == "flag" && !flagged && questions.is_asked() {
-                let member = ask("--deleted", "the member that says it", "archived, deleted_at, or status=gone");
+                let member =
+                    Question::new("--deleted", "the member that says it", "archived, deleted_at, or status=gone");
                 wishes.deleted = Some(questions.needed(&member, self.deleted.as_ref())?);
             }
             if matches!(word.as_str(), "feed") && questions.is_asked() {
-                let path = ask("--deletes-get", "path of the list of deletions", "under the base URL");
+                let path = Question::new("--deletes-get", "path of the list of deletions", "under the base URL");
                 wishes.deletes_get = Some(questions.needed(&path, self.deletes_get.as_ref())?);
             }
             wishes.deletes = Some(word);

@@ -6,7 +6,7 @@ use super::document::Document;
 use super::lists::{Operation, Taken};
 use super::schema::Flat;
 use crate::draft::name::{column_name, file_name, unique};
-use crate::draft::parts::{ActionDraft, BodyKind, Setting, Verb};
+use crate::draft::parts::{ActionDraft, BodyKind, BodyMember, Setting, Verb};
 
 /// Members of a body that are taken over.
 const MEMBERS_MAX: usize = 100;
@@ -60,14 +60,11 @@ pub(super) fn action<'d>(
     })
 }
 
-/// A body with the inputs that its members take.
-type Body = Option<(BodyKind, Vec<(String, String)>)>;
-
 fn body<'d>(
     document: &Document<'d>,
     asked: &Operation<'d>,
     settings: &mut Vec<(String, Setting)>,
-) -> Result<Body, &'static str> {
+) -> Result<Option<(BodyKind, Vec<BodyMember>)>, &'static str> {
     let body = document.member(asked.operation, "requestBody");
     let Some(content) = body.get("content") else { return Ok(None) };
     let form = content.get("application/x-www-form-urlencoded").and_then(|media| media.get("schema"));
@@ -97,7 +94,7 @@ fn body<'d>(
             continue;
         }
         let input = add(document, settings, ("body", name), &inner, flat.required.contains(name));
-        members.push(((*name).to_owned(), input));
+        members.push((vec![(*name).to_owned()], input));
     }
     Ok(if members.is_empty() { None } else { Some((kind, members)) })
 }

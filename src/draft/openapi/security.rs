@@ -107,7 +107,7 @@ fn key(place: &str, name: &str) -> Option<Way> {
     let is_name = !name.is_empty() && name.len() < 100 && name.chars().all(is_token);
     match place {
         // `Authorization` as a key is what the documentation says to put there: a token mostly
-        "header" if is_name => Some(Way::Header(name.to_owned())),
+        "header" if is_name => Some(Way::Header { name: name.to_owned(), prefix: None }),
         "query" if !name.is_empty() && !name.contains(char::is_control) => Some(Way::Query(name.to_owned())),
         "cookie" if is_name => Some(Way::Cookie(name.to_owned())),
         _ => None,

@@ -10,6 +10,7 @@ mod walk;
 mod words;
 
 pub use kind::Kind;
+pub(super) use swaps::SURE_SECRET_BYTES_MIN;
 pub use swaps::{Replaced, Rules};
 pub(super) use text::{Content, read};
 pub use walk::{Disguise, Learner, keys};

@@ -63,6 +63,8 @@ pub(super) struct Swaps {
 const INSIDE_CHARS_MIN: usize = 4;
 /// Bytes up to which it is.
 const INSIDE_BYTES_MAX: usize = 400;
+/// Bytes from which on a secret is looked for inside of other texts: shorter ones stand there by chance.
+pub(in crate::offline) const SURE_SECRET_BYTES_MIN: usize = 8;
 /// Times another stand-in is tried before a number is put behind it.
 const ATTEMPTS_MAX: u32 = 40;
 
@@ -118,17 +120,24 @@ impl Swaps {
 
     /// What this very text becomes.
     pub fn exact(&self, text: &str) -> Option<&str> {
-        self.exact.get(text).map(String::as_str)
+        let secret = || self.secrets.iter().find(|(secret, _)| secret == text).map(|(_, stand_in)| stand_in);
+        self.exact.get(text).or_else(secret).map(String::as_str)
     }
 
-    /// A text with all that stands in it replaced.
-    pub fn inside(&self, text: &str) -> String {
+    /// A text with what stands for the secrets in it. Short ones, which could stand there by chance, stay: see [`Self::exact`].
+    pub fn without_secrets(&self, text: &str) -> String {
         let mut text = text.to_owned();
-        for (secret, stand_in) in &self.secrets {
+        for (secret, stand_in) in self.secrets.iter().filter(|(secret, _)| secret.len() >= SURE_SECRET_BYTES_MIN) {
             if text.contains(secret.as_str()) {
                 text = text.replace(secret.as_str(), stand_in);
             }
         }
+        text
+    }
+
+    /// A text with all that stands in it replaced.
+    pub fn inside(&self, text: &str) -> String {
+        let text = self.without_secrets(text);
         let Some((searcher, stand_ins)) = &self.inside else { return text };
         let (mut out, mut done) = (String::with_capacity(text.len()), 0);
         for found in searcher.find_iter(&text).filter(|found| is_whole(&text, found.start(), found.end())) {

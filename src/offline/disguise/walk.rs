@@ -25,12 +25,20 @@ pub struct Learner {
     numbers: BTreeSet<u64>,
     kept: HashSet<String>,
     tally: BTreeMap<(String, Kind), u64>,
+    left: BTreeMap<String, u64>,
 }
 
 impl Learner {
     /// Nothing is known yet.
     pub fn new(rules: Rules) -> Self {
-        Self { rules, found: IndexMap::new(), numbers: BTreeSet::new(), kept: HashSet::new(), tally: BTreeMap::new() }
+        Self {
+            rules,
+            found: IndexMap::new(),
+            numbers: BTreeSet::new(),
+            kept: HashSet::new(),
+            tally: BTreeMap::new(),
+            left: BTreeMap::new(),
+        }
     }
 
     /// Looks at the body of an answer.
@@ -113,7 +121,7 @@ impl Learner {
         match self.kind(key, text) {
             Some(Kind::Id) if kind::is_long_number(text) => self.id_number(key, text),
             Some(kind) => self.note(key, text, kind),
-            None => {}
+            None => self.leave(key),
         }
         for piece in text.split(|c: char| !c.is_alphanumeric() && !"._%+-@".contains(c)) {
             let piece = piece.trim_matches(['.', '-']);
@@ -146,7 +154,7 @@ impl Learner {
             _ if key.is_some_and(is_id_key) && kind::is_id(text) => Some(Kind::Id),
             _ => shape,
         };
-        kind.filter(|_| !self.rules.says(text))
+        kind.filter(|_| self.rules.replaces(key) || !self.rules.says(text))
     }
 
     fn url(&mut self, key: Option<&str>, text: &str, url: &Url, depth: usize) {
@@ -183,6 +191,15 @@ impl Learner {
         self.count(key, kind);
     }
 
+    /// A text stays: worth a word where its key says that it could tell of somebody.
+    fn leave(&mut self, key: Option<&str>) {
+        if let Some(key) = key
+            && matches!(by_key(key), Some(Kind::Name | Kind::Email | Kind::Phone | Kind::Address))
+        {
+            *self.left.entry(key.to_owned()).or_default() += 1;
+        }
+    }
+
     fn count(&mut self, key: Option<&str>, kind: Kind) {
         let key = key.map_or_else(|| "(elsewhere)".to_owned(), str::to_owned);
         *self.tally.entry((key, kind)).or_default() += 1;
@@ -190,12 +207,12 @@ impl Learner {
 
     /// All is known: what replaces it, made with a key that is thrown away.
     pub fn disguise(self, key: &[u8]) -> Disguise {
-        let Self { rules, mut found, numbers, kept, tally } = self;
+        let Self { rules, mut found, numbers, kept, tally, left } = self;
         found.retain(|text, kind| *kind == Kind::Secret || !kept.contains(text));
         let maker = Maker::new(key);
         let swaps = Swaps::new(&maker, &found, &numbers, &kept, &rules);
         let replaced = tally.into_iter().map(|((key, kind), count)| Replaced { key, kind, count }).collect();
-        Disguise { rules, swaps, maker, replaced }
+        Disguise { rules, swaps, maker, replaced, left: left.into_iter().collect() }
     }
 }
 
@@ -205,6 +222,7 @@ pub struct Disguise {
     swaps: Swaps,
     maker: Maker,
     replaced: Vec<Replaced>,
+    left: Vec<(String, u64)>,
 }
 
 impl Disguise {
@@ -216,6 +234,12 @@ impl Disguise {
     /// What was replaced, by key.
     pub fn replaced(&self) -> &[Replaced] {
         &self.replaced
+    }
+
+    /// Keys that could tell of somebody, with how often what stands under them stays: the integration's files say the same words, or
+    /// it does not look like what the key means.
+    pub fn left(&self) -> &[(String, u64)] {
+        &self.left
     }
 
     /// The body of an answer.
@@ -265,17 +289,7 @@ impl Disguise {
     fn name(&self, name: &str) -> String {
         let is_person =
             matches!(by_shape(name), Some(Kind::Email | Kind::Id | Kind::Phone)) || kind::is_long_number(name);
-        if is_person { self.keyed(None, name, DEPTH_MAX) } else { self.without_secrets(name) }
-    }
-
-    fn without_secrets(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for (secret, stand_in) in &self.rules.secrets {
-            if text.contains(secret.as_str()) {
-                text = text.replace(secret.as_str(), stand_in);
-            }
-        }
-        text
+        if is_person { self.keyed(None, name, DEPTH_MAX) } else { self.swaps.without_secrets(name) }
     }
 
     fn number(&self, key: Option<&str>, number: &Number) -> Value {
@@ -298,7 +312,7 @@ impl Disguise {
 
     fn keyed(&self, key: Option<&str>, text: &str, depth: usize) -> String {
         if self.rules.keeps(key) || depth > DEPTH_MAX {
-            return self.without_secrets(text);
+            return self.swaps.without_secrets(text);
         }
         if let Some(known) = self.swaps.exact(text) {
             return known.to_owned();
@@ -355,7 +369,7 @@ impl Disguise {
             rest = behind;
         } else if let Some((scheme, behind)) = text.split_once("://") {
             let end = behind.find(['/', '?', '#']).unwrap_or(behind.len());
-            head = format!("{scheme}://{}", self.without_secrets(&behind[..end]));
+            head = format!("{scheme}://{}", self.swaps.without_secrets(&behind[..end]));
             rest = &behind[end..];
         }
         let (path, query) = rest.split_once('?').map_or((rest, None), |(path, query)| (path, Some(query)));
