@@ -17,6 +17,13 @@ pub(super) struct Examples<'m> {
     marks: Option<&'m ColumnDraft>,
 }
 
+/// Whether the path of another column leads through what a column holds.
+fn holds_another(model: &ModelDraft, column: &ColumnDraft) -> bool {
+    let Some(own) = column.path() else { return false };
+    let is_below = |path: &str| path.strip_prefix(own).is_some_and(|rest| rest.starts_with(['.', '[']));
+    model.columns.iter().filter_map(ColumnDraft::path).any(is_below)
+}
+
 /// 1 May 2024, 10:00 UTC: the first record is of this day, the second of the next.
 fn first_day() -> DateTime<Utc> {
     DateTime::from_timestamp(1_714_557_600, 0).unwrap_or_default()
@@ -42,7 +49,10 @@ impl<'m> Examples<'m> {
             .or_else(|| of_type(|kind| matches!(kind, ColumnType::Integer | ColumnType::Bigint | ColumnType::Double)))
             .or_else(|| of_type(|kind| matches!(kind, ColumnType::Decimal { .. } | ColumnType::Hugeint)))
             .or_else(|| of_type(|kind| *kind == ColumnType::Boolean))
-            .or_else(|| of_type(|kind| matches!(kind, ColumnType::Json)));
+            // of an object that other columns look into, only a part is this column's
+            .or_else(|| {
+                of_type(|kind| matches!(kind, ColumnType::Json)).filter(|column| !holds_another(model, column))
+            });
         Self { model, changing, marks: marks.and_then(|name| model.column(name)) }
     }
 

@@ -66,6 +66,14 @@ pub(super) fn filled(path: &str, input: &[Setting]) -> String {
     })
 }
 
+/// A value as a parameter or a form has it: a list repeats its parameter, so that one of one item is that item.
+pub(super) fn in_query(value: Value) -> Value {
+    match value {
+        Value::Array(items) if items.len() == 1 => items.into_iter().next().unwrap_or_default(),
+        other => other,
+    }
+}
+
 struct Stage<'d> {
     sync: &'d SyncDraft,
     model: &'d ModelDraft,
@@ -209,7 +217,10 @@ impl Stage<'_> {
             return None;
         }
         let of_input = |value: &Value| match value.as_str() {
-            Some(text) if text.contains("{{") => filled(text, &self.sync.input).into(),
+            Some(text) if text.contains("{{") => {
+                let whole = self.sync.input.iter().find(|setting| text == format!("{{{{ input.{} }}}}", setting.name));
+                whole.map_or_else(|| filled(text, &self.sync.input).into(), |setting| in_query(setting.example.clone()))
+            }
             _ => value.clone(),
         };
         let mut query: Map<String, Value> =

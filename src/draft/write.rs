@@ -464,18 +464,15 @@ fn test_of_action(action: &ActionDraft, around: &Surroundings) -> Block {
         let setting = action.input.iter().find(|setting| setting.name == *input);
         setting.map(|setting| setting.example.clone())
     };
-    // a list repeats its parameter, so that one of one item is that item
-    let unlisted = |value: Value| match value {
-        Value::Array(items) if items.len() == 1 => items.into_iter().next().unwrap_or_default(),
-        other => other,
-    };
     let mut request = one(action.verb.word(), path.as_str());
     if !around.adds_query {
-        let pair = |(name, input): &(String, String)| Some((name.clone(), unlisted(example(input)?)));
+        let pair = |(name, input): &(String, String)| Some((name.clone(), rehearse::in_query(example(input)?)));
         request["query"] = action.query.iter().filter_map(pair).collect::<Map<_, _>>().into();
     }
     if let Some((kind, members)) = &action.body {
-        let one = |input: &String| if *kind == BodyKind::Form { example(input).map(unlisted) } else { example(input) };
+        let one = |input: &String| {
+            if *kind == BodyKind::Form { example(input).map(rehearse::in_query) } else { example(input) }
+        };
         request["body"] = nested(members, one).into();
     }
     if let Some((name, value)) = &around.proof {
