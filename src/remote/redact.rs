@@ -204,15 +204,21 @@ fn occurrences<'a>(text: &'a [u8], pattern: &'a [u8]) -> impl Iterator<Item = Ra
     starts.map(|(at, _)| at).filter(is_here).map(|at| at..at + pattern.len())
 }
 
-/// Those where it is met as a secret: a short one only as a word of its own.
+/// Those where it is met as a secret: a short one only as a word of its own, and no part of a host or an address.
 fn places<'a>(text: &'a [u8], pattern: &'a [u8]) -> impl Iterator<Item = Range<usize>> + 'a {
-    let is_word =
-        |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_' || !byte.is_ascii());
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || !byte.is_ascii();
+    let joins = |byte: u8| matches!(byte, b'.' | b'-' | b'@');
+    let goes_on = move |next: Option<&u8>, beyond: Option<&u8>| match (next, beyond) {
+        (Some(next), _) if is_word(*next) => true,
+        (Some(next), Some(beyond)) => joins(*next) && is_word(*beyond),
+        _ => false,
+    };
     let is_whole = move |range: &Range<usize>| {
-        let before = range.start.checked_sub(1).and_then(|at| text.get(at));
-        let begins_before = is_word(before) && is_word(pattern.first());
-        let goes_on = is_word(text.get(range.end)) && is_word(pattern.last());
-        !(begins_before || goes_on)
+        let before = |steps: usize| range.start.checked_sub(steps).and_then(|at| text.get(at));
+        let begins_inside = pattern.first().is_some_and(|byte| is_word(*byte)) && goes_on(before(1), before(2));
+        let ends_inside =
+            pattern.last().is_some_and(|byte| is_word(*byte)) && goes_on(text.get(range.end), text.get(range.end + 1));
+        !(begins_inside || ends_inside)
     };
     occurrences(text, pattern).filter(move |range| pattern.len() >= INSIDE_BYTES_MIN || is_whole(range))
 }
@@ -247,6 +253,7 @@ mod tests {
             ("Pj4-Pz8_ Pj4+Pz8/", "*** ***"),
             ("abc stays, it is too short", "abc stays, it is too short"),
             ("user:hunt2 hunt2! xhunt2 hunt2er my_hunt2", "user:*** ***! xhunt2 hunt2er my_hunt2"),
+            ("it is hunt2. ada@hunt2 a.hunt2 hunt2.org k=hunt2&", "it is ***. ada@hunt2 a.hunt2 hunt2.org k=***&"),
             ("sk_live_012345678", "sk_live_012345678"),
             ("100% of +1 é", "100% of +1 é"),
             ("x736B5F6C6976655F30313233343536373839 736b5f6c6976655f30313233343536373839", "x*** ***"),
