@@ -163,11 +163,21 @@ impl<'a> Reader<'a> {
 
     fn members(&mut self, depth: usize) -> Result<Vec<Member<'a>>, Fault> {
         let start = self.members.len();
+        // the item before it mostly has the same names in the same order, each of them once
+        let before = self.items.len().checked_sub(1);
+        let mut is_alike = true;
         let mut next = self.jiter.known_object()?.map(|name| borrowed(self.text, name));
         while let Some(name) = next {
             let peek = self.jiter.peek()?;
             let value = self.value(peek, depth)?;
-            let seen = match self.members.len() - start {
+            let at = self.members.len() - start;
+            is_alike = is_alike
+                && match before.and_then(|before| self.items.get(before)) {
+                    Some(Json::Object(members)) => members.get(at).is_some_and(|(member, _)| *member == name),
+                    _ => false,
+                };
+            let seen = match at {
+                _ if is_alike => None,
                 ..=LINEAR_MEMBERS_MAX => self.members[start..].iter_mut().find(|(member, _)| *member == name),
                 _ => None,
             };
@@ -178,7 +188,7 @@ impl<'a> Reader<'a> {
             next = self.jiter.next_key()?.map(|name| borrowed(self.text, name));
         }
         let mut members: Vec<Member<'a>> = self.members.drain(start..).collect();
-        if members.len() > LINEAR_MEMBERS_MAX {
+        if members.len() > LINEAR_MEMBERS_MAX && !is_alike {
             keep_last(&mut members);
         }
         Ok(members)

@@ -58,6 +58,35 @@ fn of_repeated_names_the_last_counts() {
     }
 }
 
+proptest::proptest! {
+    /// Whatever stood in the item before it, of which the reader makes use.
+    #[test]
+    fn of_names_repeated_in_a_list_the_last_counts(
+        items in proptest::collection::vec(proptest::collection::vec((0_u8..30, 0_u8..9), 0..60), 1..6),
+    ) {
+        let written = items.iter().map(|members| {
+            let members: Vec<String> = members.iter().map(|(name, value)| format!("\"n{name}\":{value}")).collect();
+            format!("{{{}}}", members.join(","))
+        });
+        let text = format!("[{}]", written.collect::<Vec<_>>().join(","));
+        let Json::Array(read) = json(&text) else { panic!("a list") };
+        for (members, item) in items.iter().zip(&read) {
+            let mut expected: Vec<(String, u8)> = Vec::new();
+            for (name, value) in members {
+                let name = format!("n{name}");
+                match expected.iter_mut().find(|(known, _)| *known == name) {
+                    Some((_, known)) => *known = *value,
+                    None => expected.push((name, *value)),
+                }
+            }
+            let Json::Object(found) = item else { panic!("an object") };
+            let found: Vec<(String, u8)> =
+                found.iter().map(|(name, value)| (name.to_string(), value.to_text().parse().unwrap_or(99))).collect();
+            proptest::prop_assert_eq!(found, expected);
+        }
+    }
+}
+
 #[test]
 fn a_wide_object_is_read_in_linear_time() {
     let members: Vec<String> = (0..200_000).map(|at| format!("\"k{at}\":{at}")).collect();
