@@ -5,6 +5,9 @@
 //! threads), records per second and per CPU second, and the peak of the resident memory. The API is a process of its own (this
 //! program again, with another argument), so that its work is not in the figures. CPU time and memory come from Linux's `/proc`;
 //! elsewhere they are left out. What was loaded is checked; how long it took is not.
+//!
+//! `./dev peers` does the same with other programs beside it (`benches/peers/`), which load the same records from the same API in turn, and
+//! prints how the CPU times compare.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -22,7 +25,7 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,11 +36,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const USAGE: &str = "\
-usage: load [--records N] [--page-size N] [--absence]
+usage: load [--records N] [--page-size N] [--absence] [--peers FOLDER]
 
   --records N     records of about 500 bytes the API has (200000)
   --page-size N   records of one page (1000)
-  --absence       the sync deletes what a complete scan does not return (`deletes: absence`)";
+  --absence       the sync deletes what a complete scan does not return (`deletes: absence`)
+  --peers FOLDER  load with others too; FOLDER has their virtual environments of Python";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -60,15 +64,20 @@ struct Settings {
     records: u64,
     page_size: u64,
     absence: bool,
+    peers: Option<PathBuf>,
 }
 
 impl Settings {
     fn read(arguments: &[String]) -> Result<Self, String> {
         // without `--bench` it is `cargo test --all-targets` that calls, and only wants to know whether it works
         let records = if arguments.iter().any(|argument| argument == "--bench") { 200_000 } else { 2_000 };
-        let mut settings = Self { records, page_size: 1_000, absence: false };
+        let mut settings = Self { records, page_size: 1_000, absence: false, peers: None };
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
+            if word == "--peers" {
+                settings.peers = Some(words.next().ok_or("`--peers` needs a folder")?.into());
+                continue;
+            }
             let mut number = || match words.next().map(|word| word.replace('_', "").parse()) {
                 Some(Ok(number)) if number > 0 => Ok(number),
                 _ => Err(format!("`{word}` needs a number above zero")),
@@ -89,7 +98,7 @@ fn load(settings: &Settings) -> ExitCode {
     let mut api = Api::start(settings.records);
     let project = write_project(&api.url, settings);
     let bytes = (0..1_000).map(|nth| record_length(1 + nth * settings.records / 1_000)).sum::<usize>() / 1_000;
-    let Settings { records, page_size, absence } = settings;
+    let Settings { records, page_size, absence, peers } = settings;
     println!(
         "{} records of {bytes} bytes in pages of {}, {}; {}",
         grouped(*records),
@@ -106,6 +115,7 @@ fn load(settings: &Settings) -> ExitCode {
     );
     let changed = (1..=*records).filter(|id| changes(*id)).count() as u64;
     let mut all_right = true;
+    let mut ratios = Vec::new();
     for (name, counts) in [
         ("first", [*records, 0, 0]),
         ("nothing changed", [0, 0, *records]),
@@ -117,10 +127,76 @@ fn load(settings: &Settings) -> ExitCode {
         let run = headwater(project.path());
         println!("{}", run.line(name));
         all_right &= run.is_right(name, counts);
+        if let (Some(folder), true) = (peers, name != "nothing changed") {
+            for peer in Peer::ALL {
+                let other = peer.load(folder, (&api.url, project.path()), settings, name == "1 % changed");
+                println!("{}", other.line(&format!("  {}", peer.name)));
+                all_right &= other.is_right(name, counts);
+                let times = other.cpu.zip(run.cpu).map(|(other, own)| other.as_secs_f64() / own.as_secs_f64());
+                ratios.extend(times.map(|times| format!("{name}: {} took {times:.1} times the CPU time", peer.title)));
+            }
+        }
     }
     let size = std::fs::metadata(project.path().join("load.duckdb")).expect("the database").len();
     println!("\nthe DuckDB file has {} MB", grouped(size / 1_000_000));
+    ratios.iter().for_each(|line| println!("{line}"));
     if all_right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Another program that loads the same records.
+struct Peer {
+    /// of its script in `benches/peers/`, and of its virtual environment
+    name: &'static str,
+    title: &'static str,
+    /// it reads a file with the records, and no API
+    from_file: bool,
+}
+
+impl Peer {
+    const ALL: [Self; 2] = [
+        Self { name: "dlt", title: "dlt (rest_api, parquet files, merge)", from_file: false },
+        Self { name: "duckdb", title: "DuckDB's read_json of a file, and one MERGE,", from_file: true },
+    ];
+
+    fn load(&self, environments: &Path, (url, folder): (&str, &Path), settings: &Settings, changed: bool) -> Run {
+        let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/peers");
+        let python = environments.join(self.name).join("bin/python");
+        let mut command = Command::new(&python);
+        command.arg(scripts.join(format!("{}_load.py", self.name)));
+        if self.from_file {
+            write_records(&folder.join("records.ndjson"), settings.records, changed);
+            command.arg(folder);
+        } else {
+            command.arg(url).arg(folder).arg(settings.page_size.to_string());
+        }
+        let out = folder.join("peer.out");
+        let (wall, cpu, peak_bytes) = watched(&mut command, &out);
+        let text = std::fs::read_to_string(&out).expect("its output");
+        let rows = text.lines().last().and_then(|line| line.trim().parse::<u64>().ok());
+        // they say how many rows there are, and not what became of them
+        let came = if rows == Some(settings.records) { rows } else { None };
+        let state = if came.is_some() { "completed" } else { "failed" };
+        let updated = if changed { (1..=settings.records).filter(|id| changes(*id)).count() as u64 } else { 0 };
+        let added = if changed { 0 } else { settings.records };
+        let report = serde_json::json!({
+            "state": state, "records": settings.records, "pages": 0, "added": added, "updated": updated,
+            "unchanged": settings.records - added - updated, "deleted": 0,
+        });
+        Run { wall, cpu, peak_bytes, report }
+    }
+}
+
+/// The records as a file, one a line.
+fn write_records(path: &Path, records: u64, changed: bool) {
+    let mut file = std::io::BufWriter::new(File::create(path).expect("a file"));
+    let mut line = Vec::new();
+    for id in 1..=records {
+        line.clear();
+        write_record(&mut line, id, changed && changes(id));
+        line.push(b'\n');
+        file.write_all(&line).expect("a file");
+    }
+    file.flush().expect("a file");
 }
 
 fn write_project(url: &str, settings: &Settings) -> TempDir {
@@ -193,16 +269,21 @@ impl Run {
 /// Runs the program to its end and watches it from outside.
 fn headwater(project: &Path) -> Run {
     let out = project.join("out.jsonl");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_headwater"));
+    command.arg("--project").arg(project).args(["run", "--json"]);
+    let (wall, cpu, peak_bytes) = watched(&mut command, &out);
+    let text = std::fs::read_to_string(&out).expect("its output");
+    let last = text.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
+    let report = last.map(|last| last["report"]["syncs"][0].clone()).unwrap_or_default();
+    Run { wall, cpu, peak_bytes, report }
+}
+
+/// Runs a program to its end, with its output in a file: its wall time, its CPU time, and the most memory that it had.
+fn watched(command: &mut Command, out: &Path) -> (Duration, Option<Duration>, Option<u64>) {
     let spent_before = children_cpu();
     let started = Instant::now();
-    let mut child = Command::new(env!("CARGO_BIN_EXE_headwater"))
-        .arg("--project")
-        .arg(project)
-        .args(["run", "--json"])
-        .stdin(Stdio::null())
-        .stdout(File::create(&out).expect("a file"))
-        .spawn()
-        .expect("the program starts");
+    let output = File::create(out).expect("a file");
+    let mut child = command.stdin(Stdio::null()).stdout(output).spawn().expect("the program starts");
     let mut peak_bytes = None;
     while child.try_wait().expect("a child").is_none() {
         // a high-water mark, so looking now and then loses nothing but the last moment
@@ -211,10 +292,7 @@ fn headwater(project: &Path) -> Run {
     }
     let wall = started.elapsed();
     let cpu = children_cpu().zip(spent_before).map(|(after, before)| after - before);
-    let text = std::fs::read_to_string(&out).expect("its output");
-    let last = text.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
-    let report = last.map(|last| last["report"]["syncs"][0].clone()).unwrap_or_default();
-    Run { wall, cpu, peak_bytes, report }
+    (wall, cpu, peak_bytes)
 }
 
 /// User and system time of all children that have ended and been waited for: the API is not among them before the end.
