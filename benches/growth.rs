@@ -1,7 +1,7 @@
 //! What a second run costs as the table grows: the same changes into 100,000, 1,000,000 and 10,000,000 rows.
 //!
 //! `./dev bench --bench growth` measures the two smaller tables; `GROWTH_ROWS=10000000 ./dev bench --bench growth` the large one, which
-//! takes minutes. Rows of 8 columns and about 150 bytes go through [`Store`] into a real file, in groups of 20,000 as a run commits them;
+//! takes minutes. Rows of 8 columns and about 150 bytes go through [`Store`] into a real file, in groups of 122,880 as a run commits them;
 //! no HTTP. Changes are spread evenly over the table, in the worst order there is for a file of columns: ids are random text. Each line is
 //! a process of its own (this program again) on the same file, so that its peak of resident memory is its own; memory comes from Linux's
 //! `/proc`. `commit` is the time in [`Store::commit`], `release` that of letting go of the file, which folds the log in.
@@ -33,7 +33,7 @@ use headwater::store::{Absence, AbsenceEnd, Filled, Group, Partitions, ScanEnd, 
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 /// Rows of one commit, as `limits::GROUP_ROWS_MAX` has it.
-const GROUP: usize = 20_000;
+const GROUP: usize = 122_880;
 const PAGE: usize = 1_000;
 const SIZES: [u64; 2] = [100_000, 1_000_000];
 

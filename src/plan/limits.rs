@@ -134,8 +134,9 @@ pub const FEED_APPLIED_MAX: usize = 2_000;
 
 /// Columns that the input of a connection may make in one table.
 pub const COLUMNS_MAX: usize = 500;
-/// Rows of one commit group.
-pub const GROUP_ROWS_MAX: usize = 20_000;
+/// Rows of one commit group: a row group of DuckDB. What fills one is compressed once and stands in the file before it is committed, and
+/// the write-ahead log has its place alone.
+pub const GROUP_ROWS_MAX: usize = 122_880;
 /// Times that a list is read, if it may have moved under the reader each time, before it is left for the next run.
 pub const ROUNDS_MAX: u32 = 5;
 /// Partitions of a fan-out whose checkpoints one commit group moves.
@@ -148,8 +149,14 @@ pub const PARTITIONS_AT_ONCE: usize = 256;
 pub const LISTS_UNREAD_MAX: usize = 1_000;
 /// Places of a walk that one run goes to: more are taken for a walk that makes new ones for ever.
 pub const PLACES_MAX: usize = 2_000_000;
+/// Rows whose records `remap` maps in one transaction.
+pub const REMAP_ROWS_MAX: usize = 20_000;
+/// Bytes of these records.
+pub const REMAP_BYTES_MAX: usize = 16 << 20;
+/// Bytes of the places of a walk that one statement notes.
+pub const NODES_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the mapped rows of one commit group.
-pub const GROUP_BYTES_MAX: usize = 16 << 20;
+pub const GROUP_BYTES_MAX: usize = 48 << 20;
 /// The oldest a page in an open commit group may get.
 pub const GROUP_AGE_MAX: Duration = Duration::from_secs(2);
 /// Pages parsed and not yet in a commit group, per sync.

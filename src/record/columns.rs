@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int32Builder,
+    Array, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int32Builder,
     Int64Builder, ListArray, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
@@ -166,7 +166,12 @@ impl Builder {
             Self::Int64(mut builder) => Arc::new(builder.finish()),
             Self::Double(mut builder) => Arc::new(builder.finish()),
             Self::Decimal(mut builder) => Arc::new(builder.finish()),
-            Self::Text { mut builder, .. } => Arc::new(builder.finish()),
+            // what a text takes is guessed, and a group holds many pages
+            Self::Text { mut builder, .. } => {
+                let mut texts = builder.finish();
+                texts.shrink_to_fit();
+                Arc::new(texts)
+            }
             Self::Date(mut builder) => Arc::new(builder.finish()),
             Self::Time(mut builder) => Arc::new(builder.finish()),
             Self::Timestamp(mut builder) => Arc::new(builder.finish()),

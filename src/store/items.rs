@@ -231,7 +231,7 @@ pub fn note_nodes(db: &Connection, id: &SyncId, pass: u64, nodes: &[Node]) -> Re
         found += &serde_json::json!({ "at": at, "partition": &partition, "node": text, "item": item }).to_string();
         seen.insert(partition);
         // a page of many places makes much text
-        if found.len() >= limits::GROUP_BYTES_MAX {
+        if found.len() >= limits::NODES_BYTES_MAX {
             note_some_nodes(db, id, pass, &format!("{found}]"))?;
             found.clear();
         }

@@ -5,6 +5,8 @@
 //! not written, and nothing of it moves. That holds for volatile columns too: they are stored when something else of the row changes, so a
 //! volatile value may be older than the last run.
 //!
+//! **A group of new rows** goes straight into the table ([`super::append`]); only where some have a row already are they staged.
+//!
 //! **Changed rows are deleted and inserted**, deleted ones get their metadata updated. Measured with DuckDB 1.5.5 into 1,000,000 rows of
 //! 12 columns, write + commit + checkpoint: 1,000 changed rows took 96 ms this way, 668 ms with `UPDATE … FROM` by row number and 559 ms
 //! with `MERGE`, which rewrite every touched column segment; 10,000 rows 258 against 1,130 and 1,079 ms. The file grows more in between (up
@@ -20,6 +22,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use duckdb::{Connection, params};
 
+use super::append::append_new;
 use super::error::Error;
 use super::history;
 use super::ledger::{Counts, change_counter, set_change_counter, stamp};
@@ -61,7 +64,7 @@ pub fn merge(
         return Ok(Merged::default());
     }
     let counter = change_counter(db)?;
-    let into = Into { db, model, id, staged, counter, now: stamp(now), kept: false };
+    let into = Into { db, model, id, staged, counter, now: stamp(now), at: now, kept: false };
     if model.partitioned && batches.iter().any(|batch| batch.partition.is_none() && batch.rows.num_rows() > 0) {
         into.keep_partitions()?;
     }
@@ -83,7 +86,7 @@ pub fn remap(
         return Ok((Merged::default(), 0));
     }
     let counter = change_counter(db)?;
-    let into = Into { db, model, id, staged, counter, now: stamp(now), kept: true };
+    let into = Into { db, model, id, staged, counter, now: stamp(now), at: now, kept: true };
     let (merged, found) = into.merge_into_existing(batches)?;
     Ok((finish(&into, merged, now)?, found))
 }
@@ -156,8 +159,10 @@ struct Into<'a> {
     staged: &'a Staged,
     /// the last change number given out before
     counter: i64,
-    /// the time of the commit
+    /// the time of the commit, as SQL reads it
     now: String,
+    /// the time of the commit
+    at: DateTime<Utc>,
     /// the records come from the table itself
     kept: bool,
 }
@@ -192,21 +197,9 @@ impl Into<'_> {
         key_names(self.model).iter().zip(&self.staged.key).map(pair).collect::<Vec<_>>().into_iter()
     }
 
-    /// The first load: everything is new.
+    /// The table has none of the rows.
     fn insert_all(&self, batches: &mut [Batch]) -> Result<Merged, Error> {
-        let values = stage::stage_rows(self.db, self.model, batches, self.staged, |_| true)?;
-        let insert = format!(
-            "INSERT INTO {} ({}) SELECT {}, ?, ?, n.now, n.now, CASE WHEN s._gone THEN 'DELETED' ELSE 'ADDED' END, \
-             CASE WHEN s._gone THEN coalesce(s._gone_at, n.now) END, CAST(? AS BIGINT) + s._ord, s._hash{} \
-             FROM {ROWS} r JOIN {KEYS} s USING (_ord), (SELECT CAST(? AS TIMESTAMPTZ) AS now) n",
-            table_of(self.model),
-            all_columns(self.model),
-            self.values(values),
-            self.beside_of("s"),
-        );
-        self.db
-            .execute(&insert, params![self.id.connection, self.id.variant, self.counter + 1, self.now])
-            .map_err(Error::database("insert the rows"))?;
+        append_new(self.db, self.model, self.id, (batches, self.staged), self.counter, self.at)?;
         Ok(Merged {
             added: self.staged.rows - self.staged.gone,
             deleted: self.staged.gone,
@@ -221,6 +214,10 @@ impl Into<'_> {
         let tally = Tally::read(self.db)?;
         let written = tally.new + tally.buried + tally.back + tally.changed;
         let changed = written + tally.gone;
+        if tally.new + tally.buried == self.staged.rows {
+            stage::drop(self.db, DELTA)?;
+            return Ok((self.insert_all(batches)?, 0));
+        }
         if tally.gone > 0 {
             self.mark_gone()?;
         }

@@ -3,6 +3,7 @@
 //! [`Store`] writes (one per database), [`ReadStore`] looks.
 
 mod absence;
+mod append;
 mod catalog;
 mod children;
 mod error;

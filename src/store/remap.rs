@@ -20,10 +20,10 @@ use crate::record::Batch;
 
 #[expect(clippy::cast_possible_wrap, reason = "a bound far below 2^63")]
 /// Rows of one part; few in tests, so that these go through several.
-const ROWS_MAX: i64 = if cfg!(test) { 3 } else { limits::GROUP_ROWS_MAX as i64 };
+const ROWS_MAX: i64 = if cfg!(test) { 3 } else { limits::REMAP_ROWS_MAX as i64 };
 #[expect(clippy::cast_possible_wrap, reason = "a bound far below 2^63")]
 /// Bytes of the records of one part.
-const BYTES_MAX: i64 = if cfg!(test) { 200 } else { limits::GROUP_BYTES_MAX as i64 };
+const BYTES_MAX: i64 = if cfg!(test) { 200 } else { limits::REMAP_BYTES_MAX as i64 };
 
 /// The rows of a sync whose records can be mapped again.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -57,6 +57,11 @@ impl Staged {
         self.ords.get(batch)?.get(row).copied().flatten()
     }
 
+    /// Of each row of a batch its `_ord`, as [`Staged::ord`] gives it.
+    pub fn ords(&self, batch: usize) -> &[Option<i64>] {
+        self.ords.get(batch).map_or(&[], Vec::as_slice)
+    }
+
     /// Takes rows out of the group, given by their `_ord`.
     ///
     /// # Errors
@@ -328,7 +333,8 @@ fn with_columns(before: Vec<(Field, ArrayRef)>, rows: &RecordBatch) -> Result<Re
     RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
 }
 
-fn kept(rows: RecordBatch, keep: &BooleanArray) -> Result<RecordBatch, ArrowError> {
+/// Those rows for which `keep` has true.
+pub fn kept(rows: RecordBatch, keep: &BooleanArray) -> Result<RecordBatch, ArrowError> {
     if keep.true_count() == keep.len() { Ok(rows) } else { filter_record_batch(&rows, keep) }
 }
 
@@ -417,6 +423,7 @@ fn sql_type(field: &Field) -> Option<String> {
     })
 }
 
-fn misfit(model: &ModelPlan, detail: &dyn std::fmt::Display) -> Error {
+/// A group that does not have the shape of its model.
+pub fn misfit(model: &ModelPlan, detail: &dyn std::fmt::Display) -> Error {
     Error::Rows { table: table_of(model).plain(), detail: detail.to_string() }
 }
