@@ -1,6 +1,7 @@
 //! `kill -9` at any moment loses nothing and repeats nothing: after one more run the table, the change history and the counts are those of
 //! a run that nobody disturbed.
 
+use std::process::Child;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -215,13 +216,55 @@ fn kills_of(sync: &str, model: &str, in_order: bool) {
     assert!(killed > KILLS / 2, "only {killed} of {KILLS} runs were still going when they were killed");
 }
 
+/// A group of new rows that fills a row group of DuckDB takes another way into the file than a small one.
+#[test]
+fn kills_while_row_groups_are_written_change_nothing() {
+    const ROWS: usize = 260_000;
+    let page = |request: &Request| {
+        let start = request.number("cursor", 0);
+        let end = (start + 10_000).min(ROWS);
+        let items: Vec<String> =
+            (start..end).map(|id| format!("{{\"id\":{id},\"day\":\"2026-01-01\",\"name\":\"item {id}\"}}")).collect();
+        let next = if end < ROWS { format!("\"{end}\"") } else { "null".to_owned() };
+        Reply::text("application/json", &format!("{{\"items\":[{}],\"next\":{next}}}", items.join(",")))
+    };
+    let api = Api::start(page);
+    let project = Project::simple(&api.url(), SYNC, MODEL);
+    let started = Instant::now();
+    project.run();
+    let whole = started.elapsed();
+    let mut killed = 0;
+    for seed in 0..3 {
+        let project = Project::simple(&api.url(), SYNC, MODEL);
+        while kill_while(
+            project.spawn(&["run"]),
+            whole.mul_f64((random(seed * 100 + killed) >> 11) as f64 / (1_u64 << 53) as f64),
+        ) {
+            killed += 1;
+            assert!(killed < 60, "runs that go on where the one before was killed come to an end");
+        }
+        let rows = i64::try_from(ROWS).expect("a number of rows");
+        assert_eq!(project.number("select count(*) from api.items"), rows);
+        assert_eq!(project.number("select count(distinct id) from api.items where name = 'item ' || id"), rows);
+        assert_eq!(
+            project.number("select count(distinct _change) from api.items where _change between 1 and 260000"),
+            rows
+        );
+        assert_eq!(project.number("select sum(added)::bigint from headwater.runs"), rows);
+    }
+    assert!(killed > 3, "only {killed} runs were still going when they were killed");
+}
+
 fn live(generation: usize) -> usize {
     records(generation).iter().filter(|record| record.get("name").is_some()).count()
 }
 
 /// Starts a run and kills it after a while; whether it was still running.
 fn kill_after(project: &Project, moment: Duration) -> bool {
-    let mut child = project.spawn(&RUN);
+    kill_while(project.spawn(&RUN), moment)
+}
+
+fn kill_while(mut child: Child, moment: Duration) -> bool {
     let (_open, never) = mpsc::channel::<()>();
     // the moment passes; nobody ever sends
     assert!(never.recv_timeout(moment).is_err());

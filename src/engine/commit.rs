@@ -131,6 +131,8 @@ pub(super) struct Commits<'t> {
     bytes: usize,
     pages: u64,
     deadline: Option<tokio::time::Instant>,
+    /// rows are new, as far as is known: the table has none that they would have to be compared with
+    loads: bool,
 }
 
 impl<'t> Commits<'t> {
@@ -140,6 +142,7 @@ impl<'t> Commits<'t> {
             fetcher,
             // the pass is known before what is read in it
             touched: checkpoint.pass.iter().map(|_| "".into()).collect(),
+            loads: checkpoint.main.completed_at.is_none(),
             parts: HashMap::from([("".into(), checkpoint)]),
             ended: Vec::new(),
             ends: Vec::new(),
@@ -303,7 +306,8 @@ impl<'t> Commits<'t> {
         self.push(partition, (lane, piece), mapped, (before, after), done, report)?;
         // the end of a partition waits for its neighbours
         let ends = done && partition.is_empty();
-        let full = self.rows >= limits::GROUP_ROWS_MAX || self.bytes >= limits::GROUP_BYTES_MAX;
+        let bytes_max = if self.loads { limits::GROUP_BYTES_MAX } else { limits::COMPARED_BYTES_MAX };
+        let full = self.rows >= limits::GROUP_ROWS_MAX || self.bytes >= bytes_max;
         if full || ends || self.touched.len() >= limits::GROUP_PARTITIONS_MAX {
             self.commit(report).await?;
         }
@@ -504,6 +508,7 @@ impl<'t> Commits<'t> {
         }
         report.add(&committed, pages, filtered, nulled, rows);
         if rows > 0 {
+            self.loads = committed.updated + committed.unchanged + committed.deleted == 0;
             let took = ((self.task.clock)() - began).to_std().unwrap_or_default();
             (self.task.observer)(Some(&self.task.plan.id), Event::Committed { rows, took });
         }

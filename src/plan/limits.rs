@@ -108,6 +108,8 @@ pub const ARCHIVE_FILES_MAX: usize = 10_000;
 pub const ARCHIVE_DEPTH_MAX: usize = 3;
 /// Nested arrays and objects in a response.
 pub const JSON_DEPTH_MAX: usize = 128;
+/// Bytes of the memory that one answer was read into, up to which it is kept for the next answer.
+pub const ARENA_BYTES_MAX: usize = 4 << 20;
 /// Bytes of one record as JSON; a longer one goes to quarantine.
 pub const RECORD_BYTES_MAX: usize = 8 << 20;
 /// Bytes of a raw record that quarantine keeps; what is cut is said in the reason.
@@ -157,6 +159,8 @@ pub const REMAP_BYTES_MAX: usize = 16 << 20;
 pub const NODES_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the mapped rows of one commit group.
 pub const GROUP_BYTES_MAX: usize = 48 << 20;
+/// The same of rows that the table has: they wait in memory for what the comparison finds, and fill no row group.
+pub const COMPARED_BYTES_MAX: usize = 12 << 20;
 /// The oldest a page in an open commit group may get.
 pub const GROUP_AGE_MAX: Duration = Duration::from_secs(2);
 /// Pages parsed and not yet in a commit group, per sync.

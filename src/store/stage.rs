@@ -5,6 +5,7 @@
 //! in the model (hugeint, uuid and json travel as text) is cast when it is read.
 
 use std::collections::HashSet;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -267,9 +268,28 @@ fn append(appender: &mut duckdb::Appender<'_>, rows: RecordBatch) -> Result<(), 
     appender.append_record_batch(rows).map_err(Error::database("stage the rows"))
 }
 
+/// Spreads keys that are hashes already.
+#[derive(Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _bytes: &[u8]) {
+        unreachable!("only hashes of keys are spread")
+    }
+
+    fn write_u128(&mut self, hash: u128) {
+        self.0 = u64::try_from(hash & u128::from(u64::MAX)).expect("64 bits");
+    }
+}
+
 /// Numbers the last row of each key in the order in which they came.
 fn number_last_of_each_key(batches: &[Batch]) -> Vec<Vec<Option<i64>>> {
-    let mut seen = HashSet::with_capacity(batches.iter().map(|batch| batch.key_hashes.len()).sum());
+    let rows = batches.iter().map(|batch| batch.key_hashes.len()).sum();
+    let mut seen = HashSet::with_capacity_and_hasher(rows, BuildHasherDefault::<Spread>::default());
     let is_last = |batch: &Batch| batch.key_hashes.iter().rev().map(|key| seen.insert(*key)).collect::<Vec<_>>();
     let last: Vec<Vec<bool>> = batches.iter().rev().map(is_last).collect();
     let mut ord = -1;
