@@ -144,6 +144,18 @@ impl Reader {
             facts.send(Ok(PageFacts::default())).ok()?;
             return Some(self.nothing());
         }
+        if let Some(read) = self.read_in_one_pass(request, (response, accepted)) {
+            return match read {
+                Err(error) => {
+                    drop(facts.send(Err(error)));
+                    None
+                }
+                Ok((found, rows)) => {
+                    facts.send(Ok(found)).ok()?;
+                    Some(rows)
+                }
+            };
+        }
         self.with_body(response, |parsed| {
             let body = match parsed {
                 Ok(body) => body,

@@ -19,6 +19,7 @@ mod items;
 mod job;
 mod lane;
 mod meter;
+mod one_pass;
 mod preview;
 mod remap;
 mod render;

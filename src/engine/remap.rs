@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use bumpalo::Bump;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use tokio::sync::watch;
@@ -13,7 +14,7 @@ use super::render::Variables;
 use super::report::{Failed, as_text};
 use super::{Error, Event, Observer};
 use crate::plan::{ColumnPlan, ColumnSource, SyncId, SyncPlan};
-use crate::record::{Batch, Json, Mapper, parse};
+use crate::record::{Batch, Json, Mapper, parse, parse_into};
 use crate::store::{RemapGroup, Remapped, Retried, Retry, Store};
 
 /// What `remap` and `retry` work with.
@@ -218,7 +219,8 @@ fn needs_no_item(plan: &SyncPlan) -> Result<(), Error> {
 
 /// The rows of these records, how many records there were, and how many of them are no JSON, which somebody has written there.
 fn map_all(mapper: &Mapper, texts: &[String], context: &minijinja::Value) -> Result<(Batch, u64, u64), Error> {
-    let records: Vec<Json<'_>> = texts.iter().filter_map(|text| parse(text.as_bytes()).ok()).collect();
+    let arena = Bump::new();
+    let records: Vec<Json<'_>> = texts.iter().filter_map(|text| parse_into(&arena, text.as_bytes()).ok()).collect();
     let unreadable = texts.len() - records.len();
     let batch = mapper.map(&records.iter().collect::<Vec<_>>(), context)?;
     Ok((batch, texts.len() as u64, unreadable as u64))

@@ -161,7 +161,6 @@ impl<'l> Outlet<'l> {
 impl Reader {
     /// How the records are found while an answer comes; none where only the whole answer tells what there is to know.
     pub(super) fn way(&self) -> Option<Way> {
-        let plan = &self.plan;
         let listed = &self.list.response.records;
         let shares: &[Share] = match &self.rows {
             Rows::Models(shares) => shares,
@@ -175,6 +174,12 @@ impl Reader {
         )?;
         // of several lists the last record is that of the last of them, wherever that stands
         let is_one = listed.len() + of_shares().map(Vec::len).sum::<usize>() <= 1;
+        self.tells(&way, is_one).then_some(way)
+    }
+
+    /// Whether all that is asked of an answer can be told without its records, or of the last of them if they are in one list.
+    pub(super) fn tells(&self, way: &Way, is_one: bool) -> bool {
+        let plan = &self.plan;
         let told = |path: &Option<Path>| path.as_ref().is_none_or(|path| way.tells(path));
         let told_more = |sign: &Option<MoreSign>| sign.as_ref().is_none_or(|sign| way.tells(&sign.path));
         let fact = |fact: &Fact| match fact {
@@ -203,13 +208,12 @@ impl Reader {
         let mut conditions = self.list.pagination.stop_when.iter().chain(split);
         let rules = plan.errors.iter().chain(&plan.connection.errors);
         let mut rules = rules.filter(|rule| rule.status.is_none_or(|status| status < 300));
-        let whole = !tells
-            || !has_token
-            || self.stop_below.is_some() && !is_one
-            || conditions.any(names_body)
-            || rules
-                .any(|rule| rule.when.as_ref().is_none_or(names_body) || rule.wait.as_ref().is_some_and(names_body));
-        (!whole).then_some(way)
+        tells
+            && has_token
+            && (self.stop_below.is_none() || is_one)
+            && !conditions.any(names_body)
+            && !rules
+                .any(|rule| rule.when.as_ref().is_none_or(names_body) || rule.wait.as_ref().is_some_and(names_body))
     }
 
     /// Reads the records of a body, maps some at once and hands them on. Gives what the answer says about the next page. Runs on a blocking
@@ -272,9 +276,9 @@ impl Reader {
             }
         }
         let body = match (way.is_of_lines(), rests.len()) {
-            (true, _) => Json::Array(ends.0),
+            (true, _) => Json::Array(ends.0.into()),
             (false, 1) => rests.remove(0),
-            (false, _) => Json::Array(rests),
+            (false, _) => Json::Array(rests.into()),
         };
         self.facts(request, response, &body, &tail)
     }

@@ -51,12 +51,21 @@ impl Cell<'_> {
 
     /// Bytes that it takes in a batch, roughly.
     pub fn size(&self) -> usize {
+        self.sized(&|json| json.size())
+    }
+
+    /// No less than [`Cell::size`]; see [`Json::size_at_most`].
+    pub fn size_at_most(&self) -> usize {
+        self.sized(&|json| json.size_at_most())
+    }
+
+    fn sized(&self, json_size: &impl Fn(&Json<'_>) -> usize) -> usize {
         match self {
             Self::Text(text) => text.len() + 4,
-            Self::Json(json) => json.size() + 4,
+            Self::Json(json) => json_size(json) + 4,
             Self::Blob(bytes) => bytes.len() + 4,
             Self::Uuid(_) => 40,
-            Self::List(items) => items.iter().map(Self::size).sum::<usize>() + 4,
+            Self::List(items) => items.iter().map(|item| item.sized(json_size)).sum::<usize>() + 4,
             _ => 16,
         }
     }

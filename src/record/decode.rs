@@ -5,8 +5,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fmt;
 
+use bumpalo::Bump;
+use bumpalo::collections::Vec as ArenaVec;
 use jiter::{Jiter, JiterError, JiterErrorType, JsonErrorType, Peek};
 
+use super::json::{List, Member};
 use super::{Json, excerpt};
 use crate::plan::limits::JSON_DEPTH_MAX;
 
@@ -14,6 +17,8 @@ use crate::plan::limits::JSON_DEPTH_MAX;
 pub(super) const BOM: &[u8] = b"\xef\xbb\xbf";
 /// Members of an object up to which repeated names are looked for one by one.
 pub(super) const LINEAR_MEMBERS_MAX: usize = 24;
+/// Records that are read before they are handed out: what they take stays in the nearest caches.
+const RECORDS_AT_ONCE: usize = 32;
 /// Bytes of a page in which its title is looked for.
 const TITLE_BYTES_MAX: usize = 64 << 10;
 
@@ -93,10 +98,59 @@ impl DecodeError {
 /// # Errors
 /// Anything that is no JSON, also `NaN` and `Infinity`, anything behind the value, and more than `limits::JSON_DEPTH_MAX` levels.
 pub fn parse(bytes: &[u8]) -> Result<Json<'_>, DecodeError> {
+    let arena = Bump::new();
+    let value = parse_into(&arena, bytes)?;
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    Ok(owned(text, &value))
+}
+
+/// The same, with all lists, objects and text with escapes in an arena: none of them is made or let go of by itself.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_into<'a>(arena: &'a Bump, bytes: &'a [u8]) -> Result<Json<'a>, DecodeError> {
     let body = bytes.strip_prefix(BOM).unwrap_or(bytes);
     let text = std::str::from_utf8(body).map_err(|error| invalid_utf8(bytes, body, error.valid_up_to()))?;
-    let mut reader = Reader { text, jiter: Jiter::new(body), items: Vec::new(), members: Vec::new() };
-    reader.whole().map_err(|fault| explain(bytes, body, &fault))
+    whole(arena, text).map_err(|fault| explain(bytes, body, &fault))
+}
+
+fn whole<'a>(arena: &'a Bump, text: &'a str) -> Result<Json<'a>, Fault> {
+    let (mut jiter, mut reader) = (Jiter::new(text.as_bytes()), Reader { text, arena, items: Vec::new() });
+    let peek = jiter.peek()?;
+    let value = reader.value(&mut jiter, peek, 0, Like::Nothing)?;
+    jiter.finish()?;
+    Ok(value)
+}
+
+/// What takes some records, and the part of the text that is read; false from it ends the reading.
+pub type EachOf<'e> = dyn FnMut(&[Json<'_>], f64) -> bool + 'e;
+
+/// Hands out the items of the list that stands below these names, some at a time: read, taken and let go of while they are near, they cost
+/// less than all of them at once. Gives the value around them, with an empty list in their place.
+///
+/// None where anything else stands there, or what is not understood: then the text is to be read as a whole, which says what is wrong.
+pub fn parse_each<'a>(arena: &'a Bump, bytes: &'a [u8], names: &[String], each: &mut EachOf<'_>) -> Option<Json<'a>> {
+    let text = std::str::from_utf8(bytes.strip_prefix(BOM).unwrap_or(bytes)).ok()?;
+    let (mut jiter, mut reader) = (Jiter::new(text.as_bytes()), Reader { text, arena, items: Vec::new() });
+    let peek = jiter.peek().ok()?;
+    let value = reader.along(&mut jiter, peek, (names, 0), each)?;
+    jiter.finish().ok()?;
+    Some(value)
+}
+
+/// A value that needs no arena.
+fn owned<'a>(text: &'a str, value: &Json<'_>) -> Json<'a> {
+    let own = |part: &str| within(text, part).map_or_else(|| Cow::Owned(part.to_owned()), Cow::Borrowed);
+    match value {
+        Json::Null => Json::Null,
+        Json::Bool(value) => Json::Bool(*value),
+        Json::Number(number) => Json::Number(own(number)),
+        Json::String(part) => Json::String(own(part)),
+        Json::Array(items) => Json::Array(items.iter().map(|item| owned(text, item)).collect()),
+        Json::Object(members) => {
+            Json::Object(members.iter().map(|(name, value)| (own(name), owned(text, value))).collect())
+        }
+    }
 }
 
 enum Fault {
@@ -112,99 +166,173 @@ impl From<JiterError> for Fault {
 
 struct Reader<'a> {
     text: &'a str,
-    jiter: Jiter<'a>,
+    arena: &'a Bump,
     /// the items of all arrays that are open, so that each array is made once and in its size
     items: Vec<Json<'a>>,
-    /// the members of all objects that are open
-    members: Vec<Member<'a>>,
 }
 
-type Member<'a> = (Cow<'a, str>, Json<'a>);
+/// What stands in the same place of the item before: items of a list mostly have the same members in the same order.
+#[derive(Clone, Copy)]
+enum Like<'a> {
+    Nothing,
+    Items(&'a [Json<'a>]),
+    Members(&'a [Member<'a>]),
+}
+
+impl<'a> Like<'a> {
+    fn of(value: &Json<'a>) -> Self {
+        match value {
+            Json::Array(List::Read { items, .. }) => Self::Items(items),
+            Json::Object(List::Read { items, .. }) => Self::Members(items),
+            _ => Self::Nothing,
+        }
+    }
+}
 
 impl<'a> Reader<'a> {
-    fn whole(&mut self) -> Result<Json<'a>, Fault> {
-        let peek = self.jiter.peek()?;
-        let value = self.value(peek, 0)?;
-        self.jiter.finish()?;
-        Ok(value)
-    }
-
-    fn value(&mut self, peek: Peek, depth: usize) -> Result<Json<'a>, Fault> {
+    fn value(&mut self, jiter: &mut Jiter<'_>, peek: Peek, depth: usize, like: Like<'a>) -> Result<Json<'a>, Fault> {
         Ok(match peek {
             Peek::Null => {
-                self.jiter.known_null()?;
+                jiter.known_null()?;
                 Json::Null
             }
-            Peek::True | Peek::False => Json::Bool(self.jiter.known_bool(peek)?),
-            Peek::String => Json::String(borrowed(self.text, self.jiter.known_str()?)),
+            Peek::True | Peek::False => Json::Bool(jiter.known_bool(peek)?),
+            Peek::String => Json::String(Cow::Borrowed(kept(self.text, self.arena, jiter.known_str()?))),
             Peek::Array | Peek::Object if depth == JSON_DEPTH_MAX => {
-                return Err(Fault::TooDeep(self.jiter.current_index()));
+                return Err(Fault::TooDeep(jiter.current_index()));
             }
-            Peek::Array => Json::Array(self.items(depth + 1)?),
-            Peek::Object => Json::Object(self.members(depth + 1)?),
+            Peek::Array => Json::Array(self.items(jiter, depth + 1, like)?),
+            Peek::Object => Json::Object(self.members(jiter, depth + 1, like)?),
             _ => {
-                let start = self.jiter.current_index();
-                self.jiter.known_number_bytes(peek)?;
-                Json::Number(Cow::Borrowed(&self.text[start..self.jiter.current_index()]))
+                let start = jiter.current_index();
+                jiter.known_number_bytes(peek)?;
+                Json::Number(Cow::Borrowed(&self.text[start..jiter.current_index()]))
             }
         })
     }
 
-    fn items(&mut self, depth: usize) -> Result<Vec<Json<'a>>, Fault> {
-        let start = self.items.len();
-        let mut next = self.jiter.known_array()?;
+    fn items(&mut self, jiter: &mut Jiter<'_>, depth: usize, like: Like<'a>) -> Result<List<'a, Json<'a>>, Fault> {
+        let (start, from) = (self.items.len(), jiter.current_index());
+        let mut before = match like {
+            Like::Items([first, ..]) => Like::of(first),
+            _ => Like::Nothing,
+        };
+        let mut next = jiter.known_array()?;
         while let Some(peek) = next {
-            let item = self.value(peek, depth)?;
+            let item = self.value(jiter, peek, depth, before)?;
+            before = Like::of(&item);
             self.items.push(item);
-            next = self.jiter.array_step()?;
+            next = jiter.array_step()?;
         }
-        Ok(self.items.drain(start..).collect())
+        let items = self.arena.alloc_slice_fill_iter(self.items.drain(start..));
+        Ok(List::Read { items, span: span(from, jiter) })
     }
 
-    fn members(&mut self, depth: usize) -> Result<Vec<Member<'a>>, Fault> {
-        let start = self.members.len();
-        // the item before it mostly has the same names in the same order, each of them once
-        let before = self.items.len().checked_sub(1);
+    fn members(&mut self, jiter: &mut Jiter<'_>, depth: usize, like: Like<'a>) -> Result<List<'a, Member<'a>>, Fault> {
+        let (text, arena, from) = (self.text, self.arena, jiter.current_index());
+        let known = if let Like::Members(members) = like { members } else { &[] };
+        let mut members = ArenaVec::with_capacity_in(known.len(), arena);
+        // the name where it is the next that is known, with the value that stands there
+        let named = |name: &str, expected: Option<&'a Member<'a>>| match expected {
+            Some((known, value)) if known == name => (known.as_ref(), Some(Like::of(value))),
+            _ => (kept(text, arena, name), None),
+        };
+        let mut next = jiter.known_object()?.map(|name| named(name, known.first()));
         let mut is_alike = true;
-        let mut next = self.jiter.known_object()?.map(|name| borrowed(self.text, name));
-        while let Some(name) = next {
-            let peek = self.jiter.peek()?;
-            let value = self.value(peek, depth)?;
-            let at = self.members.len() - start;
-            is_alike = is_alike
-                && match before.and_then(|before| self.items.get(before)) {
-                    Some(Json::Object(members)) => members.get(at).is_some_and(|(member, _)| *member == name),
-                    _ => false,
-                };
-            let seen = match at {
-                _ if is_alike => None,
-                ..=LINEAR_MEMBERS_MAX => self.members[start..].iter_mut().find(|(member, _)| *member == name),
-                _ => None,
-            };
+        while let Some((name, like)) = next {
+            is_alike &= like.is_some();
+            let peek = jiter.peek()?;
+            let value = self.value(jiter, peek, depth, like.unwrap_or(Like::Nothing))?;
+            // names of an object are there once
+            let is_new = is_alike || members.len() > LINEAR_MEMBERS_MAX;
+            let seen =
+                if is_new { None } else { members.iter_mut().find(|(member, _): &&mut Member<'_>| member == name) };
             match seen {
                 Some(member) => member.1 = value,
-                None => self.members.push((name, value)),
+                None => members.push((Cow::Borrowed(name), value)),
             }
-            next = self.jiter.next_key()?.map(|name| borrowed(self.text, name));
+            let expected = if is_alike { known.get(members.len()) } else { None };
+            next = jiter.next_key()?.map(|name| named(name, expected));
         }
-        let mut members: Vec<Member<'a>> = self.members.drain(start..).collect();
         if members.len() > LINEAR_MEMBERS_MAX && !is_alike {
             keep_last(&mut members);
         }
-        Ok(members)
+        Ok(List::Read { items: members.into_bump_slice(), span: span(from, jiter) })
     }
+
+    /// See [`parse_each`].
+    fn along(
+        &mut self,
+        jiter: &mut Jiter<'_>,
+        peek: Peek,
+        (names, depth): (&[String], usize),
+        each: &mut EachOf<'_>,
+    ) -> Option<Json<'a>> {
+        let Some((own, below)) = names.split_first() else {
+            (peek == Peek::Array && depth < JSON_DEPTH_MAX).then_some(())?;
+            self.records(jiter, depth + 1, each)?;
+            return Some(Json::Array(Vec::new().into()));
+        };
+        (peek == Peek::Object && depth < JSON_DEPTH_MAX).then_some(())?;
+        let mut members: Vec<Member<'a>> = Vec::new();
+        let mut is_there = false;
+        let mut next = jiter.known_object().ok()?.map(|name| kept(self.text, self.arena, name));
+        while let Some(name) = next {
+            let is_known = members.len() >= LINEAR_MEMBERS_MAX || members.iter().any(|(member, _)| member == name);
+            (!is_known).then_some(())?;
+            let peek = jiter.peek().ok()?;
+            let value = if name == *own {
+                is_there = true;
+                self.along(jiter, peek, (below, depth + 1), each)?
+            } else {
+                self.value(jiter, peek, depth + 1, Like::Nothing).ok()?
+            };
+            members.push((Cow::Borrowed(name), value));
+            next = jiter.next_key().ok()?.map(|name| kept(self.text, self.arena, name));
+        }
+        is_there.then(|| Json::Object(members.into()))
+    }
+
+    fn records(&mut self, jiter: &mut Jiter<'_>, depth: usize, each: &mut EachOf<'_>) -> Option<()> {
+        let mut arena = Bump::new();
+        let mut next = jiter.known_array().ok()?;
+        let mut is_wanted = true;
+        while next.is_some() && is_wanted {
+            let mut some = Reader { text: self.text, arena: &arena, items: Vec::with_capacity(RECORDS_AT_ONCE) };
+            let mut before = Like::Nothing;
+            while let (Some(peek), true) = (next, some.items.len() < RECORDS_AT_ONCE) {
+                let record = some.value(jiter, peek, depth, before).ok()?;
+                before = Like::of(&record);
+                some.items.push(record);
+                next = jiter.array_step().ok()?;
+            }
+            #[expect(clippy::cast_precision_loss, reason = "about how much is read")]
+            let part = jiter.current_index() as f64 / self.text.len() as f64;
+            is_wanted = each(&some.items, part);
+            drop(some);
+            arena.reset();
+        }
+        is_wanted.then_some(())
+    }
+}
+
+/// Bytes that were read from a place on, as far as 32 bits tell.
+fn span(from: usize, jiter: &Jiter<'_>) -> u32 {
+    u32::try_from(jiter.current_index() - from).unwrap_or(u32::MAX)
 }
 
 /// jiter hands out text that lives as long as itself. Where it points into the body, the body's own slice lives longer.
-fn borrowed<'a>(text: &'a str, decoded: &str) -> Cow<'a, str> {
-    let start = (decoded.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
-    match start.checked_add(decoded.len()).and_then(|end| text.get(start..end)) {
-        Some(same) => Cow::Borrowed(same),
-        None => Cow::Owned(decoded.to_owned()),
-    }
+fn kept<'a>(text: &'a str, arena: &'a Bump, decoded: &str) -> &'a str {
+    within(text, decoded).unwrap_or_else(|| arena.alloc_str(decoded))
 }
 
-fn keep_last(members: &mut Vec<Member<'_>>) {
+/// The part of a text that another one is, if it stands there.
+fn within<'a>(text: &'a str, part: &str) -> Option<&'a str> {
+    let start = (part.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
+    text.get(start..start.checked_add(part.len())?)
+}
+
+fn keep_last(members: &mut ArenaVec<'_, Member<'_>>) {
     let mut first = HashMap::with_capacity(members.len());
     let mut repeated = Vec::new();
     for (at, (name, _)) in members.iter().enumerate() {

@@ -29,9 +29,9 @@ struct Element {
 impl Element {
     fn put(&mut self, name: String, value: Json<'static>, lists: &[String]) {
         match self.place(&name).and_then(|at| self.members.get_mut(at)) {
-            Some((_, Json::Array(items))) => items.push(value),
-            Some((_, first)) => *first = Json::Array(vec![std::mem::take(first), value]),
-            None if lists.contains(&name) => self.add(name, Json::Array(vec![value])),
+            Some((_, Json::Array(items))) => items.own().push(value),
+            Some((_, first)) => *first = Json::Array(vec![std::mem::take(first), value].into()),
+            None if lists.contains(&name) => self.add(name, Json::Array(vec![value].into())),
             None => self.add(name, value),
         }
     }
@@ -58,11 +58,11 @@ impl Element {
         match (self.members.is_empty(), text.is_empty()) {
             (true, true) => Json::Null,
             (true, false) => Json::String(Cow::Owned(text.to_owned())),
-            (false, true) => Json::Object(self.members),
+            (false, true) => Json::Object(self.members.into()),
             (false, false) => {
                 let text = Json::String(Cow::Owned(text.to_owned()));
                 self.members.push(("#text".into(), text));
-                Json::Object(self.members)
+                Json::Object(self.members.into())
             }
         }
     }
@@ -164,7 +164,7 @@ impl<'f, R: Read> Elements<'f, R> {
             let text = if top.text.trim().is_empty() { "it is empty" } else { "it has no element" };
             return Err(StreamError::decode(DecodeErrorKind::Elements, format!("the body is no XML: {text}"), &[]));
         }
-        Ok(Json::Object(top.members))
+        Ok(Json::Object(top.members.into()))
     }
 
     fn step(&mut self, event: &mut Vec<u8>, found: &mut Found) -> Result<(), Fault> {
@@ -267,10 +267,10 @@ impl<'f, R: Read> Elements<'f, R> {
         way.records += 1;
         match way.records {
             1 if !self.lists.contains(&name) => return way.held = Some(inner.value()),
-            1 => outer.add(name, Json::Array(Vec::new())),
+            1 => outer.add(name, Json::Array(Vec::new().into())),
             _ => {
                 if let Some(first) = way.held.take() {
-                    outer.add(name, Json::Array(Vec::new()));
+                    outer.add(name, Json::Array(Vec::new().into()));
                     found.0.push(first);
                     found.1.push(at);
                 }

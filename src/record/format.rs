@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 
 use ::csv::StringRecord;
+use bumpalo::Bump;
 
-use super::decode::{BOM, DecodeError, DecodeErrorKind, parse};
+use super::decode::{BOM, DecodeError, DecodeErrorKind, parse_into};
 use super::elements::Elements;
 use super::json::Json;
 use super::separated::{Form, Separated, row};
 use super::stream::StreamError;
-use crate::plan::Format;
+use crate::plan::{Format, limits};
 
 /// Hands out the value that a body is, whose files are `files` (see `record::unpack`), or what a file is instead, and where.
 ///
@@ -23,7 +24,9 @@ pub fn decode_with<T>(
     files: &[Cow<'_, [u8]>],
     then: impl FnOnce(Result<Json<'_>, DecodeError>) -> T,
 ) -> T {
-    let Format::Csv { delimiter, columns, skip, encoding } = format else { return then(decode(format, files)) };
+    let Format::Csv { delimiter, columns, skip, encoding } = format else {
+        return with_arena(|arena| then(decode(format, files, arena)));
+    };
     let form = Form { delimiter: *delimiter, columns: columns.as_deref(), skip: *skip, encoding };
     let tables: Result<Vec<Table>, _> = files.iter().map(|file| table(file, form)).collect();
     // the rows borrow the names: a copy in each of them would be many times the body
@@ -36,14 +39,31 @@ pub fn decode_with<T>(
     }
 }
 
-fn decode<'b>(format: &Format, files: &'b [Cow<'_, [u8]>]) -> Result<Json<'b>, DecodeError> {
+thread_local! {
+    /// What the last body of this thread was read into, for the next one.
+    static ARENA: std::cell::Cell<Option<Bump>> = const { std::cell::Cell::new(None) };
+}
+
+/// Hands out an empty arena, which is kept for the next time unless it has become large.
+fn with_arena<T>(work: impl FnOnce(&Bump) -> T) -> T {
+    let mut arena = ARENA.take().unwrap_or_default();
+    let done = work(&arena);
+    if arena.allocated_bytes() <= limits::ARENA_BYTES_MAX {
+        arena.reset();
+        ARENA.set(Some(arena));
+    }
+    done
+}
+
+fn decode<'b>(format: &Format, files: &'b [Cow<'_, [u8]>], arena: &'b Bump) -> Result<Json<'b>, DecodeError> {
     let each = |file: &'b Cow<'_, [u8]>| match format {
-        Format::Json => parse(file),
-        Format::Ndjson | Format::Csv { .. } => lines(file).map(Json::Array),
+        Format::Json => parse_into(arena, file),
+        Format::Ndjson | Format::Csv { .. } => lines(file, arena).map(|records| Json::Array(records.into())),
         Format::Xml { lists } => xml(file, lists).map_err(wrong),
         Format::Text => {
             let text = String::from_utf8_lossy(file.strip_prefix(BOM).unwrap_or(file));
-            Ok(Json::Array(vec![Json::Object(vec![("text".into(), Json::String(text))])]))
+            let file = Json::Object(vec![("text".into(), Json::String(text))].into());
+            Ok(Json::Array(vec![file].into()))
         }
     };
     if let [file] = files {
@@ -52,20 +72,20 @@ fn decode<'b>(format: &Format, files: &'b [Cow<'_, [u8]>]) -> Result<Json<'b>, D
     let mut all = Vec::new();
     for file in files {
         match each(file)? {
-            Json::Array(items) => all.extend(items),
+            Json::Array(mut items) => all.append(items.own()),
             other => all.push(other),
         }
     }
-    Ok(Json::Array(all))
+    Ok(Json::Array(all.into()))
 }
 
-fn lines(file: &[u8]) -> Result<Vec<Json<'_>>, DecodeError> {
+fn lines<'b>(file: &'b [u8], arena: &'b Bump) -> Result<Vec<Json<'b>>, DecodeError> {
     let body = file.strip_prefix(BOM).unwrap_or(file);
     let mut records = Vec::new();
     let mut offset = file.len() - body.len();
     for (nth, line) in body.split(|byte| *byte == b'\n').enumerate() {
         if !line.trim_ascii().is_empty() {
-            records.push(parse(line).map_err(|error| error.in_line(nth + 1, offset))?);
+            records.push(parse_into(arena, line).map_err(|error| error.in_line(nth + 1, offset))?);
         }
         offset += line.len() + 1;
     }

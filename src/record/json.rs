@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write;
+use std::ops::Deref;
 
 use super::number::{self, Number};
 
@@ -20,9 +21,71 @@ pub enum Json<'a> {
     /// text
     String(Cow<'a, str>),
     /// a list
-    Array(Vec<Json<'a>>),
+    Array(List<'a, Json<'a>>),
     /// members in the order they came; each name once
-    Object(Vec<(Cow<'a, str>, Json<'a>)>),
+    Object(List<'a, Member<'a>>),
+}
+
+/// A member of an object: its name and its value.
+pub type Member<'a> = (Cow<'a, str>, Json<'a>);
+
+/// The items of a list or the members of an object.
+#[derive(Debug, Clone)]
+pub enum List<'a, T> {
+    /// made one by one
+    Own(Vec<T>),
+    /// read from a body, into an arena that is let go as a whole
+    Read {
+        /// the items
+        items: &'a [T],
+        /// bytes of their text in the body with its brackets, as far as 32 bits tell
+        span: u32,
+    },
+}
+
+impl<T: Clone> List<'_, T> {
+    /// The items as a list that can grow.
+    pub fn own(&mut self) -> &mut Vec<T> {
+        if let Self::Read { items, .. } = self {
+            *self = Self::Own(items.to_vec());
+        }
+        match self {
+            Self::Own(items) => items,
+            Self::Read { .. } => unreachable!("it was made its own"),
+        }
+    }
+}
+
+impl<T> Deref for List<'_, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Own(items) => items,
+            Self::Read { items, .. } => items,
+        }
+    }
+}
+
+impl<T> From<Vec<T>> for List<'_, T> {
+    fn from(items: Vec<T>) -> Self {
+        Self::Own(items)
+    }
+}
+
+impl<T> FromIterator<T> for List<'_, T> {
+    fn from_iter<I: IntoIterator<Item = T>>(items: I) -> Self {
+        Self::Own(items.into_iter().collect())
+    }
+}
+
+impl<'l, T> IntoIterator for &'l List<'_, T> {
+    type Item = &'l T;
+    type IntoIter = std::slice::Iter<'l, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
 }
 
 impl<'a> Json<'a> {
@@ -144,6 +207,16 @@ impl<'a> Json<'a> {
         }
     }
 
+    /// No less than [`Json::size`], and without a step for each value where it was read from a body.
+    pub fn size_at_most(&self) -> usize {
+        match self {
+            Self::Array(List::Read { span, .. }) | Self::Object(List::Read { span, .. }) if *span < u32::MAX => {
+                usize::try_from(*span).unwrap_or(usize::MAX)
+            }
+            _ => self.size(),
+        }
+    }
+
     /// The value as a template sees it: whole numbers as integers up to 128 bits, all others as doubles.
     pub fn to_value(&self) -> minijinja::Value {
         use minijinja::Value;
@@ -181,7 +254,7 @@ impl<'a> Json<'a> {
     }
 }
 
-fn sorted<'m, 'a>(members: &'m [(Cow<'a, str>, Json<'a>)]) -> impl Iterator<Item = &'m (Cow<'a, str>, Json<'a>)> {
+fn sorted<'m, 'a>(members: &'m [Member<'a>]) -> impl Iterator<Item = &'m Member<'a>> {
     let mut sorted: Vec<_> = members.iter().collect();
     sorted.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
     sorted.into_iter()
@@ -208,13 +281,23 @@ fn is_spelled_whole(text: &str) -> bool {
     !text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }
 
+fn is_escaped(byte: u8) -> bool {
+    byte < b' ' || byte == b'"' || byte == b'\\'
+}
+
 fn write_string(text: &str, out: &mut String, stop_at: usize) {
     let room = stop_at.saturating_sub(out.len());
     let text = if text.len() > room { &text[..text.ceil_char_boundary(room)] } else { text };
     out.push('"');
+    // all bytes are looked at, many at once: to stop at the first would take longer
+    if !text.bytes().fold(false, |found, byte| found | is_escaped(byte)) {
+        out.push_str(text);
+        out.push('"');
+        return;
+    }
     let mut written = 0;
     for (at, byte) in text.bytes().enumerate() {
-        if byte >= b' ' && byte != b'"' && byte != b'\\' {
+        if !is_escaped(byte) {
             continue;
         }
         out.push_str(&text[written..at]);
@@ -241,7 +324,7 @@ impl PartialEq for Json<'_> {
             (Self::Bool(left), Self::Bool(right)) => left == right,
             (Self::Number(left), Self::Number(right)) => number::same(left, right),
             (Self::String(left), Self::String(right)) => left == right,
-            (Self::Array(left), Self::Array(right)) => left == right,
+            (Self::Array(left), Self::Array(right)) => left[..] == right[..],
             (Self::Object(left), Self::Object(right)) => left.len() == right.len() && sorted(left).eq(sorted(right)),
             _ => false,
         }

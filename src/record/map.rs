@@ -131,6 +131,15 @@ pub enum Presence {
     Gone,
 }
 
+/// A record that becomes a row.
+pub(super) struct Judged {
+    pub(super) fate: Fate,
+    /// values that became null
+    pub(super) nulled: u64,
+    /// that its row takes at most
+    pub(super) bytes: usize,
+}
+
 /// What is wrong with a record.
 pub(super) struct Fault {
     column: Option<String>,
@@ -267,12 +276,14 @@ impl Mapper {
     /// # Errors
     /// A record that does not fit where the model says `on_invalid: fail`, and rows of more than `limits::BATCH_BYTES_MAX`.
     pub fn map(&self, records: &[&Json<'_>], context: &Value) -> Result<Batch, MapError> {
-        let mut page = self.page(records.len());
-        let places = self.places();
-        for record in records {
-            self.record(record, (context, &[]), &places, &mut page)?;
-        }
-        Ok(page.finish())
+        let mut mapping = self.begin(records.len());
+        mapping.add(records.iter().copied(), context)?;
+        Ok(mapping.finish())
+    }
+
+    /// Begins a page whose records come some at a time; about so many.
+    pub fn begin(&self, records: usize) -> Mapping<'_> {
+        Mapping { mapper: self, page: self.page(records), places: self.places() }
     }
 
     /// The same of records to which details were added: each with its hash as the list had it, and whether it is there at all.
@@ -347,9 +358,9 @@ impl Mapper {
             .and_then(|()| accepted.map_err(|error| Fault::template("where", &error)))
             .and_then(|_| self.judge(&sources, &scope, mark, &mut cells));
         match judged {
-            Ok((fate, nulled)) => {
-                page.push(record, &cells, fate, nulled)?;
-                if fate == Fate::Live { self.items(record, (context, &cells), page) } else { Ok(()) }
+            Ok(judged) => {
+                page.push(record, &cells, &judged)?;
+                if judged.fate == Fate::Live { self.items(record, (context, &cells), page) } else { Ok(()) }
             }
             Err(fault) => {
                 let rejected = self.reject(record, self.key_text(&sources), fault)?;
@@ -376,15 +387,15 @@ impl Mapper {
         Ok(())
     }
 
-    /// The record's fate and how many of its values became null. `cells`, which hold the key already, get all other values.
+    /// What becomes of the record. `cells`, which hold the key already, get all other values.
     fn judge<'j>(
         &self,
         sources: &Sources<'j>,
         scope: &Scope<'_>,
         mark: Result<Option<Mark>, Fault>,
         cells: &mut [Cell<'j>],
-    ) -> Result<(Fate, u64), Fault> {
-        within("its JSON", sources.record.size())?;
+    ) -> Result<Judged, Fault> {
+        within("its JSON", sources.record.size_at_most(), || sources.record.size())?;
         let fate = match &self.flag {
             _ if self.is_gone => Fate::Deleted(None),
             Some(flag) => flag.fate(sources.record, scope)?,
@@ -407,11 +418,12 @@ impl Mapper {
                 Err(Reason { code, text }) => return Err(column.fault(code, text)),
             }
         }
-        within("its row", cells.iter().map(Cell::size).sum())?;
+        let bytes = cells.iter().map(Cell::size_at_most).sum();
+        within("its row", bytes, || cells.iter().map(Cell::size).sum())?;
         if let Some(schema) = self.validate.as_ref().filter(|_| !dead) {
             self.validate(schema, cells)?;
         }
-        Ok((fate, nulled))
+        Ok(Judged { fate, nulled, bytes })
     }
 
     fn validate(&self, schema: &RowSchema, cells: &[Cell<'_>]) -> Result<(), Fault> {
@@ -499,6 +511,34 @@ impl Mapper {
     }
 }
 
+/// A page being mapped.
+pub struct Mapping<'m> {
+    mapper: &'m Mapper,
+    page: Page<'m>,
+    places: Vec<std::cell::Cell<usize>>,
+}
+
+impl Mapping<'_> {
+    /// Adds the rows of some records, which come behind those before.
+    ///
+    /// # Errors
+    /// As [`Mapper::map`].
+    pub fn add<'r, 'a: 'r>(
+        &mut self,
+        records: impl IntoIterator<Item = &'r Json<'a>>,
+        context: &Value,
+    ) -> Result<(), MapError> {
+        records
+            .into_iter()
+            .try_for_each(|record| self.mapper.record(record, (context, &[]), &self.places, &mut self.page))
+    }
+
+    /// The rows.
+    pub fn finish(self) -> Batch {
+        self.page.finish()
+    }
+}
+
 impl<'j> Sources<'j> {
     fn cell(&self, column: &Column) -> Result<Cell<'j>, Reason> {
         match &column.source {
@@ -538,7 +578,12 @@ impl Fault {
     }
 }
 
-fn within(what: &str, bytes: usize) -> Result<(), Fault> {
+/// Counts only what may be too much.
+fn within(what: &str, at_most: usize, count: impl FnOnce() -> usize) -> Result<(), Fault> {
+    if at_most <= RECORD_BYTES_MAX {
+        return Ok(());
+    }
+    let bytes = count();
     if bytes <= RECORD_BYTES_MAX {
         return Ok(());
     }

@@ -31,11 +31,11 @@ mod tests;
 
 pub use batch::{Batch, Children, Fate, Keys, Quarantined};
 pub use columns::arrow_type;
-pub use decode::{DecodeError, DecodeErrorKind, parse};
+pub use decode::{DecodeError, DecodeErrorKind, parse, parse_each, parse_into};
 pub use format::decode_with;
 pub use json::Json;
 pub use keys::KeyReader;
-pub use map::{MapError, Mapper, MarkReader, Presence, Standing};
+pub use map::{MapError, Mapper, Mapping, MarkReader, Presence, Standing};
 pub use raw::Raw;
 pub use select::{first, matches, picks, picks_items, select};
 pub use stream::{StreamError, stream};

@@ -8,7 +8,7 @@ use arrow::datatypes::{Field, Schema, SchemaRef};
 use super::coerce::Cell;
 use super::columns::{ColumnBuilder, arrow_type};
 use super::hash::{self, RowHasher, Scratch};
-use super::map::MapError;
+use super::map::{Judged, MapError};
 use super::{Batch, Children, Fate, Json, Quarantined, Raw};
 use crate::plan::limits::BATCH_BYTES_MAX;
 use crate::plan::{ColumnPlan, ColumnType, ModelPlan};
@@ -104,14 +104,8 @@ impl<'m> Page<'m> {
     }
 
     /// Adds the row of a record.
-    pub(super) fn push(
-        &mut self,
-        record: &Json<'_>,
-        cells: &[Cell<'_>],
-        fate: Fate,
-        nulled: u64,
-    ) -> Result<(), MapError> {
-        self.grow(cells.iter().map(Cell::size).sum())?;
+    pub(super) fn push(&mut self, record: &Json<'_>, cells: &[Cell<'_>], judged: &Judged) -> Result<(), MapError> {
+        self.grow(judged.bytes)?;
         let raw = self.raw.as_mut().map_or(0, |raw| raw.push(record));
         self.raw_bytes += raw;
         self.grow(raw)?;
@@ -121,8 +115,8 @@ impl<'m> Page<'m> {
         for (column, cell) in self.columns.iter_mut().zip(cells) {
             column.append(cell);
         }
-        self.fates.push(fate);
-        self.nulled += nulled;
+        self.fates.push(judged.fate);
+        self.nulled += judged.nulled;
         Ok(())
     }
 

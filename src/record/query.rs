@@ -184,8 +184,8 @@ impl<'j, 'a> Search<'j, 'a> {
 
 fn children<'j, 'a>(node: &'j Json<'a>) -> impl Iterator<Item = &'j Json<'a>> {
     let (items, members) = match node {
-        Json::Array(items) => (items.as_slice(), [].as_slice()),
-        Json::Object(members) => ([].as_slice(), members.as_slice()),
+        Json::Array(items) => (&items[..], [].as_slice()),
+        Json::Object(members) => ([].as_slice(), &members[..]),
         _ => ([].as_slice(), [].as_slice()),
     };
     items.iter().chain(members.iter().map(|(_, value)| value))

@@ -75,7 +75,7 @@ impl<'j> Scope<'j> {
             Predicate::Template(template) => template.is_true(self.variables()).map_err(|error| error.to_string()),
             Predicate::Path(path) => Ok(match filter(path) {
                 Some(filter) => holds(filter, self.record, self.record),
-                None => !select(path, &Json::Array(vec![self.record.clone()])).is_empty(),
+                None => !select(path, &Json::Array(vec![self.record.clone()].into())).is_empty(),
             }),
         }
     }

@@ -4,10 +4,11 @@ use std::cell::Cell;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 use ::csv::StringRecord;
+use bumpalo::Bump;
 
 use super::archive::Archive;
 use super::chunks::{Chunks, Cut};
-use super::decode::{DecodeError, DecodeErrorKind, parse};
+use super::decode::{DecodeError, DecodeErrorKind, parse_into};
 use super::elements::Elements;
 use super::json::Json;
 use super::select::{picks, picks_items};
@@ -111,6 +112,22 @@ impl Way {
         (!paths.is_empty() && !elements.iter().any(stands_in)).then_some(Self { paths, elements })
     }
 
+    /// Where records stand in the one list of an answer in JSON, which names lead to.
+    pub fn of_list(path: &Path) -> Option<Self> {
+        let PathForm::Plain { steps, each: true } = path.form() else { return None };
+        let name = |step: &Step| match step {
+            Step::Member(name) => Some(name.clone()),
+            Step::Index(_) => None,
+        };
+        let names: Vec<String> = steps.iter().map(name).collect::<Option<_>>()?;
+        (!names.is_empty()).then(|| Self { paths: vec![path.clone()], elements: vec![names] })
+    }
+
+    /// The names that lead to the one list.
+    pub fn names(&self) -> &[String] {
+        self.elements.first().map_or(&[], Vec::as_slice)
+    }
+
     /// Whether what stands at a path of the answer can be told without its records, or of the first or last of them.
     pub fn tells(&self, path: &Path) -> bool {
         let PathForm::Plain { steps, each: false } = path.form() else { return false };
@@ -179,7 +196,7 @@ pub fn stream(
         Ok(())
     })?;
     if rests.is_empty() {
-        rests.push(Json::Array(Vec::new()));
+        rests.push(Json::Array(Vec::new().into()));
     }
     Ok(rests)
 }
@@ -187,14 +204,16 @@ pub fn stream(
 fn lines(file: &mut dyn Read, each: &mut Each<'_>) -> Result<(), StreamError> {
     let mut chunks = Chunks::new(file, Cut::Lines);
     let (mut nth, mut offset) = (0, 0);
+    let mut arena = Bump::new();
     while let Some(piece) = chunks.next()? {
+        arena.reset();
         let mut records = Vec::new();
         // what stands behind the last line end is a line where there is none
         let piece = piece.strip_suffix(b"\n").unwrap_or(piece);
         for line in piece.split(|byte| *byte == b'\n') {
             nth += 1;
             if !line.trim_ascii().is_empty() {
-                records.push(parse(line).map_err(|error| {
+                records.push(parse_into(&arena, line).map_err(|error| {
                     let near = line.get(error.offset.saturating_sub(NEAR_BYTES)..).unwrap_or_default();
                     let near = near.get(..2 * NEAR_BYTES).unwrap_or(near).to_vec();
                     StreamError::Decode { error: error.in_line(nth, offset), near }

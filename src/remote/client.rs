@@ -23,6 +23,9 @@ use super::sockets::{Leaving, NoRoute, Routes, Sockets, USER_AGENT};
 use super::transport;
 use crate::plan::{ConnectionPlan, Method, limits};
 
+/// Bytes of a body for which room is made when its length is told; what is told need not come.
+const ROOM_BYTES_MAX: usize = 1 << 20;
+
 /// The way to the API of one connection. Clones share the connections, the rate budget and the pauses.
 #[derive(Debug, Clone)]
 pub struct Client(Arc<Inner>);
@@ -334,10 +337,12 @@ impl Client {
     ) -> Result<Bytes, Error> {
         let most = limits::RESPONSE_BYTES_MAX as u64;
         let too_large = || Error::ResponseTooLarge { request: self.0.identity.masked(request, url), most };
-        if answer.content_length().is_some_and(|length| length > most) {
+        let told = answer.content_length();
+        if told.is_some_and(|length| length > most) {
             return Err(too_large());
         }
-        let mut body = BytesMut::new();
+        let room = told.map_or(0, |length| usize::try_from(length).unwrap_or(0).min(ROOM_BYTES_MAX));
+        let mut body = BytesMut::with_capacity(room);
         while let Some(chunk) =
             answer.chunk().await.map_err(|error| self.transport_error(request, url, outgoing, error))?
         {

@@ -1,9 +1,11 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
-use super::fixture::json;
+use bumpalo::Bump;
+
+use super::fixture::{any_json, json};
 use crate::plan::limits::JSON_DEPTH_MAX;
-use crate::record::{DecodeErrorKind, Json, parse};
+use crate::record::{DecodeErrorKind, Json, parse, parse_each, parse_into};
 
 fn fails(body: &[u8]) -> (DecodeErrorKind, String) {
     let error = parse(body).expect_err("is no JSON");
@@ -69,7 +71,9 @@ proptest::proptest! {
             format!("{{{}}}", members.join(","))
         });
         let text = format!("[{}]", written.collect::<Vec<_>>().join(","));
-        let Json::Array(read) = json(&text) else { panic!("a list") };
+        let arena = Bump::new();
+        let Ok(Json::Array(read)) = parse_into(&arena, text.as_bytes()) else { panic!("a list") };
+        proptest::prop_assert_eq!(json(&text).to_text(), Json::Array(read.clone()).to_text());
         for (members, item) in items.iter().zip(&read) {
             let mut expected: Vec<(String, u8)> = Vec::new();
             for (name, value) in members {
@@ -183,12 +187,78 @@ fn a_ten_megabyte_string_is_no_trouble() {
     assert_eq!(json(&text).size(), text.len());
 }
 
+/// The items of the list `$.data.list` as texts, and what stands around it.
+fn in_passing(text: &str) -> Option<(Vec<String>, String)> {
+    let (arena, mut found) = (Bump::new(), Vec::new());
+    let names = ["data", "list"].map(str::to_owned);
+    let rest = parse_each(&arena, text.as_bytes(), &names, &mut |records, part| {
+        assert!((0.0..=1.0).contains(&part), "{part}");
+        found.extend(records.iter().map(Json::to_text));
+        true
+    })?;
+    Some((found, rest.to_text()))
+}
+
+#[test]
+fn what_is_no_plain_list_is_read_as_a_whole() {
+    for text in [
+        "",
+        "[1]",
+        "{}",
+        r#"{"data":[1]}"#,
+        r#"{"data":{"list":{"a":1}}}"#,
+        r#"{"data":{"list":null}}"#,
+        r#"{"data":{"other":[1]}}"#,
+        r#"{"data":{"list":[1],"list":[2]}}"#,
+        r#"{"data":{"list":[1]},"data":{"list":[2]}}"#,
+        r#"{"data":{"list":[1]},"a":1,"a":2}"#,
+        r#"{"data":{"list":[1]}} x"#,
+        r#"{"data":{"list":[1,]}}"#,
+    ] {
+        assert_eq!(in_passing(text), None, "{text}");
+    }
+    let deep = |levels: usize| format!("{{\"data\":{{\"list\":[{}{}]}}}}", "[".repeat(levels), "]".repeat(levels));
+    assert!(in_passing(&deep(JSON_DEPTH_MAX - 3)).is_some() && parse(deep(JSON_DEPTH_MAX - 3).as_bytes()).is_ok());
+    assert!(in_passing(&deep(JSON_DEPTH_MAX - 2)).is_none() && parse(deep(JSON_DEPTH_MAX - 2).as_bytes()).is_err());
+}
+
 proptest::proptest! {
     #[test]
     fn no_bytes_make_it_panic(body: Vec<u8>) {
         if let Err(error) = parse(&body) {
             proptest::prop_assert!(error.offset <= body.len());
         }
+    }
+
+    /// Text that is read into an arena is read as by itself, and takes no more than its size says.
+    #[test]
+    fn an_arena_changes_nothing(value in any_json(), other in any_json()) {
+        let mut text = Json::Array(vec![value.clone(), value.clone(), other, value].into()).to_text();
+        let arena = Bump::new();
+        let read = parse_into(&arena, text.as_bytes()).expect("JSON");
+        proptest::prop_assert_eq!(read.to_text(), text.as_str());
+        proptest::prop_assert!(read.size() <= read.size_at_most());
+        proptest::prop_assert!(read.size_at_most() <= text.len());
+        text.pop();
+        let (whole, part) = (parse(text.as_bytes()), parse_into(&arena, text.as_bytes()));
+        proptest::prop_assert_eq!(whole.map_err(|error| error.to_string()).err(), part.map_err(|error| error.to_string()).err());
+    }
+
+    /// Records that are handed out some at a time are those of the whole, and so is what stands around them.
+    #[test]
+    fn records_in_passing_are_those_of_the_whole(
+        records in proptest::collection::vec(any_json(), 0..80), beside in any_json(), cut: proptest::sample::Index,
+    ) {
+        let around = |list: Vec<Json<'_>>| {
+            let list = Json::Array(list.into()).to_text();
+            format!("{{\"beside\":{},\"data\":{{\"list\":{list}}},\"next\":1}}", beside.to_text())
+        };
+        let text = around(records.clone());
+        let (found, rest) = in_passing(&text).expect("as it should be");
+        proptest::prop_assert_eq!(found, records.iter().map(Json::to_text).collect::<Vec<_>>());
+        proptest::prop_assert_eq!(rest, around(Vec::new()));
+        let cut = text.floor_char_boundary(cut.index(text.len()));
+        proptest::prop_assert_eq!(in_passing(&text[..cut]), None);
     }
 
     #[test]

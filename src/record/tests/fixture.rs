@@ -112,7 +112,7 @@ pub(super) fn any_json() -> impl Strategy<Value = Json<'static>> {
     ];
     leaf.prop_recursive(5, 64, 8, |inner| {
         prop_oneof![
-            prop::collection::vec(inner.clone(), 0..8).prop_map(Json::Array),
+            prop::collection::vec(inner.clone(), 0..8).prop_map(|items| Json::Array(items.into())),
             prop::collection::btree_map("[a-c\"\\\\é\u{1}]{0,2}", inner, 0..8).prop_map(|members| Json::Object(
                 members.into_iter().map(|(name, value)| (name.into(), value)).collect()
             )),

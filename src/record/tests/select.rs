@@ -121,7 +121,7 @@ fn look_ups_lead_where_the_standard_says() {
         ("$.list[?match(@, 'x')]", "[\"x\"]"),
     ] {
         let found: Vec<Json<'_>> = select(&path(text), &document).into_iter().cloned().collect();
-        assert_eq!(Json::Array(found).to_text(), expected, "{text}");
+        assert_eq!(Json::Array(found.into()).to_text(), expected, "{text}");
     }
 }
 
@@ -174,7 +174,7 @@ fn a_filter_decides_the_same_with_and_without_a_list_around_the_record() {
         let predicate = Predicate::Path(path(text));
         for record in records {
             let record = json(record);
-            let list = Json::Array(vec![record.clone()]);
+            let list = Json::Array(vec![record.clone()].into());
             let expected = !as_query(text, &list).is_empty();
             assert_eq!(matches(&predicate, &record, &minijinja::context! {}), Ok(expected), "{text} {record:?}");
             yes += usize::from(expected);
@@ -295,7 +295,7 @@ proptest! {
     fn filters_are_logic(document in any_json(), filter in any_filter()) {
         let Ok(path) = Path::parse(&format!("$[?{filter}]")) else { return Ok(()) };
         let holds = |text: String| matches(&Predicate::Path(self::path(&text)), &document, &minijinja::context! {});
-        let list = Json::Array(vec![document.clone()]);
+        let list = Json::Array(vec![document.clone()].into());
         prop_assert_eq!(holds(format!("$[?{filter}]")), Ok(!select(&path, &list).is_empty()), "{}", filter);
         prop_assert_eq!(holds(format!("$[?!({filter})]")), holds(format!("$[?{filter}]")).map(|it| !it), "{}", filter);
         for (one, other) in [(" == ", " != "), (" != ", " == ")] {
