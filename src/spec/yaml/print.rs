@@ -12,7 +12,11 @@ pub(super) const WIDTH: usize = 150;
 /// What it gives is read again as the same value, but for numbers that JSON has and YAML has not, of which there are none in a
 /// [`Value`].
 pub fn document(value: &Value, open: &[&str]) -> String {
-    let mut text = lines(value, WIDTH, open, true).join("\n");
+    let mut text = match value {
+        // the lines of a block would stand at the margin, where `---` and more mean something else
+        Value::String(text) => scalar(text),
+        _ => lines(value, WIDTH, open, true).join("\n"),
+    };
     text.push('\n');
     text
 }
@@ -212,6 +216,15 @@ mod tests {
         );
         assert_eq!(document(&value, &[]), expected);
         assert_eq!(parse(&document(&value, &[])).expect("YAML"), value);
+    }
+
+    #[test]
+    fn a_text_alone_is_in_one_line() {
+        for text in ["\"\n:", "a\n--- b", "a\n...\nb\n"] {
+            let value = Value::from(text);
+            let yaml = document(&value, &[]);
+            assert_eq!(parse(&yaml).expect(&yaml), value, "{yaml}");
+        }
     }
 
     fn values() -> impl Strategy<Value = Value> {
