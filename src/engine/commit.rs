@@ -302,7 +302,15 @@ impl<'t> Commits<'t> {
             // it broke, and comes from its beginning again: one group knows each row once
             self.commit(report).await?;
         }
-        let before = before.filter(|_| !piece.begins);
+        let mut before = before.filter(|_| !piece.begins);
+        let (mut mapped, mut piece) = (mapped, piece);
+        if let Some(first) = self.fills(&mut mapped) {
+            let fills = Piece { ends: false, ..piece };
+            self.push(partition, (lane, fills), first, (before, after.clone()), false, report)?;
+            self.commit(report).await?;
+            before = self.begun.pop().map(|(_, _, scan)| scan);
+            piece.begins = false;
+        }
         self.push(partition, (lane, piece), mapped, (before, after), done, report)?;
         // the end of a partition waits for its neighbours
         let ends = done && partition.is_empty();
@@ -312,6 +320,15 @@ impl<'t> Commits<'t> {
             self.commit(report).await?;
         }
         Ok(())
+    }
+
+    /// Takes as many rows out of a page that begins a row group as the one before it lacks. One that is a few rows short goes through the
+    /// write-ahead log, and a few too many are a row group of their own.
+    fn fills(&self, mapped: &mut Mapped) -> Option<Mapped> {
+        let Mapped::Rows(rows) = mapped else { return None };
+        let [batch] = rows.batches.as_mut_slice() else { return None };
+        let first = batch.first(limits::GROUP_ROWS_MAX.checked_sub(self.rows).filter(|_| self.loads)?)?;
+        Some(Mapped::Rows(PageRows { batches: vec![first], nodes: Vec::new(), too_deep: false, known: None }))
     }
 
     fn push(

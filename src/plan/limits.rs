@@ -158,7 +158,7 @@ pub const REMAP_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the places of a walk that one statement notes.
 pub const NODES_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the mapped rows of one commit group.
-pub const GROUP_BYTES_MAX: usize = 48 << 20;
+pub const GROUP_BYTES_MAX: usize = 64 << 20;
 /// The same of rows that the table has: they wait in memory for what the comparison finds, and fill no row group.
 pub const COMPARED_BYTES_MAX: usize = 12 << 20;
 /// The oldest a page in an open commit group may get.
@@ -374,8 +374,15 @@ pub const LOG_LENGTH_MAX: u64 = 256 << 20;
 pub const RUN_LOCK_TRIES: u32 = 10;
 /// The wait between two such times.
 pub const RUN_LOCK_PAUSE: Duration = Duration::from_millis(20);
-/// DuckDB's own memory limit inside headwater.
-pub const DUCKDB_MEMORY: &str = "160MB";
+/// DuckDB's own memory limit inside headwater, in bytes, unless a table is so wide that it needs more.
+pub const DUCKDB_MEMORY: u64 = 160_000_000;
+/// What DuckDB needs for itself, beside what the columns of the widest table do.
+pub const DUCKDB_MEMORY_LEAST: u64 = 64_000_000;
+/// What a column of the widest table needs: while rows are added, deleted or folded into the file, DuckDB holds blocks of 256 KiB for each of its
+/// columns, however few the rows. Measured with 500 columns of text: 512 MB were not enough, 640 MB were.
+pub const DUCKDB_MEMORY_PER_COLUMN: u64 = 5 << 18;
+/// Columns for which DuckDB gets memory at most.
+pub const DUCKDB_COLUMNS_MAX: u64 = 4_096;
 /// Seen keys that are deleted row by row; of more, those that stay are copied. A deleted row takes 8 bytes that cannot be spilled.
 pub const SEEN_KEYS_DELETED_AT_ONCE: usize = 1_000_000;
 /// Keys that the end of a scan compares at once with the table; their join fits into `DUCKDB_MEMORY`.

@@ -69,6 +69,40 @@ impl Batch {
         self.fates.retain(|_| next.next().is_none_or(|keep| *keep));
         self
     }
+
+    /// Takes the first `count` rows out, with nothing of what is told of the page. None, and nothing is taken, where there are no more rows than
+    /// that, or where they hold more than the model's columns.
+    pub fn first(&mut self, count: usize) -> Option<Self> {
+        let rows = self.rows.num_rows();
+        let are_plain = self.raw.is_none() && self.listed.is_none() && self.children.is_empty();
+        if count == 0 || count >= rows || !are_plain {
+            return None;
+        }
+        let bytes = self.bytes / rows * count;
+        let first = Self {
+            rows: self.rows.slice(0, count),
+            key_hashes: self.key_hashes.drain(..count).collect(),
+            row_hashes: self.row_hashes.drain(..count).collect(),
+            fates: self.fates.drain(..count).collect(),
+            raw: None,
+            listed: None,
+            quarantined: Vec::new(),
+            quarantined_keys: self.quarantined_keys.slice(0, 0),
+            keyless: 0,
+            filtered: 0,
+            nulled: 0,
+            high: None,
+            low: None,
+            unsorted: false,
+            bytes,
+            partition: None,
+            seen_by: None,
+            children: Vec::new(),
+        };
+        self.rows = self.rows.slice(count, rows - count);
+        self.bytes -= bytes;
+        Some(first)
+    }
 }
 
 /// The rows of one nested list of each row of a page.

@@ -38,6 +38,8 @@ pub struct Warehouse {
     connection: Connection,
     path: PathBuf,
     attached: Option<Access>,
+    /// columns of one table that DuckDB has memory for
+    columns: u64,
     wait_max: Duration,
     waiting: WaitObserver,
     // closing it ends DuckDB's lock, so it stays open while the file is attached
@@ -56,7 +58,7 @@ impl Warehouse {
         let spill_text = text(&spill)?;
         let settings = || {
             Config::default()
-                .max_memory(limits::DUCKDB_MEMORY)?
+                .max_memory(&memory(0))?
                 // with two, a first load of 2,000,000 rows took 1.4 times the CPU time and 85 MB more, and was no faster on 2 cores
                 .threads(1)?
                 .with("temp_directory", spill_text)?
@@ -72,7 +74,16 @@ impl Warehouse {
             })
             .map_err(Error::database("start DuckDB"))?;
         let spill = SpillFolder(spill);
-        Ok(Self { connection, path: path.into(), attached: None, wait_max, waiting, handle: None, _spill: spill })
+        Ok(Self {
+            connection,
+            path: path.into(),
+            attached: None,
+            columns: 0,
+            wait_max,
+            waiting,
+            handle: None,
+            _spill: spill,
+        })
     }
 
     /// DuckDB, whatever is attached.
@@ -138,6 +149,11 @@ impl Warehouse {
             format!("ATTACH {} AS {CATALOG} (TYPE duckdb{read_only})", literal(text(&anchored(&self.path))?));
         let mut wait = Wait::new(self.wait_max);
         while let Err(error) = self.connection.execute_batch(&statement) {
+            if lacks_memory(&error) && self.columns < limits::DUCKDB_COLUMNS_MAX {
+                // the log holds rows of a wide table
+                self.make_room((2 * self.columns).max(limits::COLUMNS_MAX as u64))?;
+                continue;
+            }
             let holder = match holder(error, &self.path) {
                 Err(damaged @ Error::Damaged { .. }) if journal::exists(&self.path) => match self.settle(access)? {
                     Settled::PutBack => continue,
@@ -157,6 +173,30 @@ impl Warehouse {
             self.let_go()?;
             return Err(error);
         }
+        if access == Access::Write { self.fit() } else { Ok(()) }
+    }
+
+    /// Gives DuckDB the memory that the widest table needs.
+    ///
+    /// # Errors
+    /// DuckDB refuses.
+    pub fn fit(&mut self) -> Result<(), Error> {
+        let widest = "SELECT coalesce(max(column_count), 0) FROM duckdb_tables() WHERE database_name = ?";
+        let columns = self.connection.query_row(widest, [CATALOG], |row| row.get(0));
+        self.make_room(columns.map_err(Error::database("look for the widest table"))?)
+    }
+
+    fn make_room(&mut self, columns: u64) -> Result<(), Error> {
+        let columns = columns.min(limits::DUCKDB_COLUMNS_MAX);
+        if columns <= self.columns {
+            return Ok(());
+        }
+        if memory(columns) != memory(self.columns) {
+            self.connection
+                .execute_batch(&format!("SET memory_limit = '{}'", memory(columns)))
+                .map_err(Error::database("give DuckDB memory"))?;
+        }
+        self.columns = columns;
         Ok(())
     }
 
@@ -317,6 +357,17 @@ impl Wait {
         self.pause = (self.pause * 2).min(Self::LONGEST);
         Ok(())
     }
+}
+
+/// DuckDB's memory limit where the widest table has so many columns, as its settings have it.
+fn memory(columns: u64) -> String {
+    let needed = limits::DUCKDB_MEMORY_LEAST + columns * limits::DUCKDB_MEMORY_PER_COLUMN;
+    format!("{}B", needed.max(limits::DUCKDB_MEMORY))
+}
+
+fn lacks_memory(error: &duckdb::Error) -> bool {
+    let message = error.to_string();
+    ["Out of Memory", "could not allocate block", "failed to pin block"].iter().any(|words| message.contains(words))
 }
 
 /// Who holds the file, when that is why DuckDB did not open it.

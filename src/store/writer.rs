@@ -184,6 +184,7 @@ impl Store {
         })?;
         if wrote {
             self.prepared.clear();
+            self.warehouse.fit()?;
             // the write-ahead log never holds a schema change for long: replaying them is where DuckDB had most bugs
             self.warehouse.fold()?;
         }

@@ -80,6 +80,26 @@ fn an_empty_page_is_a_batch_of_no_rows() {
 }
 
 #[test]
+fn the_first_rows_are_taken_and_what_is_said_of_the_page_stays() {
+    let text = r#"[{"id":1,"name":"A"},{"id":2,"name":null},{"id":3,"name":"C"},{"id":4,"name":"D"}]"#;
+    let whole = map(&people(), text);
+    let mut rest = map(&people(), text);
+    for count in [0, 3, 4] {
+        assert!(rest.first(count).is_none(), "{count} of three rows");
+    }
+    let first = rest.first(2).expect("three rows");
+    assert_eq!(rows(&first.rows), rows(&whole.rows)[..2]);
+    assert_eq!(rows(&rest.rows), rows(&whole.rows)[2..]);
+    assert_eq!([first.key_hashes, rest.key_hashes].concat(), whole.key_hashes);
+    assert_eq!([first.row_hashes, rest.row_hashes].concat(), whole.row_hashes);
+    assert_eq!((first.fates.len(), rest.fates.len(), first.bytes + rest.bytes), (2, 1, whole.bytes));
+    assert_eq!(
+        (first.quarantined.len(), rest.quarantined, rest.quarantined_keys.num_rows()),
+        (0, whole.quarantined, 1)
+    );
+}
+
+#[test]
 fn spelling_changes_no_hash_and_a_value_does() {
     let records = |text: &str| map(&people(), text);
     let first = records(r#"[{"id":1,"name":"A","details":{"age":5}}]"#);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::support::{Bench, at, customers, live, open, query, reader};
+use super::support::{Bench, at, customers, killed, live, model, open, query, reader};
 use crate::store::layout::VERSION;
 use crate::store::{Error, ReadStore, Store};
 
@@ -275,4 +275,26 @@ impl Other {
         self.child.wait().expect("ended");
         said.expect("it said what it saw")
     }
+}
+
+#[test]
+fn a_wide_table_has_the_memory_that_it_needs() {
+    let names: Vec<String> = (0..500).map(|at| format!("c{at}")).collect();
+    let columns: Vec<(&str, &str)> =
+        std::iter::once(("id", "bigint")).chain(names.iter().map(|name| (name.as_str(), "varchar"))).collect();
+    let mut bench = Bench::new(Arc::new(model(&columns, &["id"])));
+    let row = |id: i64, word: &str| live(std::iter::once(json!(id)).chain(names.iter().map(|_| json!(word))).collect());
+    for group in 0..8 {
+        let rows: Vec<_> =
+            (group * 40..group * 40 + 80).map(|id| row(id, &format!("group {group}, row {id}"))).collect();
+        bench.commit(group, &rows);
+    }
+    // with all of it in the log
+    let behind = killed(&bench.path());
+    let count = "SELECT count(*)::INT AS rows, count(*) FILTER (c499 LIKE 'group 7%')::INT AS last FROM shop.customers";
+    let path = behind.path().join("w.duckdb");
+    assert_eq!(query(&path, count).expect("read"), [json!([360, 80])]);
+    let mut store = open(&path);
+    store.release().expect("folded into the file");
+    assert_eq!(query(&path, count).expect("read"), [json!([360, 80])]);
 }

@@ -1,12 +1,11 @@
 //! What a changed model does to a table that has rows: what a run may do, what it may do with a person's word, and what is planned of it.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::support::{Bench, at, bad_batch, batch, customers, ended, gone, live, mark, model, open, reader, sync_of};
+use super::support::{Bench, at, bad_batch, batch, customers, ended, gone, killed, live, mark, model, open, reader, sync_of};
 use crate::plan::{ColumnType, ModelPlan};
 use crate::store::sql::{CATALOG, literal};
 use crate::store::{Error, PlannedChange, SchemaChange, TablePlan, plan_without_database, tables};
@@ -321,18 +320,6 @@ fn a_conflict_behind_undoes_what_was_done_before_it() {
     bench.store.release().expect("released");
     let plans = reader(&bench.path()).plan(&[customers(), second.into()]).expect("planned");
     assert!(plans[0].is_ok() && plans[1].is_err());
-}
-
-/// What a killed process leaves: the file and its log as they are at a moment.
-fn killed(path: &Path) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    for name in ["w.duckdb", "w.duckdb.wal"] {
-        let from = path.with_file_name(name);
-        if from.exists() {
-            std::fs::copy(from, folder.path().join(name)).expect("copied");
-        }
-    }
-    folder
 }
 
 #[test]

@@ -366,3 +366,15 @@ pub fn query(path: &std::path::Path, sql: &str) -> Result<Vec<Value>, Error> {
 }
 
 pub const FREE: Guard = Guard { max_fraction: 1.0, min_rows: 0, allow_empty: true };
+
+/// What a killed process leaves: the file and its log as they are at a moment.
+pub fn killed(path: &std::path::Path) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["w.duckdb", "w.duckdb.wal"] {
+        let from = path.with_file_name(name);
+        if from.exists() {
+            std::fs::copy(from, folder.path().join(name)).expect("copied");
+        }
+    }
+    folder
+}
