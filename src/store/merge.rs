@@ -19,6 +19,8 @@
 
 use std::collections::HashSet;
 
+use arrow::array::AsArray;
+use arrow::datatypes::Int64Type;
 use chrono::{DateTime, Utc};
 use duckdb::{Connection, params};
 
@@ -222,7 +224,11 @@ impl Into<'_> {
             self.mark_gone()?;
         }
         if written + tally.raw > 0 {
-            let values = self.stage_changed(batches, written + tally.raw == self.staged.rows)?;
+            let wanted =
+                (written + tally.raw < self.staged.rows).then(|| tally.written.iter().copied().collect::<HashSet<_>>());
+            let values = stage::stage_rows(self.db, self.model, batches, self.staged, |ord| {
+                wanted.as_ref().is_none_or(|wanted| wanted.contains(&ord))
+            })?;
             if tally.raw > 0 {
                 self.insert_refreshed()?;
             }
@@ -306,15 +312,6 @@ impl Into<'_> {
         Ok(())
     }
 
-    /// Stages what is written in full; `all` says that it is the whole group. Gives the expressions over `r` of the values.
-    fn stage_changed(&self, batches: &mut [Batch], all: bool) -> Result<Vec<String>, Error> {
-        let wanted =
-            if all { None } else { Some(self.written_ords().map_err(Error::database("find the changed rows"))?) };
-        stage::stage_rows(self.db, self.model, batches, self.staged, |ord| {
-            wanted.as_ref().is_none_or(|wanted| wanted.contains(&ord))
-        })
-    }
-
     /// Rows that are as they were, with another record.
     fn insert_refreshed(&self) -> Result<(), Error> {
         let table = table_of(self.model);
@@ -345,11 +342,6 @@ impl Into<'_> {
             .execute(&insert, params![self.id.connection, self.id.variant, self.now])
             .map_err(Error::database("write the new and changed rows"))?;
         Ok(())
-    }
-
-    fn written_ords(&self) -> duckdb::Result<HashSet<i64>> {
-        let mut select = self.db.prepare(&format!("SELECT _ord FROM {DELTA} WHERE what NOT IN ('gone', 'same')"))?;
-        select.query_map([], |row| row.get(0))?.collect()
     }
 
     /// The values of the model's columns, and with `raw` the record.
@@ -385,27 +377,34 @@ struct Tally {
     raw: u64,
     /// alive and as it was; not told where all of these are left alone
     same: u64,
+    /// the `_ord` of those that are written in full
+    written: Vec<i64>,
 }
 
 impl Tally {
     fn read(db: &Connection) -> Result<Self, Error> {
-        let count = |what: &str| format!("count(*) FILTER (what = '{what}')");
-        let select = format!(
-            "SELECT {} FROM {DELTA}",
-            list(["new", "buried", "back", "changed", "gone", "raw", "same"].map(count))
-        );
-        db.query_row(&select, [], |row| {
-            Ok(Self {
-                new: row.get(0)?,
-                buried: row.get(1)?,
-                back: row.get(2)?,
-                changed: row.get(3)?,
-                gone: row.get(4)?,
-                raw: row.get(5)?,
-                same: row.get(6)?,
-            })
-        })
-        .map_err(Error::database("count the changes"))
+        let failed = || Error::database("count the changes");
+        let mut select = db.prepare(&format!("SELECT what, _ord FROM {DELTA}")).map_err(failed())?;
+        let mut tally = Self::default();
+        for rows in select.query_arrow([]).map_err(failed())? {
+            let (whats, ords) = (rows.column(0).as_string::<i32>(), rows.column(1).as_primitive::<Int64Type>());
+            for (what, ord) in whats.iter().zip(ords.values()) {
+                let count = match what {
+                    Some("new") => &mut tally.new,
+                    Some("buried") => &mut tally.buried,
+                    Some("back") => &mut tally.back,
+                    Some("changed") => &mut tally.changed,
+                    Some("gone") => &mut tally.gone,
+                    Some("raw") => &mut tally.raw,
+                    _ => &mut tally.same,
+                };
+                *count += 1;
+                if !matches!(what, Some("gone" | "same")) {
+                    tally.written.push(*ord);
+                }
+            }
+        }
+        Ok(tally)
     }
 }
 

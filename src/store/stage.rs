@@ -22,8 +22,8 @@ use super::tables::table_of;
 use crate::plan::ModelPlan;
 use crate::record::{Batch, Fate};
 
-/// The temporary table of a group's keys: `_ord`, `_hash`, `_gone`, `_gone_at`, `_partition`, `_scan` (that notes the key), `_listed`, with `raw`
-/// `_raw_hash`, where rows may be older than the table's `_mark`, and the key's columns; one row per key.
+/// The temporary table of a group's keys: `_ord`, `_hash`, `_gone`, `_gone_at`, `_scan` (that notes the key, where one does), what
+/// [`super::tables::beside`] says, where rows may be older than the table's `_mark`, and the key's columns; one row per key.
 pub const KEYS: &str = "temp.main.headwater_keys";
 /// The temporary table of the rows to write: `_ord`, with `raw` `_raw` as text, and all columns.
 pub const ROWS: &str = "temp.main.headwater_rows";
@@ -118,23 +118,19 @@ pub fn stage_marked_keys(
         check(model, batch, &shape)?;
     }
     let columns = staged_columns(model, model.key.iter().map(|&at| (at, &shape.fields()[at])))?;
-    let facts = [
-        "_ord BIGINT",
-        "_hash UBIGINT",
-        "_gone BOOLEAN",
-        "_gone_at TIMESTAMPTZ",
-        "_partition VARCHAR",
-        "_scan UBIGINT",
-        "_listed UBIGINT",
-    ];
+    let notes = batches.iter().any(|batch| batch.seen_by.is_some());
+    let facts = ["_ord BIGINT", "_hash UBIGINT", "_gone BOOLEAN", "_gone_at TIMESTAMPTZ"];
+    // as `keys_of` has them
+    let facts = facts.into_iter().chain(model.partitioned.then_some("_partition VARCHAR"));
+    let facts = facts.chain(notes.then_some("_scan UBIGINT")).chain(model.listed.then_some("_listed UBIGINT"));
     let marks = staged_columns(model, mark.map(|at| (at, &shape.fields()[at])))?;
     let mark_column = marks.first().map(|column| format!("{MARK} {}", column.sql));
-    let facts = facts.into_iter().chain(model.raw.then_some("_raw_hash UBIGINT")).map(str::to_owned).chain(mark_column);
+    let facts = facts.chain(model.raw.then_some("_raw_hash UBIGINT")).map(str::to_owned).chain(mark_column);
     create(db, KEYS, facts.chain(columns.iter().map(StagedColumn::definition)))?;
     let mut staged = Staged { ords: number_last_of_each_key(batches), ..Staged::default() };
     let mut appender = appender(db, KEYS)?;
     for (batch, ords) in batches.iter().zip(&staged.ords).filter(|(_, ords)| !ords.is_empty()) {
-        let rows = keys_of(model, (batch, mark), ords).map_err(|error| misfit(model, &error))?;
+        let rows = keys_of(model, (batch, mark), ords, notes).map_err(|error| misfit(model, &error))?;
         let kept = rows.num_rows() as u64;
         staged.rows += kept;
         staged.noted += batch.seen_by.map_or(0, |_| kept);
@@ -307,6 +303,7 @@ fn keys_of(
     model: &ModelPlan,
     (batch, mark): (&Batch, Option<usize>),
     ords: &[Option<i64>],
+    notes: bool,
 ) -> Result<RecordBatch, ArrowError> {
     let gone_at = |fate: &Fate| match fate {
         Fate::Deleted(at) => *at,
@@ -322,18 +319,19 @@ fn keys_of(
         (Field::new("_gone_at", moment, true), Arc::new(gone_at.with_timezone("UTC"))),
     ];
     let rows = batch.rows.num_rows();
-    let partition: ArrayRef = match batch.partition.as_deref() {
-        Some(partition) => Arc::new(StringArray::from_iter_values(std::iter::repeat_n(partition, rows))),
-        None => Arc::new(StringArray::new_null(rows)),
-    };
-    let scan: UInt64Array = std::iter::repeat_n(batch.seen_by, rows).collect();
-    facts.push((Field::new("_partition", DataType::Utf8, true), partition));
-    facts.push((Field::new("_scan", DataType::UInt64, true), Arc::new(scan)));
-    let listed: UInt64Array = match &batch.listed {
-        Some(listed) => listed.iter().copied().collect(),
-        None => UInt64Array::new_null(rows),
-    };
-    facts.push((Field::new("_listed", DataType::UInt64, true), Arc::new(listed)));
+    if model.partitioned {
+        let partition: StringArray = std::iter::repeat_n(batch.partition.as_deref(), rows).collect();
+        facts.push((Field::new("_partition", DataType::Utf8, true), Arc::new(partition)));
+    }
+    if notes {
+        let scan: UInt64Array = std::iter::repeat_n(batch.seen_by, rows).collect();
+        facts.push((Field::new("_scan", DataType::UInt64, true), Arc::new(scan)));
+    }
+    if model.listed {
+        let listed = batch.listed.as_ref().map(|listed| listed.iter().copied().collect());
+        let listed: UInt64Array = listed.unwrap_or_else(|| UInt64Array::new_null(rows));
+        facts.push((Field::new("_listed", DataType::UInt64, true), Arc::new(listed)));
+    }
     if let Some(raw) = &batch.raw {
         let hashes = UInt64Array::from(raw.hashes().to_vec());
         facts.push((Field::new("_raw_hash", DataType::UInt64, true), Arc::new(hashes)));

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::support::{Bench, at, bad_batch, batch, customers, ended, gone, killed, live, mark, model, open, reader, sync_of};
+use super::support::{
+    Bench, at, bad_batch, batch, customers, ended, gone, killed, live, mark, model, open, reader, sync_of,
+};
 use crate::plan::{ColumnType, ModelPlan};
 use crate::store::sql::{CATALOG, literal};
 use crate::store::{Error, PlannedChange, SchemaChange, TablePlan, plan_without_database, tables};
