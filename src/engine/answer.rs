@@ -76,6 +76,15 @@ pub(super) enum Mapped {
     Bare(Bare),
 }
 
+impl Mapped {
+    /// Takes the first `count` rows out, as [`Batch::first`] does. None, and nothing is taken, where they are of more than one model.
+    pub(super) fn first(&mut self, count: usize) -> Option<Self> {
+        let Self::Rows(rows) = self else { return None };
+        let [batch] = rows.batches.as_mut_slice() else { return None };
+        Some(Self::Rows(PageRows { batches: vec![batch.first(count)?], ..PageRows::default() }))
+    }
+}
+
 /// What became of the records of a sync.
 #[derive(Default)]
 pub(super) struct PageRows {

@@ -304,7 +304,9 @@ impl<'t> Commits<'t> {
         }
         let mut before = before.filter(|_| !piece.begins);
         let (mut mapped, mut piece) = (mapped, piece);
-        if let Some(first) = self.fills(&mut mapped) {
+        // a row group that lacks a few rows goes through the write-ahead log, and a few more are one of their own
+        let lacks = limits::GROUP_ROWS_MAX.checked_sub(self.rows).filter(|_| self.loads);
+        if let Some(first) = lacks.and_then(|rows| mapped.first(rows)) {
             let fills = Piece { ends: false, ..piece };
             self.push(partition, (lane, fills), first, (before, after.clone()), false, report)?;
             self.commit(report).await?;
@@ -320,15 +322,6 @@ impl<'t> Commits<'t> {
             self.commit(report).await?;
         }
         Ok(())
-    }
-
-    /// Takes as many rows out of a page that begins a row group as the one before it lacks. One that is a few rows short goes through the
-    /// write-ahead log, and a few too many are a row group of their own.
-    fn fills(&self, mapped: &mut Mapped) -> Option<Mapped> {
-        let Mapped::Rows(rows) = mapped else { return None };
-        let [batch] = rows.batches.as_mut_slice() else { return None };
-        let first = batch.first(limits::GROUP_ROWS_MAX.checked_sub(self.rows).filter(|_| self.loads)?)?;
-        Some(Mapped::Rows(PageRows { batches: vec![first], nodes: Vec::new(), too_deep: false, known: None }))
     }
 
     fn push(
