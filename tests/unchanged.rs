@@ -262,3 +262,34 @@ fn two_connections_and_two_variants_in_one_table_leave_each_other_alone() {
         [json!({ "id": 1, "it": "DELETED" }), json!({ "id": 2, "it": "UPDATED" })]
     );
 }
+
+#[test]
+fn what_comes_after_a_change_of_its_row_is_no_row_that_is_as_it_was() {
+    // as many bytes as wait for a comparison with the table, on each of two pages
+    let many = |from: u64| (from..from + 14).map(|id| json!({ "id": id, "name": format!("{id}").repeat(400_000) }));
+    let page = |name: &str, from: u64| -> Value {
+        std::iter::once(json!({ "id": 1, "name": name })).chain(many(from)).collect()
+    };
+    let (before, between) = (page("before", 100), page("between", 100));
+    let again = page("before", 200);
+    let serves = |first: Value, second: Value| {
+        move |request: &Request| {
+            Reply::json(&match request.param("page") {
+                Some(_) => json!({ "items": second }),
+                None => json!({ "items": first, "next": "2" }),
+            })
+        }
+    };
+    let api = Api::start(serves(before.clone(), again.clone()));
+    let sync = format!("{SYNC}\npagination: {{ cursor: {{ from: $.next, query: page }} }}");
+    let project = Project::simple(&api.url(), &sync, MODEL);
+    let run = || project.headwater(&["run", "--json", "--commit-every", "60s"]).report().remove(0);
+    assert_eq!(did(&run()), [29, 0, 0, 0]);
+    api.becomes(serves(between.clone(), again.clone()));
+    let report = run();
+    assert_eq!((did(&report), &report["duplicates"]), ([0, 0, 0, 29], &json!(1)));
+    api.becomes(serves(before, page("between", 201)));
+    // what was as it was when it was compared is counted so
+    assert_eq!(did(&run()), [1, 1, 1, 28]);
+    assert_eq!(project.column("select name from api.items where id = 1"), ["between"]);
+}

@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::answer::{Mapped, PageRows};
 use super::fetch::Fetcher;
+use super::filling::Filling;
 use super::lane::{Page, is_read_again, needs_finish, tells_gone, unexplained};
 use super::report::SyncReport;
 use super::stream::Piece;
@@ -17,7 +18,7 @@ use super::sync::Task;
 use super::webhook::newest;
 use super::{Error, Event};
 use crate::plan::{ColumnType, DeletePlan, ModelPlan, Order, Scope, SyncPlan, limits};
-use crate::record::{Batch, Keys};
+use crate::record::Keys;
 use crate::scan::{Checkpoint, Lane, ListsRead, Mark, Node, OpenWindow, Position, ScanState, all_at_once, seen_by};
 use crate::store::{
     Absence, AbsenceEnd, Ends, Filled, Gone, Group, PartitionEnd, Partitions, ScanEnd, Seen, Stretch, Walked,
@@ -115,21 +116,9 @@ pub(super) struct Commits<'t> {
     short: HashSet<Arc<str>>,
     /// those that lead deeper than the walk goes
     too_deep: HashSet<Arc<str>>,
-    /// of each of the sync's models
-    batches: Vec<Vec<Batch>>,
-    /// places that a walk has found
-    found: Vec<Node>,
-    /// those of which the reading side does not know yet
+    filling: Filling,
+    /// places that a walk has found, of which the reading side does not know yet
     to_tell: Found,
-    gone: Vec<Gone>,
-    seen: Vec<(u64, arrow::array::RecordBatch)>,
-    /// keys of rows that are stored as they are, with the partition that lists them
-    listed: Vec<(Arc<str>, arrow::array::RecordBatch)>,
-    rows: usize,
-    /// of which are stored as they are
-    known: u64,
-    bytes: usize,
-    pages: u64,
     deadline: Option<tokio::time::Instant>,
     /// rows are new, as far as is known: the table has none that they would have to be compared with
     loads: bool,
@@ -149,16 +138,8 @@ impl<'t> Commits<'t> {
             begun: Vec::new(),
             short: HashSet::new(),
             too_deep: HashSet::new(),
-            batches: task.plan.models().map(|_| Vec::new()).collect(),
-            found: Vec::new(),
+            filling: Filling::of(task.plan.models().count()),
             to_tell: Found::default(),
-            gone: Vec::new(),
-            seen: Vec::new(),
-            listed: Vec::new(),
-            rows: 0,
-            known: 0,
-            bytes: 0,
-            pages: 0,
             deadline: None,
         }
     }
@@ -305,7 +286,7 @@ impl<'t> Commits<'t> {
         let mut before = before.filter(|_| !piece.begins);
         let (mut mapped, mut piece) = (mapped, piece);
         // a row group that lacks a few rows goes through the write-ahead log, and a few more are one of their own
-        let lacks = limits::GROUP_ROWS_MAX.checked_sub(self.rows).filter(|_| self.loads);
+        let lacks = limits::GROUP_ROWS_MAX.checked_sub(self.filling.rows).filter(|_| self.loads);
         if let Some(first) = lacks.and_then(|rows| mapped.first(rows)) {
             let fills = Piece { ends: false, ..piece };
             self.push(partition, (lane, fills), first, (before, after.clone()), false, report)?;
@@ -316,8 +297,7 @@ impl<'t> Commits<'t> {
         self.push(partition, (lane, piece), mapped, (before, after), done, report)?;
         // the end of a partition waits for its neighbours
         let ends = done && partition.is_empty();
-        let bytes_max = if self.loads { limits::GROUP_BYTES_MAX } else { limits::COMPARED_BYTES_MAX };
-        let full = self.rows >= limits::GROUP_ROWS_MAX || self.bytes >= bytes_max;
+        let full = self.filling.rows >= limits::GROUP_ROWS_MAX || self.is_full_of_bytes().await?;
         if full || ends || self.touched.len() >= limits::GROUP_PARTITIONS_MAX {
             self.commit(report).await?;
         }
@@ -349,11 +329,11 @@ impl<'t> Commits<'t> {
         match mapped {
             Mapped::Rows(rows) => {
                 self.push_rows(partition, rows, &mut scan, seen_by, report);
-                self.pages += u64::from(piece.ends);
+                self.filling.pages += u64::from(piece.ends);
             }
             Mapped::Keys(keys) => {
-                self.rows += keys.keys.num_rows();
-                self.bytes += keys.keys.get_array_memory_size();
+                self.filling.rows += keys.keys.num_rows();
+                self.filling.bytes += keys.keys.get_array_memory_size();
                 report.unreadable += keys.unreadable;
                 if let Some(reason) = &keys.unreadable_reason {
                     report.unreadable_reason.get_or_insert_with(|| reason.clone());
@@ -361,14 +341,14 @@ impl<'t> Commits<'t> {
                 }
                 scan.digest = keys.hashes.iter().fold(scan.digest, |digest, hash| digest.wrapping_add(*hash));
                 if lane == Lane::Sweep {
-                    self.seen.extend(seen_by.map(|scan| (scan, keys.keys)));
+                    self.filling.seen.extend(seen_by.map(|scan| (scan, keys.keys)));
                 } else {
                     let highest = keys.marks.iter().flatten().max().cloned();
                     scan.high =
                         scan.high.take().max(highest.map(|mark| mark.not_after((self.task.clock)(), plan.zone())));
                     let mark = changed_column(&plan);
                     let gone = gone(self.part(partition)?, &keys, mark);
-                    self.gone.extend(gone);
+                    self.filling.gone.extend(gone);
                 }
             }
             Mapped::Items(_) | Mapped::Bare(_) => return Err(unexplained()),
@@ -404,9 +384,9 @@ impl<'t> Commits<'t> {
         let (plan, now) = (Arc::clone(&self.task.plan), (self.task.clock)());
         // places of one page are below the same items
         let parent = nodes.first().and_then(|node| node.parent.as_ref()).map_or(0, |parent| parent.to_string().len());
-        self.bytes += nodes.iter().map(Node::bytes).sum::<usize>() + parent;
+        self.filling.bytes += nodes.iter().map(Node::bytes).sum::<usize>() + parent;
         self.to_tell.extend(&nodes);
-        self.found.extend(nodes);
+        self.filling.found.extend(nodes);
         if let (true, Some(walk)) = (too_deep, &plan.walk) {
             // each of its pages can say so
             if self.too_deep.insert(Arc::clone(partition)) {
@@ -418,12 +398,12 @@ impl<'t> Commits<'t> {
         if !plan.outputs.is_empty() {
             scan.of_models.resize(plan.outputs.len(), 0);
         }
-        for (at, (mut batch, own)) in batches.into_iter().zip(&mut self.batches).enumerate() {
+        for (at, (mut batch, own)) in batches.into_iter().zip(&mut self.filling.batches).enumerate() {
             if let Some(returned) = scan.of_models.get_mut(at) {
                 *returned += (batch.rows.num_rows() + batch.quarantined.len()) as u64;
             }
-            self.rows += batch.rows.num_rows();
-            self.bytes += batch.bytes;
+            self.filling.rows += batch.rows.num_rows();
+            self.filling.bytes += batch.bytes;
             scan.unsorted |= batch.unsorted || batch.low.is_some() && batch.low < scan.high;
             scan.digest = batch.key_hashes.iter().map(low_half).fold(scan.digest, u64::wrapping_add);
             scan.high = scan.high.take().max(up_to_now(batch.high.clone()));
@@ -435,17 +415,17 @@ impl<'t> Commits<'t> {
             own.push(batch);
         }
         if let Some(known) = known {
-            self.rows += known.keys.num_rows();
-            self.known += known.keys.num_rows() as u64;
+            self.filling.rows += known.keys.num_rows();
+            self.filling.known += known.keys.num_rows() as u64;
             scan.digest = known.key_hashes.iter().map(low_half).fold(scan.digest, u64::wrapping_add);
             scan.high = scan.high.take().max(up_to_now(known.high));
             if let Some(first) = scan.of_models.first_mut() {
                 *first += known.keys.num_rows() as u64;
             }
             if !partition.is_empty() {
-                self.listed.push((Arc::clone(partition), known.keys.clone()));
+                self.filling.listed.push((Arc::clone(partition), known.keys.clone()));
             }
-            self.seen.extend(seen_by.map(|scan| (scan, known.keys)));
+            self.filling.seen.extend(seen_by.map(|scan| (scan, known.keys)));
         }
     }
 
@@ -460,23 +440,44 @@ impl<'t> Commits<'t> {
         }
     }
 
+    /// Whether what waits takes as much memory as it may. Before that is so, rows that the table has as they are leave the group: they need
+    /// no commit.
+    async fn is_full_of_bytes(&mut self) -> Result<bool, Error> {
+        if self.loads {
+            return Ok(self.filling.bytes >= limits::GROUP_BYTES_MAX);
+        }
+        if self.filling.bytes < self.task.compare_every {
+            return Ok(false);
+        }
+        let plan = Arc::clone(&self.task.plan);
+        let model = Arc::clone(&plan.model);
+        if let Some(batches) = self.filling.take_uncompared(&model) {
+            let compared = self.task.writer.call(move |store| {
+                let as_stored = store.as_stored(&plan.model, &plan.id, &batches)?;
+                Ok((batches, as_stored))
+            });
+            let (batches, as_stored) = compared.await?;
+            self.filling.put_compared(&model, batches, &as_stored);
+        }
+        // with less room the next comparison would be one of a few rows
+        Ok(self.filling.bytes >= limits::COMPARED_BYTES_MAX / 2)
+    }
+
     pub(super) async fn commit(&mut self, report: &mut SyncReport) -> Result<(), Error> {
         if self.touched.is_empty() {
             return Ok(());
         }
         let touched = std::mem::take(&mut self.touched);
-        let filled = self.task.plan.models().zip(&mut self.batches);
+        let empty = Filling::of(self.task.plan.models().count());
+        let Filling { batches, found, gone, seen, listed, known, pages, .. } =
+            std::mem::replace(&mut self.filling, empty);
         let newest = |model: &ModelPlan| newest(&self.task.plan, model, false);
-        let filled = filled.map(|(model, own)| Filled {
-            newest: newest(model),
-            model: Arc::clone(model),
-            batches: std::mem::take(own),
-        });
+        let filled = self.task.plan.models().zip(batches);
+        let filled = filled.map(|(model, batches)| Filled { newest: newest(model), model: Arc::clone(model), batches });
         let filled: Vec<Filled> = filled.collect();
         let pass = self.parts.get("").and_then(|shared| shared.pass.as_ref()).filter(|_| self.task.plan.walk.is_some());
         let read: Vec<_> = self.ended.iter().filter(|ended| self.is_read(ended)).cloned().collect();
         let pass = pass.map(|pass| pass.id);
-        let found = std::mem::take(&mut self.found);
         let walked = pass.map(|pass| Walked { pass, found, read });
         let parts = touched.into_iter().filter_map(|partition| self.parts.get_key_value(&partition));
         let ends = std::mem::take(&mut self.ends);
@@ -487,11 +488,11 @@ impl<'t> Commits<'t> {
             ends: (!ends.is_empty()).then_some(Ends { partitions: ends, guard, accept }),
             walked,
             checkpoints: parts.map(|(partition, checkpoint)| (Arc::clone(partition), self.kept(checkpoint))).collect(),
-            gone: std::mem::take(&mut self.gone),
-            seen: std::mem::take(&mut self.seen),
-            listed: std::mem::take(&mut self.listed),
-            pages: self.pages,
-            known: std::mem::take(&mut self.known),
+            gone,
+            seen,
+            listed,
+            pages,
+            known,
             ..self.group()
         };
         for ended in self.ended.drain(..) {
@@ -502,8 +503,7 @@ impl<'t> Commits<'t> {
         let (filtered, nulled): (u64, u64) =
             batches().fold((0, 0), |(filtered, nulled), batch| (filtered + batch.filtered, nulled + batch.nulled));
         let rows = batches().map(|batch| batch.rows.num_rows() as u64).sum::<u64>() + group.known;
-        let pages = self.pages;
-        (self.rows, self.bytes, self.pages, self.deadline) = (0, 0, 0, None);
+        self.deadline = None;
         let began = (self.task.clock)();
         let committed = self.task.writer.call(move |store| store.commit(group)).await?;
         for held in &committed.held {

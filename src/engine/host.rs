@@ -38,6 +38,8 @@ pub struct HostOptions {
     pub clock: Clock,
     /// the oldest a fetched page may get before it is committed
     pub group_age_max: Duration,
+    /// how many bytes of rows wait before they are compared with their table
+    pub compare_every: usize,
     /// how many syncs run at once, one or more
     pub at_once: usize,
     /// who watches what is no single run's
@@ -58,6 +60,7 @@ impl HostOptions {
             tell_requests: false,
             clock,
             group_age_max: limits::GROUP_AGE_MAX,
+            compare_every: limits::COMPARED_BYTES_MAX,
             at_once: limits::SYNCS_AT_ONCE,
             observer: Arc::new(|_, _| {}),
             tap: None,
@@ -192,7 +195,7 @@ impl Session {
     /// A run of a sync; it begins when it is awaited, and when fewer than [`HostOptions::at_once`] others run.
     pub fn run(&self, plan: &Arc<SyncPlan>, wanted: RunOptions) -> impl Future<Output = SyncReport> + Send + use<> {
         let RunOptions { run_id, started_at, wish, allow_destructive, budget, observer, stop } = wanted;
-        let HostOptions { log_requests, tell_requests, group_age_max, .. } = &self.host.options;
+        let HostOptions { log_requests, tell_requests, group_age_max, compare_every, .. } = &self.host.options;
         let (client, clock) = self.host.client(plan);
         let task = Task {
             plan: Arc::clone(plan),
@@ -208,6 +211,7 @@ impl Session {
             clock,
             stop,
             group_age_max: *group_age_max,
+            compare_every: *compare_every,
             folder: Arc::clone(&self.host.folder),
         };
         let permits = Arc::clone(&self.host.permits);

@@ -13,6 +13,7 @@ mod event;
 mod facts;
 mod fanout;
 mod fetch;
+mod filling;
 mod gate;
 mod host;
 mod items;

@@ -48,6 +48,7 @@ pub(super) struct Task {
     /// true once the run should stop between two commits
     pub(super) stop: watch::Receiver<bool>,
     pub(super) group_age_max: Duration,
+    pub(super) compare_every: usize,
     /// the folder of the DuckDB file
     pub(super) folder: Arc<Path>,
 }

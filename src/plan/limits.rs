@@ -159,7 +159,7 @@ pub const REMAP_BYTES_MAX: usize = 16 << 20;
 pub const NODES_BYTES_MAX: usize = 16 << 20;
 /// Bytes of the mapped rows of one commit group.
 pub const GROUP_BYTES_MAX: usize = 64 << 20;
-/// The same of rows that the table has: they wait in memory for what the comparison finds, and fill no row group.
+/// The same where the table has rows. Before a group is as large, those that are as they were leave it; it is committed where half is left.
 pub const COMPARED_BYTES_MAX: usize = 12 << 20;
 /// The oldest a page in an open commit group may get.
 pub const GROUP_AGE_MAX: Duration = Duration::from_secs(2);

@@ -60,14 +60,24 @@ impl Batch {
             return self;
         }
         let wanted = BooleanArray::from(keep.to_vec());
+        let rows = self.rows.num_rows();
         self.rows = filter_record_batch(&self.rows, &wanted).expect("there is a yes or no for each row");
+        self.bytes = self.bytes / rows * self.rows.num_rows();
         let mut next = keep.iter();
         self.key_hashes.retain(|_| next.next().is_none_or(|keep| *keep));
         let mut next = keep.iter();
         self.row_hashes.retain(|_| next.next().is_none_or(|keep| *keep));
         let mut next = keep.iter();
         self.fates.retain(|_| next.next().is_none_or(|keep| *keep));
+        self.key_hashes.shrink_to_fit();
+        self.row_hashes.shrink_to_fit();
+        self.fates.shrink_to_fit();
         self
+    }
+
+    /// Whether it holds nothing that is stored or counted.
+    pub fn is_empty(&self) -> bool {
+        self.rows.num_rows() == 0 && self.quarantined.is_empty() && self.filtered == 0 && self.nulled == 0
     }
 
     /// Takes the first `count` rows out, with nothing of what is told of the page. None, and nothing is taken, where there are no more rows than

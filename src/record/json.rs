@@ -285,12 +285,27 @@ fn is_escaped(byte: u8) -> bool {
     byte < b' ' || byte == b'"' || byte == b'\\'
 }
 
+/// Whether [`is_escaped`] is true of one of the bytes. Looks at eight at once: most texts are short, and most have none.
+fn has_escaped(text: &[u8]) -> bool {
+    const ONES: u64 = u64::from_ne_bytes([1; 8]);
+    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
+    // the high bit of some byte is set where one is below `least`, which is at most 0x80
+    let below = |word: u64, least: u8| word.wrapping_sub(ONES * u64::from(least)) & !word & HIGH;
+    let has = |word: u64| {
+        let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
+        below(word, b' ') | is(b'"') | is(b'\\') != 0
+    };
+    let (words, rest) = text.as_chunks::<8>();
+    let mut last = [b' '; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    words.iter().chain([&last]).any(|word| has(u64::from_ne_bytes(*word)))
+}
+
 fn write_string(text: &str, out: &mut String, stop_at: usize) {
     let room = stop_at.saturating_sub(out.len());
     let text = if text.len() > room { &text[..text.ceil_char_boundary(room)] } else { text };
     out.push('"');
-    // all bytes are looked at, many at once: to stop at the first would take longer
-    if !text.bytes().fold(false, |found, byte| found | is_escaped(byte)) {
+    if !has_escaped(text.as_bytes()) {
         out.push_str(text);
         out.push('"');
         return;

@@ -93,6 +93,20 @@ pub fn remap(
     Ok((finish(&into, merged, now)?, found))
 }
 
+/// The `_ord` of staged rows that [`merge`] would write now. Reads, and writes nothing.
+pub fn to_write(db: &Connection, model: &ModelPlan, id: &SyncId, staged: &Staged) -> Result<HashSet<i64>, Error> {
+    let failed = || Error::database("compare the rows with the table");
+    let select = format!(
+        "SELECT s._ord FROM {KEYS} s LEFT JOIN {} t ON {} AND t._connection = ? AND t._variant = ? WHERE {}",
+        table_of(model),
+        same_key(model, staged),
+        changes(model),
+    );
+    let mut select = db.prepare(&select).map_err(failed())?;
+    let found = select.query_arrow(params![id.connection, id.variant]).map_err(failed())?;
+    Ok(found.flat_map(|rows| rows.column(0).as_primitive::<Int64Type>().values().to_vec()).collect())
+}
+
 /// Takes staged rows out whose records are older than the table's; gives how many.
 pub fn leave_out_older(
     db: &Connection,
@@ -120,14 +134,12 @@ fn older(
 ) -> Result<HashSet<i64>, Error> {
     let Some(mark) = staged.mark.as_ref().filter(|_| staged.rows > 0) else { return Ok(HashSet::new()) };
     let own = format!("t.{}", ident(&model.columns[column].name));
-    let names = key_names(model);
-    let same = names.iter().zip(&staged.key).map(|(name, value)| format!("t.{} = {value}", ident(name)));
     let dead = if of_events { format!("OR t._deleted_at IS NOT NULL AND {own} >= {mark}") } else { String::new() };
     let select = format!(
         "SELECT s._ord FROM {KEYS} s JOIN {} t ON {} WHERE t._connection = ? AND t._variant = ? \
          AND (t._deleted_at IS NULL AND {own} > {mark} {dead})",
         table_of(model),
-        joined(same, " AND "),
+        same_key(model, staged),
     );
     let read = || -> duckdb::Result<HashSet<i64>> {
         db.prepare(&select)?.query_map(params![id.connection, id.variant], |row| row.get(0))?.collect()
@@ -185,18 +197,12 @@ impl Into<'_> {
             "UPDATE {KEYS} AS s SET _partition = t._partition FROM {} t \
              WHERE s._partition IS NULL AND {} AND t._connection = ? AND t._variant = ?",
             table_of(self.model),
-            joined(self.same_key(), " AND "),
+            same_key(self.model, self.staged),
         );
         self.db
             .execute(&update, params![self.id.connection, self.id.variant])
             .map_err(Error::database("find the partitions of the rows"))?;
         Ok(())
-    }
-
-    /// What holds of a staged key `s` and its row `t`.
-    fn same_key(&self) -> impl Iterator<Item = String> {
-        let pair = |(name, value): (&String, &String)| format!("t.{} = {value}", ident(name));
-        key_names(self.model).iter().zip(&self.staged.key).map(pair).collect::<Vec<_>>().into_iter()
     }
 
     /// The table has none of the rows.
@@ -268,18 +274,7 @@ impl Into<'_> {
             (false, true) => (format!("WHEN {same} THEN 'raw' "), format!("PARTITION BY {same} ")),
             (false, false) => Default::default(),
         };
-        let other_record: String = beside(self.model)
-            .filter(|_| refreshes)
-            .map(|name| format!(" OR t.{name} IS DISTINCT FROM s.{name}"))
-            .collect();
-        let changes = if self.kept {
-            String::new()
-        } else {
-            format!(
-                "WHERE t.rowid IS NULL OR CASE WHEN t._deleted_at IS NULL THEN s._gone OR t._hash <> s._hash{other_record} \
-                 ELSE NOT s._gone END"
-            )
-        };
+        let changes = if self.kept { String::new() } else { format!("WHERE {}", changes(self.model)) };
         // rows that are mapped again are of the same record, which came from where it did
         let beside = self.beside_of(if self.kept { "t" } else { "s" });
         let classify = format!(
@@ -291,7 +286,7 @@ impl Into<'_> {
                CAST(? AS BIGINT) + row_number() OVER ({numbered}ORDER BY s._ord) AS change \
              FROM {KEYS} s {join} {} t ON {} AND t._connection = ? AND t._variant = ?{kept} {changes}",
             table_of(self.model),
-            joined(self.same_key(), " AND "),
+            same_key(self.model, self.staged),
         );
         self.db
             .execute(&classify, params![self.counter, self.id.connection, self.id.variant])
@@ -406,6 +401,21 @@ impl Tally {
         }
         Ok(tally)
     }
+}
+
+/// What holds of a staged key `s` and its row `t`.
+fn same_key(model: &ModelPlan, staged: &Staged) -> String {
+    let names = key_names(model);
+    joined(names.iter().zip(&staged.key).map(|(name, value)| format!("t.{} = {value}", ident(name))), " AND ")
+}
+
+/// What holds of a staged key `s` whose row is written: it has no row `t`, or another one. Else the row is as it was.
+fn changes(model: &ModelPlan) -> String {
+    let other_record: String = beside(model).map(|name| format!(" OR t.{name} IS DISTINCT FROM s.{name}")).collect();
+    format!(
+        "(t.rowid IS NULL OR CASE WHEN t._deleted_at IS NULL THEN s._gone OR t._hash <> s._hash{other_record} \
+         ELSE NOT s._gone END)"
+    )
 }
 
 fn all_columns(model: &ModelPlan) -> String {

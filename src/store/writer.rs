@@ -28,6 +28,7 @@ use super::status::{self, PastRun, RunsOf, SyncStatus};
 use super::tables::{self, SchemaChange, table_of};
 use super::{children, history, merge, publish, quarantine, request_log, stage};
 use crate::plan::{ModelPlan, NotifyPlan, SyncId, limits};
+use crate::record::Batch;
 use crate::scan::Checkpoint;
 
 /// The writer: one per database in the whole machine, used from one thread.
@@ -256,6 +257,29 @@ impl Store {
     /// The file cannot be had or read.
     pub fn quarantined(&mut self, model: &ModelPlan, id: &SyncId, keys: &[u128]) -> Result<HashSet<u128>, Error> {
         quarantine::held(self.attached()?, model, id, keys)
+    }
+
+    /// Which rows of these batches a commit would leave alone now: the table has them as they are, and no record of theirs is in quarantine.
+    /// Of rows of one key only the last can be one of them.
+    ///
+    /// # Errors
+    /// [`Error::Rows`] when a batch does not have the shape of the model; the file cannot be had or read.
+    pub fn as_stored(&mut self, model: &ModelPlan, id: &SyncId, batches: &[Batch]) -> Result<Vec<Vec<bool>>, Error> {
+        let staged = stage::stage_keys(self.warehouse.connection(), model, batches)?;
+        if staged.rows == 0 {
+            return Ok(batches.iter().map(|_| Vec::new()).collect());
+        }
+        let db = self.attached()?;
+        let to_write = merge::to_write(db, model, id, &staged);
+        let dropped = stage::drop(db, stage::KEYS);
+        let to_write = to_write?;
+        dropped?;
+        let keys: Vec<u128> = batches.iter().flat_map(|batch| &batch.key_hashes).copied().collect();
+        let held = quarantine::held(db, model, id, &keys)?;
+        let is_stored =
+            |(ord, key): (&Option<i64>, &u128)| ord.is_some_and(|ord| !to_write.contains(&ord)) && !held.contains(key);
+        let batches = batches.iter().enumerate();
+        Ok(batches.map(|(at, batch)| staged.ords(at).iter().zip(&batch.key_hashes).map(is_stored).collect()).collect())
     }
 
     /// The partitions that a sync remembers.

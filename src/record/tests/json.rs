@@ -87,6 +87,19 @@ fn canonical(json: &Json<'_>) -> String {
     out
 }
 
+#[test]
+fn a_character_is_escaped_wherever_it_stands_and_no_other_is() {
+    for (length, at) in (0..20).flat_map(|length| (0..=length).map(move |at| (length, at))) {
+        for character in (0..0x100).filter_map(char::from_u32) {
+            let text = format!("{}{character}{}", "a".repeat(at), "é".repeat(length - at));
+            let written = Json::String(text.as_str().into()).to_text();
+            let is_escaped = character < ' ' || character == '"' || character == '\\';
+            assert_eq!(written == format!("\"{text}\""), !is_escaped, "{text:?}");
+            assert_eq!(parse(written.as_bytes()).expect("parses"), Json::String(text.as_str().into()));
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn text_reads_back_the_same(json in any_json()) {

@@ -120,6 +120,20 @@ impl Simple {
         done
     }
 
+    /// Which records of a step a commit leaves alone.
+    fn as_stored(&self, step: &Step, raw: bool) -> Vec<bool> {
+        let records = step.records.iter().enumerate();
+        let is_stored = |(at, (key, name)): (usize, &(i64, Option<u8>))| {
+            let is_last = step.records[at + 1..].iter().all(|(later, _)| later != key);
+            let row = self.rows.get(&(step.who, *key)).filter(|_| is_last);
+            row.is_some_and(|row| match name {
+                None => row.deleted.is_some(),
+                Some(name) => row.deleted.is_none() && row.name == *name && (!raw || row.unmapped == step.unmapped),
+            })
+        };
+        records.map(is_stored).collect()
+    }
+
     /// The keys that live and were not seen; the store may number them in any order.
     fn unseen(&self, step: &Step) -> Vec<(usize, i64)> {
         let seen: BTreeSet<i64> = step.records.iter().map(|(key, _)| *key).collect();
@@ -150,6 +164,8 @@ fn step(bench: &mut Bench, simple: &mut Simple, number: i64, step: &Step) -> Res
     bench.id = sync_of(&who(step.who), "");
     let (first, second) = step.records.split_at(step.cut);
     let pages = vec![page(bench, first, step.unmapped), page(bench, second, step.unmapped)];
+    let as_stored = bench.store.as_stored(&bench.model, &bench.id, &pages).expect("compared");
+    prop_assert_eq!(as_stored.concat(), simple.as_stored(step, bench.model.raw));
     let scan_id = u64::try_from(number).expect("positive");
     let done = if step.scan {
         bench.scan(number, scan_id, pages)

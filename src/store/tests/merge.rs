@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::Schema;
 use serde_json::{Value, json};
 
-use super::support::{Bench, Record, at, batch, customers, gone, live, model, sync_of};
+use super::support::{Bench, Record, at, bad_batch, batch, customers, gone, live, model, sync_of};
 use crate::record::{Batch, Fate};
 use crate::store::Committed;
 
@@ -232,4 +232,21 @@ fn names_and_values_cannot_break_out() {
     assert_eq!(feed.len(), 1);
     assert_eq!((&feed[0][evil], &feed[0]["it's"]), (&json!("'; --\u{0}"), &json!(["\"", null])));
     assert_eq!(bench.value("SELECT count(*) FROM headwater.meta"), 1);
+}
+
+#[test]
+fn a_row_of_which_a_record_is_in_quarantine_is_not_left_alone() {
+    let mut bench = Bench::new(customers());
+    let page = [live(json!([1, "a"])), live(json!([2, "b"])), gone(json!([3, "c"]))];
+    bench.commit(1, &page);
+    let as_stored = |bench: &mut Bench| {
+        let pages = [batch(&bench.model, &page), batch(&bench.model, &[live(json!([4, "d"])), live(json!([2, "b"]))])];
+        bench.store.as_stored(&bench.model, &bench.id, &pages).expect("compared")
+    };
+    assert_eq!(as_stored(&mut bench), [vec![true, false, true], vec![false, true]]);
+    let bad = bad_batch(&bench.model, &[(Some(json!([1])), "it did not fit")]);
+    let group = bench.group(vec![bad], 2);
+    bench.store.commit(group).expect("committed");
+    assert_eq!(as_stored(&mut bench), [vec![false, false, true], vec![false, true]]);
+    assert_eq!(bench.store.as_stored(&bench.model, &bench.id, &[]).expect("compared"), Vec::<Vec<bool>>::new());
 }
