@@ -297,7 +297,7 @@ impl<'t> Commits<'t> {
         self.push(partition, (lane, piece), mapped, (before, after), done, report)?;
         // the end of a partition waits for its neighbours
         let ends = done && partition.is_empty();
-        let full = self.filling.rows >= limits::GROUP_ROWS_MAX || self.is_full_of_bytes().await?;
+        let full = self.filling.rows >= limits::GROUP_ROWS_MAX || !self.make_room().await?;
         if full || ends || self.touched.len() >= limits::GROUP_PARTITIONS_MAX {
             self.commit(report).await?;
         }
@@ -440,14 +440,14 @@ impl<'t> Commits<'t> {
         }
     }
 
-    /// Whether what waits takes as much memory as it may. Before that is so, rows that the table has as they are leave the group: they need
-    /// no commit.
-    async fn is_full_of_bytes(&mut self) -> Result<bool, Error> {
+    /// Takes rows out of a group of many bytes that the table has as they are: they need no commit. False where it takes no more, for it
+    /// has as much as may wait in memory.
+    async fn make_room(&mut self) -> Result<bool, Error> {
         if self.loads {
-            return Ok(self.filling.bytes >= limits::GROUP_BYTES_MAX);
+            return Ok(self.filling.bytes < limits::GROUP_BYTES_MAX);
         }
         if self.filling.bytes < self.task.compare_every {
-            return Ok(false);
+            return Ok(true);
         }
         let plan = Arc::clone(&self.task.plan);
         let model = Arc::clone(&plan.model);
@@ -460,7 +460,7 @@ impl<'t> Commits<'t> {
             self.filling.put_compared(&model, batches, &as_stored);
         }
         // with less room the next comparison would be one of a few rows
-        Ok(self.filling.bytes >= limits::COMPARED_BYTES_MAX / 2)
+        Ok(self.filling.bytes < limits::COMPARED_BYTES_MAX / 2)
     }
 
     pub(super) async fn commit(&mut self, report: &mut SyncReport) -> Result<(), Error> {
