@@ -7,9 +7,10 @@ use std::fmt;
 
 use bumpalo::Bump;
 use bumpalo::collections::Vec as ArenaVec;
-use jiter::{Jiter, JiterError, JiterErrorType, JsonErrorType, Peek};
+use jiter::JsonErrorType;
 
 use super::json::{List, Member};
+use super::tokens::{self, Tokens};
 use super::{Json, excerpt};
 use crate::plan::limits::JSON_DEPTH_MAX;
 
@@ -115,10 +116,9 @@ pub fn parse_into<'a>(arena: &'a Bump, bytes: &'a [u8]) -> Result<Json<'a>, Deco
 }
 
 fn whole<'a>(arena: &'a Bump, text: &'a str) -> Result<Json<'a>, Fault> {
-    let (mut jiter, mut reader) = (Jiter::new(text.as_bytes()), Reader { text, arena, items: Vec::new() });
-    let peek = jiter.peek()?;
-    let value = reader.value(&mut jiter, peek, 0, Like::Nothing)?;
-    jiter.finish()?;
+    let mut reader = Reader { tokens: Tokens::new(text), arena, items: Vec::new() };
+    let value = reader.value(0, Like::Nothing)?;
+    reader.tokens.finish()?;
     Ok(value)
 }
 
@@ -131,10 +131,9 @@ pub type EachOf<'e> = dyn FnMut(&[Json<'_>], f64) -> bool + 'e;
 /// None where anything else stands there, or what is not understood: then the text is to be read as a whole, which says what is wrong.
 pub fn parse_each<'a>(arena: &'a Bump, bytes: &'a [u8], names: &[String], each: &mut EachOf<'_>) -> Option<Json<'a>> {
     let text = std::str::from_utf8(bytes.strip_prefix(BOM).unwrap_or(bytes)).ok()?;
-    let (mut jiter, mut reader) = (Jiter::new(text.as_bytes()), Reader { text, arena, items: Vec::new() });
-    let peek = jiter.peek().ok()?;
-    let value = reader.along(&mut jiter, peek, (names, 0), each)?;
-    jiter.finish().ok()?;
+    let mut reader = Reader { tokens: Tokens::new(text), arena, items: Vec::new() };
+    let value = reader.along((names, 0), each)?;
+    reader.tokens.finish().ok()?;
     Some(value)
 }
 
@@ -154,18 +153,18 @@ fn owned<'a>(text: &'a str, value: &Json<'_>) -> Json<'a> {
 }
 
 enum Fault {
-    Jiter(JiterError),
+    Json(tokens::Fault),
     TooDeep(usize),
 }
 
-impl From<JiterError> for Fault {
-    fn from(error: JiterError) -> Self {
-        Self::Jiter(error)
+impl From<tokens::Fault> for Fault {
+    fn from(fault: tokens::Fault) -> Self {
+        Self::Json(fault)
     }
 }
 
 struct Reader<'a> {
-    text: &'a str,
+    tokens: Tokens<'a>,
     arena: &'a Bump,
     /// the items of all arrays that are open, so that each array is made once and in its size
     items: Vec<Json<'a>>,
@@ -190,140 +189,145 @@ impl<'a> Like<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn value(&mut self, jiter: &mut Jiter<'_>, peek: Peek, depth: usize, like: Like<'a>) -> Result<Json<'a>, Fault> {
-        Ok(match peek {
-            Peek::Null => {
-                jiter.known_null()?;
-                Json::Null
-            }
-            Peek::True | Peek::False => Json::Bool(jiter.known_bool(peek)?),
-            Peek::String => Json::String(Cow::Borrowed(kept(self.text, self.arena, jiter.known_str()?))),
-            Peek::Array | Peek::Object if depth == JSON_DEPTH_MAX => {
-                return Err(Fault::TooDeep(jiter.current_index()));
-            }
-            Peek::Array => Json::Array(self.items(jiter, depth + 1, like)?),
-            Peek::Object => Json::Object(self.members(jiter, depth + 1, like)?),
-            _ => {
-                let start = jiter.current_index();
-                jiter.known_number_bytes(peek)?;
-                Json::Number(Cow::Borrowed(&self.text[start..jiter.current_index()]))
-            }
-        })
+    fn value(&mut self, depth: usize, like: Like<'a>) -> Result<Json<'a>, Fault> {
+        let mut value = Json::Null;
+        self.read(&mut value, depth, like)?;
+        Ok(value)
     }
 
-    fn items(&mut self, jiter: &mut Jiter<'_>, depth: usize, like: Like<'a>) -> Result<List<'a, Json<'a>>, Fault> {
-        let (start, from) = (self.items.len(), jiter.current_index());
+    /// The next value, made where it is to stand: one that is moved there costs as much again.
+    #[inline]
+    fn read(&mut self, place: &mut Json<'a>, depth: usize, like: Like<'a>) -> Result<(), Fault> {
+        let value = match self.tokens.value()? {
+            b'"' => Json::String(Cow::Borrowed(self.tokens.string(self.arena)?)),
+            b'{' | b'[' if depth == JSON_DEPTH_MAX => return Err(Fault::TooDeep(self.tokens.at())),
+            b'{' => Json::Object(self.members(depth + 1, like)?),
+            b'[' => Json::Array(self.items(depth + 1, like)?),
+            b'n' => {
+                self.tokens.word("null")?;
+                Json::Null
+            }
+            b't' => {
+                self.tokens.word("true")?;
+                Json::Bool(true)
+            }
+            b'f' => {
+                self.tokens.word("false")?;
+                Json::Bool(false)
+            }
+            _ => Json::Number(Cow::Borrowed(self.tokens.number()?)),
+        };
+        *place = value;
+        Ok(())
+    }
+
+    fn items(&mut self, depth: usize, like: Like<'a>) -> Result<List<'a, Json<'a>>, Fault> {
+        let (start, from) = (self.items.len(), self.tokens.at());
         let mut before = match like {
             Like::Items([first, ..]) => Like::of(first),
             _ => Like::Nothing,
         };
-        let mut next = jiter.known_array()?;
-        while let Some(peek) = next {
-            let item = self.value(jiter, peek, depth, before)?;
+        let mut is_there = self.tokens.first_item()?;
+        while is_there {
+            let item = self.value(depth, before)?;
             before = Like::of(&item);
             self.items.push(item);
-            next = jiter.array_step()?;
+            is_there = self.tokens.next_item()?;
         }
         let items = self.arena.alloc_slice_fill_iter(self.items.drain(start..));
-        Ok(List::Read { items, span: span(from, jiter) })
+        Ok(List::Read { items, span: self.span(from) })
     }
 
-    fn members(&mut self, jiter: &mut Jiter<'_>, depth: usize, like: Like<'a>) -> Result<List<'a, Member<'a>>, Fault> {
-        let (text, arena, from) = (self.text, self.arena, jiter.current_index());
+    fn members(&mut self, depth: usize, like: Like<'a>) -> Result<List<'a, Member<'a>>, Fault> {
+        let from = self.tokens.at();
         let known = if let Like::Members(members) = like { members } else { &[] };
-        let mut members = ArenaVec::with_capacity_in(known.len(), arena);
-        // the name where it is the next that is known, with the value that stands there
-        let named = |name: &str, expected: Option<&'a Member<'a>>| match expected {
-            Some((known, value)) if known == name => (known.as_ref(), Some(Like::of(value))),
-            _ => (kept(text, arena, name), None),
-        };
-        let mut next = jiter.known_object()?.map(|name| named(name, known.first()));
+        let mut members = ArenaVec::with_capacity_in(known.len(), self.arena);
+        let mut is_there = self.tokens.first_member()?;
         let mut is_alike = true;
-        while let Some((name, like)) = next {
+        while is_there {
+            let expected = if is_alike { known.get(members.len()) } else { None };
+            let (name, like) = self.name(expected)?;
             is_alike &= like.is_some();
-            let peek = jiter.peek()?;
-            let value = self.value(jiter, peek, depth, like.unwrap_or(Like::Nothing))?;
             // names of an object are there once
             let is_new = is_alike || members.len() > LINEAR_MEMBERS_MAX;
-            let seen =
-                if is_new { None } else { members.iter_mut().find(|(member, _): &&mut Member<'_>| member == name) };
-            match seen {
-                Some(member) => member.1 = value,
-                None => members.push((Cow::Borrowed(name), value)),
+            let seen = if is_new { None } else { members.iter().position(|(member, _): &Member<'_>| member == name) };
+            let at = seen.unwrap_or(members.len());
+            if seen.is_none() {
+                members.push((Cow::Borrowed(name), Json::Null));
             }
-            let expected = if is_alike { known.get(members.len()) } else { None };
-            next = jiter.next_key()?.map(|name| named(name, expected));
+            self.read(&mut members[at].1, depth, like.unwrap_or(Like::Nothing))?;
+            is_there = self.tokens.next_member()?;
         }
         if members.len() > LINEAR_MEMBERS_MAX && !is_alike {
             keep_last(&mut members);
         }
-        Ok(List::Read { items: members.into_bump_slice(), span: span(from, jiter) })
+        Ok(List::Read { items: members.into_bump_slice(), span: self.span(from) })
+    }
+
+    /// The next name; where it is the expected one, with what stands there.
+    fn name(&mut self, expected: Option<&'a Member<'a>>) -> Result<(&'a str, Option<Like<'a>>), Fault> {
+        let Some((known, value)) = expected else { return Ok((self.tokens.name(self.arena)?, None)) };
+        // one that had escapes is none that the text can have as it is
+        if self.tokens.holds(known) && self.tokens.takes_name(known) {
+            return Ok((known, Some(Like::of(value))));
+        }
+        let name = self.tokens.name(self.arena)?;
+        Ok((name, (known == name).then(|| Like::of(value))))
     }
 
     /// See [`parse_each`].
-    fn along(
-        &mut self,
-        jiter: &mut Jiter<'_>,
-        peek: Peek,
-        (names, depth): (&[String], usize),
-        each: &mut EachOf<'_>,
-    ) -> Option<Json<'a>> {
+    fn along(&mut self, (names, depth): (&[String], usize), each: &mut EachOf<'_>) -> Option<Json<'a>> {
+        let begins = self.tokens.value().ok()?;
         let Some((own, below)) = names.split_first() else {
-            (peek == Peek::Array && depth < JSON_DEPTH_MAX).then_some(())?;
-            self.records(jiter, depth + 1, each)?;
+            (begins == b'[' && depth < JSON_DEPTH_MAX).then_some(())?;
+            self.records(depth + 1, each)?;
             return Some(Json::Array(Vec::new().into()));
         };
-        (peek == Peek::Object && depth < JSON_DEPTH_MAX).then_some(())?;
+        (begins == b'{' && depth < JSON_DEPTH_MAX).then_some(())?;
         let mut members: Vec<Member<'a>> = Vec::new();
-        let mut is_there = false;
-        let mut next = jiter.known_object().ok()?.map(|name| kept(self.text, self.arena, name));
-        while let Some(name) = next {
+        let mut is_there = self.tokens.first_member().ok()?;
+        let mut is_found = false;
+        while is_there {
+            let name = self.tokens.name(self.arena).ok()?;
             let is_known = members.len() >= LINEAR_MEMBERS_MAX || members.iter().any(|(member, _)| member == name);
             (!is_known).then_some(())?;
-            let peek = jiter.peek().ok()?;
             let value = if name == *own {
-                is_there = true;
-                self.along(jiter, peek, (below, depth + 1), each)?
+                is_found = true;
+                self.along((below, depth + 1), each)?
             } else {
-                self.value(jiter, peek, depth + 1, Like::Nothing).ok()?
+                self.value(depth + 1, Like::Nothing).ok()?
             };
             members.push((Cow::Borrowed(name), value));
-            next = jiter.next_key().ok()?.map(|name| kept(self.text, self.arena, name));
+            is_there = self.tokens.next_member().ok()?;
         }
-        is_there.then(|| Json::Object(members.into()))
+        is_found.then(|| Json::Object(members.into()))
     }
 
-    fn records(&mut self, jiter: &mut Jiter<'_>, depth: usize, each: &mut EachOf<'_>) -> Option<()> {
+    fn records(&mut self, depth: usize, each: &mut EachOf<'_>) -> Option<()> {
         let mut arena = Bump::new();
-        let mut next = jiter.known_array().ok()?;
+        let mut is_there = self.tokens.first_item().ok()?;
         let mut is_wanted = true;
-        while next.is_some() && is_wanted {
-            let mut some = Reader { text: self.text, arena: &arena, items: Vec::with_capacity(RECORDS_AT_ONCE) };
+        while is_there && is_wanted {
+            let mut some = Reader { tokens: self.tokens, arena: &arena, items: Vec::with_capacity(RECORDS_AT_ONCE) };
             let mut before = Like::Nothing;
-            while let (Some(peek), true) = (next, some.items.len() < RECORDS_AT_ONCE) {
-                let record = some.value(jiter, peek, depth, before).ok()?;
+            while is_there && some.items.len() < RECORDS_AT_ONCE {
+                let record = some.value(depth, before).ok()?;
                 before = Like::of(&record);
                 some.items.push(record);
-                next = jiter.array_step().ok()?;
+                is_there = some.tokens.next_item().ok()?;
             }
-            #[expect(clippy::cast_precision_loss, reason = "about how much is read")]
-            let part = jiter.current_index() as f64 / self.text.len() as f64;
-            is_wanted = each(&some.items, part);
+            is_wanted = each(&some.items, some.tokens.part());
+            self.tokens.go_to(some.tokens.at());
             drop(some);
             arena.reset();
         }
         is_wanted.then_some(())
     }
-}
 
-/// Bytes that were read from a place on, as far as 32 bits tell.
-fn span(from: usize, jiter: &Jiter<'_>) -> u32 {
-    u32::try_from(jiter.current_index() - from).unwrap_or(u32::MAX)
-}
-
-/// jiter hands out text that lives as long as itself. Where it points into the body, the body's own slice lives longer.
-fn kept<'a>(text: &'a str, arena: &'a Bump, decoded: &str) -> &'a str {
-    within(text, decoded).unwrap_or_else(|| arena.alloc_str(decoded))
+    /// Bytes that were read from a place on, as far as 32 bits tell.
+    fn span(&self, from: usize) -> u32 {
+        u32::try_from(self.tokens.at() - from).unwrap_or(u32::MAX)
+    }
 }
 
 /// The part of a text that another one is, if it stands there.
@@ -381,8 +385,7 @@ fn explain(bytes: &[u8], body: &[u8], fault: &Fault) -> DecodeError {
             let text = format!("the body nests more than {JSON_DEPTH_MAX} arrays and objects");
             return error(DecodeErrorKind::TooDeep, bytes, body, *at, &text);
         }
-        Fault::Jiter(JiterError { error_type: JiterErrorType::JsonError(kind), index }) => (*index, kind.clone()),
-        Fault::Jiter(JiterError { index, .. }) => (*index, JsonErrorType::ExpectedSomeValue),
+        Fault::Json((kind, at)) => (*at, kind.clone()),
     };
     if body.trim_ascii().is_empty() {
         return error(DecodeErrorKind::Empty, bytes, body, at, "the body is empty, expected JSON");

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use std::ops::Deref;
 
 use super::number::{self, Number};
+use super::tokens::plain;
 
 /// A JSON value (RFC 8259).
 ///
@@ -281,54 +282,27 @@ fn is_spelled_whole(text: &str) -> bool {
     !text.bytes().any(|byte| matches!(byte, b'.' | b'e' | b'E'))
 }
 
-fn is_escaped(byte: u8) -> bool {
-    byte < b' ' || byte == b'"' || byte == b'\\'
-}
-
-/// Whether [`is_escaped`] is true of one of the bytes. Looks at eight at once: most texts are short, and most have none.
-fn has_escaped(text: &[u8]) -> bool {
-    const ONES: u64 = u64::from_ne_bytes([1; 8]);
-    const HIGH: u64 = u64::from_ne_bytes([0x80; 8]);
-    // the high bit of some byte is set where one is below `least`, which is at most 0x80
-    let below = |word: u64, least: u8| word.wrapping_sub(ONES * u64::from(least)) & !word & HIGH;
-    let has = |word: u64| {
-        let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-        below(word, b' ') | is(b'"') | is(b'\\') != 0
-    };
-    let (words, rest) = text.as_chunks::<8>();
-    let mut last = [b' '; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    words.iter().chain([&last]).any(|word| has(u64::from_ne_bytes(*word)))
-}
-
 fn write_string(text: &str, out: &mut String, stop_at: usize) {
     let room = stop_at.saturating_sub(out.len());
     let text = if text.len() > room { &text[..text.ceil_char_boundary(room)] } else { text };
     out.push('"');
-    if !has_escaped(text.as_bytes()) {
-        out.push_str(text);
-        out.push('"');
-        return;
-    }
-    let mut written = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if !is_escaped(byte) {
-            continue;
-        }
-        out.push_str(&text[written..at]);
-        written = at + 1;
-        match byte {
-            b'"' => out.push_str("\\\""),
-            b'\\' => out.push_str("\\\\"),
-            b'\n' => out.push_str("\\n"),
-            b'\r' => out.push_str("\\r"),
-            b'\t' => out.push_str("\\t"),
-            other => {
+    let mut rest = text;
+    loop {
+        let (as_it_is, escaped) = rest.split_at(plain(rest.as_bytes()));
+        out.push_str(as_it_is);
+        match escaped.as_bytes().first() {
+            None => break,
+            Some(b'"') => out.push_str("\\\""),
+            Some(b'\\') => out.push_str("\\\\"),
+            Some(b'\n') => out.push_str("\\n"),
+            Some(b'\r') => out.push_str("\\r"),
+            Some(b'\t') => out.push_str("\\t"),
+            Some(other) => {
                 let _ = write!(out, "\\u{other:04x}");
             }
         }
+        rest = &escaped[1..];
     }
-    out.push_str(&text[written..]);
     out.push('"');
 }
 

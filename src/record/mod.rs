@@ -25,6 +25,7 @@ mod raw;
 mod row;
 mod separated;
 mod time;
+mod tokens;
 
 #[cfg(test)]
 mod tests;

@@ -1,5 +1,7 @@
 //! JSON numbers taken apart without loss (RFC 8259, 6): compared, scaled and spelled by value.
 
+use std::fmt::Write;
+
 /// Digits that an exponent may have; a number with a longer one is compared by its spelling.
 const EXPONENT_DIGITS_MAX: usize = 18;
 
@@ -25,23 +27,31 @@ impl<'a> Number<'a> {
     /// Takes a number in JSON's spelling. `None` when it is spelled otherwise (`+1`, `.5`, `01`, `1_000`, spaces), or has an
     /// exponent of more than 18 digits.
     pub fn parse(text: &'a str) -> Option<Self> {
-        let (negative, rest) = match text.strip_prefix('-') {
-            Some(rest) => (true, rest),
-            None => (false, text),
+        let bytes = text.as_bytes();
+        let behind_digits = |from: usize| {
+            bytes[from..].iter().position(|byte| !byte.is_ascii_digit()).map_or(bytes.len(), |at| from + at)
         };
-        let (mantissa, exponent) = match rest.find(['e', 'E']) {
-            Some(at) => (&rest[..at], exponent(&rest[at + 1..])?),
-            None => (rest, 0),
-        };
-        let (whole, fraction) = match mantissa.split_once('.') {
-            Some((_, "")) => return None,
-            Some(parts) => parts,
-            None => (mantissa, ""),
-        };
-        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-        if whole.is_empty() || (whole.len() > 1 && whole.starts_with('0')) || !digits(whole) || !digits(fraction) {
+        let negative = bytes.first() == Some(&b'-');
+        let from = usize::from(negative);
+        let mut to = behind_digits(from);
+        let whole = &text[from..to];
+        if whole.is_empty() || (whole.len() > 1 && whole.starts_with('0')) {
             return None;
         }
+        let mut fraction = "";
+        if bytes.get(to) == Some(&b'.') {
+            let from = to + 1;
+            to = behind_digits(from);
+            fraction = &text[from..to];
+            if fraction.is_empty() {
+                return None;
+            }
+        }
+        let exponent = match bytes.get(to) {
+            None => 0,
+            Some(b'e' | b'E') => exponent(&text[to + 1..])?,
+            Some(_) => return None,
+        };
         Some(Self::reduced(negative, whole, fraction, exponent))
     }
 
@@ -121,7 +131,7 @@ impl<'a> Number<'a> {
         out.push_str(self.tail);
         if self.exponent != 0 {
             out.push('e');
-            out.push_str(&self.exponent.to_string());
+            let _ = write!(out, "{}", self.exponent);
         }
     }
 

@@ -266,3 +266,65 @@ proptest::proptest! {
         let _ = parse(body.as_bytes()).map_err(|error| error.to_string());
     }
 }
+
+#[test]
+fn a_name_with_escapes_is_none_that_can_stand_there_without() {
+    let (kind, error) = fails(br#"[{"q\"":1},{"q"":2}]"#);
+    assert_eq!(kind, DecodeErrorKind::Syntax, "{error}");
+    assert_eq!(json(r#"[{"q\"":1},{"q\"":2},{"q\u0022":3}]"#).to_text(), r#"[{"q\"":1},{"q\"":2},{"q\"":3}]"#);
+}
+
+proptest::proptest! {
+    /// Whether it is JSON, and where it is none, is what jiter says, and its values are those of `serde_json`.
+    #[test]
+    fn what_is_json_is_read_and_nothing_else(
+        parts in proptest::collection::vec(proptest::sample::select(vec![
+            "{", "}", "[", "]", ",", ":", " ", "\n", "\"", "\"a\":", "\"a\" : ", "\"eight at once\":", "\"q\\\"\":", "\"q\":", "\"täxt\"", "\"\\n\"", "\"\\q\"",
+            "\"\\ud800\"", "\"\\ud83d\\ude00\"", "\u{1}", "\u{7f}", "1", "-1", "0", "-0", "01", "-", "1.", ".5", "1.50", "1e5", "1E+", "-2.5e-3",
+            "12345678901234567890", "true", "false", "null", "nul", "NaN", "x", "{\"a\":1}", "[1,2]", "{\"q\":\"v\",\"a\":[]}", "[{\"a\":1},{\"a\":2}]",
+        ]), 0..12),
+        is_list in proptest::bool::ANY,
+    ) {
+        let text = if is_list { format!("[{}]", parts.join(",")) } else { parts.concat() };
+        let mut jiter = jiter::Jiter::new(text.as_bytes());
+        let known = jiter.next_skip().and_then(|()| jiter.finish());
+        match (parse(text.as_bytes()), known) {
+            (Ok(read), Ok(())) => {
+                let same: Result<serde_json::Value, _> = serde_json::from_str(&text);
+                // `serde_json` has a zero below zero, and makes doubles of long numbers
+                let is_exact = text.split(|digit: char| !digit.is_ascii_digit()).all(|digits| digits.len() < 16);
+                if is_exact && !text.contains("-0") {
+                    proptest::prop_assert_eq!(same.ok(), Some(read.to_serde()), "{}", text);
+                }
+            }
+            (Err(error), Err(known)) => proptest::prop_assert!(
+                error.offset == known.index || error.kind == DecodeErrorKind::Empty, "{}: {} at {}", text, error, known.index
+            ),
+            (read, known) => proptest::prop_assert!(false, "{}: {:?}, {:?}", text, read, known),
+        }
+    }
+
+    /// A record is read as it is, whatever stood in the record before.
+    #[test]
+    fn records_that_are_nearly_alike_are_read_as_they_are(
+        records in proptest::collection::vec(proptest::collection::vec(
+            (proptest::sample::select(vec!["a", "b", "a\"", "ä", "\\u0061", "a\\\"b", "quite a long name"]), 0..9_u8, proptest::bool::ANY), 0..5,
+        ), 1..70),
+    ) {
+        let written = |(name, value, spaced): &(&str, u8, bool)| {
+            let name = if name.ends_with('"') { name.replace('"', "\\\"") } else { (*name).to_owned() };
+            if *spaced { format!("\"{name}\" : {value}") } else { format!("\"{name}\":{value}") }
+        };
+        let items = records.iter().map(|members| format!("{{{}}}", members.iter().map(written).collect::<Vec<_>>().join(",")));
+        let text = format!("{{\"data\":[{}]}}", items.collect::<Vec<_>>().join(","));
+        let known: serde_json::Value = serde_json::from_str(&text).expect("is JSON");
+        let mut read = Vec::new();
+        let arena = Bump::new();
+        let around = parse_each(&arena, text.as_bytes(), &["data".to_owned()], &mut |records, _| {
+            read.extend(records.iter().map(Json::to_serde));
+            true
+        });
+        proptest::prop_assert!(around.is_some());
+        proptest::prop_assert_eq!(&known["data"], &serde_json::Value::Array(read));
+    }
+}
