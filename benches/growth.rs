@@ -1,8 +1,7 @@
 //! What a second run costs as the table grows: the same changes into 100,000, 1,000,000 and 10,000,000 rows.
 //!
 //! `./dev bench --bench growth` measures the two smaller tables; `GROWTH_ROWS=10000000 ./dev bench --bench growth` the large one, which
-//! takes minutes. Rows of 8 columns and about 150 bytes go through [`Store`] into a real file, in groups of 122,880 as a run commits them;
-//! no HTTP. Changes are spread evenly over the table, in the worst order there is for a file of columns: ids are random text. Each line is
+//! takes minutes. Rows of 8 columns and about 150 bytes go through [`Store`] into a real file, in groups as a run commits them; no HTTP. Changes are spread evenly over the table, in the worst order there is for a file of columns: ids are random text. Each line is
 //! a process of its own (this program again) on the same file, so that its peak of resident memory is its own; memory comes from Linux's
 //! `/proc`. `commit` is the time in [`Store::commit`], `release` that of letting go of the file, which folds the log in.
 //! `docs/performance.md` has figures and what they mean.
@@ -26,14 +25,13 @@ use std::time::{Duration, Instant};
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Field, Schema};
 use chrono::{DateTime, Utc};
+use headwater::plan::limits::{GROUP_ROWS_MAX, ROW_GROUP_ROWS};
 use headwater::plan::{ColumnPlan, ColumnSource, ColumnType, Guard, ModelPlan, SyncId, TimeFormat};
 use headwater::record::{Batch, Fate, arrow_type};
 use headwater::scan::Checkpoint;
 use headwater::store::{Absence, AbsenceEnd, Filled, Group, Partitions, ScanEnd, Seen, Store};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
-/// Rows of one commit, as `limits::GROUP_ROWS_MAX` has it.
-const GROUP: usize = 122_880;
 const PAGE: usize = 1_000;
 const SIZES: [u64; 2] = [100_000, 1_000_000];
 
@@ -81,10 +79,10 @@ fn measure(work: &str, rows: u64, path: &Path) {
     table.store.release().expect("released");
     let thousandth = (rows / 1_000).max(1) as usize;
     match work {
-        "fill" => table.commit((0..rows).map(|number| (number, 0)), None),
-        "same" => table.commit((0..rows).step_by(thousandth).map(|number| (number, 0)), None),
-        "thousand" => table.commit((1..rows).step_by(thousandth).map(|number| (number, 1)), None),
-        "percent" => table.commit((2..rows).step_by(100).map(|number| (number, 2)), None),
+        "fill" => table.commit((0..rows).map(|number| (number, 0)), (ROW_GROUP_ROWS, None)),
+        "same" => table.commit((0..rows).step_by(thousandth).map(|number| (number, 0)), (GROUP_ROWS_MAX, None)),
+        "thousand" => table.commit((1..rows).step_by(thousandth).map(|number| (number, 1)), (GROUP_ROWS_MAX, None)),
+        "percent" => table.commit((2..rows).step_by(100).map(|number| (number, 2)), (GROUP_ROWS_MAX, None)),
         "scan" => {
             // as the changes before have left them
             let round = |number: u64| match number {
@@ -93,7 +91,7 @@ fn measure(work: &str, rows: u64, path: &Path) {
                 _ => 0,
             };
             let there = (0..rows).filter(|number| number % 100 != 50);
-            table.commit(there.map(|number| (number, round(number))), Some(1));
+            table.commit(there.map(|number| (number, round(number))), (GROUP_ROWS_MAX, Some(1)));
         }
         "absence" => table.finish(rows),
         other => panic!("{other} is no work"),
@@ -115,11 +113,11 @@ struct Table {
 }
 
 impl Table {
-    /// Commits rows by number and by the round that changed them, in groups.
-    fn commit(&mut self, rows: impl Iterator<Item = (u64, u64)>, track_seen: Option<u64>) {
+    /// Commits rows by number and by the round that changed them, in groups of so many.
+    fn commit(&mut self, rows: impl Iterator<Item = (u64, u64)>, (group, track_seen): (usize, Option<u64>)) {
         let mut rows = rows.peekable();
         while rows.peek().is_some() {
-            let numbers: Vec<(u64, u64)> = rows.by_ref().take(GROUP).collect();
+            let numbers: Vec<(u64, u64)> = rows.by_ref().take(group).collect();
             let page = |rows: &[_]| Batch { seen_by: track_seen, ..page(&self.model, rows) };
             let batches: Vec<Batch> = numbers.chunks(PAGE).map(page).collect();
             let pages = batches.len() as u64;

@@ -258,8 +258,8 @@ impl<'t> Commits<'t> {
     }
 
     async fn page(&mut self, partition: &Arc<str>, page: Page, report: &mut SyncReport) -> Result<(), Error> {
-        let Page { lane, mapped, after, done, left_out, piece } = page;
-        let mapped = match mapped.await {
+        let Page { lane, mapped, after, done, left_out, mut piece } = page;
+        let mut mapped = match mapped.await {
             Ok(Some(Ok(mapped))) => mapped,
             Ok(Some(Err(error))) => {
                 self.commit(report).await?;
@@ -284,9 +284,8 @@ impl<'t> Commits<'t> {
             self.commit(report).await?;
         }
         let mut before = before.filter(|_| !piece.begins);
-        let (mut mapped, mut piece) = (mapped, piece);
         // a row group that lacks a few rows goes through the write-ahead log, and a few more are one of their own
-        let lacks = limits::GROUP_ROWS_MAX.checked_sub(self.filling.rows).filter(|_| self.loads);
+        let lacks = limits::ROW_GROUP_ROWS.checked_sub(self.filling.rows).filter(|_| self.loads);
         if let Some(first) = lacks.and_then(|rows| mapped.first(rows)) {
             let fills = Piece { ends: false, ..piece };
             self.push(partition, (lane, fills), first, (before, after.clone()), false, report)?;
@@ -297,8 +296,7 @@ impl<'t> Commits<'t> {
         self.push(partition, (lane, piece), mapped, (before, after), done, report)?;
         // the end of a partition waits for its neighbours
         let ends = done && partition.is_empty();
-        let full = self.filling.rows >= limits::GROUP_ROWS_MAX || !self.make_room().await?;
-        if full || ends || self.touched.len() >= limits::GROUP_PARTITIONS_MAX {
+        if !self.make_room().await? || ends || self.touched.len() >= limits::GROUP_PARTITIONS_MAX {
             self.commit(report).await?;
         }
         Ok(())
@@ -441,13 +439,15 @@ impl<'t> Commits<'t> {
     }
 
     /// Takes rows out of a group of many bytes that the table has as they are: they need no commit. False where it takes no more, for it
-    /// has as much as may wait in memory.
+    /// has as much as may wait.
     async fn make_room(&mut self) -> Result<bool, Error> {
-        if self.loads {
-            return Ok(self.filling.bytes < limits::GROUP_BYTES_MAX);
-        }
-        if self.filling.bytes < self.task.compare_every {
-            return Ok(true);
+        let (rows_max, bytes_max) = match self.loads {
+            true => (limits::ROW_GROUP_ROWS, limits::GROUP_BYTES_MAX),
+            false => (limits::GROUP_ROWS_MAX, self.task.compare_every),
+        };
+        let (has_rows, has_bytes) = (self.filling.rows >= rows_max, self.filling.bytes >= bytes_max);
+        if has_rows || self.loads || !has_bytes {
+            return Ok(!has_rows && !has_bytes);
         }
         let plan = Arc::clone(&self.task.plan);
         let model = Arc::clone(&plan.model);

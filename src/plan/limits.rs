@@ -136,9 +136,12 @@ pub const FEED_APPLIED_MAX: usize = 2_000;
 
 /// Columns that the input of a connection may make in one table.
 pub const COLUMNS_MAX: usize = 500;
-/// Rows of one commit group: a row group of DuckDB. What fills one is compressed once and stands in the file before it is committed, and
-/// the write-ahead log has its place alone.
+/// Rows of one commit group.
 pub const GROUP_ROWS_MAX: usize = 122_880;
+/// Rows of a row group of DuckDB in what headwater writes, and of a commit group of a first load: what fills a row group is compressed once and
+/// stands in the file before it is committed, and the write-ahead log has its place alone. A quarter of what DuckDB takes by itself: both wait
+/// in memory.
+pub const ROW_GROUP_ROWS: usize = 30_720;
 /// Times that a list is read, if it may have moved under the reader each time, before it is left for the next run.
 pub const ROUNDS_MAX: u32 = 5;
 /// Partitions of a fan-out whose checkpoints one commit group moves.

@@ -1,7 +1,7 @@
 //! New rows straight into their table, without a temporary one.
 //!
-//! DuckDB takes over row groups that are full as they are: a transaction that adds at least one (122,880 rows) compresses each as soon as it
-//! is full, writes it into the file, and only its place into the write-ahead log.
+//! DuckDB takes over row groups that are full as they are: a transaction that adds at least one (`limits::ROW_GROUP_ROWS`) compresses each as
+//! soon as it is full, writes it into the file, and only its place into the write-ahead log.
 
 use std::iter::repeat_n;
 use std::sync::Arc;

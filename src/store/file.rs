@@ -120,7 +120,7 @@ impl Warehouse {
             return Err(Error::File { doing: "create the database in", path: folder, source });
         }
         self.execute(
-            &format!("ATTACH {} AS {CATALOG} (TYPE duckdb)", literal(text(&anchored(&fresh))?)),
+            &format!("ATTACH {} AS {CATALOG} ({})", literal(text(&anchored(&fresh))?), options(Access::Write)),
             "create the database",
         )?;
         // nobody needs the new file before it has its name, so its checkpoint needs no journal
@@ -144,9 +144,8 @@ impl Warehouse {
         if !holds_something(&self.path) {
             return Err(Error::Missing { path: self.path.clone() });
         }
-        let read_only = if access == Access::Read { ", READ_ONLY" } else { "" };
-        let statement =
-            format!("ATTACH {} AS {CATALOG} (TYPE duckdb{read_only})", literal(text(&anchored(&self.path))?));
+        let statement = format!("ATTACH {} AS {CATALOG} ({})", literal(text(&anchored(&self.path))?), options(access));
+        let has_log = access == Access::Write && holds_something(&with_suffix(&self.path, ".wal"));
         let mut wait = Wait::new(self.wait_max);
         while let Err(error) = self.connection.execute_batch(&statement) {
             if lacks_memory(&error) && self.columns < limits::DUCKDB_COLUMNS_MAX {
@@ -173,7 +172,12 @@ impl Warehouse {
             self.let_go()?;
             return Err(error);
         }
-        if access == Access::Write { self.fit() } else { Ok(()) }
+        if access == Access::Read {
+            return Ok(());
+        }
+        self.fit()?;
+        // a table that got a column in it may have row groups of more rows than one gets here, and DuckDB 1.5.5 fails to add to those
+        if has_log { self.fold() } else { Ok(()) }
     }
 
     /// Gives DuckDB the memory that the widest table needs.
@@ -356,6 +360,14 @@ impl Wait {
         self.waited += pause;
         self.pause = (self.pause * 2).min(Self::LONGEST);
         Ok(())
+    }
+}
+
+/// How the file is attached. What other programs have written into it has row groups of another size, which is fine.
+fn options(access: Access) -> String {
+    match access {
+        Access::Read => "TYPE duckdb, READ_ONLY".to_owned(),
+        Access::Write => format!("TYPE duckdb, ROW_GROUP_SIZE {}", limits::ROW_GROUP_ROWS),
     }
 }
 

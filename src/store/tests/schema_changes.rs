@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::support::{
     Bench, at, bad_batch, batch, customers, ended, gone, killed, live, mark, model, open, reader, sync_of,
 };
+use crate::plan::limits::ROW_GROUP_ROWS;
 use crate::plan::{ColumnType, ModelPlan};
 use crate::store::sql::{CATALOG, literal};
 use crate::store::{Error, PlannedChange, SchemaChange, TablePlan, plan_without_database, tables};
@@ -369,6 +370,39 @@ fn a_kill_leaves_the_table_as_it_was_or_as_it_will_be() {
         let done = new.commit(4, &[live(json!([1, "1", "name 1", "2024-01-01"]))]);
         assert_eq!((done.change_from, done.added), (Some(5_001), u64::from(rows == 0)));
     }
+}
+
+#[test]
+fn a_kill_behind_a_new_column_does_no_harm_to_row_groups_of_another_size() {
+    let mut bench = Bench::new(model(&[("id", "bigint"), ("name", "varchar")], &["id"]).into());
+    let records: Vec<_> = (0..ROW_GROUP_ROWS + 10_000).map(|id| live(json!([id, format!("name {id}")]))).collect();
+    bench.commit(1, &records);
+    bench.store.release().expect("released");
+    let db = duckdb::Connection::open_in_memory().expect("DuckDB");
+    let path = bench.path();
+    // as one row group, as any other program writes them
+    let attach = format!(
+        "SET checkpoint_threshold = '1GB'; ATTACH {} AS {CATALOG}; CREATE TEMP TABLE rows AS FROM shop.customers; \
+         DELETE FROM shop.customers; CHECKPOINT {CATALOG}; INSERT INTO shop.customers FROM rows; CHECKPOINT {CATALOG}; BEGIN",
+        literal(path.to_str().expect("UTF-8"))
+    )
+    .replace("shop.", &format!("{CATALOG}.shop."));
+    db.execute_batch(&attach).expect("attached");
+    let wide = model(&[("id", "bigint"), ("name", "varchar"), ("new", "date")], &["id"]);
+    tables::prepare(&db, &wide, false, "r2", at(2)).expect("prepared");
+    db.execute_batch("COMMIT").expect("committed");
+    let folder = killed(&path);
+    assert!(folder.path().join("w.duckdb.wal").metadata().expect("a log").len() > 0, "the log was not replayed");
+    let counts =
+        format!("SELECT max(count) FROM pragma_storage_info('{CATALOG}.shop.customers') WHERE column_name = 'id'");
+    assert_eq!(db.query_row(&counts, [], |row| row.get::<_, i64>(0)), Ok(40_720));
+
+    let store = open(&folder.path().join("w.duckdb"));
+    let mut new = Bench { folder, store, model: Arc::new(wide), id: bench.id.clone() };
+    let more: Vec<_> = (0..100).map(|id| live(json!([id + 100_000, "x", "2024-01-01"]))).collect();
+    assert_eq!(new.commit(3, &more).added, 100);
+    assert_eq!(new.value("SELECT count(DISTINCT id) FROM shop.customers_live"), 40_820);
+    assert_eq!(new.value("SELECT count(new) FROM shop.customers"), 100);
 }
 
 #[test]
