@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde_json::{Value, json};
 
 use super::place::{Place, Sink};
@@ -24,10 +24,15 @@ impl Calendar {
         Some(Self { text: text.to_owned(), pattern: parser().parse(text).ok()?, zone: Zone::parse(zone)? })
     }
 
-    /// The first of its moments after `at`; none if there is none in this era. What the clock of the zone skips comes when the gap ends; of
-    /// what it shows twice the first counts, but for patterns that name every hour.
+    /// The first of its moments after `at` and after 1970; none from the year 5000 on. What the clock of the zone skips comes when the gap
+    /// ends; of what it shows twice the first counts, but for patterns that name every hour.
     pub fn after(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.pattern.find_next_occurrence(&self.zone.shown(at), false).ok().map(|next| next.to_utc())
+        // the first and the last days that there are have no local time in some zones, and croner would panic
+        if at.year() >= croner::YEAR_UPPER_LIMIT {
+            return None;
+        }
+        let at = self.zone.shown(at.max(DateTime::UNIX_EPOCH));
+        self.pattern.find_next_occurrence(&at, false).ok().map(|next| next.to_utc())
     }
 }
 

@@ -37,7 +37,8 @@ pub fn due(schedule: &Schedule, runs: &Runs, spread: u64, since: DateTime<Utc>) 
         (Schedule::Manual, _) => return None,
         (Schedule::Every(_), None) => since,
         (Schedule::Every(every), Some(began)) => next_of(*every, began, spread),
-        (Schedule::Cron(calendar), began) => calendar.after(began.unwrap_or(since))?,
+        // the calendar ends before what a wrong clock can say
+        (Schedule::Cron(calendar), began) => calendar.after(began.unwrap_or(since)).unwrap_or(DateTime::<Utc>::MAX_UTC),
     };
     let due = match (runs.stopped, runs.failures) {
         (true, _) => regular.min(since),

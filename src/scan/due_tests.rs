@@ -102,11 +102,17 @@ proptest! {
 
     #[test]
     fn no_runs_are_too_odd(
-        seconds in 1_u64..=315_576_000, began in proptest::option::of(any::<i64>()), failures: u32, spread: u64,
+        seconds in 1_u64..=315_576_000, failures: u32, spread: u64,
+        // any time that there is, the first and the last among them
+        began in proptest::option::of(prop_oneof![
+            (DateTime::<Utc>::MIN_UTC.timestamp_millis()..=DateTime::<Utc>::MAX_UTC.timestamp_millis()),
+            Just(DateTime::<Utc>::MIN_UTC.timestamp_millis()),
+            Just(DateTime::<Utc>::MAX_UTC.timestamp_millis()),
+        ]),
     ) {
         let began_at = began.and_then(DateTime::from_timestamp_millis);
         let runs = Runs { began_at, ended_at: began_at, failures, ..Runs::default() };
-        for schedule in [Schedule::Every(Duration::from_secs(seconds)), cron("0 6 29 2 *", "America/New_York")] {
+        for schedule in [Schedule::Every(Duration::from_secs(seconds)), cron("0 6 29 2 *", "America/New_York"), cron("0 6 * * *", "Asia/Tokyo")] {
             prop_assert!(due(&schedule, &runs, spread, at(SINCE)).is_some());
         }
     }
