@@ -7,7 +7,8 @@
 //! elsewhere they are left out. What was loaded is checked; how long it took is not.
 //!
 //! `./dev peers` does the same with other programs beside it (`benches/peers/`), which load the same records from the same API in turn, and
-//! prints how the CPU times compare.
+//! prints how the CPU times compare. A machine that is shared with others makes the same work take up to half as long again, so all that
+//! goes round a few times, and the medians are compared.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -36,11 +37,12 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 const USAGE: &str = "\
-usage: load [--records N] [--page-size N] [--absence] [--peers FOLDER]
+usage: load [--records N] [--page-size N] [--absence] [--rounds N] [--peers FOLDER]
 
   --records N     records of about 500 bytes the API has (200000)
   --page-size N   records of one page (1000)
   --absence       the sync deletes what a complete scan does not return (`deletes: absence`)
+  --rounds N      how often each load is done, in turns: of more than one the medians are told (1)
   --peers FOLDER  load with others too; FOLDER has their virtual environments of Python";
 
 fn main() -> ExitCode {
@@ -64,6 +66,7 @@ struct Settings {
     records: u64,
     page_size: u64,
     absence: bool,
+    rounds: u64,
     peers: Option<PathBuf>,
 }
 
@@ -71,7 +74,7 @@ impl Settings {
     fn read(arguments: &[String]) -> Result<Self, String> {
         // without `--bench` it is `cargo test --all-targets` that calls, and only wants to know whether it works
         let records = if arguments.iter().any(|argument| argument == "--bench") { 200_000 } else { 2_000 };
-        let mut settings = Self { records, page_size: 1_000, absence: false, peers: None };
+        let mut settings = Self { records, page_size: 1_000, absence: false, rounds: 1, peers: None };
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             if word == "--peers" {
@@ -85,6 +88,7 @@ impl Settings {
             match word.as_str() {
                 "--records" => settings.records = number()?,
                 "--page-size" => settings.page_size = number()?,
+                "--rounds" => settings.rounds = number()?,
                 "--absence" => settings.absence = true,
                 "--bench" | "--test" | "--nocapture" => {}
                 _ => return Err(format!("unknown argument `{word}`")),
@@ -95,10 +99,8 @@ impl Settings {
 }
 
 fn load(settings: &Settings) -> ExitCode {
-    let mut api = Api::start(settings.records);
-    let project = write_project(&api.url, settings);
     let bytes = (0..1_000).map(|nth| record_length(1 + nth * settings.records / 1_000)).sum::<usize>() / 1_000;
-    let Settings { records, page_size, absence, peers } = settings;
+    let Settings { records, page_size, absence, rounds, .. } = settings;
     println!(
         "{} records of {bytes} bytes in pages of {}, {}; {}",
         grouped(*records),
@@ -113,34 +115,96 @@ fn load(settings: &Settings) -> ExitCode {
         "\n{:<15} {:>10} {:>7} {:>8} {:>8} {:>10} {:>14} {:>12}",
         "load", "records", "pages", "wall s", "CPU s", "records/s", "records/CPU s", "peak RSS MB"
     );
-    let changed = (1..=*records).filter(|id| changes(*id)).count() as u64;
     let mut all_right = true;
-    let mut ratios = Vec::new();
-    for (name, counts) in [
-        ("first", [*records, 0, 0]),
-        ("nothing changed", [0, 0, *records]),
-        ("1 % changed", [0, changed, records - changed]),
-    ] {
-        if name == "1 % changed" {
-            api.change();
-        }
-        let run = headwater(project.path());
-        println!("{}", run.line(name));
-        all_right &= run.is_right(name, counts);
-        if let (Some(folder), true) = (peers, name != "nothing changed") {
-            for peer in Peer::ALL {
-                let other = peer.load(folder, (&api.url, project.path()), settings, name == "1 % changed");
-                println!("{}", other.line(&format!("  {}", peer.name)));
-                all_right &= other.is_right(name, counts);
-                let times = other.cpu.zip(run.cpu).map(|(other, own)| other.as_secs_f64() / own.as_secs_f64());
-                ratios.extend(times.map(|times| format!("{name}: {} took {times:.1} times the CPU time", peer.title)));
+    let mut file_bytes = 0;
+    let mut loads: Vec<Load> = Vec::new();
+    for _ in 0..*rounds {
+        let done = round(settings);
+        all_right &= done.all_right;
+        file_bytes = done.file_bytes;
+        for (at, load) in done.loads.into_iter().enumerate() {
+            match loads.get_mut(at) {
+                Some(before) => before.runs.extend(load.runs),
+                None => loads.push(load),
             }
         }
     }
-    let size = std::fs::metadata(project.path().join("load.duckdb")).expect("the database").len();
-    println!("\nthe DuckDB file has {} MB", grouped(size / 1_000_000));
-    ratios.iter().for_each(|line| println!("{line}"));
+    if *rounds > 1 {
+        println!("\nmedians of {rounds} rounds");
+        loads.iter().for_each(|load| println!("{}", load.median().line(&load.name())));
+    }
+    println!("\nthe DuckDB file has {} MB", grouped(file_bytes / 1_000_000));
+    for load in &loads {
+        let Some(peer) = load.peer else { continue };
+        let own = loads.iter().find(|own| own.what == load.what && own.peer.is_none()).and_then(|own| own.median().cpu);
+        if let Some((other, own)) = load.median().cpu.zip(own) {
+            let times = other.as_secs_f64() / own.as_secs_f64();
+            println!("{}: {} took {times:.1} times the CPU time", load.what, peer.title);
+        }
+    }
     if all_right { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The runs of one program for one purpose, one of each round.
+struct Load {
+    what: &'static str,
+    /// headwater if none
+    peer: Option<&'static Peer>,
+    runs: Vec<Run>,
+}
+
+impl Load {
+    fn name(&self) -> String {
+        self.peer.map_or_else(|| self.what.to_owned(), |peer| format!("  {}", peer.name))
+    }
+
+    /// The one of them with the median of the CPU times.
+    fn median(&self) -> &Run {
+        let mut runs: Vec<&Run> = self.runs.iter().collect();
+        runs.sort_by_key(|run| run.cpu);
+        runs[runs.len() / 2]
+    }
+}
+
+struct Round {
+    loads: Vec<Load>,
+    /// all of them did what there was to do
+    all_right: bool,
+    /// of headwater's file in the end
+    file_bytes: u64,
+}
+
+/// Each load once, with each of the programs in turn: from an API that knows of no change yet, into files that are not there yet.
+fn round(settings: &Settings) -> Round {
+    let mut api = Api::start(settings.records);
+    let project = write_project(&api.url, settings);
+    let records = settings.records;
+    let changed = (1..=records).filter(|id| changes(*id)).count() as u64;
+    let mut loads = Vec::new();
+    let mut all_right = true;
+    for (what, counts) in [
+        ("first", [records, 0, 0]),
+        ("nothing changed", [0, 0, records]),
+        ("1 % changed", [0, changed, records - changed]),
+    ] {
+        if what == "1 % changed" {
+            api.change();
+        }
+        let mut done = |peer: Option<&'static Peer>, run: Run| {
+            all_right &= run.is_right(what, counts);
+            let load = Load { what, peer, runs: vec![run] };
+            println!("{}", load.median().line(&load.name()));
+            loads.push(load);
+        };
+        done(None, headwater(project.path()));
+        if let (Some(folder), true) = (&settings.peers, what != "nothing changed") {
+            for peer in Peer::ALL {
+                done(Some(peer), peer.load(folder, (&api.url, project.path()), settings, what == "1 % changed"));
+            }
+        }
+    }
+    let file_bytes = std::fs::metadata(project.path().join("load.duckdb")).expect("the database").len();
+    Round { loads, all_right, file_bytes }
 }
 
 /// Another program that loads the same records.
@@ -153,9 +217,9 @@ struct Peer {
 }
 
 impl Peer {
-    const ALL: [Self; 2] = [
-        Self { name: "dlt", title: "dlt (rest_api, parquet files, merge)", from_file: false },
-        Self { name: "duckdb", title: "DuckDB's read_json of a file, and one MERGE,", from_file: true },
+    const ALL: [&'static Self; 2] = [
+        &Self { name: "dlt", title: "dlt (rest_api, parquet files, merge)", from_file: false },
+        &Self { name: "duckdb", title: "DuckDB's read_json of a file, and one MERGE,", from_file: true },
     ];
 
     fn load(&self, environments: &Path, (url, folder): (&str, &Path), settings: &Settings, changed: bool) -> Run {
