@@ -141,8 +141,8 @@ impl Reader {
         }
     }
 
-    /// Reads one answer: sends the facts as soon as the body is parsed, then maps the records. Runs on a blocking thread. `accepted`: a rule
-    /// of `errors` takes the answer for a success, whatever it says.
+    /// Reads one answer: sends the facts as soon as the body is parsed, then maps the records. Runs on a blocking thread if the answer is not
+    /// small. `accepted`: a rule of `errors` takes the answer for a success, whatever it says.
     pub(super) fn read(
         &self,
         request: &Request,

@@ -259,14 +259,12 @@ impl<'t> Commits<'t> {
 
     async fn page(&mut self, partition: &Arc<str>, page: Page, report: &mut SyncReport) -> Result<(), Error> {
         let Page { lane, mapped, after, done, left_out, mut piece } = page;
-        let mut mapped = match mapped.await {
-            Ok(Some(Ok(mapped))) => mapped,
-            Ok(Some(Err(error))) => {
+        let mut mapped = match mapped.rows().await {
+            Ok(mapped) => mapped,
+            Err(error) => {
                 self.commit(report).await?;
                 return Err(error);
             }
-            Ok(None) => return Err(unexplained()),
-            Err(error) => return Err(Error::Bug(error.to_string())),
         };
         if let Some(why) = left_out {
             report.skip_page(&why);

@@ -388,16 +388,8 @@ impl Items {
                     };
                     *ended = asked.step == Step::Done;
                     left_out.extend(asked.left_out);
-                    match asked.mapped.await.map_err(|error| Error::Bug(error.to_string()))? {
-                        Some(Ok(Mapped::Items(items))) => {
-                            let entry = |(key, item)| Entry { key: vec![key], item, change: None };
-                            ready.extend(items.into_iter().map(entry));
-                        }
-                        Some(Err(error)) => return Err(error),
-                        Some(Ok(Mapped::Rows(_) | Mapped::Keys(_) | Mapped::Bare(_))) | None => {
-                            return Err(unexplained());
-                        }
-                    }
+                    let Mapped::Items(items) = asked.mapped.rows().await? else { return Err(unexplained()) };
+                    ready.extend(items.into_iter().map(|(key, item)| Entry { key: vec![key], item, change: None }));
                 }
                 let next = ready.pop_front();
                 if *ended {

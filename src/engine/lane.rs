@@ -1,5 +1,6 @@
 //! One list of a sync, page after page: its records, one window of them, what was deleted, all ids.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -17,7 +18,7 @@ use super::stream::{Outlet, Piece};
 use super::sync::Task;
 use super::{Error, Event, RuleEnd};
 use crate::plan::{DeletePlan, IncrementalPlan, ListPlan, MarkKind, Scope, SyncPlan, WindowPlan, limits};
-use crate::record::{KeyReader, Mapper, MarkReader};
+use crate::record::{KeyReader, Mapper, MarkReader, is_packed};
 use crate::remote::{Client, Request};
 use crate::scan::{
     Lane, Mark, Node, OpenWindow, PageFacts, Position, Range, ScanState, Step, Windows, all_at_once, begins_changes,
@@ -27,7 +28,7 @@ use crate::scan::{
 /// A page on its way to the store.
 pub(super) struct Page {
     pub(super) lane: Lane,
-    pub(super) mapped: JoinHandle<Option<Result<Mapped, Error>>>,
+    pub(super) mapped: Mapping,
     /// the scan behind it; marks and doubts of the mapping are added when it is committed
     pub(super) after: ScanState,
     pub(super) done: bool,
@@ -37,8 +38,44 @@ pub(super) struct Page {
     pub(super) piece: Piece,
 }
 
+/// The records of an answer on their way to rows.
+pub(super) enum Mapping {
+    Done(Result<Mapped, Error>),
+    /// on a blocking thread
+    Running(JoinHandle<Option<Result<Mapped, Error>>>),
+}
+
+impl Mapping {
+    /// Reads an answer with this body by `read`: a small one at once, as waking another thread would take as long.
+    fn begin(body: &[u8], read: impl FnOnce() -> Option<Result<Mapped, Error>> + Send + 'static) -> Self {
+        // what is packed may be of any size
+        if body.len() > limits::READ_AT_ONCE_BYTES_MAX || is_packed(body) {
+            return Self::Running(tokio::task::spawn_blocking(read));
+        }
+        let read = catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|panic| {
+            let why = panic.downcast_ref::<&str>().map(|why| (*why).to_owned());
+            let why = why.or_else(|| panic.downcast_ref::<String>().cloned());
+            Some(Err(Error::Bug(why.unwrap_or_else(|| "reading an answer panicked".to_owned()))))
+        });
+        Self::Done(read.unwrap_or_else(|| Err(unexplained())))
+    }
+
+    /// The rows.
+    ///
+    /// # Errors
+    /// What is wrong with the records; [`Error::Bug`] if reading them panicked.
+    pub(super) async fn rows(self) -> Result<Mapped, Error> {
+        match self {
+            Self::Done(mapped) => mapped,
+            Self::Running(mapped) => {
+                mapped.await.map_err(|error| Error::Bug(error.to_string()))?.unwrap_or_else(|| Err(unexplained()))
+            }
+        }
+    }
+}
+
 /// What an answer says of its page, its records on their way to rows, why a rule of `errors` leaves it out, and which piece of the page it is.
-type Answered = (PageFacts, JoinHandle<Option<Result<Mapped, Error>>>, Option<Error>, Piece);
+type Answered = (PageFacts, Mapping, Option<Error>, Piece);
 
 /// One page asked for.
 pub(super) struct Asked {
@@ -46,7 +83,7 @@ pub(super) struct Asked {
     request: Option<String>,
     facts: PageFacts,
     pub(super) step: Step,
-    pub(super) mapped: JoinHandle<Option<Result<Mapped, Error>>>,
+    pub(super) mapped: Mapping,
     /// why a rule of `errors` leaves the page out
     pub(super) left_out: Option<Error>,
     /// which piece of the page is mapped
@@ -96,8 +133,7 @@ impl Asked {
     pub(super) fn nothing(reader: &Arc<Reader>, scan: &mut ScanState) -> Self {
         let facts = PageFacts { ended: true, ..PageFacts::default() };
         let step = scan.advance_part(&facts, (0, 0));
-        let reader = Arc::clone(reader);
-        let mapped = tokio::task::spawn_blocking(move || Some(reader.nothing()));
+        let mapped = Mapping::Done(reader.nothing());
         Self { request: None, facts, step, mapped, left_out: None, piece: Piece::WHOLE }
     }
 
@@ -110,8 +146,7 @@ impl Asked {
         outlet: Option<&Outlet<'_>>,
     ) -> Result<Option<Answered>, Error> {
         let empty = |facts: PageFacts, left_out: Option<Error>, piece: Piece| {
-            let reader = Arc::clone(reader);
-            Ok(Some((facts, tokio::task::spawn_blocking(move || Some(reader.nothing())), left_out, piece)))
+            Ok(Some((facts, Mapping::Done(reader.nothing()), left_out, piece)))
         };
         let nothing = |facts, left_out| empty(facts, left_out, Piece::WHOLE);
         let missing: &[u16] = if may_be_past_end { &[404] } else { &[] };
@@ -130,11 +165,12 @@ impl Asked {
             Fetched::Answer { response, accepted } => {
                 let (tell, told) = oneshot::channel();
                 let reader = Arc::clone(reader);
-                let mapped = tokio::task::spawn_blocking(move || reader.read(&request, (&response, accepted), tell));
+                let body = response.body.clone();
+                let mapped = Mapping::begin(&body, move || reader.read(&request, (&response, accepted), tell));
                 match told.await {
                     Ok(facts) => Ok(Some((facts?, mapped, None, Piece::WHOLE))),
                     // nothing was told: reading panicked
-                    Err(_) => Err(mapped.await.err().map_or_else(unexplained, |error| Error::Bug(error.to_string()))),
+                    Err(_) => Err(mapped.rows().await.err().unwrap_or_else(unexplained)),
                 }
             }
         }
@@ -383,14 +419,10 @@ impl Lanes {
         let Asked { mut mapped, step, left_out, mut piece, .. } = fetched;
         if !self.task.plan.details.is_empty() && matches!(lane, Lane::Main | Lane::Window(_)) {
             // what cannot be had of a record is a fault of this list, and not of what is committed
-            let bare = match mapped.await.map_err(|error| Error::Bug(error.to_string()))? {
-                Some(Ok(Mapped::Bare(bare))) => bare,
-                Some(Err(error)) => return Err(error),
-                Some(Ok(_)) | None => return Err(unexplained()),
-            };
+            let Mapped::Bare(bare) = mapped.rows().await? else { return Err(unexplained()) };
             let (rows, begun) = self.complete((lane, scan), reader, bare, piece.begins).await?;
             piece.begins &= !begun;
-            mapped = tokio::spawn(async move { Some(Ok(Mapped::Rows(rows))) });
+            mapped = Mapping::Done(Ok(Mapped::Rows(rows)));
         }
         Ok(Page { lane, mapped, after: scan.clone(), done: step == Step::Done, left_out, piece })
     }
@@ -440,9 +472,9 @@ impl Lanes {
         mapped: Mapped,
         begins: bool,
     ) -> Result<(), Error> {
-        let mapped = tokio::spawn(async move { Some(Ok(mapped)) });
         let piece = Piece { begins, ends: false };
-        let page = Page { lane, mapped, after: scan.clone(), done: false, left_out: None, piece };
+        let page =
+            Page { lane, mapped: Mapping::Done(Ok(mapped)), after: scan.clone(), done: false, left_out: None, piece };
         self.send(Message::Page(Box::new(page))).await
     }
 

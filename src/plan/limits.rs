@@ -166,6 +166,8 @@ pub const GROUP_BYTES_MAX: usize = 64 << 20;
 pub const COMPARED_BYTES_MAX: usize = 12 << 20;
 /// The oldest a page in an open commit group may get.
 pub const GROUP_AGE_MAX: Duration = Duration::from_secs(2);
+/// An answer of up to so many bytes is read on the thread that got it: that takes half a millisecond, and waking another a tenth of one.
+pub const READ_AT_ONCE_BYTES_MAX: usize = 64 << 10;
 /// Pages parsed and not yet in a commit group, per sync.
 pub const PAGES_IN_FLIGHT: usize = 3;
 /// Commit groups waiting for the writer.

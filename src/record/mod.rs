@@ -40,4 +40,4 @@ pub use map::{MapError, Mapper, Mapping, MarkReader, Presence, Standing};
 pub use raw::Raw;
 pub use select::{first, matches, picks, picks_items, select};
 pub use stream::{StreamError, stream};
-pub use unpack::unpack;
+pub use unpack::{is_packed, unpack};

@@ -39,7 +39,8 @@ pub fn unpack(body: &[u8]) -> Result<Vec<Cow<'_, [u8]>>, DecodeError> {
     Ok(files)
 }
 
-fn is_packed(file: &[u8]) -> bool {
+/// Whether a file is a gzip or a zip.
+pub fn is_packed(file: &[u8]) -> bool {
     is_gzip(file) || is_zip(file)
 }
 
