@@ -148,17 +148,23 @@ impl Coercion {
         }
     }
 
-    fn list<'j>(&self, item: &ColumnType, values: impl Iterator<Item = &'j Json<'j>>) -> Result<Cell<'j>, Reason> {
-        let cells = values.enumerate().map(|(at, value)| {
-            if value.is_null() {
-                return Ok(Cell::Null);
-            }
-            self.scalar(item, value).map_err(|fault| {
-                let Reason { code, text } = reason(item, value, fault);
-                Reason { code, text: format!("item {}: {text}", at + 1) }
-            })
-        });
-        cells.collect::<Result<_, _>>().map(Cell::List)
+    fn list<'j>(
+        &self,
+        item: &ColumnType,
+        values: impl ExactSizeIterator<Item = &'j Json<'j>>,
+    ) -> Result<Cell<'j>, Reason> {
+        // collected as results they would be counted only as they come
+        let mut cells = Vec::with_capacity(values.len());
+        for (at, value) in values.enumerate() {
+            cells.push(match value {
+                Json::Null => Cell::Null,
+                value => self.scalar(item, value).map_err(|fault| {
+                    let Reason { code, text } = reason(item, value, fault);
+                    Reason { code, text: format!("item {}: {text}", at + 1) }
+                })?,
+            });
+        }
+        Ok(Cell::List(cells))
     }
 
     fn scalar<'j>(&self, column_type: &ColumnType, value: &'j Json<'j>) -> Result<Cell<'j>, Fault> {

@@ -166,11 +166,12 @@ impl Builder {
             Self::Int64(mut builder) => Arc::new(builder.finish()),
             Self::Double(mut builder) => Arc::new(builder.finish()),
             Self::Decimal(mut builder) => Arc::new(builder.finish()),
-            // what a text takes is guessed, and a group holds many pages
+            // what texts take is guessed, and a group holds many pages: a copy of their size leaves the room whole for the next page
             Self::Text { mut builder, .. } => {
-                let mut texts = builder.finish();
-                texts.shrink_to_fit();
-                Arc::new(texts)
+                let texts = builder.finish();
+                let mut exact = StringBuilder::with_capacity(texts.len(), texts.value_data().len());
+                exact.append_array(&texts).expect("they had room before");
+                Arc::new(exact.finish())
             }
             Self::Date(mut builder) => Arc::new(builder.finish()),
             Self::Time(mut builder) => Arc::new(builder.finish()),

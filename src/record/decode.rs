@@ -222,7 +222,7 @@ impl<'a> Reader<'a> {
     }
 
     fn items(&mut self, depth: usize, like: Like<'a>) -> Result<List<'a, Json<'a>>, Fault> {
-        let (start, from) = (self.items.len(), self.tokens.at());
+        let (start, from) = (self.items.len(), self.tokens);
         let mut before = match like {
             Like::Items([first, ..]) => Like::of(first),
             _ => Like::Nothing,
@@ -235,11 +235,11 @@ impl<'a> Reader<'a> {
             is_there = self.tokens.next_item()?;
         }
         let items = self.arena.alloc_slice_fill_iter(self.items.drain(start..));
-        Ok(List::Read { items, span: self.span(from) })
+        Ok(List::Read { items, text: self.tokens.since(&from), is_compact: self.tokens.is_compact_since(&from) })
     }
 
     fn members(&mut self, depth: usize, like: Like<'a>) -> Result<List<'a, Member<'a>>, Fault> {
-        let from = self.tokens.at();
+        let from = self.tokens;
         let known = if let Like::Members(members) = like { members } else { &[] };
         let mut members = ArenaVec::with_capacity_in(known.len(), self.arena);
         let mut is_there = self.tokens.first_member()?;
@@ -252,16 +252,18 @@ impl<'a> Reader<'a> {
             let is_new = is_alike || members.len() > LINEAR_MEMBERS_MAX;
             let seen = if is_new { None } else { members.iter().position(|(member, _): &Member<'_>| member == name) };
             let at = seen.unwrap_or(members.len());
-            if seen.is_none() {
-                members.push((Cow::Borrowed(name), Json::Null));
+            match seen {
+                Some(_) => self.tokens.loosen(),
+                None => members.push((Cow::Borrowed(name), Json::Null)),
             }
             self.read(&mut members[at].1, depth, like.unwrap_or(Like::Nothing))?;
             is_there = self.tokens.next_member()?;
         }
-        if members.len() > LINEAR_MEMBERS_MAX && !is_alike {
-            keep_last(&mut members);
+        if members.len() > LINEAR_MEMBERS_MAX && !is_alike && keep_last(&mut members) {
+            self.tokens.loosen();
         }
-        Ok(List::Read { items: members.into_bump_slice(), span: self.span(from) })
+        let is_compact = self.tokens.is_compact_since(&from);
+        Ok(List::Read { items: members.into_bump_slice(), text: self.tokens.since(&from), is_compact })
     }
 
     /// The next name; where it is the expected one, with what stands there.
@@ -323,11 +325,6 @@ impl<'a> Reader<'a> {
         }
         is_wanted.then_some(())
     }
-
-    /// Bytes that were read from a place on, as far as 32 bits tell.
-    fn span(&self, from: usize) -> u32 {
-        u32::try_from(self.tokens.at() - from).unwrap_or(u32::MAX)
-    }
 }
 
 /// The part of a text that another one is, if it stands there.
@@ -336,7 +333,8 @@ fn within<'a>(text: &'a str, part: &str) -> Option<&'a str> {
     text.get(start..start.checked_add(part.len())?)
 }
 
-fn keep_last(members: &mut ArenaVec<'_, Member<'_>>) {
+/// Of members with the same name the last one counts. Whether there were any.
+fn keep_last(members: &mut ArenaVec<'_, Member<'_>>) -> bool {
     let mut first = HashMap::with_capacity(members.len());
     let mut repeated = Vec::new();
     for (at, (name, _)) in members.iter().enumerate() {
@@ -348,7 +346,7 @@ fn keep_last(members: &mut ArenaVec<'_, Member<'_>>) {
         }
     }
     if repeated.is_empty() {
-        return;
+        return false;
     }
     for &(first, last) in &repeated {
         let value = std::mem::take(&mut members[last].1);
@@ -361,6 +359,7 @@ fn keep_last(members: &mut ArenaVec<'_, Member<'_>>) {
         at += 1;
         keep
     });
+    true
 }
 
 fn invalid_utf8(bytes: &[u8], body: &[u8], at: usize) -> DecodeError {

@@ -4,8 +4,13 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::ops::Deref;
 
+use smallvec::SmallVec;
+
 use super::number::{self, Number};
 use super::tokens::plain;
+
+/// Members of an object that are put in order without memory of their own.
+const SORTED_NEAR: usize = 16;
 
 /// A JSON value (RFC 8259).
 ///
@@ -39,8 +44,10 @@ pub enum List<'a, T> {
     Read {
         /// the items
         items: &'a [T],
-        /// bytes of their text in the body with its brackets, as far as 32 bits tell
-        span: u32,
+        /// their text in the body, with its brackets
+        text: &'a str,
+        /// the text is what [`Json::write_text`] writes: without white space between the parts, escapes, and names that are there twice
+        is_compact: bool,
     },
 }
 
@@ -130,6 +137,12 @@ impl<'a> Json<'a> {
             Self::Bool(false) => out.push_str("false"),
             Self::Number(text) => out.push_str(text),
             Self::String(text) => write_string(text, out, stop_at),
+            Self::Array(List::Read { text, is_compact: true, .. })
+            | Self::Object(List::Read { text, is_compact: true, .. })
+                if text.len() <= stop_at.saturating_sub(out.len()) =>
+            {
+                out.push_str(text);
+            }
             Self::Array(items) => {
                 out.push('[');
                 for (at, item) in items.iter().enumerate() {
@@ -211,9 +224,7 @@ impl<'a> Json<'a> {
     /// No less than [`Json::size`], and without a step for each value where it was read from a body.
     pub fn size_at_most(&self) -> usize {
         match self {
-            Self::Array(List::Read { span, .. }) | Self::Object(List::Read { span, .. }) if *span < u32::MAX => {
-                usize::try_from(*span).unwrap_or(usize::MAX)
-            }
+            Self::Array(List::Read { text, .. }) | Self::Object(List::Read { text, .. }) => text.len(),
             _ => self.size(),
         }
     }
@@ -256,7 +267,7 @@ impl<'a> Json<'a> {
 }
 
 fn sorted<'m, 'a>(members: &'m [Member<'a>]) -> impl Iterator<Item = &'m Member<'a>> {
-    let mut sorted: Vec<_> = members.iter().collect();
+    let mut sorted: SmallVec<[_; SORTED_NEAR]> = members.iter().collect();
     sorted.sort_unstable_by(|(left, _), (right, _)| left.cmp(right));
     sorted.into_iter()
 }

@@ -1,7 +1,5 @@
 //! JSON numbers taken apart without loss (RFC 8259, 6): compared, scaled and spelled by value.
 
-use std::fmt::Write;
-
 /// Digits that an exponent may have; a number with a longer one is compared by its spelling.
 const EXPONENT_DIGITS_MAX: usize = 18;
 
@@ -131,7 +129,7 @@ impl<'a> Number<'a> {
         out.push_str(self.tail);
         if self.exponent != 0 {
             out.push('e');
-            let _ = write!(out, "{}", self.exponent);
+            out.push_str(itoa::Buffer::new().format(self.exponent));
         }
     }
 

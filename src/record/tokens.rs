@@ -14,11 +14,13 @@ pub(super) type Fault = (JsonErrorType, usize);
 pub(super) struct Tokens<'a> {
     text: &'a str,
     at: usize,
+    /// times that something was read which is not written so: white space, an escape, a name for the second time
+    loose: usize,
 }
 
 impl<'a> Tokens<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, at: 0 }
+        Self { text, at: 0, loose: 0 }
     }
 
     /// Bytes that are read.
@@ -29,6 +31,21 @@ impl<'a> Tokens<'a> {
     /// Goes on at a byte that another reading of the same text has come to.
     pub(super) fn go_to(&mut self, at: usize) {
         self.at = at;
+    }
+
+    /// The text that was read from there on.
+    pub(super) fn since(&self, from: &Self) -> &'a str {
+        &self.text[from.at..self.at]
+    }
+
+    /// What was just read is not written so.
+    pub(super) fn loosen(&mut self) {
+        self.loose += 1;
+    }
+
+    /// Whether nothing of that text is loose: it is what the values in it are written as.
+    pub(super) fn is_compact_since(&self, from: &Self) -> bool {
+        self.loose == from.loose
     }
 
     /// About which part of the text is read, of 1.
@@ -223,7 +240,10 @@ impl<'a> Tokens<'a> {
         let bytes = self.text.as_bytes();
         loop {
             match bytes.get(self.at) {
-                Some(b' ' | b'\n' | b'\r' | b'\t') => self.at += 1,
+                Some(b' ' | b'\n' | b'\r' | b'\t') => {
+                    self.at += 1;
+                    self.loose += 1;
+                }
                 other => return other.copied(),
             }
         }
@@ -240,6 +260,7 @@ impl<'a> Tokens<'a> {
         let read = read(&mut jiter);
         let from = self.at;
         self.at += jiter.current_index();
+        self.loose += 1;
         read.map_err(|JiterError { error_type, index }| match error_type {
             JiterErrorType::JsonError(kind) => (kind, from + index),
             JiterErrorType::WrongType { .. } => (JsonErrorType::ExpectedSomeValue, from + index),

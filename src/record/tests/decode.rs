@@ -290,6 +290,9 @@ proptest::proptest! {
         let known = jiter.next_skip().and_then(|()| jiter.finish());
         match (parse(text.as_bytes()), known) {
             (Ok(read), Ok(())) => {
+                let arena = Bump::new();
+                let near = parse_into(&arena, text.as_bytes()).expect("is JSON");
+                proptest::prop_assert_eq!(near.to_text(), read.to_text());
                 let same: Result<serde_json::Value, _> = serde_json::from_str(&text);
                 // `serde_json` has a zero below zero, and makes doubles of long numbers
                 let is_exact = text.split(|digit: char| !digit.is_ascii_digit()).all(|digits| digits.len() < 16);
@@ -313,18 +316,22 @@ proptest::proptest! {
     ) {
         let written = |(name, value, spaced): &(&str, u8, bool)| {
             let name = if name.ends_with('"') { name.replace('"', "\\\"") } else { (*name).to_owned() };
-            if *spaced { format!("\"{name}\" : {value}") } else { format!("\"{name}\":{value}") }
+            if *spaced { format!("\"{name}\":[{value}, 1]") } else { format!("\"{name}\":[{value},1]") }
         };
         let items = records.iter().map(|members| format!("{{{}}}", members.iter().map(written).collect::<Vec<_>>().join(",")));
         let text = format!("{{\"data\":[{}]}}", items.collect::<Vec<_>>().join(","));
         let known: serde_json::Value = serde_json::from_str(&text).expect("is JSON");
-        let mut read = Vec::new();
+        let (mut read, mut texts) = (Vec::new(), Vec::new());
         let arena = Bump::new();
         let around = parse_each(&arena, text.as_bytes(), &["data".to_owned()], &mut |records, _| {
             read.extend(records.iter().map(Json::to_serde));
+            texts.extend(records.iter().map(Json::to_text));
             true
         });
         proptest::prop_assert!(around.is_some());
+        // made one by one, it has no text that could be written as it is
+        let written: Vec<String> = read.iter().map(|record| Json::from(record.clone()).to_text()).collect();
+        proptest::prop_assert_eq!(written, texts);
         proptest::prop_assert_eq!(&known["data"], &serde_json::Value::Array(read));
     }
 }
