@@ -164,6 +164,8 @@ pub const NODES_BYTES_MAX: usize = 16 << 20;
 pub const GROUP_BYTES_MAX: usize = 64 << 20;
 /// The same where the table has rows. Before a group is as large, those that are as they were leave it; it is committed where half is left.
 pub const COMPARED_BYTES_MAX: usize = 12 << 20;
+/// Before rows of as many bytes are committed, what the last left over of memory goes back to the system.
+pub const GIVEN_BACK_BEFORE: usize = 256 << 10;
 /// The oldest a page in an open commit group may get.
 pub const GROUP_AGE_MAX: Duration = Duration::from_secs(2);
 /// An answer of up to so many bytes is read on the thread that got it: that takes half a millisecond, and waking another a tenth of one.
@@ -379,15 +381,17 @@ pub const LOG_LENGTH_MAX: u64 = 256 << 20;
 pub const RUN_LOCK_TRIES: u32 = 10;
 /// The wait between two such times.
 pub const RUN_LOCK_PAUSE: Duration = Duration::from_millis(20);
-/// DuckDB's own memory limit inside headwater, in bytes, unless a table is so wide that it needs more.
+/// DuckDB's own memory limit inside headwater, in bytes, unless a table is so wide or so long that it needs more.
 pub const DUCKDB_MEMORY: u64 = 160_000_000;
-/// What DuckDB needs for itself, beside what the columns of the widest table do.
+/// What DuckDB needs for itself, beside what the columns of the widest table and the rows of the longest do.
 pub const DUCKDB_MEMORY_LEAST: u64 = 64_000_000;
 /// What a column of the widest table needs: while rows are added, deleted or folded into the file, DuckDB holds blocks of 256 KiB for each of its
 /// columns, however few the rows. Measured with 500 columns of text: 512 MB were not enough, 640 MB were.
 pub const DUCKDB_MEMORY_PER_COLUMN: u64 = 5 << 18;
-/// Columns for which DuckDB gets memory at most.
-pub const DUCKDB_COLUMNS_MAX: u64 = 4_096;
+/// What a row of the longest table may need: DuckDB keeps 16 KiB for 2,048 rows of which one is deleted, and cannot spill them.
+pub const DUCKDB_MEMORY_PER_ROW: u64 = 8;
+/// The highest limit that DuckDB gets.
+pub const DUCKDB_MEMORY_MAX: u64 = 6 << 30;
 /// Seen keys that are deleted row by row; of more, those that stay are copied. A deleted row takes 8 bytes that cannot be spilled.
 pub const SEEN_KEYS_DELETED_AT_ONCE: usize = 1_000_000;
 /// Keys that the end of a scan compares at once with the table; their join fits into `DUCKDB_MEMORY`.

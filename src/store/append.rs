@@ -22,7 +22,7 @@ use crate::plan::{ModelPlan, SyncId};
 use crate::record::{Batch, Fate};
 
 /// Rows that DuckDB is handed at once, so that no copy of many waits in between.
-const ROWS_AT_ONCE: usize = 8_192;
+const ROWS_AT_ONCE: usize = 4_096;
 
 /// Adds the rows of a group, none of which the table has, with change numbers behind `counter`, and takes all rows out of the batches.
 ///

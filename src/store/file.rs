@@ -38,8 +38,8 @@ pub struct Warehouse {
     connection: Connection,
     path: PathBuf,
     attached: Option<Access>,
-    /// columns of one table that DuckDB has memory for
-    columns: u64,
+    /// DuckDB's memory limit, in bytes
+    memory: u64,
     wait_max: Duration,
     waiting: WaitObserver,
     // closing it ends DuckDB's lock, so it stays open while the file is attached
@@ -58,7 +58,7 @@ impl Warehouse {
         let spill_text = text(&spill)?;
         let settings = || {
             Config::default()
-                .max_memory(&memory(0))?
+                .max_memory(&format!("{}B", limits::DUCKDB_MEMORY))?
                 // with two, a first load of 2,000,000 rows took 1.4 times the CPU time and 85 MB more, and was no faster on 2 cores
                 .threads(1)?
                 .with("temp_directory", spill_text)?
@@ -78,7 +78,7 @@ impl Warehouse {
             connection,
             path: path.into(),
             attached: None,
-            columns: 0,
+            memory: limits::DUCKDB_MEMORY,
             wait_max,
             waiting,
             handle: None,
@@ -148,9 +148,9 @@ impl Warehouse {
         let has_log = access == Access::Write && holds_something(&with_suffix(&self.path, ".wal"));
         let mut wait = Wait::new(self.wait_max);
         while let Err(error) = self.connection.execute_batch(&statement) {
-            if lacks_memory(&error) && self.columns < limits::DUCKDB_COLUMNS_MAX {
-                // the log holds rows of a wide table
-                self.make_room((2 * self.columns).max(limits::COLUMNS_MAX as u64))?;
+            if lacks_memory(&error) && self.memory < limits::DUCKDB_MEMORY_MAX {
+                // the log holds rows of a wide table, or deletes all over a long one
+                self.allow(2 * self.memory)?;
                 continue;
             }
             let holder = match holder(error, &self.path) {
@@ -180,28 +180,38 @@ impl Warehouse {
         if has_log { self.fold() } else { Ok(()) }
     }
 
-    /// Gives DuckDB the memory that the widest table needs.
+    /// Gives DuckDB the memory that the widest table needs, and the longest.
     ///
     /// # Errors
     /// DuckDB refuses.
     pub fn fit(&mut self) -> Result<(), Error> {
-        let widest = "SELECT coalesce(max(column_count), 0) FROM duckdb_tables() WHERE database_name = ?";
-        let columns = self.connection.query_row(widest, [CATALOG], |row| row.get(0));
-        self.make_room(columns.map_err(Error::database("look for the widest table"))?)
+        let sizes = "SELECT coalesce(max(column_count), 0), coalesce(max(estimated_size), 0) FROM duckdb_tables() WHERE database_name = ?";
+        let (columns, rows): (u64, u64) = self
+            .connection
+            .query_row(sizes, [CATALOG], |row| Ok((row.get(0)?, row.get(1)?)))
+            .map_err(Error::database("look for the largest table"))?;
+        let for_columns = columns.saturating_mul(limits::DUCKDB_MEMORY_PER_COLUMN);
+        let for_rows = rows.saturating_mul(limits::DUCKDB_MEMORY_PER_ROW);
+        self.allow(limits::DUCKDB_MEMORY_LEAST.saturating_add(for_columns).saturating_add(for_rows))
     }
 
-    fn make_room(&mut self, columns: u64) -> Result<(), Error> {
-        let columns = columns.min(limits::DUCKDB_COLUMNS_MAX);
-        if columns <= self.columns {
+    /// Raises DuckDB's memory limit to so many bytes, if it is lower.
+    fn allow(&mut self, bytes: u64) -> Result<(), Error> {
+        let bytes = bytes.min(limits::DUCKDB_MEMORY_MAX);
+        if bytes <= self.memory {
             return Ok(());
         }
-        if memory(columns) != memory(self.columns) {
-            self.connection
-                .execute_batch(&format!("SET memory_limit = '{}'", memory(columns)))
-                .map_err(Error::database("give DuckDB memory"))?;
-        }
-        self.columns = columns;
-        Ok(())
+        self.memory = bytes;
+        self.give_back()
+    }
+
+    /// Gives memory back to the system that nothing uses: what DuckDB's allocator and that of the program hold for the next time. DuckDB does
+    /// so whenever its limit is set (`BufferPool::SetLimit` of 1.5.5), also to what it is.
+    ///
+    /// # Errors
+    /// DuckDB refuses.
+    pub fn give_back(&self) -> Result<(), Error> {
+        self.execute(&format!("SET memory_limit = '{}B'", self.memory), "give DuckDB memory")
     }
 
     /// Puts back what a stopped checkpoint has torn, while the file is not attached. DuckDB has just refused it, so no other program is
@@ -245,6 +255,7 @@ impl Warehouse {
         if empty.map_err(Error::database("look at the log"))? {
             return Ok(());
         }
+        self.give_back()?;
         let blocks = self
             .connection
             .prepare("SELECT CAST(block_id AS UBIGINT) FROM pragma_metadata_info(?) WHERE free_blocks > 0")
@@ -369,12 +380,6 @@ fn options(access: Access) -> String {
         Access::Read => "TYPE duckdb, READ_ONLY".to_owned(),
         Access::Write => format!("TYPE duckdb, ROW_GROUP_SIZE {}", limits::ROW_GROUP_ROWS),
     }
-}
-
-/// DuckDB's memory limit where the widest table has so many columns, as its settings have it.
-fn memory(columns: u64) -> String {
-    let needed = limits::DUCKDB_MEMORY_LEAST + columns * limits::DUCKDB_MEMORY_PER_COLUMN;
-    format!("{}B", needed.max(limits::DUCKDB_MEMORY))
 }
 
 fn lacks_memory(error: &duckdb::Error) -> bool {

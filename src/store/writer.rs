@@ -409,6 +409,12 @@ impl Store {
         })
     }
 
+    /// Gives back what the last commit left over of memory, before one of many rows.
+    fn make_room_for(&self, filled: &[Filled]) -> Result<(), Error> {
+        let bytes: usize = filled.iter().flat_map(|filled| &filled.batches).map(|batch| batch.bytes).sum();
+        if bytes < limits::GIVEN_BACK_BEFORE { Ok(()) } else { self.warehouse.give_back() }
+    }
+
     /// Commits a group. A group without rows still commits its checkpoint.
     ///
     /// # Errors
@@ -419,6 +425,7 @@ impl Store {
             return Err(Error::Rows { table: String::new(), detail: "a group fills no table".into() });
         };
         let first = Arc::clone(first);
+        self.make_room_for(&filled)?;
         // before the file is taken: others can read it meanwhile
         let mark = newest.map(|newest| newest.column);
         let mut staged = Some(stage::stage_marked_keys(self.warehouse.connection(), &first, batches, mark)?);

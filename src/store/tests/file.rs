@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::support::{Bench, at, customers, killed, live, model, open, query, reader};
+use crate::store::file::{Access, Warehouse};
 use crate::store::layout::VERSION;
 use crate::store::{Error, ReadStore, Store};
 
@@ -297,4 +298,25 @@ fn a_wide_table_has_the_memory_that_it_needs() {
     let mut store = open(&path);
     store.release().expect("folded into the file");
     assert_eq!(query(&path, count).expect("read"), [json!([360, 80])]);
+}
+
+/// DuckDB keeps 16 KiB for 2,048 rows of which one is deleted, and cannot spill them: of 20,000,000 rows that is more than its usual limit.
+#[test]
+fn memory_follows_the_longest_table() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("w.duckdb");
+    drop(open(&path));
+    duckdb::Connection::open(&path)
+        .expect("opened")
+        .execute_batch("CREATE TABLE long AS SELECT 1::TINYINT AS a FROM range(20_000_000)")
+        .expect("made");
+    let mut warehouse = Warehouse::start(&path, Duration::ZERO, Box::new(|_| {})).expect("started");
+    let limit = |warehouse: &Warehouse| -> String {
+        let limit = warehouse.connection().query_row("SELECT current_setting('memory_limit')", [], |row| row.get(0));
+        limit.expect("a limit")
+    };
+    assert_eq!(limit(&warehouse), "152.5 MiB");
+    warehouse.attach(Access::Write).expect("attached");
+    // 64 MB, 1.3 MB for each of the 23 columns of `runs`, and 160 MB
+    assert_eq!(limit(&warehouse), "242.3 MiB");
 }
