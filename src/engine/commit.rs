@@ -516,7 +516,7 @@ impl<'t> Commits<'t> {
         }
         report.add(&committed, pages, filtered, nulled, rows);
         if rows > 0 {
-            self.loads = committed.updated + committed.unchanged + committed.deleted == 0;
+            self.loads = committed.only_added();
             let took = ((self.task.clock)() - began).to_std().unwrap_or_default();
             (self.task.observer)(Some(&self.task.plan.id), Event::Committed { rows, took });
         }

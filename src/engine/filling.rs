@@ -50,7 +50,7 @@ impl Filling {
         let [batches] = self.batches.as_mut_slice() else { return None };
         let is_plain = !model.raw && !model.listed && model.children.is_empty();
         let others = !self.gone.is_empty() || batches.iter().any(|batch| !batch.quarantined.is_empty());
-        (is_plain && !others).then(|| batches.split_off(self.compared))
+        (is_plain && !others).then(|| Batch::join_small(batches.split_off(self.compared)))
     }
 
     /// Puts batches back without the rows that the table has as they are, which `as_stored` tells of each. Rows whose key has changed in the

@@ -3,10 +3,13 @@
 use std::sync::Arc;
 
 use arrow::array::{BooleanArray, RecordBatch};
-use arrow::compute::filter_record_batch;
+use arrow::compute::{concat_batches, filter_record_batch};
 
 use super::Raw;
 use crate::scan::Mark;
+
+/// A batch of fewer rows is a small one.
+const SMALL_ROWS: usize = 512;
 
 /// The rows of one page, typed and columnar, with all that the store needs to know about them.
 ///
@@ -53,6 +56,57 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// The same rows in the same order, in fewer batches: a batch costs something itself, of 100 rows about as much as they do. Small ones that
+    /// follow each other become one, where they hold rows alone, of one partition and for one scan.
+    pub fn join_small(batches: Vec<Self>) -> Vec<Self> {
+        let mut joined = Vec::with_capacity(batches.len());
+        let mut small: Vec<Self> = Vec::new();
+        for batch in batches {
+            let rows: usize = small.iter().map(|batch| batch.rows.num_rows()).sum();
+            if rows >= 2 * SMALL_ROWS || small.first().is_some_and(|first| !first.joins(&batch)) {
+                joined.extend(Self::join(std::mem::take(&mut small)));
+            }
+            if batch.is_small() { small.push(batch) } else { joined.push(batch) }
+        }
+        joined.extend(Self::join(small));
+        joined
+    }
+
+    /// Whether it has few rows, and nothing beside them.
+    fn is_small(&self) -> bool {
+        let rows_alone = self.raw.is_none() && self.listed.is_none() && self.children.is_empty();
+        self.rows.num_rows() < SMALL_ROWS && rows_alone && self.quarantined.is_empty() && self.keyless == 0
+    }
+
+    /// Whether another can follow this one in a batch of both.
+    fn joins(&self, next: &Self) -> bool {
+        let is_alike = self.partition == next.partition && self.seen_by == next.seen_by;
+        next.is_small() && is_alike && self.rows.schema_ref() == next.rows.schema_ref()
+    }
+
+    /// One batch of small ones that join.
+    fn join(batches: Vec<Self>) -> Option<Self> {
+        let mut batches = batches.into_iter();
+        let mut all = batches.next()?;
+        let mut rows = vec![all.rows.clone()];
+        for next in batches {
+            all.unsorted |= next.unsorted || next.low.is_some() && next.low < all.high;
+            all.high = all.high.max(next.high);
+            all.low = [all.low, next.low].into_iter().flatten().min();
+            all.filtered += next.filtered;
+            all.nulled += next.nulled;
+            all.bytes += next.bytes;
+            all.key_hashes.extend(next.key_hashes);
+            all.row_hashes.extend(next.row_hashes);
+            all.fates.extend(next.fates);
+            rows.push(next.rows);
+        }
+        if rows.len() > 1 {
+            all.rows = concat_batches(all.rows.schema_ref(), &rows).expect("columns of one schema");
+        }
+        Some(all)
+    }
+
     /// The batch with those rows alone for which `keep` has true.
     #[must_use]
     pub fn only(mut self, keep: &[bool]) -> Self {

@@ -214,6 +214,16 @@ impl Warehouse {
         self.execute(&format!("SET memory_limit = '{}B'", self.memory), "give DuckDB memory")
     }
 
+    /// Gives back the same, and what DuckDB keeps of the file in memory for whoever reads it next.
+    ///
+    /// # Errors
+    /// DuckDB refuses.
+    pub fn give_all_back(&self) -> Result<(), Error> {
+        // less than is in use is refused, after all that is not has been let go of
+        drop(self.connection.execute_batch("SET memory_limit = '1B'"));
+        self.give_back()
+    }
+
     /// Puts back what a stopped checkpoint has torn, while the file is not attached. DuckDB has just refused it, so no other program is
     /// writing it; that no other headwater is, the run lock says.
     fn settle(&mut self, access: Access) -> Result<Settled, Error> {

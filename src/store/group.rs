@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 
 use super::absence::{HeldBack, PartitionEnd};
 use super::gone::Gone;
+use super::ledger::Counts;
 use super::merge::Newest;
 use crate::plan::{Guard, ModelPlan, SyncId};
 use crate::record::Batch;
@@ -116,4 +117,18 @@ pub struct Committed {
     pub change_to: Option<i64>,
     /// partitions of which the guard has held back the deletes
     pub held: Vec<HeldBack>,
+}
+
+impl Committed {
+    /// What a commit did that is counted so, gave out change numbers from the first of `changes` to the second, and held these back.
+    pub(super) fn new(counts: Counts, changes: Option<(i64, i64)>, held: Vec<HeldBack>) -> Self {
+        let Counts { added, updated, deleted, unchanged, duplicates, quarantined, .. } = counts;
+        let (change_from, change_to) = changes.unzip();
+        Self { added, updated, deleted, unchanged, duplicates, quarantined, change_from, change_to, held }
+    }
+
+    /// Whether it found no row in the table that was there before.
+    pub fn only_added(&self) -> bool {
+        self.updated + self.unchanged + self.deleted == 0
+    }
 }

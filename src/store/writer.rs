@@ -41,6 +41,8 @@ pub struct Store {
     wrote: bool,
     /// when the file had been changed last before that
     found: Option<SystemTime>,
+    /// the last commit found no row that was there before
+    only_added: bool,
     /// models whose tables were found or made as they say, destructively or not, since the file was taken
     prepared: Vec<(Arc<ModelPlan>, bool)>,
     /// who is told what happens
@@ -121,6 +123,7 @@ impl Store {
         let mut store = Self {
             warehouse,
             interrupted_noted: false,
+            only_added: false,
             wrote: false,
             found,
             prepared: Vec::new(),
@@ -409,10 +412,17 @@ impl Store {
         })
     }
 
-    /// Gives back what the last commit left over of memory, before one of many rows.
-    fn make_room_for(&self, filled: &[Filled]) -> Result<(), Error> {
+    /// The rows of a group in no more batches than need be. Before many rows, what the last commit left over of memory goes back.
+    fn prepared_rows(&self, mut filled: Vec<Filled>) -> Result<Vec<Filled>, Error> {
+        filled.iter_mut().for_each(|filled| filled.batches = Batch::join_small(std::mem::take(&mut filled.batches)));
         let bytes: usize = filled.iter().flat_map(|filled| &filled.batches).map(|batch| batch.bytes).sum();
-        if bytes < limits::GIVEN_BACK_BEFORE { Ok(()) } else { self.warehouse.give_back() }
+        match self.only_added {
+            _ if bytes < limits::GIVEN_BACK_BEFORE => {}
+            // a load does not read what it has just written
+            true => self.warehouse.give_all_back()?,
+            false => self.warehouse.give_back()?,
+        }
+        Ok(filled)
     }
 
     /// Commits a group. A group without rows still commits its checkpoint.
@@ -420,12 +430,11 @@ impl Store {
     /// # Errors
     /// Nothing of the group is committed then; the store can be used on.
     pub fn commit(&mut self, mut group: Group) -> Result<Committed, Error> {
-        let mut filled = std::mem::take(&mut group.filled);
+        let mut filled = self.prepared_rows(std::mem::take(&mut group.filled))?;
         let Some(Filled { model: first, batches, newest }) = filled.first() else {
             return Err(Error::Rows { table: String::new(), detail: "a group fills no table".into() });
         };
         let first = Arc::clone(first);
-        self.make_room_for(&filled)?;
         // before the file is taken: others can read it meanwhile
         let mark = newest.map(|newest| newest.column);
         let mut staged = Some(stage::stage_marked_keys(self.warehouse.connection(), &first, batches, mark)?);
@@ -487,9 +496,9 @@ impl Store {
         let dropped = stage::drop(self.warehouse.connection(), stage::KEYS);
         let (counts, changes, held) = committed?;
         dropped?;
-        let Counts { added, updated, deleted, unchanged, duplicates, quarantined, .. } = counts;
-        let (change_from, change_to) = changes.unzip();
-        Ok(Committed { added, updated, deleted, unchanged, duplicates, quarantined, change_from, change_to, held })
+        let committed = Committed::new(counts, changes, held);
+        self.only_added = committed.only_added();
+        Ok(committed)
     }
 
     /// Deletes what a proven complete scan did not see, and writes the checkpoint, in one transaction. When the guard holds it back,

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,6 +98,47 @@ fn the_first_rows_are_taken_and_what_is_said_of_the_page_stays() {
         (first.quarantined.len(), rest.quarantined, rest.quarantined_keys.num_rows()),
         (0, whole.quarantined, 1)
     );
+}
+
+#[test]
+fn small_batches_that_follow_each_other_become_one() {
+    let page = |ids: Range<u32>| {
+        let records: Vec<String> =
+            ids.map(|id| format!(r#"{{"id":{id},"name":"N{id}","tags":[{{"name":"x"}}]}}"#)).collect();
+        map(&people(), &format!("[{}]", records.join(",")))
+    };
+    let of = |partition: &str, batch: Batch| Batch { partition: Some(partition.into()), ..batch };
+    let pages = |count: u32| (0..count).map(|at| page(100 * at..100 * at + 100));
+    let lengths = |batches: &[Batch]| batches.iter().map(|batch| batch.rows.num_rows()).collect::<Vec<_>>();
+
+    let bytes: usize = pages(30).map(|batch| batch.bytes).sum();
+    let (joined, whole) = (Batch::join_small(pages(30).collect()), page(0..3_000));
+    assert_eq!(lengths(&joined), [1_100, 1_100, 800]);
+    assert_eq!(joined.iter().flat_map(|batch| rows(&batch.rows)).collect::<Vec<_>>(), rows(&whole.rows));
+    assert_eq!(joined.iter().flat_map(|batch| batch.key_hashes.clone()).collect::<Vec<_>>(), whole.key_hashes);
+    assert_eq!(joined.iter().flat_map(|batch| batch.row_hashes.clone()).collect::<Vec<_>>(), whole.row_hashes);
+    assert_eq!((joined[0].fates.len(), joined.iter().map(|batch| batch.bytes).sum::<usize>()), (1_100, bytes));
+
+    // what is known of their pages is known of all
+    let said = Batch { filtered: 2, nulled: 1, seen_by: Some(7), ..page(0..1) };
+    let more = Batch { filtered: 3, nulled: 4, seen_by: Some(7), ..page(1..3) };
+    let [both] = Batch::join_small(vec![said, more]).try_into().expect("one batch");
+    assert_eq!((both.rows.num_rows(), both.filtered, both.nulled, both.seen_by), (3, 5, 5, Some(7)));
+
+    // large ones, those of other partitions, and those with a record beside them stay what they are
+    let rejected = || map(&people(), r#"[{"id":9},{"id":10,"name":"A"}]"#);
+    assert_eq!(rejected().quarantined.len(), 1);
+    let apart = vec![
+        page(0..1),
+        page(0..600),
+        page(1..2),
+        of("a", page(2..3)),
+        of("b", page(3..4)),
+        of("b", page(4..5)),
+        rejected(),
+        page(6..7),
+    ];
+    assert_eq!(lengths(&Batch::join_small(apart)), [1, 600, 1, 1, 2, 1, 1]);
 }
 
 #[test]

@@ -320,3 +320,25 @@ fn memory_follows_the_longest_table() {
     // 64 MB, 1.3 MB for each of the 23 columns of `runs`, and 160 MB
     assert_eq!(limit(&warehouse), "242.3 MiB");
 }
+
+/// DuckDB does not say so of its settings, and another version may do another thing.
+#[test]
+fn what_duckdb_keeps_of_the_file_is_given_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("w.duckdb");
+    drop(open(&path));
+    let mut warehouse = Warehouse::start(&path, Duration::ZERO, Box::new(|_| {})).expect("started");
+    warehouse.attach(Access::Write).expect("attached");
+    let db = warehouse.connection();
+    db.execute_batch("CREATE TABLE headwater_db.long AS SELECT hash(range) AS a FROM range(2_000_000); CHECKPOINT headwater_db; SELECT max(a) FROM headwater_db.long")
+        .expect("made and read");
+    let kept = || -> u64 {
+        let kept = "SELECT CAST(sum(memory_usage_bytes) AS UBIGINT) FROM duckdb_memory()";
+        db.query_row(kept, [], |row| row.get(0)).expect("a sum")
+    };
+    assert!(kept() > 10_000_000, "{}", kept());
+    warehouse.give_all_back().expect("given back");
+    assert!(kept() < 1_000_000, "{}", kept());
+    let limit: String = db.query_row("SELECT current_setting('memory_limit')", [], |row| row.get(0)).expect("a limit");
+    assert_eq!(limit, "152.5 MiB");
+}
