@@ -7,10 +7,10 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int32Builder,
-    Int64Builder, ListArray, StringBuilder, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, Float64Builder, Int32Builder,
+    Int64Builder, ListArray, NullBufferBuilder, StringArray, Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
-use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::buffer::{Buffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::{DataType, Field, FieldRef, TimeUnit};
 
 use super::coerce::Cell;
@@ -52,7 +52,7 @@ enum Builder {
     Int64(Int64Builder),
     Double(Float64Builder),
     Decimal(Decimal128Builder),
-    Text { builder: StringBuilder, scratch: String },
+    Text(Texts),
     Date(Date32Builder),
     Time(Time64MicrosecondBuilder),
     Timestamp(TimestampMicrosecondBuilder),
@@ -88,10 +88,9 @@ impl Builder {
             ColumnType::Decimal { .. } => {
                 Self::Decimal(Decimal128Builder::with_capacity(rows).with_data_type(data_type))
             }
-            ColumnType::Hugeint | ColumnType::Varchar | ColumnType::Uuid | ColumnType::Json => Self::Text {
-                builder: StringBuilder::with_capacity(rows, rows.saturating_mul(TEXT_BYTES)),
-                scratch: String::new(),
-            },
+            ColumnType::Hugeint | ColumnType::Varchar | ColumnType::Uuid | ColumnType::Json => {
+                Self::Text(Texts::new(rows))
+            }
             ColumnType::Date => Self::Date(Date32Builder::with_capacity(rows)),
             ColumnType::Time => Self::Time(Time64MicrosecondBuilder::with_capacity(rows)),
             ColumnType::Timestamp | ColumnType::Timestamptz => {
@@ -119,12 +118,7 @@ impl Builder {
             }
             (Self::Double(builder), Cell::Double(number)) => builder.append_value(*number),
             (Self::Decimal(builder), Cell::Decimal(number)) => builder.append_value(*number),
-            (Self::Text { builder, .. }, Cell::Text(text)) => builder.append_value(text),
-            (Self::Text { builder, scratch }, cell) => {
-                scratch.clear();
-                write_text(cell, scratch);
-                builder.append_value(&scratch);
-            }
+            (Self::Text(texts), cell) => texts.append(cell),
             (Self::Date(builder), Cell::Date(days)) => builder.append_value(*days),
             (Self::Time(builder), Cell::Time(us)) => builder.append_value(*us),
             (Self::Timestamp(builder), Cell::Timestamp(us) | Cell::Timestamptz(us)) => builder.append_value(*us),
@@ -147,7 +141,7 @@ impl Builder {
             Self::Int64(builder) => builder.append_null(),
             Self::Double(builder) => builder.append_null(),
             Self::Decimal(builder) => builder.append_null(),
-            Self::Text { builder, .. } => builder.append_null(),
+            Self::Text(texts) => texts.append_null(),
             Self::Date(builder) => builder.append_null(),
             Self::Time(builder) => builder.append_null(),
             Self::Timestamp(builder) => builder.append_null(),
@@ -166,13 +160,7 @@ impl Builder {
             Self::Int64(mut builder) => Arc::new(builder.finish()),
             Self::Double(mut builder) => Arc::new(builder.finish()),
             Self::Decimal(mut builder) => Arc::new(builder.finish()),
-            // what texts take is guessed, and a group holds many pages: a copy of their size leaves the room whole for the next page
-            Self::Text { mut builder, .. } => {
-                let texts = builder.finish();
-                let mut exact = StringBuilder::with_capacity(texts.len(), texts.value_data().len());
-                exact.append_array(&texts).expect("they had room before");
-                Arc::new(exact.finish())
-            }
+            Self::Text(texts) => Arc::new(texts.finish()),
             Self::Date(mut builder) => Arc::new(builder.finish()),
             Self::Time(mut builder) => Arc::new(builder.finish()),
             Self::Timestamp(mut builder) => Arc::new(builder.finish()),
@@ -182,6 +170,48 @@ impl Builder {
                 Arc::new(ListArray::new(field, OffsetBuffer::from_lengths(lengths), items.finish(), nulls))
             }
         }
+    }
+}
+
+/// A column of texts being filled. Arrow's own builder takes a thousand instructions more to finish, which is what a small page consists of.
+#[derive(Debug)]
+struct Texts {
+    /// one after another
+    all: String,
+    /// where the first begins, and each ends
+    ends: Vec<i32>,
+    valid: NullBufferBuilder,
+}
+
+impl Texts {
+    fn new(rows: usize) -> Self {
+        let mut ends = Vec::with_capacity(rows + 1);
+        ends.push(0);
+        Self { all: String::with_capacity(rows.saturating_mul(TEXT_BYTES)), ends, valid: NullBufferBuilder::new(rows) }
+    }
+
+    fn append(&mut self, cell: &Cell<'_>) {
+        match cell {
+            Cell::Text(text) => self.all.push_str(text),
+            cell => write_text(cell, &mut self.all),
+        }
+        self.valid.append_non_null();
+        self.end();
+    }
+
+    fn append_null(&mut self) {
+        self.valid.append_null();
+        self.end();
+    }
+
+    fn end(&mut self) {
+        self.ends.push(i32::try_from(self.all.len()).expect("a page has less than 2 GiB"));
+    }
+
+    fn finish(mut self) -> StringArray {
+        // what texts take is guessed, and a group holds many pages: a copy of their size leaves the room whole for the next page
+        let texts = Buffer::from(self.all.as_bytes());
+        StringArray::new(OffsetBuffer::new(self.ends.into()), texts, self.valid.finish())
     }
 }
 
