@@ -63,7 +63,9 @@ pub(super) fn observer(style: Style, syncs: &[Arc<SyncPlan>]) -> (Observer, Bars
         Style::Json => {
             let print = |sync: Option<&SyncId>, event: Event| {
                 if let Some(value) = wire(sync, &event) {
-                    anstream::println!("{value}");
+                    // piece by piece it would be looked through for colours
+                    let line = value.to_string();
+                    anstream::println!("{line}");
                 }
             };
             (Arc::new(print), Bars { all: None })

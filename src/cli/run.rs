@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +63,13 @@ pub(super) fn run(folder: &Path, arguments: &Arguments) -> Done {
     Ok(code(&report))
 }
 
+/// Threads that requests are sent on and small answers are read on. One list waits for one answer at a time: with more threads than syncs each
+/// answer would wake one that finds nothing to do. What is large is read on others.
+fn workers(syncs: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    syncs.min(limits::SYNCS_AT_ONCE).clamp(1, cores)
+}
+
 /// Runs syncs of a plan until they end or a signal stops them between two commits.
 fn run_plan(
     plan: &Plan,
@@ -71,7 +79,8 @@ fn run_plan(
 ) -> Result<Report, output::Failure> {
     let (clock, traced) = (engine::system_clock(), traces::settings()?);
     let run_id = engine::run_id(clock());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(workers(syncs.len())).enable_all().build()?;
     runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
         tokio::task::spawn(stop_on_signal(stop));
