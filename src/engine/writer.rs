@@ -63,15 +63,18 @@ impl Writer {
 
 /// Runs jobs until no one can send another.
 fn work(store: &mut Store, mut queue: mpsc::Receiver<Job>, runtime: &Handle) {
+    let mut brief = 0;
     while let Some(job) = queue.blocking_recv() {
         let taken = now();
         job(store);
         while let Some(job) = next(&mut queue, taken, runtime) {
             job(store);
         }
+        let follows = taken.elapsed() >= limits::FILE_HELD_MAX;
+        brief = if follows && brief < limits::RELEASED_BRIEFLY_MAX { brief + 1 } else { 0 };
         // what is committed is safe in the file's log; the next job attaches again and says what is wrong
-        drop(store.release());
-        if taken.elapsed() >= limits::FILE_HELD_MAX {
+        drop(if brief > 0 { store.release_briefly() } else { store.release() });
+        if follows {
             // commits follow each other: others that try for the file now and then have to meet it free
             runtime.block_on(async { tokio::time::sleep(limits::FILE_FREE_MIN).await });
         }

@@ -373,6 +373,8 @@ pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(60);
 pub const FILE_HELD_IDLE_MAX: Duration = Duration::from_millis(250);
 /// How long the writer keeps the file at most while commits follow each other.
 pub const FILE_HELD_MAX: Duration = Duration::from_secs(2);
+/// How often in a row the file is let go of without its small row groups becoming large ones, while commits follow each other.
+pub const RELEASED_BRIEFLY_MAX: u32 = 100;
 /// How long the file is free then, so that a reader who tries for it ten times a second gets it.
 pub const FILE_FREE_MIN: Duration = Duration::from_millis(120);
 /// The length in bytes from which DuckDB's write-ahead log is folded into the file after a commit, though the file is not let go of.
@@ -381,14 +383,18 @@ pub const LOG_LENGTH_MAX: u64 = 256 << 20;
 pub const RUN_LOCK_TRIES: u32 = 10;
 /// The wait between two such times.
 pub const RUN_LOCK_PAUSE: Duration = Duration::from_millis(20);
-/// DuckDB's own memory limit inside headwater, in bytes, unless a table is so wide or so long that it needs more.
+/// DuckDB's own memory limit inside headwater, in bytes, unless the tables are so wide or so long that it needs more.
 pub const DUCKDB_MEMORY: u64 = 160_000_000;
-/// What DuckDB needs for itself, beside what the columns of the widest table and the rows of the longest do.
+/// What DuckDB needs for itself, beside what the columns of the widest table and the rows of all do.
 pub const DUCKDB_MEMORY_LEAST: u64 = 64_000_000;
+/// The same while the log is folded into the file. That needs no more than a third of it; with what is there DuckDB holds rows of small row groups
+/// in memory that become large ones, and those can be spilled.
+pub const DUCKDB_MEMORY_FOLDING_LEAST: u64 = 32_000_000;
 /// What a column of the widest table needs: while rows are added, deleted or folded into the file, DuckDB holds blocks of 256 KiB for each of its
 /// columns, however few the rows. Measured with 500 columns of text: 512 MB were not enough, 640 MB were.
 pub const DUCKDB_MEMORY_PER_COLUMN: u64 = 5 << 18;
-/// What a row of the longest table may need: DuckDB keeps 16 KiB for 2,048 rows of which one is deleted, and cannot spill them.
+/// What a row of any table may need: DuckDB keeps 16 KiB for 2,048 rows of which one is deleted, and cannot spill them. Folding the log into
+/// the file takes them of all tables (`RowGroupCollection::InitializeVacuumState` of 1.5.5).
 pub const DUCKDB_MEMORY_PER_ROW: u64 = 8;
 /// The highest limit that DuckDB gets.
 pub const DUCKDB_MEMORY_MAX: u64 = 6 << 30;

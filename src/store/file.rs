@@ -40,6 +40,8 @@ pub struct Warehouse {
     attached: Option<Access>,
     /// DuckDB's memory limit, in bytes
     memory: u64,
+    /// the same while the log is folded in
+    pub(super) folding: u64,
     wait_max: Duration,
     waiting: WaitObserver,
     // closing it ends DuckDB's lock, so it stays open while the file is attached
@@ -79,6 +81,7 @@ impl Warehouse {
             path: path.into(),
             attached: None,
             memory: limits::DUCKDB_MEMORY,
+            folding: limits::DUCKDB_MEMORY_FOLDING_LEAST,
             wait_max,
             waiting,
             handle: None,
@@ -150,7 +153,8 @@ impl Warehouse {
         while let Err(error) = self.connection.execute_batch(&statement) {
             if lacks_memory(&error) && self.memory < limits::DUCKDB_MEMORY_MAX {
                 // the log holds rows of a wide table, or deletes all over a long one
-                self.allow(2 * self.memory)?;
+                self.memory = limits::DUCKDB_MEMORY_MAX.min(2 * self.memory);
+                self.give_back()?;
                 continue;
             }
             let holder = match holder(error, &self.path) {
@@ -168,7 +172,6 @@ impl Warehouse {
         if journal::exists(&self.path)
             && let Err(error) = self.settle_attached(access)
         {
-            self.attached = None;
             self.let_go()?;
             return Err(error);
         }
@@ -180,28 +183,28 @@ impl Warehouse {
         if has_log { self.fold() } else { Ok(()) }
     }
 
-    /// Gives DuckDB the memory that the widest table needs, and the longest.
+    /// Gives DuckDB the memory that the widest table needs, and the rows of all of them.
     ///
     /// # Errors
     /// DuckDB refuses.
     pub fn fit(&mut self) -> Result<(), Error> {
-        let sizes = "SELECT coalesce(max(column_count), 0), coalesce(max(estimated_size), 0) FROM duckdb_tables() WHERE database_name = ?";
+        // a list is two columns: the values, and where each begins
+        let sizes = "SELECT (SELECT coalesce(max(n), 0) FROM (SELECT count(*) + count(*) FILTER (suffix(data_type, '[]')) AS n \
+                     FROM duckdb_columns() WHERE database_name = $1 GROUP BY table_oid)), \
+                     (SELECT CAST(coalesce(sum(estimated_size), 0) AS UBIGINT) FROM duckdb_tables() WHERE database_name = $1)";
         let (columns, rows): (u64, u64) = self
             .connection
             .query_row(sizes, [CATALOG], |row| Ok((row.get(0)?, row.get(1)?)))
-            .map_err(Error::database("look for the largest table"))?;
+            .map_err(Error::database("look how large the tables are"))?;
         let for_columns = columns.saturating_mul(limits::DUCKDB_MEMORY_PER_COLUMN);
-        let for_rows = rows.saturating_mul(limits::DUCKDB_MEMORY_PER_ROW);
-        self.allow(limits::DUCKDB_MEMORY_LEAST.saturating_add(for_columns).saturating_add(for_rows))
-    }
-
-    /// Raises DuckDB's memory limit to so many bytes, if it is lower.
-    fn allow(&mut self, bytes: u64) -> Result<(), Error> {
-        let bytes = bytes.min(limits::DUCKDB_MEMORY_MAX);
-        if bytes <= self.memory {
+        let for_tables = rows.saturating_mul(limits::DUCKDB_MEMORY_PER_ROW).saturating_add(for_columns);
+        let with = |least: u64| least.saturating_add(for_tables).min(limits::DUCKDB_MEMORY_MAX);
+        self.folding = self.folding.max(with(limits::DUCKDB_MEMORY_FOLDING_LEAST));
+        let memory = with(limits::DUCKDB_MEMORY_LEAST);
+        if memory <= self.memory {
             return Ok(());
         }
-        self.memory = bytes;
+        self.memory = memory;
         self.give_back()
     }
 
@@ -211,7 +214,7 @@ impl Warehouse {
     /// # Errors
     /// DuckDB refuses.
     pub fn give_back(&self) -> Result<(), Error> {
-        self.execute(&format!("SET memory_limit = '{}B'", self.memory), "give DuckDB memory")
+        self.limit(self.memory)
     }
 
     /// Gives back the same, and what DuckDB keeps of the file in memory for whoever reads it next.
@@ -222,6 +225,10 @@ impl Warehouse {
         // less than is in use is refused, after all that is not has been let go of
         drop(self.connection.execute_batch("SET memory_limit = '1B'"));
         self.give_back()
+    }
+
+    fn limit(&self, bytes: u64) -> Result<(), Error> {
+        self.execute(&format!("SET memory_limit = '{bytes}B'"), "give DuckDB memory")
     }
 
     /// Puts back what a stopped checkpoint has torn, while the file is not attached. DuckDB has just refused it, so no other program is
@@ -265,7 +272,6 @@ impl Warehouse {
         if empty.map_err(Error::database("look at the log"))? {
             return Ok(());
         }
-        self.give_back()?;
         let blocks = self
             .connection
             .prepare("SELECT CAST(block_id AS UBIGINT) FROM pragma_metadata_info(?) WHERE free_blocks > 0")
@@ -275,8 +281,20 @@ impl Warehouse {
             .map_err(Error::database("list the blocks of the database"))?;
         let path = self.path.clone();
         journal::save(&path, self.handle()?, &blocks)?;
-        self.checkpoint()?;
-        journal::discard(&path)
+        self.limit(self.folding)?;
+        let folded = self.checkpoint();
+        self.limit(self.memory)?;
+        match folded {
+            Err(Error::Database { source, .. })
+                if lacks_memory(&source) && self.folding < limits::DUCKDB_MEMORY_MAX =>
+            {
+                // DuckDB lets nobody use the database as it is; with the log, which is whole, it is taken again and folded
+                self.folding = limits::DUCKDB_MEMORY_MAX.min(2 * self.folding);
+                self.let_go()?;
+                self.attach(Access::Write)
+            }
+            folded => folded.and_then(|()| journal::discard(&path)),
+        }
     }
 
     /// As [`Warehouse::fold`], if the log has grown long.
@@ -293,15 +311,29 @@ impl Warehouse {
     /// # Errors
     /// DuckDB cannot write the file. It is let go of all the same, and what is committed is in the log.
     pub fn detach(&mut self) -> Result<(), Error> {
-        let folded = match self.attached.take() {
-            None => return Ok(()),
-            Some(Access::Read) => Ok(()),
+        let folded = match self.attached {
+            None | Some(Access::Read) => Ok(()),
             Some(Access::Write) => self.fold(),
         };
         self.let_go().and(folded)
     }
 
+    /// As [`Warehouse::detach`], within a run that has more to commit: row groups that could be one stay as they are until the next
+    /// `detach`. DuckDB holds all rows of the up to three that it makes of some in memory (`VacuumTask` of 1.5.5).
+    ///
+    /// # Errors
+    /// As [`Warehouse::detach`].
+    pub fn detach_briefly(&mut self) -> Result<(), Error> {
+        self.execute("SET max_vacuum_tasks = 0", "leave row groups as they are")?;
+        let detached = self.detach();
+        self.execute("RESET max_vacuum_tasks", "let row groups become one")?;
+        detached
+    }
+
     fn let_go(&mut self) -> Result<(), Error> {
+        if self.attached.take().is_none() {
+            return Ok(());
+        }
         self.execute(&format!("DETACH {CATALOG}"), "close the database")?;
         self.handle = None;
         Ok(())

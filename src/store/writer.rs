@@ -154,6 +154,15 @@ impl Store {
         self.warehouse.detach()
     }
 
+    /// The same for a moment, between commits that follow each other: tidying up in the file is left to the next [`Store::release`].
+    ///
+    /// # Errors
+    /// DuckDB cannot write the file.
+    pub fn release_briefly(&mut self) -> Result<(), Error> {
+        self.prepared.clear();
+        self.warehouse.detach_briefly()
+    }
+
     /// Brings the tables in line with the models. A model that is as it was writes nothing.
     ///
     /// With `allow_destructive`, columns that a model no longer has go, and a changed type or key is no error. Where rows have to be read

@@ -11,6 +11,7 @@ use serde_json::json;
 use super::support::{Bench, at, customers, killed, live, model, open, query, reader};
 use crate::store::file::{Access, Warehouse};
 use crate::store::layout::VERSION;
+use crate::store::sql::CATALOG;
 use crate::store::{Error, ReadStore, Store};
 
 fn opening(path: &Path) -> Error {
@@ -60,6 +61,21 @@ fn files_that_are_not_ours_are_left_as_they_are() {
         }
         assert!(std::fs::read(&path).expect("read") == bytes);
     }
+}
+
+/// Making one of them takes as much memory as what the run holds besides.
+#[test]
+fn small_row_groups_become_one_when_nothing_more_comes() {
+    let mut bench = Bench::new(customers());
+    let groups = "SELECT count(DISTINCT row_group_id) FROM pragma_storage_info('shop.customers')";
+    let rows = |from: i64| -> Vec<_> { (from..from + 3_000).map(|id| live(json!([id, "a name"]))).collect() };
+    for minute in 1..=3 {
+        bench.commit(minute, &rows(minute * 3_000));
+        bench.store.release_briefly().expect("released");
+    }
+    assert_eq!(bench.value(groups), 3);
+    bench.commit(4, &rows(12_000));
+    assert_eq!(bench.value(groups), 1);
 }
 
 #[test]
@@ -300,25 +316,77 @@ fn a_wide_table_has_the_memory_that_it_needs() {
     assert_eq!(query(&path, count).expect("read"), [json!([360, 80])]);
 }
 
+fn limit(warehouse: &Warehouse) -> String {
+    let limit = warehouse.connection().query_row("SELECT current_setting('memory_limit')", [], |row| row.get(0));
+    limit.expect("a limit")
+}
+
+fn started(path: &Path) -> Warehouse {
+    Warehouse::start(path, Duration::ZERO, Box::new(|_| {})).expect("started")
+}
+
 /// DuckDB keeps 16 KiB for 2,048 rows of which one is deleted, and cannot spill them: of 20,000,000 rows that is more than its usual limit.
 #[test]
-fn memory_follows_the_longest_table() {
+fn memory_follows_the_rows_of_all_tables() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("w.duckdb");
     drop(open(&path));
-    duckdb::Connection::open(&path)
-        .expect("opened")
-        .execute_batch("CREATE TABLE long AS SELECT 1::TINYINT AS a FROM range(20_000_000)")
-        .expect("made");
-    let mut warehouse = Warehouse::start(&path, Duration::ZERO, Box::new(|_| {})).expect("started");
-    let limit = |warehouse: &Warehouse| -> String {
-        let limit = warehouse.connection().query_row("SELECT current_setting('memory_limit')", [], |row| row.get(0));
-        limit.expect("a limit")
-    };
+    let long = |name: &str| format!("CREATE TABLE {name} AS SELECT 1::TINYINT AS a FROM range(10_000_000);");
+    let db = duckdb::Connection::open(&path).expect("opened");
+    db.execute_batch(&(long("one") + &long("other"))).expect("made");
+    drop(db);
+    let mut warehouse = started(&path);
     assert_eq!(limit(&warehouse), "152.5 MiB");
     warehouse.attach(Access::Write).expect("attached");
     // 64 MB, 1.3 MB for each of the 23 columns of `runs`, and 160 MB
     assert_eq!(limit(&warehouse), "242.3 MiB");
+}
+
+/// Deletes all over two tables, of which only one is written: folding the log in takes what DuckDB keeps of both.
+#[test]
+fn what_was_deleted_all_over_other_tables_is_no_lack_of_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("w.duckdb");
+    drop(open(&path));
+    let db = duckdb::Connection::open(&path).expect("opened");
+    for name in ["one", "other"] {
+        db.execute_batch(&format!(
+            "CREATE TABLE {name} AS SELECT range AS a, 1 AS b FROM range(12_000_000); CHECKPOINT; DELETE FROM {name} WHERE a % 2048 = 7"
+        ))
+        .expect("made");
+    }
+    drop(db);
+    let mut warehouse = started(&path);
+    warehouse.attach(Access::Write).expect("attached");
+    warehouse.connection().execute_batch(&format!("INSERT INTO {CATALOG}.one VALUES (0, 0)")).expect("written");
+    warehouse.detach().expect("folded in");
+    assert!(!path.with_extension("duckdb.wal").exists());
+}
+
+/// A column of another program may take more than headwater counts for one: here 220 fields, of each of which DuckDB holds a block while small
+/// row groups become one.
+#[test]
+fn the_log_is_folded_in_with_more_memory_if_need_be() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("w.duckdb");
+    drop(open(&path));
+    let mut warehouse = started(&path);
+    warehouse.attach(Access::Write).expect("attached");
+    let fields: Vec<_> = (0..220).map(|at| format!("f{at} := hash(range + {at})")).collect();
+    let rows = format!("SELECT struct_pack({}) AS wide FROM range(1_000)", fields.join(", "));
+    warehouse.connection().execute_batch(&format!("CREATE TABLE {CATALOG}.other AS {rows}")).expect("made");
+    for _ in 0..3 {
+        warehouse.detach_briefly().expect("folded in");
+        warehouse.attach(Access::Write).expect("attached");
+        warehouse.connection().execute_batch(&format!("INSERT INTO {CATALOG}.other {rows}")).expect("written");
+    }
+    let folding = warehouse.folding;
+    warehouse.detach().expect("folded in");
+    assert!(warehouse.folding > folding, "{folding} bytes were enough");
+    assert!(!path.with_extension("duckdb.wal").exists());
+    warehouse.attach(Access::Read).expect("attached");
+    let rows = format!("SELECT count(wide.f219) FROM {CATALOG}.other");
+    assert_eq!(warehouse.connection().query_row(&rows, [], |row| row.get(0)), Ok(4_000));
 }
 
 /// DuckDB does not say so of its settings, and another version may do another thing.
@@ -327,7 +395,7 @@ fn what_duckdb_keeps_of_the_file_is_given_back() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("w.duckdb");
     drop(open(&path));
-    let mut warehouse = Warehouse::start(&path, Duration::ZERO, Box::new(|_| {})).expect("started");
+    let mut warehouse = started(&path);
     warehouse.attach(Access::Write).expect("attached");
     let db = warehouse.connection();
     db.execute_batch("CREATE TABLE headwater_db.long AS SELECT hash(range) AS a FROM range(2_000_000); CHECKPOINT headwater_db; SELECT max(a) FROM headwater_db.long")
@@ -339,6 +407,5 @@ fn what_duckdb_keeps_of_the_file_is_given_back() {
     assert!(kept() > 10_000_000, "{}", kept());
     warehouse.give_all_back().expect("given back");
     assert!(kept() < 1_000_000, "{}", kept());
-    let limit: String = db.query_row("SELECT current_setting('memory_limit')", [], |row| row.get(0)).expect("a limit");
-    assert_eq!(limit, "152.5 MiB");
+    assert_eq!(limit(&warehouse), "152.5 MiB");
 }
